@@ -1,0 +1,55 @@
+"""A model as one safetensors file: the weights, and in its metadata what they are for."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vsr.errors import ModelError
+from vsr.models import Generator, GeneratorConfig, build_generator
+
+_CONFIG_KEY = "vsr.generator"
+
+
+def save_generator(path: Path, weights: dict[str, Tensor], config: GeneratorConfig) -> None:
+    """Write weights and configuration, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(tensors, partial, metadata={_CONFIG_KEY: config.model_dump_json()})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_generator(path: Path) -> Generator[Any]:
+    """The generator in a file, in evaluation mode, on the CPU in f32.
+
+    Raises `ModelError` where the file is missing, isn't ours or doesn't fit its own
+    configuration.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            described = (file.metadata() or {}).get(_CONFIG_KEY)
+            if described is None:
+                raise ModelError(f"{path}: a safetensors file, but not one of vsr's models")
+            config: GeneratorConfig = TypeAdapter(GeneratorConfig).validate_python(
+                json.loads(described)
+            )
+            generator = build_generator(config)
+            generator.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a model file (safetensors): {error}") from error
+    except (ValidationError, ValueError, RuntimeError) as error:
+        if isinstance(error, ModelError):
+            raise
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: made for another version of vsr: {reason}") from error
+    return generator.eval().float()

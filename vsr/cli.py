@@ -1,0 +1,376 @@
+"""The command line: thin commands, whose heavy imports wait until one is run."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from vsr import __version__
+from vsr.errors import VsrError
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
+_INTERRUPTED = 130
+_device_option = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
+_model_option = click.option("--model", help="A name from `vsr models`, or a model file.")
+_overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; a user's mistake becomes one line and exit code 1."""
+    try:
+        cli.main(args=arguments, prog_name="vsr", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("vsr: interrupted", err=True)
+        sys.exit(_INTERRUPTED)
+    except VsrError as error:
+        click.echo(f"vsr: {error}", err=True)
+        sys.exit(1)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    sys.exit(0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="vsr")
+def cli() -> None:
+    """Make film and pictures sharper and larger.
+
+    \b
+    vsr upscale holiday.mp4 holiday-large.mp4
+    """
+
+
+@cli.command()
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.option(
+    "--scale",
+    type=click.Choice(["auto", "2", "4"]),
+    default="auto",
+    show_default=True,
+    help="auto is 4 for films of up to 576 lines, else 2.",
+)
+@_model_option
+@_device_option
+@click.option(
+    "--codec",
+    type=click.Choice(["h264", "hevc", "av1", "prores", "ffv1"]),
+    default="h264",
+    show_default=True,
+    help="How the video is encoded.",
+)
+@click.option("--crf", type=click.IntRange(0, 63), help="Lower is better and larger.")
+@click.option("--preset", help="The encoder's speed against size, such as veryfast.")
+@_overwrite_option
+@_json_option
+def upscale(
+    source: Path,
+    output: Path,
+    scale: str,
+    model: str | None,
+    device: str,
+    codec: Any,
+    crf: int | None,
+    preset: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Upscale the film IN into OUT (.mp4, .mov or .mkv).
+
+    Frames keep their times, audio tracks are copied, and OUT appears when it is whole.
+
+    \b
+    vsr upscale old.mp4 new.mp4 --scale 4 --crf 18 --preset slow
+    """
+    from vsr.engine.video import upscale_video
+    from vsr.media.writer import EncoderSettings
+
+    factor = None if scale == "auto" else int(scale)
+    with _bar(["{task.fields[rate]:.1f} frames/s"], rate=0.0) as update:
+        summary = upscale_video(
+            source,
+            output,
+            model=model,
+            scale=factor,
+            device=device,
+            settings=EncoderSettings(codec, crf, preset),
+            overwrite=overwrite,
+            watch=lambda now: update(
+                now.frames, now.frame_count, rate=now.frames / max(now.seconds, 1e-9)
+            ),
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(summary)))
+        return
+    stages = summary.stages
+    click.echo(
+        f"{summary.output}: {summary.frames} frames of {summary.width}x{summary.height} "
+        f"({summary.model} on {summary.device}), {summary.audio_tracks} audio tracks, "
+        f"{summary.seconds:.1f} s, {summary.frames_per_second:.1f} frames/s "
+        f"(decode {stages.decode:.1f}, upscale {stages.upscale:.1f}, "
+        f"encode {stages.encode:.1f} s)"
+    )
+
+
+@cli.command()
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--scale", type=click.Choice(["2", "4"]), help="4 unless the model says otherwise.")
+@_model_option
+@_device_option
+@_overwrite_option
+def image(
+    source: Path,
+    output: Path,
+    scale: str | None,
+    model: str | None,
+    device: str,
+    overwrite: bool,
+) -> None:
+    """Upscale the picture IN into OUT, or every picture of a folder into another.
+
+    PNG, JPEG and WebP. Colour profile, transparency and Exif data are kept.
+
+    \b
+    vsr image small.png large.png --scale 2
+    vsr image photos/ larger/
+    """
+    from vsr.engine.stills import StillUpscaler, picture_jobs
+
+    jobs = picture_jobs(source, output)
+    upscaler = StillUpscaler(model, int(scale) if scale else None, device)
+    failures = []
+    with _bar([], quiet=len(jobs) == 1) as update:
+        for number, (picture, target) in enumerate(jobs):
+            try:
+                upscaler.upscale_file(picture, target, overwrite)
+            except VsrError as error:
+                failures.append(str(error))
+            update(number + 1, len(jobs))
+    done = len(jobs) - len(failures)
+    if done:
+        click.echo(f"{output}: {done} picture{'s' if done > 1 else ''}, x{upscaler.scale}")
+    if failures:
+        raise VsrError("\nvsr: ".join(failures))
+
+
+@cli.command()
+@click.option("--config", type=click.Path(path_type=Path), required=True, help="A TOML recipe.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Folder of the run; runs/NAME by default."
+)
+@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Stop after so long, and save.")
+@_device_option
+def train(
+    config: Path,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    resume: bool,
+    minutes: float | None,
+    device: str,
+) -> None:
+    """Train a model on ordinary footage.
+
+    Ctrl-C and --minutes save before they stop; --resume goes on exactly from there.
+
+    \b
+    vsr train --config configs/tiny-x4.toml --set data.footage=my/films --minutes 60
+    """
+    from vsr.config import load_toml
+    from vsr.engine.upscaler import pick_device
+    from vsr.training.config import TrainConfig
+    from vsr.training.trainer import Trainer
+
+    recipe = load_toml(config, TrainConfig, overrides)
+    folder = output or Path("runs") / config.stem
+    trainer = Trainer(recipe, folder, pick_device(device), resume)
+    columns = ["loss {task.fields[loss]:.4f}", "{task.fields[score]}"]
+    with _bar(columns, loss=float("nan"), score="") as update:
+        outcome = trainer.run(
+            minutes,
+            lambda now: update(
+                now.iteration, now.iterations, loss=now.loss, score=_score(now.validation)
+            ),
+        )
+    state = "done" if outcome.finished else "stopped; go on with --resume"
+    click.echo(
+        f"{outcome.model}: iteration {outcome.iteration} of {recipe.training.iterations}, "
+        f"{_score(outcome.validation) or 'not validated yet'} ({state})"
+    )
+    if outcome.interrupted:
+        sys.exit(_INTERRUPTED)
+
+
+@cli.command()
+@click.option("--model", required=True, help="A name from `vsr models`, or a model file.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A folder of films that the model has not learnt from.",
+)
+@click.option(
+    "--degradation",
+    type=click.Choice(["bi", "bd"]),
+    default="bi",
+    show_default=True,
+    help="How the films are shrunk first.",
+)
+@_device_option
+@_json_option
+def evaluate(model: str, data: Path, degradation: str, device: str, as_json: bool) -> None:
+    """Shrink films, upscale them again, and measure luma PSNR beside bicubic.
+
+    \b
+    vsr evaluate --model tiny-x4 --data footage/val --degradation bi
+    """
+    from vsr.data.footage import find_footage, load_film
+    from vsr.degrade import Degradation
+    from vsr.engine.upscaler import pick_device
+    from vsr.evaluate import mean_scores, score_film
+    from vsr.zoo import load
+
+    generator = load(model).to(pick_device(device))
+    films, _ = find_footage([data])
+    if not films:
+        raise VsrError(f"{data}: holds no film")
+    scores = []
+    with _bar([], quiet=as_json) as update:
+        for number, path in enumerate(films):
+            film = load_film(path)
+            scores.append(score_film(generator, film, Degradation(degradation)))
+            update(number + 1, len(films))
+    rows = [*scores, mean_scores(scores)]
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows]))
+        return
+    click.echo(f"{'film':<28} frames   PSNR-Y  bicubic    gain   ({model}, {degradation})")
+    for row in rows:
+        click.echo(
+            f"{row.name:<28} {row.frames:>6} {row.psnr_y:>8.2f} {row.bicubic_psnr_y:>8.2f} "
+            f"{row.gain:>+7.2f}"
+        )
+
+
+@cli.command()
+@_json_option
+def models(as_json: bool) -> None:
+    """List the models that ship: scale, size, and what they gain over bicubic.
+
+    \b
+    vsr models
+    """
+    from vsr.zoo import cards
+
+    if as_json:
+        click.echo(json.dumps([card.model_dump(mode="json") for card in cards()]))
+        return
+    for card in cards():
+        gains = ", ".join(
+            f"{kind} {score.psnr_y:.2f} dB ({score.psnr_y - score.bicubic_psnr_y:+.2f})"
+            for kind, score in card.scores.items()
+        )
+        click.echo(f"{card.name:<10} x{card.scale}  {card.parameters / 1000:.0f}k  {gains}")
+        click.echo(f"{'':<10} {card.summary}")
+
+
+@cli.command()
+def doctor() -> None:
+    """Print versions, devices and encoders: what to paste into a bug report.
+
+    \b
+    vsr doctor
+    """
+    import platform
+
+    import av
+    import torch
+
+    from vsr.media.writer import encoders
+    from vsr.zoo import cards
+
+    click.echo(f"vsr      {__version__}")
+    click.echo(f"python   {platform.python_version()} on {platform.platform()}")
+    click.echo(f"torch    {torch.__version__}, {torch.get_num_threads()} threads")
+    libraries = ", ".join(
+        f"{name[3:]} {'.'.join(map(str, version))}" for name, version in av.library_versions.items()
+    )
+    click.echo(f"PyAV     {av.__version__} ({libraries})")
+    devices = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+    click.echo(f"devices  cpu{''.join(f', cuda:{n} {name}' for n, name in enumerate(devices))}")
+    for codec, present in encoders().items():
+        click.echo(f"{codec:<8} {'yes' if present else 'no encoder'}")
+    click.echo(f"models   {', '.join(card.name for card in cards()) or 'none'}")
+
+
+def _score(validation: Any) -> str:
+    if validation is None:
+        return ""
+    return f"{validation.psnr_y:.2f} dB ({validation.gain:+.2f} over bicubic)"
+
+
+@contextmanager
+def _bar(columns: list[str], quiet: bool = False, **fields: Any) -> Iterator[Callable[..., None]]:
+    """A function `update(done, total, **fields)` that draws progress on standard error.
+
+    A bar on a terminal; elsewhere a plain line every ten seconds.
+    """
+    if quiet:
+        yield lambda done, total, **fields: None
+        return
+    if not sys.stderr.isatty():
+        yield _plain_progress(columns)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    shown: list[ProgressColumn] = [BarColumn(), MofNCompleteColumn()]
+    shown += [TextColumn(column) for column in columns]
+    shown += [TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
+    with Progress(*shown, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None, **fields)
+        yield lambda done, total, **fields: progress.update(
+            task, completed=done, total=total, **fields
+        )
+
+
+def _plain_progress(columns: list[str]) -> Callable[..., None]:
+    from time import monotonic
+    from types import SimpleNamespace
+
+    began = last = monotonic()
+
+    def update(done: int, total: int | None, **fields: Any) -> None:
+        nonlocal last
+        now = monotonic()
+        if now - last < 10:
+            return
+        last = now
+        task = SimpleNamespace(fields=fields)
+        left = f", {(total - done) * (now - began) / done:.0f} s left" if total and done else ""
+        values = "".join(f", {column.format(task=task)}" for column in columns)
+        click.echo(f"{done} of {total or '?'}{values}{left}", err=True)
+
+    return update

@@ -1,0 +1,196 @@
+"""RGB to Y'CbCr and back, by matrices that name their standard.
+
+Sources: ITU-R BT.601-7, BT.709-6, BT.2020-2 (non-constant luminance); code points
+and chroma sample positions from ITU-T H.273.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Matrix(StrEnum):
+    """The luma coefficients of a standard."""
+
+    BT601 = "bt601"
+    BT709 = "bt709"
+    BT2020 = "bt2020"
+
+    @property
+    def luma_weights(self) -> tuple[float, float, float]:
+        """What R, G and B contribute to luma; they sum to 1."""
+        red, blue = {
+            Matrix.BT601: (0.299, 0.114),
+            Matrix.BT709: (0.2126, 0.0722),
+            Matrix.BT2020: (0.2627, 0.0593),
+        }[self]
+        return red, 1 - red - blue, blue
+
+
+class Siting(StrEnum):
+    """Where a subsampled chroma sample lies among its luma samples."""
+
+    LEFT = "left"
+    """On the left column, between the two rows: MPEG-2, H.264 and HEVC by default."""
+    CENTER = "center"
+    """In the middle of all: MPEG-1, JPEG."""
+    TOP_LEFT = "topleft"
+    """On the upper left luma sample: BT.2020 and HDR10 discs."""
+
+
+class Subsampling(NamedTuple):
+    """Luma samples for each chroma sample, across and down: (2, 2) is 4:2:0."""
+
+    across: int
+    down: int
+
+
+@dataclass(frozen=True)
+class ColourSpec:
+    """All that is needed to read planes of code values as colour."""
+
+    matrix: Matrix
+    full_range: bool = False
+    bit_depth: int = 8
+    subsampling: Subsampling = Subsampling(2, 2)
+    siting: Siting = Siting.LEFT
+
+    @property
+    def luma_range(self) -> tuple[float, float]:
+        """Code values of black and of white."""
+        if self.full_range:
+            return 0.0, float(2**self.bit_depth - 1)
+        return 16.0 * 2 ** (self.bit_depth - 8), 235.0 * 2 ** (self.bit_depth - 8)
+
+    @property
+    def chroma_range(self) -> tuple[float, float]:
+        """Code value of no colour, and the full swing of Cb or Cr in code values."""
+        swing = 2**self.bit_depth - 1 if self.full_range else 224 * 2 ** (self.bit_depth - 8)
+        return float(2 ** (self.bit_depth - 1)), float(swing)
+
+    @property
+    def _cosited(self) -> tuple[bool, bool]:
+        """Whether chroma lies on a luma sample, across and down."""
+        return self.siting is not Siting.CENTER, self.siting is Siting.TOP_LEFT
+
+
+_MATRIX_OF_CODE = {
+    1: Matrix.BT709,
+    4: Matrix.BT601,  # FCC 73.682: differs from BT.601 in the third digit
+    5: Matrix.BT601,
+    6: Matrix.BT601,
+    9: Matrix.BT2020,
+    10: Matrix.BT2020,
+}
+CODE_OF_MATRIX = {Matrix.BT709: 1, Matrix.BT601: 6, Matrix.BT2020: 9}
+"""H.273 MatrixCoefficients to write for each matrix."""
+
+
+def matrix_from_code(code: int, height: int) -> Matrix:
+    """The matrix of an H.273 MatrixCoefficients code point.
+
+    Where a stream doesn't say (2) or names one we don't compute, players go by its
+    height, and so do we: BT.709 from 720 lines up, BT.601 below.
+    """
+    guess = Matrix.BT709 if height >= 720 else Matrix.BT601
+    return _MATRIX_OF_CODE.get(code, guess)
+
+
+def to_rgb(planes: Sequence[Tensor], spec: ColourSpec) -> Tensor:
+    """Planes of code values, Y (H, W), Cb and Cr (h, w), to float RGB (3, H, W).
+
+    Colours that lie outside RGB come out below 0 or above 1 and are not clamped, so
+    that `from_rgb` gives luma back. Raises ValueError where the planes' sizes disagree.
+    """
+    luma, *chroma = (plane.to(torch.float32) for plane in planes)
+    height, width = luma.shape
+    across, down = spec.subsampling
+    expected = (-(-height // down), -(-width // across))
+    if len(chroma) != 2 or any(plane.shape != expected for plane in chroma):
+        sizes = [tuple(plane.shape) for plane in planes]
+        raise ValueError(f"planes of {sizes} are not {spec.subsampling} subsampled")
+    black, white = spec.luma_range
+    neutral, swing = spec.chroma_range
+    y = (luma - black) / (white - black)
+    colour = (torch.stack(chroma) - neutral) / swing
+    cosited_across, cosited_down = spec._cosited
+    if down == 2:
+        colour = _upsample(colour, height, cosited_down, dim=-2)
+    if across == 2:
+        colour = _upsample(colour, width, cosited_across, dim=-1)
+    cb, cr = colour.unbind(0)
+    red_weight, green_weight, blue_weight = spec.matrix.luma_weights
+    red = y + 2 * (1 - red_weight) * cr
+    blue = y + 2 * (1 - blue_weight) * cb
+    green = (y - red_weight * red - blue_weight * blue) / green_weight
+    return torch.stack((red, green, blue))
+
+
+def from_rgb(rgb: Tensor, spec: ColourSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """Float RGB (3, H, W) to planes of code values: uint8, or int16 above 8 bit.
+
+    Rounded to nearest and clamped to what the bit depth holds. Chroma is low-passed
+    before it is subsampled: an average of two where it lies between luma samples,
+    (1 2 1)/4 where it lies on one.
+    """
+    weights = torch.tensor(spec.matrix.luma_weights, device=rgb.device, dtype=rgb.dtype)
+    luma = torch.tensordot(weights, rgb, dims=1)
+    black, white = spec.luma_range
+    neutral, swing = spec.chroma_range
+    small = rgb
+    cosited_across, cosited_down = spec._cosited
+    # Filters are linear: subsampling RGB first leaves a quarter of the pixels to convert.
+    if spec.subsampling.down == 2:
+        small = _downsample(small, cosited_down, dim=-2)
+    if spec.subsampling.across == 2:
+        small = _downsample(small, cosited_across, dim=-1)
+    small_luma = torch.tensordot(weights, small, dims=1) if small is not rgb else luma
+    cb = (small[2] - small_luma) / (2 * (1 - spec.matrix.luma_weights[2]))
+    cr = (small[0] - small_luma) / (2 * (1 - spec.matrix.luma_weights[0]))
+    return (
+        _quantise(luma * (white - black) + black, spec.bit_depth),
+        _quantise(cb * swing + neutral, spec.bit_depth),
+        _quantise(cr * swing + neutral, spec.bit_depth),
+    )
+
+
+def luma_of(rgb: Tensor) -> Tensor:
+    """BT.601 studio luma of RGB in [0, 1], in code values 16..235: (..., 3, H, W) to (..., H, W).
+
+    The luma of the field's PSNR tables: MATLAB's `rgb2ycbcr`.
+    """
+    red, green, blue = rgb.unbind(-3)
+    return 65.481 * red + 128.553 * green + 24.966 * blue + 16
+
+
+def _quantise(values: Tensor, bit_depth: int) -> Tensor:
+    codes = values.round().clamp_(0, 2**bit_depth - 1)
+    return codes.to(torch.uint8 if bit_depth == 8 else torch.int16)
+
+
+def _upsample(samples: Tensor, length: int, cosited: bool, dim: int) -> Tensor:
+    """Double along `dim` by linear interpolation, then cut to `length`; borders repeat."""
+    count = samples.shape[dim]
+    following = torch.cat((samples.narrow(dim, 1, count - 1), samples.narrow(dim, -1, 1)), dim)
+    if cosited:
+        even, odd = samples, (samples + following) / 2
+    else:
+        preceding = torch.cat((samples.narrow(dim, 0, 1), samples.narrow(dim, 0, count - 1)), dim)
+        even, odd = 0.75 * samples + 0.25 * preceding, 0.75 * samples + 0.25 * following
+    both = torch.stack((even, odd), dim=samples.dim() + dim + 1)
+    return both.flatten(samples.dim() + dim, samples.dim() + dim + 1).narrow(dim, 0, length)
+
+
+def _downsample(samples: Tensor, cosited: bool, dim: int) -> Tensor:
+    """Halve along `dim`; an odd length and the borders repeat the last sample."""
+    if samples.shape[dim] % 2:
+        samples = torch.cat((samples, samples.narrow(dim, -1, 1)), dim)
+    even, odd = samples.unflatten(dim, (-1, 2)).unbind(samples.dim() + dim + 1)
+    if not cosited:
+        return (even + odd) / 2
+    before = torch.cat((even.narrow(dim, 0, 1), odd.narrow(dim, 0, odd.shape[dim] - 1)), dim)
+    return (before + 2 * even + odd) / 4

@@ -1,0 +1,67 @@
+"""Pairs of frames whose motion is known, for the motion network to learn from."""
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator as Random
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from vsr.data.clips import ClipPairs, DataConfig, DegradationShares, Footage
+from vsr.degrade import Degradation, degrade
+from vsr.tensors import warp
+
+_MEAN_PAN = 3.0
+_MOST_PAN = 14.0
+_GRID = 4
+
+
+class MotionPairs(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """An endless, seeded list of (current, previous, flow), all of low resolution.
+
+    Frames are RGB in [0, 1], (3, h, w); flow, (2, h, w), is in pixels, and
+    `warp(previous, flow)` is `current`. The motion is laid on high-resolution
+    pictures, before they are shrunk, so that `current` is no blurrier than `previous`.
+    """
+
+    def __init__(self, footage: Footage, config: DataConfig, scale: int, seed: int) -> None:
+        single = config.model_copy(
+            update={
+                "frames": 1,
+                "crop": config.motion_crop,
+                "degradation": DegradationShares(codec=0),
+            }
+        )
+        self._pictures = ClipPairs(footage, single, scale, seed)
+        self._scale = scale
+        self._seed = seed
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        random = np.random.default_rng((self._seed, index, 1))
+        previous = self._pictures[index][1]
+        flow = torch.from_numpy(random_motion(previous.shape[-1], self._scale, random))
+        current = warp(previous, flow[None])
+        low_current, low_previous = degrade(
+            torch.cat((current, previous)), self._scale, Degradation.BI
+        )
+        return low_current, low_previous, F.avg_pool2d(flow, self._scale) / self._scale
+
+
+def random_motion(side: int, scale: int, random: Random) -> NDArray[np.float32]:
+    """Flow (2, side, side) of a pan, an affine change and a smooth wobble, in pixels.
+
+    Sizes are those of film after it is shrunk by `scale`: pans of 3 low-resolution
+    pixels on average and 14 at most, a few percent of zoom, turn and shear.
+    """
+    angle = random.uniform(0, 2 * np.pi)
+    pan = scale * min(random.exponential(_MEAN_PAN), _MOST_PAN)
+    affine = random.normal(0, 0.02, (2, 2)) * side / 2
+    axis = np.linspace(-1, 1, side)
+    place = np.stack(np.meshgrid(axis, axis))
+    flow = np.einsum("ij,jyx->iyx", affine, place)
+    flow += pan * np.array([np.cos(angle), np.sin(angle)])[:, None, None]
+    wobble = random.normal(0, random.uniform(0, 1.5) * scale, (_GRID, _GRID, 2))
+    smooth = cv2.resize(wobble, (side, side), interpolation=cv2.INTER_CUBIC)
+    return (flow + smooth.transpose(2, 0, 1)).astype(np.float32)

@@ -1,0 +1,48 @@
+"""A generator at work on one film: frame in, frame out, its state kept in between."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vsr.errors import VsrError
+from vsr.models import Generator
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `auto`, `cpu`, `cuda` or `cuda:N`; raises `VsrError` if it isn't there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise VsrError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise VsrError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise VsrError(f"device {name} isn't there: {count} CUDA devices found; use cpu")
+    return device
+
+
+class Upscaler:
+    """Upscales the frames of a film in order; moves the generator to the device."""
+
+    def __init__(self, generator: Generator[Any], device: torch.device) -> None:
+        self.scale = generator.scale
+        self.device = device
+        self._generator = generator.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._state: tuple[Tensor, ...] | None = None
+
+    @torch.inference_mode()
+    def upscale(self, low: Tensor, begins_shot: bool) -> Tensor:
+        """RGB (3, H, W) to (3, sH, sW), on the device; a new shot forgets what was before.
+
+        The first frame begins a shot whether it says so or not.
+        """
+        batch = low[None].contiguous(memory_format=torch.channels_last)
+        if begins_shot or self._state is None:
+            self._state = self._generator.start(batch)
+        high, self._state = self._generator.step(batch, self._state)
+        return high[0]

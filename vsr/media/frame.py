@@ -1,0 +1,79 @@
+"""What passes between decoder and encoder: planes of code values, and what they mean."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.uint8] | NDArray[np.uint16]
+"""One plane of code values, (height, width); uint8, or uint16 above 8 bit."""
+
+
+@dataclass(frozen=True)
+class PixelLayout:
+    """How a planar Y'CbCr frame lies in memory."""
+
+    bit_depth: int = 8
+    across: int = 2
+    """Luma samples for each chroma sample, across."""
+    down: int = 2
+    """Luma samples for each chroma sample, down."""
+
+    @property
+    def name(self) -> str:
+        """FFmpeg's name for this layout, such as `yuv420p10le`."""
+        chroma = {(2, 2): "420", (2, 1): "422", (1, 1): "444"}[self.across, self.down]
+        return f"yuv{chroma}p" + ("" if self.bit_depth == 8 else f"{self.bit_depth}le")
+
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        PixelLayout(depth, across, down)
+        for depth in (8, 10)
+        for across, down in ((2, 2), (2, 1), (1, 1))
+    )
+}
+"""The layouts that are read and written as they are, by FFmpeg's names."""
+
+
+@dataclass(frozen=True)
+class ColourTags:
+    """What a stream says of its colours, as ITU-T H.273 code points; 2 is "not said"."""
+
+    matrix: int = 2
+    primaries: int = 2
+    transfer: int = 2
+    full_range: bool = False
+    centred_chroma: bool = False
+    """Chroma lies between luma samples, as in JPEG, rather than on the left column."""
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """What a video stream says of itself before the first frame is decoded."""
+
+    width: int
+    height: int
+    layout: PixelLayout
+    colour: ColourTags
+    time_base: Fraction
+    """Seconds in one tick of pts."""
+    frame_rate: Fraction
+    """Average frames per second: a hint for encoders, never used to compute time."""
+    frame_count: int | None
+    """As told by the container, or estimated from duration and rate; None if unknown."""
+    sample_aspect_ratio: Fraction
+    """Width of a pixel over its height."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture: Y, Cb and Cr planes as decoded, and its place in time."""
+
+    planes: tuple[Plane, Plane, Plane]
+    pts: int
+    """Presentation time, in ticks of the stream's time base."""
+    duration: int = 0
+    """In ticks; 0 where the stream doesn't say."""

@@ -1,0 +1,97 @@
+"""Read and write still pictures with Pillow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vsr.errors import MediaError, OutputError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+"""The still formats that are read and written, by file name."""
+
+
+@dataclass(frozen=True)
+class Still:
+    """A picture: its colours, its transparency, and the profile that says what they mean."""
+
+    rgb: NDArray[np.uint8]
+    """(H, W, 3)."""
+    alpha: NDArray[np.uint8] | None = None
+    """(H, W), where the file has it."""
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    """Camera, time and place; the orientation in it is already applied to the pixels."""
+
+
+def read_still(path: Path | str) -> Still:
+    """Read a picture upright, as 8-bit RGB; raises `MediaError` where that can't be done."""
+    path = Path(path)
+    if not path.exists():
+        raise MediaError(f"{path}: no such file")
+    if path.is_dir():
+        raise MediaError(f"{path}: is a folder, not a picture")
+    try:
+        with Image.open(path) as opened:
+            upright = ImageOps.exif_transpose(opened)
+            has_alpha = upright.has_transparency_data
+            pixels = np.asarray(upright.convert("RGBA" if has_alpha else "RGB"))
+            exif = upright.getexif().tobytes() or None
+            profile = opened.info.get("icc_profile")
+    except UnidentifiedImageError as error:
+        raise MediaError(f"{path}: not a picture that can be read") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise MediaError(f"{path}: can't be read: {error}") from error
+    # A CMYK or grey profile means nothing to RGB pixels.
+    keep_profile = upright.mode in ("RGB", "RGBA", "P")
+    return Still(
+        np.ascontiguousarray(pixels[..., :3]),
+        np.ascontiguousarray(pixels[..., 3]) if has_alpha else None,
+        profile if keep_profile else None,
+        exif,
+    )
+
+
+def check_still_output(path: Path, overwrite: bool) -> None:
+    """Raise `OutputError` where `path` couldn't be written, before any work is done."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"{path}: unknown picture format; use {', '.join(sorted(SUFFIXES))}")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file in it")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists; use --overwrite to replace it")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path.parent}: no such folder")
+
+
+def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None:
+    """Write a picture in the format its name asks for, whole or not at all.
+
+    JPEG and lossy WebP at quality 95. Raises `OutputError` where the format is unknown
+    or can't hold what it should, or where the file exists and `overwrite` isn't set.
+    """
+    path = Path(path)
+    check_still_output(path, overwrite)
+    suffix = path.suffix.lower()
+    pixels = still.rgb
+    if still.alpha is not None:
+        if suffix in (".jpg", ".jpeg"):
+            raise OutputError(f"{path}: JPEG can't hold transparency; use .png or .webp")
+        pixels = np.dstack((pixels, still.alpha))
+    options: dict[str, object] = {} if suffix == ".png" else {"quality": 95}
+    if suffix in (".jpg", ".jpeg"):
+        options["subsampling"] = 0
+    if still.icc_profile:
+        options["icc_profile"] = still.icc_profile
+    if still.exif:
+        options["exif"] = still.exif
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        Image.fromarray(pixels).save(partial, **options)
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: can't be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,42 @@
+"""Operations on tensors that several layers share."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """uint8 in 0..255 to float32 in [0, 1]; any shape."""
+    return pixels.to(torch.float32) / 255
+
+
+def to_uint8(pixels: Tensor) -> Tensor:
+    """Float in [0, 1] to uint8, rounded to the nearest code value and clamped; any shape."""
+    return (pixels * 255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def resize_bicubic(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (N, C, H, W) to `size` = (height, width) by antialiased bicubic interpolation.
+
+    Keys' kernel with a = -0.5, stretched when shrinking: what MATLAB's `imresize`
+    and Pillow's `BICUBIC` compute, up to their rounding to 8 bit.
+    """
+    return F.interpolate(pixels, size=size, mode="bicubic", align_corners=False, antialias=True)
+
+
+def warp(pixels: Tensor, flow: Tensor) -> Tensor:
+    """Sample (B, C, H, W) at each pixel's position plus `flow`, bilinearly.
+
+    `flow` is (B, 2, H, W) in pixels, x before y; outside the picture its border repeats.
+    """
+    height, width = pixels.shape[-2:]
+    y = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, height, 1)
+    x = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, width)
+    grid = torch.stack(
+        (
+            (2 * (x + flow[:, 0]) + 1) / width - 1,
+            (2 * (y + flow[:, 1]) + 1) / height - 1,
+        ),
+        dim=-1,
+    )
+    return F.grid_sample(pixels, grid, "bilinear", "border", align_corners=False)

@@ -1,0 +1,77 @@
+"""The models that ship: their weights, and a card each that says what they are."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from vsr.checkpoint import load_generator
+from vsr.config import Config, parse
+from vsr.errors import ModelError
+from vsr.models import Generator
+
+_HERE = Path(__file__).parent
+_MOST_LINES_FOR_X4 = 576
+
+
+class Scores(Config):
+    """Luma PSNR on films never learnt from, mean over films, in dB."""
+
+    psnr_y: float
+    bicubic_psnr_y: float
+    """Of bicubic interpolation on the same frames."""
+
+
+class Card(Config):
+    """What a model is, what it learnt from, and what was measured."""
+
+    name: str
+    scale: int
+    summary: str
+    parameters: int
+    licence: str
+    """Of the weights."""
+    machine: str
+    """On which it was trained."""
+    minutes: float
+    """Of training."""
+    recipe: str
+    """The configuration that makes it again."""
+    data: tuple[str, ...]
+    """What it learnt from, each with its terms."""
+    validation: tuple[str, ...]
+    """The films it was scored on."""
+    scores: dict[str, Scores]
+    """By degradation."""
+
+
+def cards() -> list[Card]:
+    """The cards of all models that ship, by name."""
+    return [
+        parse(tomllib.loads(path.read_text(encoding="utf-8")), Card, path.name)
+        for path in sorted((_HERE / "cards").glob("*.toml"))
+    ]
+
+
+def default_model(scale: int | None, height: int) -> str:
+    """The model for a film of `height` lines: x4 up to 576, x2 above, unless `scale` says."""
+    return f"tiny-x{scale or (4 if height <= _MOST_LINES_FOR_X4 else 2)}"
+
+
+def load(name: str | Path, scale: int | None = None) -> Generator[Any]:
+    """The generator of a model that ships, or of a file; evaluation mode, CPU, f32.
+
+    A name holds no path separator and no `.safetensors`. Raises `ModelError` where
+    there is none such, or where it doesn't upscale by `scale`.
+    """
+    text = str(name)
+    if text.endswith(".safetensors") or "/" in text or "\\" in text:
+        path = Path(text)
+    else:
+        path = _HERE / "weights" / f"{text}.safetensors"
+        if not path.is_file():
+            known = ", ".join(card.name for card in cards()) or "none"
+            raise ModelError(f"unknown model {text!r}; there are: {known}; or give a file")
+    generator = load_generator(path)
+    if scale is not None and generator.scale != scale:
+        raise ModelError(f"{text} upscales by {generator.scale}, not by {scale}")
+    return generator
