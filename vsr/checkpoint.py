@@ -44,7 +44,7 @@ def load_generator(path: Path) -> Generator[Any]:
                 json.loads(described)
             )
             generator = build_generator(config)
-            generator.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
+            generator.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not a model file (safetensors): {error}") from error
     except (ValidationError, ValueError, RuntimeError) as error:

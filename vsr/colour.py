@@ -49,6 +49,9 @@ class Subsampling(NamedTuple):
     down: int
 
 
+_420 = Subsampling(2, 2)
+
+
 @dataclass(frozen=True)
 class ColourSpec:
     """All that is needed to read planes of code values as colour."""
@@ -56,7 +59,7 @@ class ColourSpec:
     matrix: Matrix
     full_range: bool = False
     bit_depth: int = 8
-    subsampling: Subsampling = Subsampling(2, 2)
+    subsampling: Subsampling = _420
     siting: Siting = Siting.LEFT
 
     @property
@@ -189,7 +192,8 @@ def _downsample(samples: Tensor, cosited: bool, dim: int) -> Tensor:
     """Halve along `dim`; an odd length and the borders repeat the last sample."""
     if samples.shape[dim] % 2:
         samples = torch.cat((samples, samples.narrow(dim, -1, 1)), dim)
-    even, odd = samples.unflatten(dim, (-1, 2)).unbind(samples.dim() + dim + 1)
+    every_other = torch.arange(0, samples.shape[dim], 2, device=samples.device)
+    even, odd = (samples.index_select(dim, every_other + first) for first in (0, 1))
     if not cosited:
         return (even + odd) / 2
     before = torch.cat((even.narrow(dim, 0, 1), odd.narrow(dim, 0, odd.shape[dim] - 1)), dim)

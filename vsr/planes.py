@@ -28,6 +28,10 @@ def planes_to_rgb(planes: Sequence[Plane], spec: ColourSpec, device: torch.devic
 
 def rgb_to_planes(rgb: Tensor, spec: ColourSpec) -> tuple[Plane, Plane, Plane]:
     """Float RGB (3, H, W), converted on its device, to Y, Cb and Cr arrays."""
-    kind = np.uint8 if spec.bit_depth == 8 else np.uint16
-    y, cb, cr = (plane.cpu().numpy().view(kind) for plane in from_rgb(rgb, spec))
+    y, cb, cr = (_as_array(plane, spec.bit_depth) for plane in from_rgb(rgb, spec))
     return y, cb, cr
+
+
+def _as_array(plane: Tensor, bit_depth: int) -> Plane:
+    codes = plane.cpu().numpy()
+    return codes.view(np.uint8) if bit_depth == 8 else codes.view(np.uint16)

@@ -62,6 +62,6 @@ def _thumbnail(frame: Frame) -> NDArray[np.uint8]:
     planes = []
     for plane in frame.planes:
         small = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
-        planes.append(small if small.dtype == np.uint8 else (small >> 2).astype(np.uint8))
+        planes.append(small if small.dtype == np.uint8 else (small // 4).astype(np.uint8))
     y, cb, cr = planes
     return np.asarray(cv2.cvtColor(cv2.merge((y, cr, cb)), cv2.COLOR_YCrCb2BGR), dtype=np.uint8)

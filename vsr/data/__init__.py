@@ -1,0 +1,1 @@
+"""Footage, and the pairs of clips that are learnt from."""

@@ -169,7 +169,7 @@ class ClipPairs(Dataset[tuple[Tensor, Tensor]]):
             (int(random.integers(height - side + 1)), int(random.integers(width - side + 1)))
             for _ in range(2)
         ]
-        top, left = max(places, key=lambda place: _detail(film.frames[start], *place, side))
+        top, left = max(places, key=lambda place: _detail(film.frames[start], place, side))
         return film.frames[start : start + frames, top : top + side, left : left + side]
 
     def _degrade(self, high: Tensor, random: Random) -> tuple[Tensor, Tensor]:
@@ -234,7 +234,8 @@ def _usable(film: Film, frames: int, side: int) -> bool:
     return longest >= frames and min(film.frames.shape[1:3]) >= side
 
 
-def _detail(picture: NDArray[np.uint8], top: int, left: int, side: int) -> float:
+def _detail(picture: NDArray[np.uint8], place: tuple[int, int], side: int) -> float:
     """How much a crop changes from pixel to pixel: the mean step of its green."""
+    top, left = place
     green = picture[top : top + side, left : left + side, 1].astype(np.int16)
     return float(np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean())

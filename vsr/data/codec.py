@@ -24,6 +24,6 @@ def recompress(clip: NDArray[np.uint8], crf: int) -> NDArray[np.uint8]:
             output.mux(stream.encode(VideoFrame.from_ndarray(picture, format="rgb24")))
         output.mux(stream.encode(None))
     memory.seek(0)
-    with av.open(memory) as source:
+    with av.open(memory, "r") as source:
         decoded = [frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)]
     return np.stack(decoded).astype(np.uint8, copy=False)

@@ -60,7 +60,7 @@ def find_footage(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     for place in places:
         if not place.exists():
             raise TrainingError(f"{place}: no such file or folder of footage")
-        files = [place] if place.is_file() else [path for path in place.rglob("*")]
+        files = [place] if place.is_file() else list(place.rglob("*"))
         here = {path for path in files if path.suffix.lower() in _VIDEO_SUFFIXES}
         stills = {path for path in files if path.suffix.lower() in image.SUFFIXES}
         if not here and not stills:

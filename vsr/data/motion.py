@@ -64,4 +64,4 @@ def random_motion(side: int, scale: int, random: Random) -> NDArray[np.float32]:
     flow += pan * np.array([np.cos(angle), np.sin(angle)])[:, None, None]
     wobble = random.normal(0, random.uniform(0, 1.5) * scale, (_GRID, _GRID, 2))
     smooth = cv2.resize(wobble, (side, side), interpolation=cv2.INTER_CUBIC)
-    return (flow + smooth.transpose(2, 0, 1)).astype(np.float32)
+    return np.asarray(flow + smooth.transpose(2, 0, 1), dtype=np.float32)

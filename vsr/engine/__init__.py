@@ -1,0 +1,1 @@
+"""Models at work: films and stills in, films and stills out."""

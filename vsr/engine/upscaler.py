@@ -44,5 +44,6 @@ class Upscaler:
         batch = low[None].contiguous(memory_format=torch.channels_last)
         if begins_shot or self._state is None:
             self._state = self._generator.start(batch)
+        high: Tensor
         high, self._state = self._generator.step(batch, self._state)
         return high[0]

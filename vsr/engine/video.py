@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from av.packet import Packet
 
@@ -18,7 +19,7 @@ from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.shots import mark_cuts
 from vsr.zoo import default_model, load
 
-Marked = tuple[Frame | Packet, bool]
+Marked = tuple[Frame | Packet[Any], bool]
 """What passes between the stages, and whether it is a frame that begins a shot."""
 
 

@@ -1,0 +1,1 @@
+"""Files: PyAV and Pillow at the edges, plain arrays within."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,7 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
         if suffix in (".jpg", ".jpeg"):
             raise OutputError(f"{path}: JPEG can't hold transparency; use .png or .webp")
         pixels = np.dstack((pixels, still.alpha))
-    options: dict[str, object] = {} if suffix == ".png" else {"quality": 95}
+    options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
     if suffix in (".jpg", ".jpeg"):
         options["subsampling"] = 0
     if still.icc_profile:

@@ -61,10 +61,10 @@ class VideoReader:
             if isinstance(item, Frame):
                 yield item
 
-    def __iter__(self) -> Iterator[Frame | Packet]:
+    def __iter__(self) -> Iterator[Frame | Packet[Any]]:
         return self._items(audio=True)
 
-    def _items(self, audio: bool) -> Iterator[Frame | Packet]:
+    def _items(self, audio: bool) -> Iterator[Frame | Packet[Any]]:
         streams = (self._stream, *self.audio) if audio else (self._stream,)
         previous: Frame | None = None
         try:
@@ -188,7 +188,7 @@ def _planes(decoded: VideoFrame, layout: PixelLayout) -> tuple[Plane, Plane, Pla
     if decoded.format.name.replace("yuvj", "yuv") != layout.name:
         wanted = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
         colour = wanted if decoded.format.is_rgb else {}
-        decoded = decoded.reformat(format=layout.name, **colour)  # type: ignore[arg-type]
+        decoded = decoded.reformat(format=layout.name, **colour)
     kind = np.dtype(np.uint8 if layout.bit_depth == 8 else np.uint16)
     y, cb, cr = (_array(plane, kind) for plane in decoded.planes)
     return y, cb, cr

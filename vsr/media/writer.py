@@ -1,5 +1,6 @@
 """Encode a film beside its place, copy audio packets into it, and rename it when whole."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -118,7 +119,8 @@ class VideoWriter:
         overwrite: bool = False,
     ) -> None:
         """Open the output for frames as `info` describes them; its layout must be one
-        that `settings.layout_for` gives. Raises `OutputError`."""
+        that `settings.layout_for` gives. Raises `OutputError`.
+        """
         self.path = Path(path)
         check_output(self.path, settings, overwrite)
         self.info = info
@@ -170,7 +172,7 @@ class VideoWriter:
             raise OutputError(f"{self.path}: appeared while it was being made; left as it is")
         self._partial.replace(self.path)
 
-    def write(self, item: Frame | Packet) -> None:
+    def write(self, item: Frame | Packet[Any]) -> None:
         """Encode a frame, or copy an audio packet of one of the streams given at the start."""
         try:
             if isinstance(item, Frame):
@@ -243,10 +245,9 @@ class VideoWriter:
         return OutputError(f"{self.path}: can't be written: {reason}")
 
     def _discard(self) -> None:
-        try:
+        # A file that is thrown away needs no proper end.
+        with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
             self._container.close()
-        except (av.error.FFmpegError, OSError, ValueError):
-            pass  # a file that is thrown away needs no proper end
         self._partial.unlink(missing_ok=True)
 
 

@@ -7,7 +7,6 @@ from torch.nn import functional as F
 from vsr.colour import luma_of
 from vsr.tensors import warp
 
-
 _REACH = 2
 """Pixels of each level by which the frames are shifted against each other."""
 _SHIFTS = (2 * _REACH + 1) ** 2

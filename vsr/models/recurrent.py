@@ -51,6 +51,7 @@ class ResidualPair(nn.Module):
             self.second.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
         change: Tensor = self.second(F.relu(self.first(x)))
         return x + change
 

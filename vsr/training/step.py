@@ -20,7 +20,8 @@ def build_optimiser(generator: Generator[Any]) -> AdamW:
 
 def split_parameters(generator: Generator[Any]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The parameters of the motion network, and all others."""
-    flow, rest = [], []
+    flow: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in generator.named_parameters():
         (flow if name.startswith("flow.") else rest).append(parameter)
     return flow, rest

@@ -187,7 +187,8 @@ class Trainer:
         """One iteration; gives its loss."""
         training, motion = self.config.training, self.motion_iterations
         if self.iteration < motion:
-            assert isinstance(self.generator, Recurrent) and self.generator.flow is not None
+            assert isinstance(self.generator, Recurrent)
+            assert self.generator.flow is not None
             loss = motion_loss(self.generator.flow, *batch)
             rate = training.learning_rate * share_at(self.iteration / motion, training)
             rates = (0.0, rate)
