@@ -4,22 +4,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from av.packet import Packet
 
 from vsr.colour import CODE_OF_MATRIX
 from vsr.engine.pipeline import StageTimes, run_stages
 from vsr.engine.upscaler import Upscaler, pick_device
 from vsr.errors import OutputError
 from vsr.media.frame import Frame
-from vsr.media.reader import VideoReader
+from vsr.media.reader import AudioPacket, VideoReader
 from vsr.media.writer import EncoderSettings, VideoWriter, check_output, output_info
 from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.shots import mark_cuts
 from vsr.zoo import default_model, load
 
-Marked = tuple[Frame | Packet[Any], bool]
+Marked = tuple[Frame | AudioPacket, bool]
 """What passes between the stages, and whether it is a frame that begins a shot."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -17,14 +17,18 @@ from av.video.stream import VideoStream
 from vsr.errors import MediaError
 from vsr.media.frame import LAYOUTS, ColourTags, Frame, PixelLayout, Plane, StreamInfo
 
-_UNTOLD = 2
+if TYPE_CHECKING:
+    AudioPacket = Packet[Any]
+else:
+    AudioPacket = Packet  # generic only in its type stubs
+
 _BT709 = 1
 
 
 class VideoReader:
     """The first video stream of a file, with all its audio streams beside it.
 
-    Iterating gives `Frame`s in presentation order and audio `Packet`s, as they come.
+    Iterating gives `Frame`s in presentation order and audio packets, as they come.
     Raises `MediaError` where the file is missing, broken or holds no video.
     """
 
@@ -61,10 +65,10 @@ class VideoReader:
             if isinstance(item, Frame):
                 yield item
 
-    def __iter__(self) -> Iterator[Frame | Packet[Any]]:
+    def __iter__(self) -> Iterator[Frame | AudioPacket]:
         return self._items(audio=True)
 
-    def _items(self, audio: bool) -> Iterator[Frame | Packet[Any]]:
+    def _items(self, audio: bool) -> Iterator[Frame | AudioPacket]:
         streams = (self._stream, *self.audio) if audio else (self._stream,)
         previous: Frame | None = None
         try:

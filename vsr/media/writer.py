@@ -12,13 +12,13 @@ from typing import Any, Literal
 import av
 import numpy as np
 from av.audio.stream import AudioStream
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from vsr.errors import OutputError
 from vsr.media.frame import Frame, PixelLayout, StreamInfo
+from vsr.media.reader import AudioPacket
 
 CodecName = Literal["h264", "hevc", "av1", "prores", "ffv1"]
 
@@ -172,7 +172,7 @@ class VideoWriter:
             raise OutputError(f"{self.path}: appeared while it was being made; left as it is")
         self._partial.replace(self.path)
 
-    def write(self, item: Frame | Packet[Any]) -> None:
+    def write(self, item: Frame | AudioPacket) -> None:
         """Encode a frame, or copy an audio packet of one of the streams given at the start."""
         try:
             if isinstance(item, Frame):

@@ -257,15 +257,17 @@ class Trainer:
             was = TrainConfig.model_validate_json(state["config"])
         except Exception as error:  # a broken file can fail in any of torch's ways
             raise TrainingError(f"{path}: not a training state that can be read") from error
-        for part in ("model", "data"):
+        free = {
+            "iterations": self.config.training.iterations,
+            "workers": self.config.training.workers,
+        }
+        was = was.model_copy(update={"training": was.training.model_copy(update=free)})
+        for part in ("model", "data", "training"):
             if getattr(was, part) != getattr(self.config, part):
                 raise TrainingError(
-                    f"{path}: was made with another [{part}]; see its settings there"
+                    f"{path}: was made with another [{part}]; of a run's settings, only "
+                    "training.iterations and training.workers may change"
                 )
-        if was.training.model_copy(update={"workers": self.config.training.workers}) != (
-            self.config.training
-        ):
-            raise TrainingError(f"{path}: was made with another [training]; see its settings there")
         self.generator.load_state_dict(state["generator"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.average = state["average"]
