@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
 _INTERRUPTED = 130
+_PLAIN_PROGRESS_SECONDS = 10
 _device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
 )
@@ -328,7 +329,7 @@ def _score(validation: Any) -> str:
 def _bar(columns: list[str], quiet: bool = False, **fields: Any) -> Iterator[Callable[..., None]]:
     """A function `update(done, total, **fields)` that draws progress on standard error.
 
-    A bar on a terminal; elsewhere a plain line every ten seconds.
+    A bar on a terminal; elsewhere a plain line now and then.
     """
     if quiet:
         yield lambda done, total, **fields: None
@@ -360,17 +361,18 @@ def _plain_progress(columns: list[str]) -> Callable[..., None]:
     from time import monotonic
     from types import SimpleNamespace
 
-    began = last = monotonic()
+    last_time, last_done = monotonic(), 0
 
     def update(done: int, total: int | None, **fields: Any) -> None:
-        nonlocal last
-        now = monotonic()
-        if now - last < 10:
+        nonlocal last_time, last_done
+        seconds = monotonic() - last_time
+        if seconds < _PLAIN_PROGRESS_SECONDS:
             return
-        last = now
+        rate = (done - last_done) / seconds
+        last_time, last_done = monotonic(), done
         task = SimpleNamespace(fields=fields)
-        left = f", {(total - done) * (now - began) / done:.0f} s left" if total and done else ""
-        values = "".join(f", {column.format(task=task)}" for column in columns)
+        values = "".join(f", {text}" for column in columns if (text := column.format(task=task)))
+        left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
         click.echo(f"{done} of {total or '?'}{values}{left}", err=True)
 
     return update

@@ -1,0 +1,261 @@
+"""Reader and writer together: what goes through them is what comes out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.conftest import AudioTrack, scenes, write_film
+from vsr.errors import MediaError, OutputError
+from vsr.media.frame import LAYOUTS, Frame, PixelLayout
+from vsr.media.reader import VideoReader
+from vsr.media.writer import EncoderSettings, VideoWriter, check_output, output_info
+
+LOSSLESS = EncoderSettings("ffv1")
+
+
+def copy(
+    source: Path, output: Path, settings: EncoderSettings = LOSSLESS, overwrite: bool = False
+) -> None:
+    """Decode and encode again, unchanged."""
+    with VideoReader(source) as reader:
+        info = output_info(reader.info, 1, reader.info.colour.matrix, settings)
+        with VideoWriter(output, info, reader.audio, settings, overwrite) as writer:
+            for item in reader:
+                writer.write(item)
+
+
+def audio_packets(path: Path) -> list[list[tuple[int | None, bytes]]]:
+    with av.open(str(path)) as container:
+        streams = container.streams.audio
+        packets: list[list[tuple[int | None, bytes]]] = [[] for _ in streams]
+        for packet in container.demux(*streams):
+            if packet.size:
+                packets[streams.index(packet.stream)].append((packet.pts, bytes(packet)))
+    return packets
+
+
+def frames_of(path: Path) -> list[Frame]:
+    with VideoReader(path) as reader:
+        return list(reader.frames())
+
+
+def pts_of(path: Path) -> tuple[list[int], Fraction]:
+    with VideoReader(path) as reader:
+        return [frame.pts for frame in reader.frames()], reader.info.time_base
+
+
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+def test_planes_go_through_untouched(tmp_path: Path, name: str) -> None:
+    """Odd sizes, every depth and subsampling; the encoder is lossless."""
+    source = write_film(
+        tmp_path / "a.mkv", scenes(51, 37, [3]), codec="ffv1", pixel_format=name,
+        time_base=Fraction(1, 1000), pts=[0, 40, 80],
+    )  # fmt: skip
+    copy(source, tmp_path / "b.mkv")
+    before, after = frames_of(source), frames_of(tmp_path / "b.mkv")
+    assert len(before) == len(after) == 3
+    layout = LAYOUTS[name]
+    for one, other in zip(before, after, strict=True):
+        assert one.planes[1].shape == (-(-37 // layout.down), -(-51 // layout.across))
+        assert one.planes[0].dtype == (np.uint8 if layout.bit_depth == 8 else np.uint16)
+        for plane, same in zip(one.planes, other.planes, strict=True):
+            assert np.array_equal(plane, same)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_variable_rate_and_time_base_are_kept(tmp_path: Path, suffix: str) -> None:
+    base = Fraction(1, 1000) if suffix == ".mkv" else Fraction(1, 90_000)
+    pts = [0, 40, 77, 78, 200, 201, 1000]
+    frames = scenes(64, 48, [7])
+    source = write_film(
+        tmp_path / f"a{suffix}", frames, codec="libx264", pts=pts, time_base=base
+    )
+    copy(source, tmp_path / f"b{suffix}", EncoderSettings("h264"))
+    assert pts_of(source) == (pts, base)
+    assert pts_of(tmp_path / f"b{suffix}") == (pts, base)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_all_audio_tracks_are_copied_byte_for_byte(tmp_path: Path, suffix: str) -> None:
+    tracks = [AudioTrack("aac", 440), AudioTrack("aac", 880, 48_000)]
+    source = write_film(tmp_path / f"a{suffix}", scenes(64, 48, [20]), audio=tracks)
+    copy(source, tmp_path / f"b{suffix}", EncoderSettings("h264"))
+    before, after = audio_packets(source), audio_packets(tmp_path / f"b{suffix}")
+    assert len(before) == 2
+    assert min(len(track) for track in before) > 20
+    assert before == after
+
+
+def test_colour_tags_and_pixel_aspect_are_kept(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "a.mp4", scenes(64, 48, [2]), codec="libx264", matrix=6)
+    with VideoReader(source) as reader:
+        info = replace(
+            reader.info,
+            sample_aspect_ratio=Fraction(4, 3),
+            colour=replace(reader.info.colour, primaries=9, transfer=16, full_range=True),
+        )
+        with VideoWriter(tmp_path / "b.mp4", info) as writer:
+            for frame in reader.frames():
+                writer.write(frame)
+    with VideoReader(tmp_path / "b.mp4") as reader:
+        assert reader.info.colour == info.colour
+        assert reader.info.colour.matrix == 6
+        assert reader.info.sample_aspect_ratio == Fraction(4, 3)
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "wanted", "held"),
+    [
+        ("h264", ".mov", "yuv422p10le", "yuv422p10le"),
+        ("hevc", ".mp4", "yuv420p10le", "yuv420p10le"),
+        ("av1", ".mp4", "yuv444p10le", "yuv420p10le"),
+        ("prores", ".mov", "yuv420p", "yuv422p10le"),
+        ("ffv1", ".mkv", "yuv444p", "yuv444p"),
+    ],
+)
+def test_each_codec_holds_the_layout_nearest_to_what_is_wanted(
+    tmp_path: Path, codec: str, suffix: str, wanted: str, held: str
+) -> None:
+    settings = EncoderSettings(codec)  # type: ignore[arg-type]
+    layout = settings.layout_for(LAYOUTS[wanted])
+    assert layout.name == held
+    source = write_film(tmp_path / "a.mkv", scenes(64, 48, [3]), codec="ffv1", pixel_format=held)
+    copy(source, tmp_path / f"b{suffix}", settings)
+    with VideoReader(tmp_path / f"b{suffix}") as reader:
+        assert reader.info.layout == layout
+        assert len(list(reader.frames())) == 3
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "codec", "nearest"),
+    [
+        ("gray", "ffv1", PixelLayout(8, 2, 2)),
+        ("bgr0", "ffv1", PixelLayout(8, 1, 1)),
+        ("yuv444p12le", "ffv1", PixelLayout(10, 1, 1)),
+        ("yuv411p", "ffv1", PixelLayout(8, 2, 1)),
+        ("yuvj420p", "mjpeg", PixelLayout(8, 2, 2)),
+    ],
+)
+def test_other_pixel_formats_become_the_nearest_layout(
+    tmp_path: Path, pixel_format: str, codec: str, nearest: PixelLayout
+) -> None:
+    frames = scenes(64, 48, [2])
+    source = write_film(tmp_path / "a.mkv", frames, codec=codec, pixel_format=pixel_format)
+    with VideoReader(source) as reader:
+        assert reader.info.layout == nearest
+        planes = next(reader.frames()).planes
+        assert planes[0].shape == (48, 64)
+        assert planes[1].shape == (48 // nearest.down, 64 // nearest.across)
+        low, high = (0, 255) if reader.info.colour.full_range else (16, 235)
+        luma = planes[0].astype(float) / 2 ** (nearest.bit_depth - 8)
+        brightness = frames[0].astype(float) @ [0.299, 0.587, 0.114]
+        assert np.abs((luma - low) / (high - low) * 255 - brightness).mean() < 12
+
+
+def test_a_cover_picture_is_not_the_film(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        cover = container.add_stream("png", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        sound = container.add_stream("aac", rate=44_100)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        silence.sample_rate = 44_100
+        picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")
+        container.mux(cover.encode(picture))
+        container.mux(cover.encode(None))
+        container.mux(sound.encode(silence))
+        container.mux(sound.encode(None))
+    with pytest.raises(MediaError, match=r"no video stream, only audio \(aac\)"):
+        VideoReader(path)
+
+
+def broken_inputs(folder: Path) -> Sequence[tuple[Path, str]]:
+    film = write_film(folder / "good.mp4", scenes(64, 48, [8]), audio=[AudioTrack("aac", 440)])
+    text = folder / "text.mp4"
+    text.write_text("this is no film\n" * 40)
+    empty = folder / "empty.mp4"
+    empty.touch()
+    cut = folder / "cut.mp4"
+    cut.write_bytes(film.read_bytes()[:3000])
+    sound = folder / "sound.m4a"
+    with av.open(str(sound), "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=44_100)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        silence.sample_rate = 44_100
+        container.mux(stream.encode(silence))
+        container.mux(stream.encode(None))
+    return (
+        (folder / "none.mp4", "no such file"),
+        (folder, "is a folder"),
+        (text, "can't be read as video"),
+        (empty, "is empty"),
+        (cut, "can't be read as video"),
+        (sound, r"no video stream, only audio \(aac\)"),
+    )
+
+
+def test_broken_inputs_are_told_apart(tmp_path: Path) -> None:
+    for path, reason in broken_inputs(tmp_path):
+        with pytest.raises(MediaError, match=reason) as caught:
+            VideoReader(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_unfinished_file_leaves_nothing_behind(tmp_path: Path, small_film: Path) -> None:
+    output = tmp_path / "b.mp4"
+    with VideoReader(small_film) as reader:
+        writer = VideoWriter(output, reader.info)
+        with pytest.raises(RuntimeError, match="halfway"), writer:
+            writer.write(next(reader.frames()))
+            raise RuntimeError("halfway")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_appears_under_its_name_only_when_whole(tmp_path: Path, small_film: Path) -> None:
+    output = tmp_path / "b.mp4"
+    with VideoReader(small_film) as reader, VideoWriter(output, reader.info) as writer:
+        for frame in reader.frames():
+            writer.write(frame)
+            assert not output.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["b.mp4"]
+
+
+def test_what_exists_is_replaced_only_when_asked(tmp_path: Path, small_film: Path) -> None:
+    output = tmp_path / "b.mkv"
+    output.write_text("precious")
+    with pytest.raises(OutputError, match="exists; use --overwrite"):
+        copy(small_film, output)
+    assert output.read_text() == "precious"
+    copy(small_film, output, overwrite=True)
+    assert len(frames_of(output)) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "reason"),
+    [
+        ("a.avi", EncoderSettings(), r"unknown film format; use .mkv, .mov, .mp4"),
+        ("a.mp4", EncoderSettings("prores"), "doesn't hold prores"),
+        ("a.mkv", EncoderSettings("ffv1", crf=3), "--crf means nothing to ffv1"),
+        ("none/a.mp4", EncoderSettings(), "no such folder"),
+    ],
+)
+def test_outputs_that_can_not_be_are_refused_beforehand(
+    tmp_path: Path, name: str, settings: EncoderSettings, reason: str
+) -> None:
+    with pytest.raises(OutputError, match=reason):
+        check_output(tmp_path / name, settings, overwrite=False)
+
+
+def test_a_preset_that_the_encoder_does_not_know_is_one_clear_line(
+    tmp_path: Path, small_film: Path
+) -> None:
+    with pytest.raises(OutputError, match="preset"):
+        copy(small_film, tmp_path / "a.mp4", EncoderSettings("h264", preset="warp"))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,118 @@
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vsr.models import Recurrent, RecurrentConfig, build_generator
+from vsr.models.flow import PyramidFlow, shift_costs
+from vsr.models.recurrent import bilinear_kernel
+
+CONFIGS = [
+    RecurrentConfig(),
+    RecurrentConfig(scale=2, channels=8, memory=4),
+    RecurrentConfig(channels=8, blocks=1, flow_channels=0),
+    RecurrentConfig(channels=8, blocks=1, memory=0),
+    RecurrentConfig(channels=8, blocks=1, memory=12),
+]
+
+
+def fixed(config: RecurrentConfig) -> Recurrent:
+    torch.manual_seed(5)
+    return Recurrent(config).eval()
+
+
+def moving_clip(frames: int = 5, height: int = 37, width: int = 51) -> Tensor:
+    torch.manual_seed(6)
+    large = F.interpolate(torch.rand(1, 3, 24, 24), size=(96, 96), mode="bicubic")
+    views = [large[..., 2 * n : 2 * n + height, 3 * n : 3 * n + width] for n in range(frames)]
+    return torch.stack(views, dim=1)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_the_heads_first_kernel_is_bilinear_interpolation(scale: int) -> None:
+    low = torch.rand(1, 3, 9, 13)
+    ours = F.pixel_shuffle(
+        F.conv2d(F.pad(low, (1,) * 4, mode="replicate"), bilinear_kernel(scale)), scale
+    )
+    assert torch.allclose(ours, F.interpolate(low, scale_factor=scale, mode="bilinear"), atol=1e-6)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@torch.inference_mode()
+def test_streaming_equals_forward(config: RecurrentConfig) -> None:
+    generator, clip = fixed(config), moving_clip()
+    whole = generator(clip)
+    state = generator.start(clip[:, 0])
+    for number in range(clip.shape[1]):
+        high, state = generator.step(clip[:, number], state)
+        assert torch.allclose(high, whole[:, number], atol=1e-5)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@torch.inference_mode()
+def test_output_is_scale_times_the_input_for_odd_sizes_too(config: RecurrentConfig) -> None:
+    for height, width in ((37, 51), (1, 1), (17, 2)):
+        clip = torch.rand(2, 2, 3, height, width)
+        size = (2, 2, 3, config.scale * height, config.scale * width)
+        assert fixed(config)(clip).shape == size
+
+
+@torch.inference_mode()
+def test_memory_changes_what_comes_next() -> None:
+    generator, clip = fixed(RecurrentConfig()), moving_clip()
+    _, after_two = generator.step(clip[:, 1], generator.step(clip[:, 0], generator.start(clip[:, 0]))[1])
+    remembering = generator.step(clip[:, 2], after_two)[0]
+    afresh = generator.step(clip[:, 2], generator.start(clip[:, 2]))[0]
+    assert not torch.allclose(remembering, afresh, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_state_is_passed_and_never_kept() -> None:
+    generator, clip = fixed(RecurrentConfig()), moving_clip()
+    first = generator(clip)
+    generator(torch.rand_like(clip))
+    assert torch.equal(generator(clip), first)
+
+
+def test_every_weight_learns() -> None:
+    generator = Recurrent(RecurrentConfig(channels=8, blocks=1, memory=8))
+    generator(moving_clip(3)).square().mean().backward()
+    still = [n for n, p in generator.named_parameters() if p.grad is None or not p.grad.any()]
+    assert still == []
+
+
+def test_a_fixed_seed_gives_the_output_that_was_stored() -> None:
+    """Guards the arithmetic against changes that nobody meant to make."""
+    generator = fixed(RecurrentConfig(channels=8, blocks=1, memory=8, flow_levels=2))
+    for number, parameter in enumerate(generator.parameters()):
+        ramp = torch.arange(parameter.numel()).float()
+        parameter.data = (torch.sin(ramp + number) * 0.1).view_as(parameter)
+    ramp = torch.arange(3 * 3 * 8 * 8).float().view(1, 3, 3, 8, 8)
+    with torch.inference_mode():
+        output = generator(torch.sin(ramp * 0.05) * 0.5 + 0.5)
+    stored = torch.tensor(STORED)
+    assert torch.allclose(output[0, 2, :, 13, 17], stored, atol=1e-5)
+
+
+STORED = [0.0029778, -0.3048817, -0.1436704]
+
+
+def test_building_gives_what_the_configuration_names() -> None:
+    config = RecurrentConfig(scale=2, channels=8)
+    generator = build_generator(config)
+    assert isinstance(generator, Recurrent)
+    assert generator.scale == 2
+
+
+def test_the_true_shift_costs_least() -> None:
+    before = torch.rand(1, 1, 20, 20)
+    here = torch.roll(before, (-1, 2), dims=(2, 3))  # here(y, x) = before(y + 1, x - 2)
+    best = shift_costs(here, before)[0, :, 5:-5, 5:-5].argmin(dim=0)
+    assert (best == (1 + 2) * 5 + (-2 + 2)).all()
+
+
+@torch.inference_mode()
+def test_flow_has_the_size_of_its_frames_whatever_their_size() -> None:
+    flow = PyramidFlow(channels=4, levels=3)
+    for height, width in ((1, 1), (37, 51), (64, 8)):
+        assert flow(*torch.rand(2, 1, 3, height, width)).shape == (1, 2, height, width)

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from vsr.config import Config, load_toml
+from vsr.errors import ConfigError
+
+
+class Inner(Config):
+    rate: float = 0.5
+    steps: int = 3
+
+
+class Outer(Config):
+    name: str
+    inner: Inner = Inner()
+
+
+def read(tmp_path: Path, text: str, *overrides: str) -> Outer:
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    return load_toml(path, Outer, overrides)
+
+
+def test_what_the_file_leaves_out_has_its_default(tmp_path: Path) -> None:
+    assert read(tmp_path, "name = 'x'\n[inner]\nsteps = 7").inner == Inner(rate=0.5, steps=7)
+
+
+def test_an_override_replaces_a_value_and_makes_missing_tables(tmp_path: Path) -> None:
+    config = read(tmp_path, "name = 'x'", "inner.rate=5e-5", "name=plain text")
+    assert config.inner.rate == 5e-5
+    assert config.name == "plain text"
+
+
+def test_an_unknown_key_is_named_with_the_nearest_known(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key inner\.stepz; did you mean steps\?"):
+        read(tmp_path, "name = 'x'\n[inner]\nstepz = 7")
+
+
+def test_an_unknown_key_like_no_other_lists_what_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown key colour; allowed: inner, name"):
+        read(tmp_path, "name = 'x'\ncolour = 1")
+
+
+def test_a_bad_value_is_named_with_what_was_given(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"inner\.steps = 'many'"):
+        read(tmp_path, "name = 'x'\n[inner]\nsteps = 'many'")
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name is missing"):
+        read(tmp_path, "")
+
+
+@pytest.mark.parametrize("override", ["inner.rate", "=3", "name.deep=1"])
+def test_an_override_that_makes_no_sense_is_refused(tmp_path: Path, override: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        read(tmp_path, "name = 'x'", override)
+
+
+def test_what_is_not_toml_is_refused_with_the_place(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a\.toml: not valid TOML: Invalid value"):
+        read(tmp_path, "name = ")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
+        load_toml(tmp_path / "none.toml", Outer)
