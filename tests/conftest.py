@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -34,16 +35,12 @@ def gliding_view(
     for step in range(frames):
         turn = 2 * np.pi * step / 97
         zoom = max(width / 420, height / 420)
-        matrix = np.array(
-            [[zoom, 0, -40 - 35 * np.cos(turn)], [0, zoom, -40 - 35 * np.sin(turn)]]
-        )
+        matrix = np.array([[zoom, 0, -40 - 35 * np.cos(turn)], [0, zoom, -40 - 35 * np.sin(turn)]])
         views.append(cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_AREA))
     return [np.asarray(view, dtype=np.uint8) for view in views]
 
 
-def scenes(
-    width: int, height: int, lengths: Sequence[int]
-) -> list[NDArray[np.uint8]]:
+def scenes(width: int, height: int, lengths: Sequence[int]) -> list[NDArray[np.uint8]]:
     """Frames of several scenes of the given lengths, cut hard one after another."""
     pictures = (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())
     frames: list[NDArray[np.uint8]] = []
@@ -71,13 +68,13 @@ def write_film(
     with av.open(
         str(path), "w", container_options=timescale if path.suffix in (".mp4", ".mov") else {}
     ) as container:
-        video = container.add_stream(codec, rate=25, options=options or {})
+        video: Any = container.add_stream(codec, rate=25, options=options or {})
         video.width, video.height, video.pix_fmt = width, height, pixel_format
         video.time_base = video.codec_context.time_base = time_base
         video.codec_context.colorspace = matrix
         if codec == "mpeg4":
             video.codec_context.qmin = video.codec_context.qmax = 2
-        tracks = [container.add_stream(track.codec, rate=track.rate) for track in audio]
+        tracks: list[Any] = [container.add_stream(track.codec, rate=track.rate) for track in audio]
         for number, picture in enumerate(frames):
             frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             frame.pts, frame.time_base = times[number], time_base

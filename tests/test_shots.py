@@ -1,4 +1,5 @@
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,9 @@ def as_frames(pictures: list[NDArray[np.uint8]], shift: int = 0) -> list[Frame]:
     frames = []
     for number, picture in enumerate(pictures):
         y, cr, cb = cv2.split(cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb))
-        planes = [plane.astype(np.uint16) << shift if shift else plane for plane in (y, cb, cr)]
+        planes: list[Any] = [
+            plane.astype(np.uint16) << shift if shift else plane for plane in (y, cb, cr)
+        ]
         frames.append(Frame((planes[0], planes[1], planes[2]), pts=number))
     return frames
 

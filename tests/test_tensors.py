@@ -17,7 +17,9 @@ def test_bicubic_resizing_equals_pillows(size: tuple[int, int]) -> None:
     """In floating point: at 8 bit Pillow rounds and clamps between its two passes."""
     picture = data.astronaut()
     width, height = size
-    ours = resize_bicubic(to_float(torch.from_numpy(picture)).permute(2, 0, 1)[None], (height, width))
+    ours = resize_bicubic(
+        to_float(torch.from_numpy(picture)).permute(2, 0, 1)[None], (height, width)
+    )
     for channel in range(3):
         plane = Image.fromarray(picture[..., channel].astype(np.float32))
         theirs = np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC))

@@ -20,7 +20,7 @@ from vsr.data.footage import find_footage, load_film
 from vsr.data.motion import MotionPairs
 from vsr.degrade import Degradation, degrade
 from vsr.errors import TrainingError
-from vsr.tensors import to_float, warp
+from vsr.tensors import warp
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +99,7 @@ def test_the_same_index_is_the_same_clip(footage: Path, tmp_path: Path, scale: i
     assert not all(torch.equal(clips[i][1], other[i][1]) for i in range(12))
 
 
-@pytest.mark.parametrize(
-    ("share", "kind"), [("bi", Degradation.BI), ("bd", Degradation.BD)]
-)
+@pytest.mark.parametrize(("share", "kind"), [("bi", Degradation.BI), ("bd", Degradation.BD)])
 def test_low_clips_are_their_targets_degraded(
     footage: Path, tmp_path: Path, share: str, kind: Degradation
 ) -> None:
@@ -147,9 +145,7 @@ def test_no_clip_crosses_a_cut(tmp_path: Path) -> None:
 
 
 def test_a_static_clip_stands_still(footage: Path, tmp_path: Path) -> None:
-    config = settings(
-        footage, tmp_path, static_share=1.0, degradation=DegradationShares(codec=0)
-    )
+    config = settings(footage, tmp_path, static_share=1.0, degradation=DegradationShares(codec=0))
     low, target = ClipPairs(load_footage(config), config, 4, seed=0)[0]
     assert not low.diff(dim=0).any()
     assert not target.diff(dim=0).any()

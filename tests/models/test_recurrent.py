@@ -60,7 +60,9 @@ def test_output_is_scale_times_the_input_for_odd_sizes_too(config: RecurrentConf
 @torch.inference_mode()
 def test_memory_changes_what_comes_next() -> None:
     generator, clip = fixed(RecurrentConfig()), moving_clip()
-    _, after_two = generator.step(clip[:, 1], generator.step(clip[:, 0], generator.start(clip[:, 0]))[1])
+    _, after_two = generator.step(
+        clip[:, 1], generator.step(clip[:, 0], generator.start(clip[:, 0]))[1]
+    )
     remembering = generator.step(clip[:, 2], after_two)[0]
     afresh = generator.step(clip[:, 2], generator.start(clip[:, 2]))[0]
     assert not torch.allclose(remembering, afresh, atol=1e-3)

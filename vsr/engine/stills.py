@@ -70,7 +70,7 @@ def upscale_image(
 ) -> NDArray[np.uint8]:
     """Upscale one RGB picture, uint8 (H, W, 3) to (sH, sW, 3).
 
-    `model` is a name from `vsr.models()` or a file; left out, the default one for
+    `model` is a name from `vsr.cards()` or a file; left out, the default one for
     `scale`, 4. Raises ValueError for another shape or type, and `VsrError`.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:

@@ -67,7 +67,7 @@ def upscale_video(
 ) -> Summary:
     """Upscale the film at `source` into `output`, frame by frame, whatever its length.
 
-    `model` is a name from `vsr.models()` or a file; left out, it is the one for `scale`,
+    `model` is a name from `vsr.cards()` or a file; left out, it is the one for `scale`,
     and where that is left out too, x4 up to 576 lines and x2 above. Times of frames and
     audio tracks are kept as they are. `watch` is called after every frame, in another
     thread. The output appears under its name when it is whole. Raises `VsrError`.

@@ -1,0 +1,168 @@
+"""The command line as people meet it: in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from skimage import data
+
+from tests.conftest import scenes, write_film
+from tests.media.test_film import broken_inputs
+
+SMOKE = Path(__file__).parents[1] / "configs" / "smoke.toml"
+
+
+def vsr(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vsr", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def complaint(*arguments: object) -> str:
+    """The one line that a mistake is told in."""
+    done = vsr(*arguments)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("vsr: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_help_loads_no_torch() -> None:
+    code = (
+        "import sys; from vsr.cli import main\n"
+        "try: main(['--help'])\n"
+        "finally: assert not {'torch', 'av', 'cv2'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for verb in ("upscale", "image", "train", "evaluate", "models", "doctor"):
+        assert verb in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["upscale", "image", "train", "evaluate", "models", "doctor"])
+def test_every_verb_has_an_example(verb: str) -> None:
+    done = vsr(verb, "--help")
+    assert done.returncode == 0
+    assert f"vsr {verb}" in done.stdout.split("\n\n", 1)[1]
+
+
+def test_a_film_is_upscaled(tmp_path: Path, small_film: Path, tiny_model: Path) -> None:
+    output = tmp_path / "b.mp4"
+    done = vsr("upscale", small_film, output, "--model", tiny_model, "--device", "cpu", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["output"] == str(output)
+    assert (summary["frames"], summary["width"], summary["height"]) == (12, 384, 256)
+    assert output.exists()
+
+
+def test_bad_inputs_get_one_line_and_leave_nothing(tmp_path: Path) -> None:
+    for path, _ in broken_inputs(tmp_path):
+        assert str(path) in complaint("upscale", path, tmp_path / "out.mp4")
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_bad_outputs_and_models_get_one_line(tmp_path: Path, small_film: Path) -> None:
+    output = tmp_path / "b.mp4"
+    assert "unknown model 'nice'; there are: " in complaint(
+        "upscale", small_film, output, "--model", "nice"
+    )
+    assert "is the input itself" in complaint("upscale", small_film, small_film, "--overwrite")
+    assert "unknown film format" in complaint("upscale", small_film, tmp_path / "b.gif")
+    output.write_text("precious")
+    assert "exists; use --overwrite" in complaint("upscale", small_film, output)
+    assert output.read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["b.mp4"]
+
+
+def test_wrong_usage_is_exit_code_2(small_film: Path) -> None:
+    assert vsr("upscale", small_film).returncode == 2
+    assert vsr("upscale", small_film, "b.mp4", "--scale", "3").returncode == 2
+
+
+def test_pictures_are_upscaled_one_or_a_folder(tmp_path: Path, tiny_model: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.jpg", "c.webp"):
+        Image.fromarray(data.coffee()[:16, :24]).save(folder / name)
+    done = vsr("image", folder / "a.png", tmp_path / "a.webp", "--model", tiny_model)
+    assert done.returncode == 0, done.stderr
+    (folder / "broken.png").write_text("no picture")
+    done = vsr("image", folder, tmp_path / "out", "--model", tiny_model)
+    assert done.returncode == 1
+    assert "broken.png: not a picture" in done.stderr
+    assert "3 pictures" in done.stdout
+    for name in ("a.webp", "out/a.png", "out/b.jpg", "out/c.webp"):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.size == (96, 64)
+
+
+def test_training_runs_stops_on_ctrl_c_and_resumes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_film(tmp_path / f"{name}.mp4", scenes(120, 96, [6]))
+    run = tmp_path / "run"
+    arguments = ["train", "--config", SMOKE, "--output", run, "--device", "cpu"]
+    for setting in (f"footage={tmp_path}", f"cache={tmp_path / 'cache'}"):
+        arguments += ["--set", f"data.{setting}"]
+    endless = ["--set", "training.iterations=100000", "--set", "schedule.validate_every=5"]
+    command = [sys.executable, "-m", "vsr", *map(str, arguments + endless)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (run / "log.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "go on with --resume" in out
+    assert "holds a run; add --resume" in complaint(*arguments)
+    done = vsr(*arguments, *endless, "--resume", "--minutes", "0")
+    assert done.returncode == 0, done.stderr
+    assert "of 100000" in done.stdout
+
+
+def test_bad_recipes_get_one_line(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(SMOKE.read_text().replace("batch", "batsh"))
+    assert "unknown key training.batsh; did you mean batch?" in complaint(
+        "train", "--config", recipe
+    )
+    assert "training.batch = 'big'" in complaint(
+        "train", "--config", SMOKE, "--set", "training.batch=big"
+    )
+    assert "no such file or folder of footage" in complaint(
+        "train", "--config", SMOKE, "--set", f"data.footage={tmp_path / 'none'}"
+    )
+
+
+def test_a_model_is_scored_beside_bicubic(tmp_path: Path, tiny_model: Path) -> None:
+    write_film(tmp_path / "a.mp4", scenes(120, 96, [3]))
+    done = vsr("evaluate", "--model", tiny_model, "--data", tmp_path, "--json", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    film, mean = json.loads(done.stdout)
+    assert (film["name"], film["frames"]) == ("a.mp4", 3)
+    assert mean["psnr_y"] == film["psnr_y"]
+    assert 15 < film["bicubic_psnr_y"] < 45
+
+
+def test_what_ships_is_listed_with_its_gain() -> None:
+    done = vsr("models")
+    assert done.returncode == 0
+    assert "tiny-x4" in done.stdout
+    assert "tiny-x2" in done.stdout
+    assert {card["name"] for card in json.loads(vsr("models", "--json").stdout)} >= {
+        "tiny-x2",
+        "tiny-x4",
+    }
+
+
+def test_the_doctor_names_versions_devices_and_encoders() -> None:
+    done = vsr("doctor")
+    assert done.returncode == 0, done.stderr
+    for word in ("vsr ", "torch ", "PyAV ", "cpu", "h264", "av1", "models"):
+        assert word in done.stdout

@@ -1,0 +1,122 @@
+"""The models that ship."""
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+from torch.nn import functional as F
+
+import vsr
+from vsr.degrade import Degradation, degrade
+from vsr.errors import ModelError
+from vsr.metrics.image import psnr_y
+from vsr.tensors import resize_bicubic, to_float
+from vsr.zoo import cards, default_model, load
+
+NAMES = ["tiny-x2", "tiny-x4"]
+
+
+def astronaut(side: int) -> torch.Tensor:
+    """(1, 3, side, side), never learnt from."""
+    picture = to_float(torch.from_numpy(data.astronaut())).permute(2, 0, 1)[None]
+    return picture[..., :side, 100 : 100 + side]
+
+
+def test_every_model_has_its_weights_and_a_card_that_is_true() -> None:
+    assert {card.name for card in cards()} >= set(NAMES)
+    for card in cards():
+        generator = load(card.name)
+        assert generator.scale == card.scale
+        assert sum(p.numel() for p in generator.parameters()) == card.parameters
+        assert card.data
+        assert set(card.scores) >= {"bi", "bd"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", list(Degradation))
+@torch.inference_mode()
+def test_it_beats_bicubic_on_a_picture_it_never_saw(name: str, kind: Degradation) -> None:
+    generator, high = load(name), astronaut(256)
+    low = degrade(high, generator.scale, kind)
+    ours = generator(low[:, None])[:, 0].clamp(0, 1)
+    bicubic = resize_bicubic(low, (256, 256)).clamp(0, 1)
+    assert psnr_y(ours, high) > psnr_y(bicubic, high) + 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_a_frame_that_stands_still_stays_good_forever(name: str) -> None:
+    """2,000 identical frames: no drift, and no value leaves its range."""
+    generator, high = load(name), astronaut(96)
+    low = degrade(high, generator.scale, Degradation.BI)
+    state = generator.start(low)
+    for number in range(2000):
+        output, state = generator.step(low, state)
+        if number == 29:
+            thirtieth = psnr_y(output, high)
+    assert psnr_y(output, high) >= thirtieth - 0.05
+    assert -0.2 < output.min() < output.max() < 1.2
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_a_moving_picture_gains_from_memory(name: str) -> None:
+    """One still, slid under the window by a fraction of a pixel a frame."""
+    generator = load(name)
+    scale = generator.scale
+    lows, highs = [], []
+    for step in range(10):
+        view = astronaut(200)[..., step : step + 160, step : step + 160]
+        highs.append(view)
+        lows.append(degrade(view, scale, Degradation.BD))
+    together = generator(torch.stack(lows, dim=1))[:, -1]
+    alone = generator(lows[-1][:, None])[:, 0]
+    assert psnr_y(together, highs[-1]) > psnr_y(alone, highs[-1])
+
+
+def test_black_white_and_noise_give_finite_pictures() -> None:
+    for name in NAMES:
+        generator = load(name)
+        for low in (
+            torch.zeros(1, 2, 3, 8, 8),
+            torch.ones(1, 2, 3, 8, 8),
+            torch.rand(1, 2, 3, 8, 8),
+        ):
+            with torch.inference_mode():
+                assert torch.isfinite(generator(low)).all()
+
+
+def test_flat_colour_stays_flat() -> None:
+    colour = torch.tensor([0.2, 0.5, 0.7]).view(1, 1, 3, 1, 1)
+    for name in NAMES:
+        generator = load(name)
+        with torch.inference_mode():
+            output = generator(colour.expand(1, 3, 3, 24, 24))
+        expected = F.interpolate(colour[0, :, :, :, 0], scale_factor=1)
+        assert (output[0] - expected.view(1, 3, 1, 1)).abs().max() < 3 / 255
+
+
+def test_the_default_goes_by_the_lines_of_the_film() -> None:
+    assert default_model(None, 576) == "tiny-x4"
+    assert default_model(None, 720) == "tiny-x2"
+    assert default_model(2, 100) == "tiny-x2"
+
+
+def test_the_package_offers_it_by_name() -> None:
+    clip = torch.rand(1, 2, 3, 8, 8)
+    with torch.inference_mode():
+        assert vsr.load("tiny-x4")(clip).shape == (1, 2, 3, 32, 32)
+    assert vsr.upscale_image(np.zeros((8, 8, 3), np.uint8)).shape == (32, 32, 3)
+    assert "tiny-x2" in {card.name for card in vsr.cards()}
+
+
+def test_unknown_names_list_those_there_are() -> None:
+    with pytest.raises(ModelError, match=r"unknown model 'tiny-x3'; there are: tiny-x2, tiny-x4"):
+        load("tiny-x3")
+    with pytest.raises(ModelError, match="no such model file"):
+        load("some/file.safetensors")
+    with pytest.raises(ModelError, match="upscales by 4, not by 2"):
+        load("tiny-x4", scale=2)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = vsr.nonsense
