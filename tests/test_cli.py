@@ -6,8 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 from PIL import Image
 from skimage import data
@@ -60,6 +63,40 @@ def test_a_film_is_upscaled(tmp_path: Path, small_film: Path, tiny_model: Path) 
     assert summary["output"] == str(output)
     assert (summary["frames"], summary["width"], summary["height"]) == (12, 384, 256)
     assert output.exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_nothing(
+    tmp_path: Path, tiny_model: Path, number: int, code: int
+) -> None:
+    source = write_film(tmp_path / "a.mp4", scenes(320, 180, [400]))
+    command: list[str | Path] = [sys.executable, "-m", "vsr", "upscale", source]
+    command += [tmp_path / "b.mp4", "--model", tiny_model, "--device", "cpu"]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".b.*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_what_is_not_carried_over_is_told(tmp_path: Path, tiny_model: Path) -> None:
+    source = tmp_path / "a.mkv"
+    with av.open(str(source), "w") as container:
+        video: Any = container.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        container.add_attachment("font.ttf", "font/ttf", b"not really a font")
+        container.set_chapters(
+            [{"id": 1, "start": 0, "end": 40, "time_base": Fraction(1, 1000), "metadata": {}}]
+        )
+        for picture in scenes(64, 48, [3]):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    done = vsr("upscale", source, tmp_path / "b.mp4", "--model", tiny_model)
+    assert done.returncode == 0, done.stderr
+    assert "not carried over: 1 attachment stream, chapters" in done.stderr
 
 
 def test_bad_inputs_get_one_line_and_leave_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The command line: thin commands, whose heavy imports wait until one is run."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print the r
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; a user's mistake becomes one line and exit code 1."""
+    # Ended from outside, leave as tidily as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         cli.main(args=arguments, prog_name="vsr", standalone_mode=False)
     except click.ClickException as error:
@@ -113,6 +116,8 @@ def upscale(
                 now.frames, now.frame_count, rate=now.frames / max(now.seconds, 1e-9)
             ),
         )
+    if summary.left_out:
+        click.echo(f"vsr: not carried over: {', '.join(summary.left_out)}", err=True)
     if as_json:
         click.echo(json.dumps(asdict(summary)))
         return

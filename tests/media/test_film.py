@@ -254,6 +254,30 @@ def test_outputs_that_can_not_be_are_refused_beforehand(
         check_output(tmp_path / name, settings, overwrite=False)
 
 
+@pytest.mark.parametrize("codec", ["libopus", "libvorbis"])
+def test_audio_that_the_container_does_not_hold_is_one_clear_line(
+    tmp_path: Path, codec: str
+) -> None:
+    source = write_film(
+        tmp_path / "a.mkv", scenes(64, 48, [9]), audio=[AudioTrack(codec, 440, 48_000)]
+    )
+    with pytest.raises(OutputError, match=r"\.mov doesn't hold (opus|vorbis) audio; use \.mkv"):
+        copy(source, tmp_path / "b.mov", EncoderSettings("h264"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_webm_with_opus_becomes_mp4(tmp_path: Path) -> None:
+    source = write_film(
+        tmp_path / "a.webm",
+        scenes(64, 48, [9]),
+        codec="libvpx-vp9",
+        audio=[AudioTrack("libopus", 440, 48_000)],
+    )
+    copy(source, tmp_path / "b.mp4", EncoderSettings("h264"))
+    before, after = audio_packets(source), audio_packets(tmp_path / "b.mp4")
+    assert [data for _, data in before[0]] == [data for _, data in after[0]]
+
+
 def test_a_preset_that_the_encoder_does_not_know_is_one_clear_line(
     tmp_path: Path, small_film: Path
 ) -> None:

@@ -44,6 +44,8 @@ class Summary:
     frames: int
     shots: int
     audio_tracks: int
+    left_out: tuple[str, ...]
+    """What the source holds and the output doesn't, such as subtitles."""
     seconds: float
     first_frame_seconds: float
     """From the call to the first frame handed to the encoder."""
@@ -108,7 +110,7 @@ def upscale_video(
                     watch(Progress(count, info.frame_count, seconds))
 
             stages = run_stages(mark_cuts(reader), work, write)
-        tracks = len(reader.audio)
+        tracks, left_out = len(reader.audio), reader.left_out
     return Summary(
         output=str(output),
         model=name,
@@ -118,6 +120,7 @@ def upscale_video(
         frames=count,
         shots=shots,
         audio_tracks=tracks,
+        left_out=left_out,
         seconds=time.perf_counter() - began,
         first_frame_seconds=first_frame_seconds,
         stages=stages,

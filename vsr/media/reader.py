@@ -1,5 +1,6 @@
 """Decode a film: planes as they are, and the packets of its audio tracks, in file order."""
 
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -58,6 +59,17 @@ class VideoReader:
     def audio(self) -> tuple[AudioStream, ...]:
         """The audio streams, in file order: templates for a writer's."""
         return self._container.streams.audio
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What the file holds beside what iterating gives, in words."""
+        taken = {self._stream.index, *(stream.index for stream in self.audio)}
+        others = [stream for stream in self._container.streams if stream.index not in taken]
+        kinds = Counter(stream.type or "unknown" for stream in others)
+        words = [f"{count} {kind} stream{'s' * (count > 1)}" for kind, count in kinds.items()]
+        if self._container.chapters():
+            words.append("chapters")
+        return tuple(words)
 
     def frames(self) -> Iterator[Frame]:
         """The frames alone; audio is passed over unread."""

@@ -144,7 +144,7 @@ class VideoWriter:
         try:
             self._video = self._open_video(settings)
             self._audio = {stream.index: self._copy_of(stream) for stream in audio}
-            self._container.start_encoding()
+            self._begin(audio)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._discard()
             raise error if isinstance(error, OutputError) else self._failure(error) from error
@@ -192,6 +192,8 @@ class VideoWriter:
             options["preset"] = settings.preset or codec.preset
         if settings.codec == "hevc":
             options["x265-params"] = "log-level=error"
+        if settings.codec == "av1":
+            os.environ.setdefault("SVT_LOG", "1")  # it would print its settings otherwise
         stream: Any = self._container.add_stream(
             codec.encoder, rate=self.info.frame_rate, options=options
         )
@@ -213,14 +215,25 @@ class VideoWriter:
         video: VideoStream = stream
         return video
 
+    def _begin(self, audio: Sequence[AudioStream]) -> None:
+        """Write the header, which some muxers refuse for the audio they are given."""
+        try:
+            self._container.start_encoding()
+        except av.error.FFmpegError as error:
+            if not audio:
+                raise
+            raise self._cannot_hold(*audio) from error
+
+    def _cannot_hold(self, *audio: AudioStream) -> OutputError:
+        names = sorted({stream.codec_context.name for stream in audio})
+        what = f"{' and '.join(names)} audio"
+        return OutputError(f"{self.path}: {self.path.suffix} doesn't hold {what}; use .mkv")
+
     def _copy_of(self, stream: AudioStream) -> AudioStream:
-        name = stream.codec_context.name if stream.codec_context else "unknown audio"
         try:
             copy = self._container.add_stream_from_template(stream)
         except (av.error.FFmpegError, ValueError) as error:
-            raise OutputError(
-                f"{self.path}: {self.path.suffix} doesn't hold {name} audio; use .mkv"
-            ) from error
+            raise self._cannot_hold(stream) from error
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
         return copy
