@@ -254,14 +254,11 @@ def test_outputs_that_can_not_be_are_refused_beforehand(
         check_output(tmp_path / name, settings, overwrite=False)
 
 
-@pytest.mark.parametrize("codec", ["libopus", "libvorbis"])
-def test_audio_that_the_container_does_not_hold_is_one_clear_line(
-    tmp_path: Path, codec: str
-) -> None:
+def test_audio_that_the_container_does_not_hold_is_one_clear_line(tmp_path: Path) -> None:
     source = write_film(
-        tmp_path / "a.mkv", scenes(64, 48, [9]), audio=[AudioTrack(codec, 440, 48_000)]
+        tmp_path / "a.mkv", scenes(64, 48, [9]), audio=[AudioTrack("libopus", 440, 48_000)]
     )
-    with pytest.raises(OutputError, match=r"\.mov doesn't hold (opus|vorbis) audio; use \.mkv"):
+    with pytest.raises(OutputError, match=r"\.mov doesn't hold opus audio; use \.mkv"):
         copy(source, tmp_path / "b.mov", EncoderSettings("h264"))
     assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
 

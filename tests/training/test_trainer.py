@@ -37,10 +37,6 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def stop_after(iterations: int) -> "StopAfter":
-    return StopAfter(iterations)
-
-
 class StopAfter:
     """A watcher that presses Ctrl-C when so many iterations are done."""
 
@@ -75,7 +71,7 @@ def test_stopping_and_resuming_changes_no_bit(
 ) -> None:
     """Whether it stops among the motion, at its end or after it."""
     Trainer(recipe, tmp_path / "whole", CPU).run()
-    first = Trainer(recipe, tmp_path / "parts", CPU).run(watch=stop_after(stop))
+    first = Trainer(recipe, tmp_path / "parts", CPU).run(watch=StopAfter(stop))
     assert (first.iteration, first.finished, first.interrupted) == (stop, False, True)
     torch.manual_seed(999)
     second = Trainer(recipe, tmp_path / "parts", CPU, resume=True).run()
@@ -84,6 +80,15 @@ def test_stopping_and_resuming_changes_no_bit(
     assert whole.keys() == parts.keys()
     for name in whole:
         assert torch.equal(whole[name], parts[name]), name
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_workers_change_no_bit(recipe: TrainConfig, tmp_path: Path) -> None:
+    training = recipe.training.model_copy(update={"workers": 2})
+    Trainer(recipe, tmp_path / "none", CPU).run()
+    Trainer(recipe.model_copy(update={"training": training}), tmp_path / "two", CPU).run()
+    none, two = weights(tmp_path / "none"), weights(tmp_path / "two")
+    assert all(torch.equal(none[name], two[name]) for name in none)
 
 
 def test_minutes_stop_a_run_after_saving(recipe: TrainConfig, tmp_path: Path) -> None:
@@ -98,7 +103,7 @@ def test_only_motion_is_learnt_first(recipe: TrainConfig, tmp_path: Path) -> Non
     torch.manual_seed(recipe.training.seed)
     trainer = Trainer(recipe, tmp_path / "motion", CPU)
     before = {name: p.detach().clone() for name, p in trainer.generator.named_parameters()}
-    trainer.run(watch=stop_after(3))
+    trainer.run(watch=StopAfter(3))
     for name, parameter in trainer.generator.named_parameters():
         assert torch.equal(parameter, before[name]) != name.startswith("flow."), name
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vsr.errors import MediaError, OutputError
+from vsr.media.target import check_target
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 """The still formats that are read and written, by file name."""
@@ -57,14 +58,7 @@ def read_still(path: Path | str) -> Still:
 
 def check_still_output(path: Path, overwrite: bool) -> None:
     """Raise `OutputError` where `path` couldn't be written, before any work is done."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise OutputError(f"{path}: unknown picture format; use {', '.join(sorted(SUFFIXES))}")
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file in it")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists; use --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path.parent}: no such folder")
+    check_target(path, "picture", SUFFIXES, overwrite)
 
 
 def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None:

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from vsr.errors import OutputError
 from vsr.media.frame import Frame, PixelLayout, StreamInfo
 from vsr.media.reader import AudioPacket
+from vsr.media.target import check_target
 
 CodecName = Literal["h264", "hevc", "av1", "prores", "ffv1"]
 
@@ -75,9 +76,8 @@ class EncoderSettings:
 
 def check_output(path: Path, settings: EncoderSettings, overwrite: bool) -> None:
     """Raise `OutputError` where `path` couldn't be written, before any work is done."""
+    check_target(path, "film", _MUXERS, overwrite)
     suffix = path.suffix.lower()
-    if suffix not in _MUXERS:
-        raise OutputError(f"{path}: unknown film format; use {', '.join(sorted(_MUXERS))}")
     codec = _CODECS[settings.codec]
     if suffix not in codec.containers:
         allowed = ", ".join(sorted(codec.containers))
@@ -88,14 +88,6 @@ def check_output(path: Path, settings: EncoderSettings, overwrite: bool) -> None
     ):
         if value is not None and takes is None:
             raise OutputError(f"--{option} means nothing to {settings.codec}; leave it out")
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file in it")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists; use --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path.parent}: no such folder")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path.parent}: no permission to write there")
 
 
 def encoders() -> dict[str, bool]:

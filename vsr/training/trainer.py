@@ -83,6 +83,7 @@ class Trainer:
         self.output = output
         self.device = device
         self.iteration = 0
+        self.seconds = 0.0
         self.best = -math.inf
         self.validation: FilmScore | None = None
         torch.manual_seed(config.training.seed)
@@ -110,9 +111,9 @@ class Trainer:
         """Train until done, for at most `minutes`, or until SIGINT or SIGTERM; then save."""
         training, schedule = self.config.training, self.config.schedule
         began = saved = time.monotonic()
+        seconds_before = self.seconds
         rate = 0.0
         bad_steps = 0
-        stopped = False
         with _stop_signals() as interrupted:
             step_began = began
             for batch in self._batches():
@@ -132,8 +133,9 @@ class Trainer:
                     self.iteration % schedule.validate_every == 0
                     or self.iteration == training.iterations
                 )
+                self.seconds = seconds_before + now - began
                 if validated:
-                    self._validate(loss, now - began)
+                    self._validate(loss)
                 watch(
                     Progress(
                         self.iteration,
@@ -147,10 +149,8 @@ class Trainer:
                 if time.monotonic() - saved > schedule.save_minutes * 60:
                     self._save()
                     saved = time.monotonic()
-                stopped = bool(interrupted) or (
-                    minutes is not None and time.monotonic() - began > minutes * 60
-                )
-                if stopped:
+                out_of_time = minutes is not None and time.monotonic() - began > minutes * 60
+                if interrupted or out_of_time:
                     break
             self._save()
         return Outcome(
@@ -180,6 +180,7 @@ class Trainer:
             batch_size=training.batch,
             sampler=range(first * training.batch, end * training.batch),
             num_workers=training.workers,
+            worker_init_fn=_leave_interrupts_to_the_trainer,
             pin_memory=self.device.type == "cuda",
         )
 
@@ -206,7 +207,7 @@ class Trainer:
         for name, weight in self.generator.state_dict().items():
             self.average[name].lerp_(weight, 1 - decay)
 
-    def _validate(self, loss: float, seconds: float) -> None:
+    def _validate(self, loss: float) -> None:
         """Score the averaged weights on films held back, by `bi`; keep the best."""
         own = {k: v.clone() for k, v in self.generator.state_dict().items()}
         self.generator.load_state_dict(self.average)
@@ -224,7 +225,7 @@ class Trainer:
             save_generator(self.output / BEST_FILE, self.average, self.config.model)
         line = {
             "iteration": self.iteration,
-            "seconds": round(seconds, 1),
+            "seconds": round(self.seconds, 1),
             "loss": loss,
             "psnr_y": round(self.validation.psnr_y, 4),
             "bicubic_psnr_y": round(self.validation.bicubic_psnr_y, 4),
@@ -239,6 +240,7 @@ class Trainer:
         state = {
             "config": self.config.model_dump_json(),
             "iteration": self.iteration,
+            "seconds": self.seconds,
             "best": self.best,
             "generator": self.generator.state_dict(),
             "average": self.average,
@@ -272,6 +274,7 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.average = state["average"]
         self.iteration = state["iteration"]
+        self.seconds = state["seconds"]
         self.best = state["best"]
 
 
@@ -288,6 +291,11 @@ def share_at(done: float, config: OptimiserConfig) -> float:
 
 def _smoothed(rate: float, latest: float) -> float:
     return latest if rate == 0 else 0.95 * rate + 0.05 * latest
+
+
+def _leave_interrupts_to_the_trainer(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; workers must outlive it until all is saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
