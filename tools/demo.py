@@ -31,6 +31,8 @@ from vsr.tensors import resize_bicubic, to_float, to_uint8
 WIDTH, HEIGHT, SCALE = 480, 320, 4
 FRAMES_OF_A_SCENE = 24
 TICKS_OF_A_FRAME = 512
+REACH = 24
+"""Pixels by which the camera strays from the middle of its path."""
 CPU = torch.device("cpu")
 BT709 = 1
 
@@ -69,11 +71,11 @@ def make_originals() -> Tensor:
     frames = []
     for picture in (data.astronaut(), data.coffee(), data.rocket()):
         height, width = picture.shape[:2]
-        centre = np.array([(width - WIDTH) / 2, (height - HEIGHT) / 2])
-        reach = np.minimum(centre, 24)
+        # Near the top, where the faces are.
+        centre = np.minimum([(width - WIDTH) / 2, (height - HEIGHT) / 2], REACH)
         for step in range(FRAMES_OF_A_SCENE):
             turn = 2 * np.pi * step / 60
-            corner = centre + reach * (np.cos(turn), np.sin(turn))
+            corner = centre * (1 + np.array([np.cos(turn), np.sin(turn)]))
             matrix = np.array([[1, 0, -corner[0]], [0, 1, -corner[1]]])
             frames.append(cv2.warpAffine(picture, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC))
     return to_float(torch.from_numpy(np.stack(frames))).permute(0, 3, 1, 2).contiguous()
@@ -107,7 +109,7 @@ def read_film(path: Path) -> Tensor:
 
 def save_comparison(path: Path, *pictures: Tensor) -> None:
     """Crops (3, H, W) of the same place, side by side, twice as large."""
-    left, top, side = 130, 10, 200
+    left, top, side = 120, 0, 200
     crops = [picture[:, top : top + side, left : left + side] for picture in pictures]
     row = to_uint8(torch.cat(crops, dim=2)).permute(1, 2, 0).numpy()
     strip = Image.fromarray(row)
