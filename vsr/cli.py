@@ -204,6 +204,8 @@ def train(
 
     recipe = load_toml(config, TrainConfig, overrides)
     folder = output or Path("runs") / config.stem
+    if sys.stderr.isatty():
+        click.echo("reading the footage; what is new is decoded first", err=True)
     trainer = Trainer(recipe, folder, pick_device(device), resume)
     columns = ["loss {task.fields[loss]:.4f}", "{task.fields[score]}"]
     with _bar(columns, loss=float("nan"), score="") as update:

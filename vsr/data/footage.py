@@ -109,13 +109,14 @@ def _decode(path: Path, frames_file: Path, index_file: Path, most_frames: int) -
                 raw.write(to_uint8(rgb).permute(1, 2, 0).contiguous().numpy().tobytes())
                 count += 1
         partial.replace(frames_file)
+        index = {
+            "shape": (count, info.height, info.width, 3),
+            "shots": list(zip(starts, [*starts[1:], count], strict=True)),
+        }
+        partial.write_text(json.dumps(index))
+        partial.replace(index_file)
     finally:
         partial.unlink(missing_ok=True)
-    index = {
-        "shape": (count, info.height, info.width, 3),
-        "shots": list(zip(starts, [*starts[1:], count], strict=True)),
-    }
-    index_file.write_text(json.dumps(index))
 
 
 def _windows(reader: VideoReader, expected: int, most_frames: int) -> Iterator[tuple[Frame, bool]]:
