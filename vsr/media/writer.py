@@ -31,7 +31,9 @@ class _Codec:
     encoder: str
     crf: int | None
     """The constant rate factor by default; None for a codec without one."""
-    preset: str | None
+    presets: tuple[str, ...]
+    """What `--preset` may be, fastest first; empty for a codec without any."""
+    default_preset: str
     containers: frozenset[str]
     depths: tuple[int, ...]
     chroma: tuple[tuple[int, int], ...]
@@ -39,16 +41,22 @@ class _Codec:
 
 
 _ALL_CHROMA = ((2, 2), (2, 1), (1, 1))
+_X26X_PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
+    *("slow", "slower", "veryslow", "placebo"),
+)
+_SVT_PRESETS = tuple(str(level) for level in range(13, -1, -1))
+_H26X_CONTAINERS = frozenset({".mp4", ".mov", ".mkv"})
 _CODECS: dict[str, _Codec] = {
-    "h264": _Codec(
-        "libx264", 16, "medium", frozenset({".mp4", ".mov", ".mkv"}), (8, 10), _ALL_CHROMA
+    "h264": _Codec("libx264", 16, _X26X_PRESETS, "medium", _H26X_CONTAINERS, (8, 10), _ALL_CHROMA),
+    "hevc": _Codec("libx265", 18, _X26X_PRESETS, "medium", _H26X_CONTAINERS, (8, 10), _ALL_CHROMA),
+    "av1": _Codec(
+        "libsvtav1", 22, _SVT_PRESETS, "8", frozenset({".mp4", ".mkv"}), (8, 10), ((2, 2),)
     ),
-    "hevc": _Codec(
-        "libx265", 18, "medium", frozenset({".mp4", ".mov", ".mkv"}), (8, 10), _ALL_CHROMA
+    "prores": _Codec(
+        "prores_ks", None, (), "", frozenset({".mov", ".mkv"}), (10,), _ALL_CHROMA[1:]
     ),
-    "av1": _Codec("libsvtav1", 22, "8", frozenset({".mp4", ".mkv"}), (8, 10), ((2, 2),)),
-    "prores": _Codec("prores_ks", None, None, frozenset({".mov", ".mkv"}), (10,), _ALL_CHROMA[1:]),
-    "ffv1": _Codec("ffv1", None, None, frozenset({".mkv"}), (8, 10), _ALL_CHROMA),
+    "ffv1": _Codec("ffv1", None, (), "", frozenset({".mkv"}), (8, 10), _ALL_CHROMA),
 }
 _MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
@@ -83,11 +91,16 @@ def check_output(path: Path, settings: EncoderSettings, overwrite: bool) -> None
         allowed = ", ".join(sorted(codec.containers))
         raise OutputError(f"{path}: {suffix} doesn't hold {settings.codec}; use {allowed}")
     for option, value, takes in (
-        ("crf", settings.crf, codec.crf),
-        ("preset", settings.preset, codec.preset),
+        ("crf", settings.crf, codec.crf is not None),
+        ("preset", settings.preset, bool(codec.presets)),
     ):
-        if value is not None and takes is None:
+        if value is not None and not takes:
             raise OutputError(f"--{option} means nothing to {settings.codec}; leave it out")
+    if settings.preset is not None and settings.preset not in codec.presets:
+        known = ", ".join(codec.presets)
+        raise OutputError(
+            f"unknown preset {settings.preset!r} for {settings.codec}; use one of {known}"
+        )
 
 
 def encoders() -> dict[str, bool]:
@@ -180,8 +193,8 @@ class VideoWriter:
         options: dict[str, str] = {}
         if codec.crf is not None:
             options["crf"] = str(codec.crf if settings.crf is None else settings.crf)
-        if codec.preset is not None:
-            options["preset"] = settings.preset or codec.preset
+        if codec.presets:
+            options["preset"] = settings.preset or codec.default_preset
         if settings.codec == "hevc":
             options["x265-params"] = "log-level=error"
         if settings.codec == "av1":
