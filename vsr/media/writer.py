@@ -4,7 +4,6 @@ import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -283,7 +282,6 @@ def output_info(
         height=source.height * scale,
         layout=settings.layout_for(source.layout),
         colour=replace(source.colour, matrix=matrix),
-        frame_rate=Fraction(source.frame_rate),
     )
 
 

@@ -43,9 +43,7 @@ class Progress:
     rate: float
     """Iterations a second, lately."""
     validation: FilmScore | None
-    """The latest."""
-    validated: bool = False
-    """Whether it is new."""
+    """The latest, once there has been one."""
 
     @property
     def seconds_left(self) -> float:
@@ -129,12 +127,11 @@ class Trainer:
                 now = time.monotonic()
                 rate = _smoothed(rate, 1 / (now - step_began))
                 step_began = now
-                validated = self.iteration > self.motion_iterations and (
+                self.seconds = seconds_before + now - began
+                if self.iteration > self.motion_iterations and (
                     self.iteration % schedule.validate_every == 0
                     or self.iteration == training.iterations
-                )
-                self.seconds = seconds_before + now - began
-                if validated:
+                ):
                     self._validate(loss)
                 watch(
                     Progress(
@@ -143,7 +140,6 @@ class Trainer:
                         loss,
                         rate,
                         self.validation,
-                        validated,
                     )
                 )
                 if time.monotonic() - saved > schedule.save_minutes * 60:
