@@ -100,6 +100,11 @@ def _no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield
 
 
+@pytest.fixture(autouse=True)
+def _same_chance_every_time() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def small_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve frames of 96x64, H.264, no sound."""
