@@ -156,8 +156,8 @@ def image(
     """
     from vsr.engine.stills import StillUpscaler, picture_jobs
 
-    jobs = picture_jobs(source, output)
     upscaler = StillUpscaler(model, int(scale) if scale else None, device)
+    jobs = picture_jobs(source, output)
     failures = []
     with _bar([], quiet=len(jobs) == 1) as update:
         for number, (picture, target) in enumerate(jobs):
@@ -244,6 +244,8 @@ def train(
 def evaluate(model: str, data: Path, degradation: str, device: str, as_json: bool) -> None:
     """Shrink films, upscale them again, and measure luma PSNR beside bicubic.
 
+    Of a film longer than 600 frames, as many are taken, spread over its length.
+
     \b
     vsr evaluate --model tiny-x4 --data footage/val --degradation bi
     """
@@ -283,12 +285,12 @@ def models(as_json: bool) -> None:
     \b
     vsr models
     """
-    from vsr.zoo import cards
+    from vsr.zoo import list_models
 
     if as_json:
-        click.echo(json.dumps([card.model_dump(mode="json") for card in cards()]))
+        click.echo(json.dumps([card.model_dump(mode="json") for card in list_models()]))
         return
-    for card in cards():
+    for card in list_models():
         gains = ", ".join(
             f"{kind} {score.psnr_y:.2f} dB ({score.psnr_y - score.bicubic_psnr_y:+.2f})"
             for kind, score in card.scores.items()
@@ -310,7 +312,7 @@ def doctor() -> None:
     import torch
 
     from vsr.media.writer import encoders
-    from vsr.zoo import cards
+    from vsr.zoo import list_models
 
     click.echo(f"vsr      {__version__}")
     click.echo(f"python   {platform.python_version()} on {platform.platform()}")
@@ -323,7 +325,7 @@ def doctor() -> None:
     click.echo(f"devices  cpu{''.join(f', cuda:{n} {name}' for n, name in enumerate(devices))}")
     for codec, present in encoders().items():
         click.echo(f"{codec:<8} {'yes' if present else 'no encoder'}")
-    click.echo(f"models   {', '.join(card.name for card in cards()) or 'none'}")
+    click.echo(f"models   {', '.join(card.name for card in list_models()) or 'none'}")
 
 
 def _score(validation: Any) -> str:

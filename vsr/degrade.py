@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vsr.tensors import resize_bicubic
+from vsr.tensors import on_8_bit_levels, resize_bicubic
 
 
 class Degradation(StrEnum):
@@ -36,7 +36,7 @@ def degrade(high: Tensor, scale: int, kind: Degradation) -> Tensor:
             low = resize_bicubic(high, (height // scale, width // scale))
         case Degradation.BD:
             low = blur_and_subsample(high, scale, BD_SIGMA_PER_SCALE * scale)
-    return (low * 255).round().clamp(0, 255) / 255
+    return on_8_bit_levels(low)
 
 
 def blur_and_subsample(high: Tensor, scale: int, sigma: float) -> Tensor:

@@ -11,7 +11,7 @@ from vsr.data.footage import Film
 from vsr.degrade import Degradation, degrade
 from vsr.metrics.image import psnr_y
 from vsr.models import Generator
-from vsr.tensors import resize_bicubic, to_float
+from vsr.tensors import on_8_bit_levels, resize_bicubic, to_float
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def score_film(
         if number in beginnings:
             state = generator.start(low)
         high, state = generator.step(low, state)
-        ours.append(psnr_y(_as_stored(high), target))
+        ours.append(psnr_y(on_8_bit_levels(high), target))
         bicubic = resize_bicubic(low.contiguous(), (height, width))
-        bicubics.append(psnr_y(_as_stored(bicubic), target))
+        bicubics.append(psnr_y(on_8_bit_levels(bicubic), target))
     return FilmScore(
         film.name, count, float(torch.cat(ours).mean()), float(torch.cat(bicubics).mean())
     )
@@ -71,8 +71,3 @@ def mean_scores(scores: Sequence[FilmScore]) -> FilmScore:
         sum(score.psnr_y for score in scores) / len(scores),
         sum(score.bicubic_psnr_y for score in scores) / len(scores),
     )
-
-
-def _as_stored(picture: Tensor) -> Tensor:
-    """On the 8-bit levels that a file would hold."""
-    return (picture * 255).round().clamp(0, 255) / 255

@@ -1,4 +1,4 @@
-"""What training minimises: plain functions of pictures in [0, 1]."""
+"""What training minimises: plain functions of pictures in [0, 1] and of flows."""
 
 import torch
 from torch import Tensor

@@ -15,6 +15,11 @@ def to_uint8(pixels: Tensor) -> Tensor:
     return (pixels * 255).round_().clamp_(0, 255).to(torch.uint8)
 
 
+def on_8_bit_levels(pixels: Tensor) -> Tensor:
+    """Float in [0, 1], rounded to what an 8-bit file would hold; any shape."""
+    return to_float(to_uint8(pixels))
+
+
 def resize_bicubic(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize (N, C, H, W) to `size` = (height, width) by antialiased bicubic interpolation.
 

@@ -74,7 +74,7 @@ def test_validation_films_are_not_learnt_from(footage: Path, tmp_path: Path) -> 
     loaded = load_footage(settings(footage, tmp_path))
     assert [film.name for film in loaded.films] == ["a.mp4"]
     assert [film.name for film in loaded.validation] == ["b.mp4"]
-    assert [still.name for still in loaded.photographs] == ["coffee.png"]
+    assert [still.shape for still in loaded.photographs] == [(400, 600, 3)]
 
 
 def test_without_validation_films_some_are_held_back(footage: Path, tmp_path: Path) -> None:
@@ -96,6 +96,7 @@ def test_the_same_index_is_the_same_clip(footage: Path, tmp_path: Path, scale: i
         assert target.shape == (4, 3, 12 * scale, 12 * scale)
         assert torch.equal(low, again[index][0])
         assert torch.equal(target, again[index][1])
+        assert torch.equal(target, clips.target(index))
     assert not all(torch.equal(clips[i][1], other[i][1]) for i in range(12))
 
 

@@ -59,6 +59,23 @@ def test_the_input_itself_is_never_overwritten(tmp_path: Path, tiny_model: Path)
     assert path.read_bytes() == before
 
 
+def test_a_missing_picture_is_named_even_where_the_output_exists(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    (tmp_path / "b.png").touch()
+    upscaler = StillUpscaler(str(tiny_model), device="cpu")
+    with pytest.raises(MediaError, match=r"none\.png: no such file"):
+        upscaler.upscale_file(tmp_path / "none.png", tmp_path / "b.png", overwrite=True)
+
+
+def test_an_output_folder_within_the_input_is_not_read_again(tmp_path: Path) -> None:
+    for name in ("a.png", "large/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    jobs = picture_jobs(tmp_path, tmp_path / "large")
+    assert jobs == [(tmp_path / "a.png", tmp_path / "large" / "a.png")]
+
+
 def test_a_folder_keeps_its_tree(tmp_path: Path) -> None:
     for name in ("a.png", "sub/b.JPG", "notes.txt"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from vsr.engine.video import Progress, upscale_video
 from vsr.errors import MediaError, ModelError, OutputError, VsrError
 from vsr.media.frame import LAYOUTS
 from vsr.media.reader import VideoReader
-from vsr.media.writer import EncoderSettings
+from vsr.media.writer import EncoderSettings, output_info
 from vsr.models import Generator
 from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 
@@ -126,6 +126,20 @@ def test_a_film_that_names_no_matrix_gets_the_one_it_was_read_by(
         assert reader.info.colour.matrix == 6
 
 
+def test_chroma_between_its_luma_samples_is_moved_to_the_left(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    """JPEG's siting can't be told to players of what we write."""
+    source = write_film(
+        tmp_path / "a.mkv", scenes(64, 48, [2]), codec="mjpeg", pixel_format="yuvj420p"
+    )
+    with VideoReader(source) as reader:
+        assert reader.info.colour.centred_chroma
+        info = output_info(reader.info, 4, 1, LOSSLESS)
+    assert not info.colour.centred_chroma
+    assert info.colour.full_range
+
+
 def test_nothing_is_left_when_it_fails_halfway(
     tmp_path: Path, small_film: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,7 +206,7 @@ PEAK_MEMORY = """
 import re, sys
 from pathlib import Path
 from vsr.engine.video import upscale_video
-from vsr.media.writer import EncoderSettings
+from vsr.media.writer import EncoderSettings, output_info
 upscale_video(*sys.argv[1:4], device="cpu", settings=EncoderSettings(preset="ultrafast"))
 print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 """

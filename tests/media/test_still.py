@@ -81,3 +81,10 @@ def test_outputs_that_can_not_be_are_refused(tmp_path: Path) -> None:
         write_still(tmp_path / "a.png", still)
     write_still(tmp_path / "a.png", still, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_sixteen_bit_grey_keeps_its_tones(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65_535, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    rgb = read_still(tmp_path / "a.png").rgb
+    assert np.array_equal(rgb, np.repeat(np.arange(256).reshape(16, 16, 1), 3, axis=2))

@@ -11,7 +11,7 @@ from vsr.degrade import Degradation, degrade
 from vsr.errors import ModelError
 from vsr.metrics.image import psnr_y
 from vsr.tensors import resize_bicubic, to_float
-from vsr.zoo import cards, default_model, load
+from vsr.zoo import default_model, list_models, load
 
 NAMES = ["tiny-x2", "tiny-x4"]
 
@@ -23,8 +23,8 @@ def astronaut(side: int) -> torch.Tensor:
 
 
 def test_every_model_has_its_weights_and_a_card_that_is_true() -> None:
-    assert {card.name for card in cards()} >= set(NAMES)
-    for card in cards():
+    assert {card.name for card in list_models()} >= set(NAMES)
+    for card in list_models():
         generator = load(card.name)
         assert generator.scale == card.scale
         assert sum(p.numel() for p in generator.parameters()) == card.parameters
@@ -108,7 +108,7 @@ def test_the_package_offers_it_by_name() -> None:
     with torch.inference_mode():
         assert vsr.load("tiny-x4")(clip).shape == (1, 2, 3, 32, 32)
     assert vsr.upscale_image(np.zeros((8, 8, 3), np.uint8)).shape == (32, 32, 3)
-    assert "tiny-x2" in {card.name for card in vsr.cards()}
+    assert "tiny-x2" in {card.name for card in vsr.list_models()}
 
 
 def test_unknown_names_list_those_there_are() -> None:

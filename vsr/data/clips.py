@@ -14,16 +14,10 @@ from torch.utils.data import Dataset
 
 from vsr.config import Config
 from vsr.data.codec import recompress
-from vsr.data.footage import (
-    MOST_FRAMES,
-    Film,
-    Photograph,
-    find_footage,
-    load_film,
-    load_photograph,
-)
+from vsr.data.footage import MOST_FRAMES, Film, find_footage, load_film
 from vsr.degrade import Degradation, degrade
 from vsr.errors import TrainingError
+from vsr.media.image import read_still
 from vsr.tensors import to_float, to_uint8
 
 _MARGIN = 4
@@ -78,7 +72,8 @@ class Footage(NamedTuple):
     """All that a run learns from and validates with."""
 
     films: tuple[Film, ...]
-    photographs: tuple[Photograph, ...]
+    photographs: tuple[NDArray[np.uint8], ...]
+    """(H, W, 3) each."""
     validation: tuple[Film, ...]
 
 
@@ -98,7 +93,7 @@ def load_footage(config: DataConfig) -> Footage:
     if not validation_paths:
         raise TrainingError("no film to validate with: set data.validation")
     films = [load_film(path, config.cache, config.most_frames) for path in film_paths]
-    photographs = [load_photograph(path) for path in photograph_paths]
+    photographs = [read_still(path).rgb for path in photograph_paths]
     validation = [load_film(path, config.cache, config.most_frames) for path in validation_paths]
     return Footage(tuple(films), tuple(photographs), tuple(validation))
 
@@ -117,7 +112,7 @@ class ClipPairs(Dataset[tuple[Tensor, Tensor]]):
         self._side = side = (config.crop + 2 * _MARGIN) * scale
         self._films = [film for film in footage.films if _usable(film, config.frames, side)]
         self._photographs = [
-            still for still in footage.photographs if min(still.pixels.shape[:2]) >= 2 * side
+            still for still in footage.photographs if min(still.shape[:2]) >= 2 * side
         ]
         if not self._films and not self._photographs:
             raise TrainingError(
@@ -133,17 +128,21 @@ class ClipPairs(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         random = np.random.default_rng((self._seed, index))
         high = self._high(random)
-        return self._degrade(torch.from_numpy(high).permute(0, 3, 1, 2), random)
+        return self._low(high, random), self._without_margin(high)
 
-    def _high(self, random: Random) -> NDArray[np.uint8]:
-        """(T, side, side, 3) of footage."""
+    def target(self, index: int) -> Tensor:
+        """The target of an item alone, (T, 3, s crop, s crop)."""
+        return self._without_margin(self._high(np.random.default_rng((self._seed, index))))
+
+    def _high(self, random: Random) -> Tensor:
+        """Footage with a margin, uint8 (T, 3, side, side)."""
         frames = self._config.frames
         from_still = bool(self._photographs) and (
             not self._films or random.random() < self._config.stills_share
         )
         if from_still:
             still = self._photographs[random.integers(len(self._photographs))]
-            clip = moving_camera(still.pixels, frames, self._side, random)
+            clip = moving_camera(still, frames, self._side, random)
         else:
             film = self._films[random.choice(len(self._films), p=self._film_weights)]
             clip = self._crop_of(film, random)
@@ -157,7 +156,8 @@ class ClipPairs(Dataset[tuple[Tensor, Tensor]]):
             clip = clip[:, :, ::-1]
         if random.random() < 0.5:
             clip = clip.transpose(0, 2, 1, 3)
-        return clip.copy()  # torch takes no negative strides
+        # A copy, since torch takes no negative strides.
+        return torch.from_numpy(clip.copy()).permute(0, 3, 1, 2)
 
     def _crop_of(self, film: Film, random: Random) -> NDArray[np.uint8]:
         frames, side = self._config.frames, self._side
@@ -172,7 +172,11 @@ class ClipPairs(Dataset[tuple[Tensor, Tensor]]):
         top, left = max(places, key=lambda place: _detail(film.frames[start], place, side))
         return film.frames[start : start + frames, top : top + side, left : left + side]
 
-    def _degrade(self, high: Tensor, random: Random) -> tuple[Tensor, Tensor]:
+    def _without_margin(self, high: Tensor) -> Tensor:
+        margin = _MARGIN * self._scale
+        return to_float(high[..., margin:-margin, margin:-margin]).contiguous()
+
+    def _low(self, high: Tensor, random: Random) -> Tensor:
         shares = self._config.degradation
         weights = np.array([shares.bi, shares.bd, shares.codec])
         choice = random.choice(3, p=weights / weights.sum())
@@ -183,9 +187,7 @@ class ClipPairs(Dataset[tuple[Tensor, Tensor]]):
             pictures = to_uint8(low).permute(0, 2, 3, 1).contiguous().numpy()
             coded = torch.from_numpy(recompress(pictures, crf))
             low = to_float(coded).permute(0, 3, 1, 2)
-        margin = _MARGIN * self._scale
-        target = to_float(high[..., margin:-margin, margin:-margin])
-        return low[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].contiguous(), target.contiguous()
+        return low[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].contiguous()
 
 
 def moving_camera(

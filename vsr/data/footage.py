@@ -42,14 +42,6 @@ class Film:
     """First frame and the frame after the last of each stretch without a cut."""
 
 
-@dataclass(frozen=True)
-class Photograph:
-    """A still picture of RGB, (H, W, 3)."""
-
-    name: str
-    pixels: NDArray[np.uint8]
-
-
 def find_footage(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """The films and the photographs among files and (recursively) folders, sorted.
 
@@ -87,11 +79,6 @@ def load_film(path: Path, cache: Path | None = None, most_frames: int = MOST_FRA
     index = json.loads(index_file.read_text())
     frames = np.memmap(frames_file, dtype=np.uint8, mode="r", shape=tuple(index["shape"]))
     return Film(path.name, frames, tuple((first, end) for first, end in index["shots"]))
-
-
-def load_photograph(path: Path) -> Photograph:
-    """Read a photograph."""
-    return Photograph(path.name, image.read_still(path).rgb)
 
 
 def _decode(path: Path, frames_file: Path, index_file: Path, most_frames: int) -> None:

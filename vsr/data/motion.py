@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from vsr.data.clips import ClipPairs, DataConfig, DegradationShares, Footage
+from vsr.data.clips import ClipPairs, DataConfig, Footage
 from vsr.degrade import Degradation, degrade
 from vsr.tensors import warp
 
@@ -27,20 +27,14 @@ class MotionPairs(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """
 
     def __init__(self, footage: Footage, config: DataConfig, scale: int, seed: int) -> None:
-        single = config.model_copy(
-            update={
-                "frames": 1,
-                "crop": config.motion_crop,
-                "degradation": DegradationShares(codec=0),
-            }
-        )
+        single = config.model_copy(update={"frames": 1, "crop": config.motion_crop})
         self._pictures = ClipPairs(footage, single, scale, seed)
         self._scale = scale
         self._seed = seed
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         random = np.random.default_rng((self._seed, index, 1))
-        previous = self._pictures[index][1]
+        previous = self._pictures.target(index)
         flow = torch.from_numpy(random_motion(previous.shape[-1], self._scale, random))
         current = warp(previous, flow[None])
         low_current, low_previous = degrade(

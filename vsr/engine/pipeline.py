@@ -130,7 +130,7 @@ def run_stages(
     try:
         for thread in threads:
             thread.join()
-    except KeyboardInterrupt as interrupt:  # it came while the last frames were encoded
+    except (KeyboardInterrupt, SystemExit) as interrupt:  # while the last frames were encoded
         fail(interrupt)
         for thread in threads:
             thread.join()

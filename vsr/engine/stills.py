@@ -49,10 +49,10 @@ class StillUpscaler:
 
     def upscale_file(self, source: Path, output: Path, overwrite: bool = False) -> None:
         """Upscale one picture; transparency bicubically. Raises `MediaError`."""
+        still = read_still(source)
         if output.exists() and output.samefile(source):
             raise OutputError(f"{output}: is the input itself; name another output")
-        check_still_output(output, overwrite)
-        still = read_still(source)
+        check_still_output(output, still.alpha is not None, overwrite)
         high = Still(
             self.upscale_array(still.rgb),
             None if still.alpha is None else _resize_plane(still.alpha, self.scale),
@@ -70,7 +70,7 @@ def upscale_image(
 ) -> NDArray[np.uint8]:
     """Upscale one RGB picture, uint8 (H, W, 3) to (sH, sW, 3).
 
-    `model` is a name from `vsr.cards()` or a file; left out, the default one for
+    `model` is a name from `vsr.list_models()` or a file; left out, the default one for
     `scale`, 4. Raises ValueError for another shape or type, and `VsrError`.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
@@ -88,7 +88,12 @@ def picture_jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
         return [(source, target)]
     if output.is_file():
         raise OutputError(f"{output}: is a file, but the input is a folder")
-    pictures = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    pictures = sorted(
+        path
+        for path in source.rglob("*")
+        # What an earlier run left in an output folder within the input is none of the input.
+        if path.suffix.lower() in SUFFIXES and not path.is_relative_to(output)
+    )
     if not pictures:
         raise MediaError(f"{source}: holds no picture ({', '.join(sorted(SUFFIXES))})")
     jobs = [(path, output / path.relative_to(source)) for path in pictures]

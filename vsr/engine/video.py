@@ -69,7 +69,7 @@ def upscale_video(
 ) -> Summary:
     """Upscale the film at `source` into `output`, frame by frame, whatever its length.
 
-    `model` is a name from `vsr.cards()` or a file; left out, it is the one for `scale`,
+    `model` is a name from `vsr.list_models()` or a file; left out, it is the one for `scale`,
     and where that is left out too, x4 up to 576 lines and x2 above. Times of frames and
     audio tracks are kept as they are. `watch` is called after every frame, in another
     thread. The output appears under its name when it is whole. Raises `VsrError`.
@@ -82,9 +82,10 @@ def upscale_video(
         check_output(output, settings, overwrite)
         name = model or default_model(scale, reader.info.height)
         upscaler = Upscaler(load(name, scale), pick_device(device))
-        matrix = CODE_OF_MATRIX[colour_spec(reader.info).matrix]
+        read_as = colour_spec(reader.info)
+        matrix = CODE_OF_MATRIX[read_as.matrix]
         info = output_info(reader.info, upscaler.scale, matrix, settings)
-        read_as, write_as = colour_spec(reader.info), colour_spec(info)
+        write_as = colour_spec(info)
         count = shots = 0
         first_frame_seconds = 0.0
 

@@ -14,6 +14,8 @@ from vsr.media.target import check_target
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 """The still formats that are read and written, by file name."""
 
+_JPEG = (".jpg", ".jpeg")
+
 
 @dataclass(frozen=True)
 class Still:
@@ -38,9 +40,11 @@ def read_still(path: Path | str) -> Still:
     try:
         with Image.open(path) as opened:
             upright = ImageOps.exif_transpose(opened)
+            exif = upright.getexif().tobytes() or None
+            if upright.mode.startswith("I"):
+                upright = _to_8_bit(upright)
             has_alpha = upright.has_transparency_data
             pixels = np.asarray(upright.convert("RGBA" if has_alpha else "RGB"))
-            exif = upright.getexif().tobytes() or None
             profile = opened.info.get("icc_profile")
     except UnidentifiedImageError as error:
         raise MediaError(f"{path}: not a picture that can be read") from error
@@ -56,9 +60,11 @@ def read_still(path: Path | str) -> Still:
     )
 
 
-def check_still_output(path: Path, overwrite: bool) -> None:
+def check_still_output(path: Path, has_alpha: bool, overwrite: bool) -> None:
     """Raise `OutputError` where `path` couldn't be written, before any work is done."""
     check_target(path, "picture", SUFFIXES, overwrite)
+    if has_alpha and path.suffix.lower() in _JPEG:
+        raise OutputError(f"{path}: JPEG can't hold transparency; use .png or .webp")
 
 
 def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None:
@@ -68,15 +74,11 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
     or can't hold what it should, or where the file exists and `overwrite` isn't set.
     """
     path = Path(path)
-    check_still_output(path, overwrite)
+    check_still_output(path, still.alpha is not None, overwrite)
     suffix = path.suffix.lower()
-    pixels = still.rgb
-    if still.alpha is not None:
-        if suffix in (".jpg", ".jpeg"):
-            raise OutputError(f"{path}: JPEG can't hold transparency; use .png or .webp")
-        pixels = np.dstack((pixels, still.alpha))
+    pixels = still.rgb if still.alpha is None else np.dstack((still.rgb, still.alpha))
     options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
-    if suffix in (".jpg", ".jpeg"):
+    if suffix in _JPEG:
         options["subsampling"] = 0
     if still.icc_profile:
         options["icc_profile"] = still.icc_profile
@@ -90,3 +92,9 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
         raise OutputError(f"{path}: can't be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _to_8_bit(grey: Image.Image) -> Image.Image:
+    """16-bit grey to 8-bit grey; Pillow's own conversion would clip it to white."""
+    levels = np.asarray(grey).astype(np.float64) / 257
+    return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8))

@@ -149,9 +149,12 @@ class VideoWriter:
             self._video = self._open_video(settings)
             self._audio = {stream.index: self._copy_of(stream) for stream in audio}
             self._begin(audio)
+        except OutputError:
+            self._discard()
+            raise
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._discard()
-            raise error if isinstance(error, OutputError) else self._failure(error) from error
+            raise self._failure(error) from error
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -274,14 +277,15 @@ def output_info(
     """The stream that comes of upscaling `source`; `matrix` is the one its colours were read by.
 
     Where the source didn't name its matrix, players would guess it from the new height:
-    so it is named now.
+    so it is named now. Chroma lies on the left, where players take it to be in all that
+    we write.
     """
     return replace(
         source,
         width=source.width * scale,
         height=source.height * scale,
         layout=settings.layout_for(source.layout),
-        colour=replace(source.colour, matrix=matrix),
+        colour=replace(source.colour, matrix=matrix, centred_chroma=False),
     )
 
 

@@ -21,7 +21,7 @@ class PyramidFlow(nn.Module):
     would cost. The same network serves all levels; the finest is half resolution.
     """
 
-    def __init__(self, channels: int = 16, levels: int = 3) -> None:
+    def __init__(self, channels: int = 16, levels: int = 4) -> None:
         super().__init__()
         self.levels = levels
         self.layers = nn.Sequential(

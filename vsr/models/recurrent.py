@@ -27,7 +27,7 @@ class RecurrentConfig(Config):
     """Feature maps handed to the next frame; 0 makes a single-image network."""
     flow_channels: NonNegativeInt = 16
     """Feature maps of the motion network; 0 leaves memory where it lies, unaligned."""
-    flow_levels: PositiveInt = 3
+    flow_levels: PositiveInt = 4
     """Halvings in the motion network's pyramid."""
 
 

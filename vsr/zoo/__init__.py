@@ -35,7 +35,7 @@ class Card(Config):
     minutes: float
     """Of training."""
     recipe: str
-    """The configuration that makes it again."""
+    """The command that makes it again."""
     data: tuple[str, ...]
     """What it learnt from, each with its terms."""
     validation: tuple[str, ...]
@@ -44,7 +44,7 @@ class Card(Config):
     """By degradation."""
 
 
-def cards() -> list[Card]:
+def list_models() -> list[Card]:
     """The cards of all models that ship, by name."""
     return [
         parse(tomllib.loads(path.read_text(encoding="utf-8")), Card, path.name)
@@ -69,7 +69,7 @@ def load(name: str | Path, scale: int | None = None) -> Generator[Any]:
     else:
         path = _HERE / "weights" / f"{text}.safetensors"
         if not path.is_file():
-            known = ", ".join(card.name for card in cards()) or "none"
+            known = ", ".join(card.name for card in list_models()) or "none"
             raise ModelError(f"unknown model {text!r}; there are: {known}; or give a file")
     generator = load_generator(path)
     if scale is not None and generator.scale != scale:
