@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from skimage import data
 
 from vsr.checkpoint import save_generator
+from vsr.colour import ColourSpec, Matrix, from_rgb
+from vsr.data.codec import Planes420
 from vsr.models import Recurrent, RecurrentConfig
+from vsr.tensors import to_float
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ def scenes(width: int, height: int, lengths: Sequence[int]) -> list[NDArray[np.u
     for number, length in enumerate(lengths):
         frames += gliding_view(pictures[number % len(pictures)], width, height, length)
     return frames
+
+
+def planes_of(frames: Sequence[NDArray[np.uint8]]) -> Planes420:
+    """Frames as 8-bit 4:2:0 planes of BT.601: Y (T, H, W), Cb and Cr (T, H/2, W/2)."""
+    rgb = to_float(torch.from_numpy(np.stack(frames))).permute(0, 3, 1, 2)
+    y, cb, cr = (plane.numpy() for plane in from_rgb(rgb, ColourSpec(Matrix.BT601)))
+    return y, cb, cr
 
 
 def write_film(

@@ -173,6 +173,85 @@ def image(
         raise VsrError("\nvsr: ".join(failures))
 
 
+@cli.group()
+def data() -> None:
+    """Make the data sets that models learn from.
+
+    \b
+    vsr data prepare films/ photos/ dataset/
+    """
+
+
+@data.command()
+@click.argument("footage", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option(
+    "--val",
+    "validation",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Footage to hold back for validation, instead of a share of the films.",
+)
+@click.option(
+    "--val-share",
+    type=click.FloatRange(0, 0.5),
+    default=0.1,
+    show_default=True,
+    help="Share of the films to hold back.",
+)
+@click.option(
+    "--shortest",
+    type=click.IntRange(2),
+    default=7,
+    show_default=True,
+    help="Fewest frames of a clip.",
+)
+@_json_option
+def prepare(
+    footage: tuple[Path, ...],
+    dataset: Path,
+    validation: tuple[Path, ...],
+    val_share: float,
+    shortest: int,
+    as_json: bool,
+) -> None:
+    """Make the folder DATASET of the FOOTAGE: films, photographs, and folders of them.
+
+    Shots are found; what is static, blurred, flat, too short or there already is left
+    out, black bars are cropped, and what was enlarged is shrunk to its true size. Run
+    again, it adds only what is new; interrupted, it goes on. summary.json and
+    contact-sheet.png tell and show what was taken.
+
+    \b
+    vsr data prepare films/ photos/ dataset/
+    """
+    from vsr.data.prepare import prepare as prepare_dataset
+    from vsr.data.store import Header
+    from vsr.data.summary import summarise, table, write_contact_sheet, write_summary
+
+    header = Header(shortest=shortest, val_share=val_share)
+    with _bar(
+        ["{task.fields[source]}, {task.fields[frames]} frames"], source="", frames=0
+    ) as update:
+        store = prepare_dataset(
+            footage,
+            dataset,
+            header,
+            validation,
+            lambda now: update(now.number, now.count, source=now.source, frames=now.frames),
+        )
+    rows = summarise(store)
+    write_summary(store, rows)
+    write_contact_sheet(store)
+    if as_json:
+        click.echo((dataset / "summary.json").read_text(), nl=False)
+        return
+    click.echo("\n".join(table(rows)))
+    for row in rows:
+        if row.error:
+            click.echo(f"vsr: passed over: {row.error}", err=True)
+
+
 @cli.command()
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="A TOML recipe.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value.")
@@ -190,36 +269,50 @@ def train(
     minutes: float | None,
     device: str,
 ) -> None:
-    """Train a model on ordinary footage.
+    """Train a model on a data set made by `vsr data prepare`.
 
     Ctrl-C and --minutes save before they stop; --resume goes on exactly from there.
+    Under torchrun, all its processes train together.
 
     \b
-    vsr train --config configs/tiny-x4.toml --set data.footage=my/films --minutes 60
+    vsr train --config configs/tiny-x4.toml --set data.dataset=dataset --minutes 60
+    torchrun --nproc-per-node 4 -m vsr train --config configs/base-x4.toml
     """
     from vsr.config import load_toml
     from vsr.engine.upscaler import pick_device
     from vsr.training.config import TrainConfig
-    from vsr.training.trainer import Trainer
+    from vsr.training.trainer import Progress, Trainer
 
     recipe = load_toml(config, TrainConfig, overrides)
     folder = output or Path("runs") / config.stem
-    if sys.stderr.isatty():
-        click.echo("reading the footage; what is new is decoded first", err=True)
-    trainer = Trainer(recipe, folder, pick_device(device), resume)
-    columns = ["loss {task.fields[loss]:.4f}", "{task.fields[score]}"]
-    with _bar(columns, loss=float("nan"), score="") as update:
-        outcome = trainer.run(
-            minutes,
-            lambda now: update(
-                now.iteration, now.iterations, loss=now.loss, score=_score(now.validation)
-            ),
-        )
-    state = "done" if outcome.finished else "stopped; go on with --resume"
-    click.echo(
-        f"{outcome.model}: iteration {outcome.iteration} of {recipe.training.iterations}, "
-        f"{_score(outcome.validation) or 'not validated yet'} ({state})"
+    command = " ".join(
+        ["vsr train --config", str(config), *(f"--set {override}" for override in overrides)]
     )
+    trainer = Trainer(recipe, folder, pick_device(device), resume, command)
+    columns = ["loss {task.fields[loss]:.4f}", "rate {task.fields[learning_rate]:.1e}"]
+    columns += ["{task.fields[score]}"]
+    quiet = not trainer.world.writes
+    with _bar(columns, quiet, loss=float("nan"), learning_rate=0.0, score="") as update:
+
+        def watch(now: Progress) -> None:
+            if now.message and not quiet:
+                click.echo(f"vsr: {now.message}", err=True)
+            update(
+                now.iteration,
+                now.iterations,
+                loss=now.loss,
+                learning_rate=now.learning_rate,
+                score=_score(now.validation),
+            )
+
+        outcome = trainer.run(minutes, watch)
+    state = "done" if outcome.finished else "stopped; go on with --resume"
+    if not quiet:
+        click.echo(
+            f"{outcome.model}: iteration {outcome.iteration} of {recipe.training.iterations}, "
+            f"{_score(outcome.validation) or 'not validated yet'} ({state})"
+        )
+    trainer.world.leave()
     if outcome.interrupted:
         sys.exit(_INTERRUPTED)
 
@@ -228,6 +321,7 @@ def train(
 @click.option("--model", required=True, help="A name from `vsr models`, or a model file.")
 @click.option(
     "--data",
+    "films",
     type=click.Path(path_type=Path),
     required=True,
     help="A folder of films that the model has not learnt from.",
@@ -241,39 +335,52 @@ def train(
 )
 @_device_option
 @_json_option
-def evaluate(model: str, data: Path, degradation: str, device: str, as_json: bool) -> None:
-    """Shrink films, upscale them again, and measure luma PSNR beside bicubic.
-
-    Of a film longer than 600 frames, as many are taken, spread over its length.
+def evaluate(model: str, films: Path, degradation: str, device: str, as_json: bool) -> None:
+    """Shrink films, upscale them again, and measure PSNR, SSIM and tOF beside bicubic.
 
     \b
     vsr evaluate --model tiny-x4 --data footage/val --degradation bi
     """
-    from vsr.data.footage import find_footage, load_film
+    from vsr.data.sources import Kind, find_sources, source_frames
     from vsr.degrade import Degradation
     from vsr.engine.upscaler import pick_device
     from vsr.evaluate import mean_scores, score_film
     from vsr.zoo import load
 
-    generator = load(model).to(pick_device(device))
-    films, _ = find_footage([data])
-    if not films:
-        raise VsrError(f"{data}: holds no film")
+    where = pick_device(device)
+    generator = load(model).to(where)
+    sources = [source for source in find_sources([films]) if source.kind is not Kind.PHOTOGRAPH]
+    if not sources:
+        raise VsrError(f"{films}: holds no film")
     scores = []
     with _bar([], quiet=as_json) as update:
-        for number, path in enumerate(films):
-            film = load_film(path)
-            scores.append(score_film(generator, film, Degradation(degradation)))
-            update(number + 1, len(films))
+        for number, source in enumerate(sources):
+            frames = source_frames(source, where)
+            scores.append(score_film(generator, source.name, frames, Degradation(degradation)))
+            update(number + 1, len(sources))
     rows = [*scores, mean_scores(scores)]
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows]))
+        click.echo(
+            json.dumps(
+                [
+                    {
+                        "name": row.name,
+                        "frames": row.frames,
+                        **row.ours._asdict(),
+                        **{f"bicubic_{k}": v for k, v in row.bicubic._asdict().items()},
+                    }
+                    for row in rows
+                ]
+            )
+        )
         return
-    click.echo(f"{'film':<28} frames   PSNR-Y  bicubic    gain   ({model}, {degradation})")
+    click.echo(f"{model} by {degradation}, and bicubic:")
+    click.echo(f"{'film':<28} frames   PSNR-Y  bicubic    gain    SSIM  bicubic     tOF  bicubic")
     for row in rows:
         click.echo(
-            f"{row.name:<28} {row.frames:>6} {row.psnr_y:>8.2f} {row.bicubic_psnr_y:>8.2f} "
-            f"{row.gain:>+7.2f}"
+            f"{row.name:<28} {row.frames:>6} {row.ours.psnr_y:>8.2f} {row.bicubic.psnr_y:>8.2f} "
+            f"{row.gain:>+7.2f} {row.ours.ssim_y:>7.4f} {row.bicubic.ssim_y:>8.4f} "
+            f"{row.ours.tof:>7.3f} {row.bicubic.tof:>8.3f}"
         )
 
 
@@ -292,7 +399,7 @@ def models(as_json: bool) -> None:
         return
     for card in list_models():
         gains = ", ".join(
-            f"{kind} {score.psnr_y:.2f} dB ({score.psnr_y - score.bicubic_psnr_y:+.2f})"
+            f"{kind} {score.psnr_y:.2f} dB ({score.gain:+.2f})"
             for kind, score in card.scores.items()
         )
         click.echo(f"{card.name:<10} x{card.scale}  {card.parameters / 1000:.0f}k  {gains}")
@@ -331,7 +438,10 @@ def doctor() -> None:
 def _score(validation: Any) -> str:
     if validation is None:
         return ""
-    return f"{validation.psnr_y:.2f} dB ({validation.gain:+.2f} over bicubic)"
+    return (
+        f"{validation.ours.psnr_y:.2f} dB ({validation.gain:+.2f} over bicubic), "
+        f"tOF {validation.ours.tof:.3f}"
+    )
 
 
 @contextmanager

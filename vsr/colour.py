@@ -104,15 +104,15 @@ def matrix_from_code(code: int, height: int) -> Matrix:
 
 
 def to_rgb(planes: Sequence[Tensor], spec: ColourSpec) -> Tensor:
-    """Planes of code values, Y (H, W), Cb and Cr (h, w), to float RGB (3, H, W).
+    """Planes of code values, Y (..., H, W), Cb and Cr (..., h, w), to float RGB (..., 3, H, W).
 
     Colours that lie outside RGB come out below 0 or above 1 and are not clamped, so
     that `from_rgb` gives luma back. Raises ValueError where the planes' sizes disagree.
     """
     luma, *chroma = (plane.to(torch.float32) for plane in planes)
-    height, width = luma.shape
+    *batch, height, width = luma.shape
     across, down = spec.subsampling
-    expected = (-(-height // down), -(-width // across))
+    expected = (*batch, -(-height // down), -(-width // across))
     if len(chroma) != 2 or any(plane.shape != expected for plane in chroma):
         sizes = [tuple(plane.shape) for plane in planes]
         raise ValueError(f"planes of {sizes} are not {spec.subsampling} subsampled")
@@ -130,18 +130,18 @@ def to_rgb(planes: Sequence[Tensor], spec: ColourSpec) -> Tensor:
     red = y + 2 * (1 - red_weight) * cr
     blue = y + 2 * (1 - blue_weight) * cb
     green = (y - red_weight * red - blue_weight * blue) / green_weight
-    return torch.stack((red, green, blue))
+    return torch.stack((red, green, blue), dim=-3)
 
 
 def from_rgb(rgb: Tensor, spec: ColourSpec) -> tuple[Tensor, Tensor, Tensor]:
-    """Float RGB (3, H, W) to planes of code values: uint8, or int16 above 8 bit.
+    """Float RGB (..., 3, H, W) to planes of code values: uint8, or int16 above 8 bit.
 
     Rounded to nearest and clamped to what the bit depth holds. Chroma is low-passed
     before it is subsampled: an average of two where it lies between luma samples,
     (1 2 1)/4 where it lies on one.
     """
     weights = torch.tensor(spec.matrix.luma_weights, device=rgb.device, dtype=rgb.dtype)
-    luma = torch.tensordot(weights, rgb, dims=1)
+    luma = torch.tensordot(rgb, weights, dims=([-3], [0]))
     black, white = spec.luma_range
     neutral, swing = spec.chroma_range
     small = rgb
@@ -151,9 +151,9 @@ def from_rgb(rgb: Tensor, spec: ColourSpec) -> tuple[Tensor, Tensor, Tensor]:
         small = _downsample(small, cosited_down, dim=-2)
     if spec.subsampling.across == 2:
         small = _downsample(small, cosited_across, dim=-1)
-    small_luma = torch.tensordot(weights, small, dims=1) if small is not rgb else luma
-    cb = (small[2] - small_luma) / (2 * (1 - spec.matrix.luma_weights[2]))
-    cr = (small[0] - small_luma) / (2 * (1 - spec.matrix.luma_weights[0]))
+    small_luma = torch.tensordot(small, weights, dims=([-3], [0])) if small is not rgb else luma
+    cb = (small[..., 2, :, :] - small_luma) / (2 * (1 - spec.matrix.luma_weights[2]))
+    cr = (small[..., 0, :, :] - small_luma) / (2 * (1 - spec.matrix.luma_weights[0]))
     return (
         _quantise(luma * (white - black) + black, spec.bit_depth),
         _quantise(cb * swing + neutral, spec.bit_depth),

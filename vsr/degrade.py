@@ -1,4 +1,4 @@
-"""What made the low-resolution frame: blur and subsampling of the high-resolution one."""
+"""What made the low-resolution frame: blur, resizing and noise of the high-resolution one."""
 
 import math
 from enum import StrEnum
@@ -11,7 +11,7 @@ from vsr.tensors import on_8_bit_levels, resize_bicubic
 
 
 class Degradation(StrEnum):
-    """A way to make low-resolution frames."""
+    """A way to make low-resolution frames that needs no chance."""
 
     BI = "bi"
     """Antialiased bicubic: MATLAB's `imresize`, Pillow's `BICUBIC`."""
@@ -19,14 +19,32 @@ class Degradation(StrEnum):
     """Gaussian blur, then every s-th pixel."""
 
 
+class Phase(StrEnum):
+    """Which place of each s x s cell `bd` samples."""
+
+    MIDDLE = "middle"
+    """Low and high frames are aligned, as by `bi`."""
+    FIRST = "first"
+    """Pixel 0, as the literature's `frames[::s, ::s]`: low frames are displaced by
+    (s - 1) / 2 high-resolution pixels."""
+
+
 BD_SIGMA_PER_SCALE = 0.4
-"""Blur of `bd` in high-resolution pixels, over the scale: 1.6 at x4, as in the literature."""
+"""Blur of `bd` in high-resolution pixels, over the scale: 1.6 at x4, as in the BasicVSR
+line (Chan et al., 2021); TecoGAN's (Chu et al., 2020) is 1.5."""
 
 
-def degrade(high: Tensor, scale: int, kind: Degradation) -> Tensor:
+def degrade(
+    high: Tensor,
+    scale: int,
+    kind: Degradation,
+    sigma: float | None = None,
+    phase: Phase = Phase.MIDDLE,
+) -> Tensor:
     """Shrink (N, 3, sH, sW) in [0, 1] to (N, 3, H, W), on the 8-bit levels a file would hold.
 
-    Raises ValueError where `scale` doesn't divide the sides.
+    `sigma`, by default 0.4 s pixels, and `phase` are those of `bd`. Raises ValueError where
+    `scale` doesn't divide the sides.
     """
     height, width = high.shape[-2:]
     if height % scale or width % scale:
@@ -35,23 +53,23 @@ def degrade(high: Tensor, scale: int, kind: Degradation) -> Tensor:
         case Degradation.BI:
             low = resize_bicubic(high, (height // scale, width // scale))
         case Degradation.BD:
-            low = blur_and_subsample(high, scale, BD_SIGMA_PER_SCALE * scale)
+            low = blur_and_subsample(high, scale, sigma or BD_SIGMA_PER_SCALE * scale, phase)
     return on_8_bit_levels(low)
 
 
-def blur_and_subsample(high: Tensor, scale: int, sigma: float) -> Tensor:
-    """Gaussian-weighted mean around the middle of each s x s cell of (N, 3, sH, sW).
+def blur_and_subsample(
+    high: Tensor, scale: int, sigma: float, phase: Phase = Phase.MIDDLE
+) -> Tensor:
+    """Gaussian-weighted mean around one place of each s x s cell of (N, 3, sH, sW).
 
     The middle of a cell of even side lies between pixels, and the kernel is sampled
-    there: low and high frames are aligned as `bi`'s are. (Code that takes pixel 0 of
-    each cell makes frames displaced by (s - 1) / 2 high-resolution pixels instead.)
-    Borders repeat.
+    there. Borders repeat.
     """
     reach = math.ceil(3 * sigma)
-    # Taps at whole pixels around the middle of the cell, at (s - 1) / 2.
-    middle = (scale - 1) / 2
-    first, last = math.floor(middle - reach), math.ceil(middle + reach)
-    taps = torch.arange(first, last + 1, dtype=high.dtype, device=high.device) - middle
+    # Taps at whole pixels around the place, at (s - 1) / 2 or at 0.
+    place = (scale - 1) / 2 if phase is Phase.MIDDLE else 0.0
+    first, last = math.floor(place - reach), math.ceil(place + reach)
+    taps = torch.arange(first, last + 1, dtype=high.dtype, device=high.device) - place
     kernel = torch.exp(-(taps**2) / (2 * sigma**2))
     kernel = kernel / kernel.sum()
     channels = high.shape[1]
@@ -61,3 +79,63 @@ def blur_and_subsample(high: Tensor, scale: int, sigma: float) -> Tensor:
     down = kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
     blurred = F.conv2d(padded, across, stride=(1, scale), groups=channels)
     return F.conv2d(blurred, down, stride=(scale, 1), groups=channels)
+
+
+def gaussian_kernels(sigmas: Tensor, turns: Tensor, reach: int) -> Tensor:
+    """Kernels (N, 2r + 1, 2r + 1) of Gaussians, each with sum 1.
+
+    `sigmas` (N, 2) are in pixels, along axes turned by `turns` (N) radians.
+    """
+    place = torch.arange(-reach, reach + 1, dtype=sigmas.dtype, device=sigmas.device)
+    y, x = torch.meshgrid(place, place, indexing="ij")
+    cosine, sine = torch.cos(turns)[:, None, None], torch.sin(turns)[:, None, None]
+    along, across = cosine * x + sine * y, cosine * y - sine * x
+    wide = sigmas.clamp_min(1e-2)[:, :, None, None]
+    kernels = torch.exp(-0.5 * ((along / wide[:, 0]) ** 2 + (across / wide[:, 1]) ** 2))
+    unit: Tensor = kernels / kernels.sum(dim=(-2, -1), keepdim=True)
+    return unit
+
+
+def sinc_kernels(cutoffs: Tensor, reach: int) -> Tensor:
+    """Kernels (N, 2r + 1, 2r + 1) that pass frequencies below `cutoffs` (N), radians a pixel.
+
+    The circular ideal low-pass, which rings as sharpening and coding do; each has sum 1.
+    """
+    place = torch.arange(-reach, reach + 1, dtype=cutoffs.dtype, device=cutoffs.device)
+    y, x = torch.meshgrid(place, place, indexing="ij")
+    distance = torch.sqrt(x**2 + y**2).clamp_min(1e-6)
+    cutoff = cutoffs[:, None, None]
+    kernels = cutoff * torch.special.bessel_j1(cutoff * distance) / (2 * math.pi * distance)
+    unit: Tensor = kernels / kernels.sum(dim=(-2, -1), keepdim=True)
+    return unit
+
+
+def blur_each(frames: Tensor, kernels: Tensor) -> Tensor:
+    """Filter each frame of (T, 3, H, W) with its own kernel of (T, k, k); borders repeat."""
+    count, channels = frames.shape[:2]
+    reach = kernels.shape[-1] // 2
+    padded = F.pad(frames, (reach,) * 4, mode="replicate").flatten(0, 1)[None]
+    weight = kernels.repeat_interleave(channels, dim=0)[:, None]
+    return F.conv2d(padded, weight, groups=count * channels).view(frames.shape)
+
+
+def add_gaussian_noise(
+    frames: Tensor, sigmas: Tensor, grey: bool, random: torch.Generator
+) -> Tensor:
+    """Add noise of standard deviation `sigmas` (T), in [0, 1], to (T, 3, H, W); `grey` in all
+    channels alike. Drawn on the CPU, so that every device gets the same.
+    """
+    shape = (frames.shape[0], 1 if grey else 3, *frames.shape[2:])
+    noise = torch.randn(shape, generator=random).to(frames.device)
+    return frames + noise * sigmas.to(frames.device)[:, None, None, None]
+
+
+def add_poisson_noise(frames: Tensor, strengths: Tensor, random: torch.Generator) -> Tensor:
+    """Shot noise: variance `strengths` (T) squared at white, falling with brightness.
+
+    The Gaussian of the same variance stands for the Poisson distribution, which it
+    is close to at such counts.
+    """
+    noise = torch.randn(frames.shape, generator=random).to(frames.device)
+    deviation = strengths.to(frames.device)[:, None, None, None] * frames.clamp(0, 1).sqrt()
+    return frames + noise * deviation

@@ -5,7 +5,8 @@
     ├── MediaError (ValueError)         a file that is missing, broken or of the wrong kind
     │   └── OutputError                 an output that can't or mustn't be written
     ├── ModelError (ValueError)         a model name or model file
-    └── TrainingError (RuntimeError)    footage, checkpoint or numbers that training can't use
+    ├── DataError (ValueError)          footage or a data set that can't be used
+    └── TrainingError (RuntimeError)    a checkpoint or numbers that training can't go on from
 
 A bug is none of these: it keeps its traceback.
 """
@@ -29,6 +30,10 @@ class OutputError(MediaError):
 
 class ModelError(VsrError, ValueError):
     """A model can't be found, or its file isn't one of ours."""
+
+
+class DataError(VsrError, ValueError):
+    """Footage can't be found, or a data set can't be read or used."""
 
 
 class TrainingError(VsrError, RuntimeError):

@@ -33,8 +33,10 @@ def warp(pixels: Tensor, flow: Tensor) -> Tensor:
     """Sample (B, C, H, W) at each pixel's position plus `flow`, bilinearly.
 
     `flow` is (B, 2, H, W) in pixels, x before y; outside the picture its border repeats.
+    Positions are f32 whatever the pixels are: halves can't tell them apart.
     """
     height, width = pixels.shape[-2:]
+    flow = flow.float()
     y = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, height, 1)
     x = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, width)
     grid = torch.stack(
@@ -44,4 +46,5 @@ def warp(pixels: Tensor, flow: Tensor) -> Tensor:
         ),
         dim=-1,
     )
-    return F.grid_sample(pixels, grid, "bilinear", "border", align_corners=False)
+    sampled = F.grid_sample(pixels.float(), grid, "bilinear", "border", align_corners=False)
+    return sampled.to(pixels.dtype)

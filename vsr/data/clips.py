@@ -1,243 +1,287 @@
-"""Pairs of clips to learn from: low and target, cut from footage and degraded on the fly."""
+"""Pairs of clips to learn from: low and target, cut from a data set and degraded on the fly."""
 
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from threading import Lock
+from typing import NamedTuple, TypeVar
 
-import cv2
 import numpy as np
 import torch
 from numpy.random import Generator as Random
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from vsr.colour import to_rgb
 from vsr.config import Config
-from vsr.data.codec import recompress
-from vsr.data.footage import MOST_FRAMES, Film, find_footage, load_film
-from vsr.degrade import Degradation, degrade
-from vsr.errors import TrainingError
-from vsr.media.image import read_still
-from vsr.tensors import to_float, to_uint8
+from vsr.data.camera import glide
+from vsr.data.real import degrade_as_real, through_codec
+from vsr.data.store import Clip, Split, Store
+from vsr.degrade import Degradation, Phase, degrade
+from vsr.errors import DataError
+from vsr.tensors import on_8_bit_levels, to_float, to_uint8
 
 _MARGIN = 4
 """Low-resolution pixels around a crop that filters may look at, cut off after degrading."""
+_LENGTH_POWER = 0.5
+"""A long source has more to show than a short one, but not in proportion."""
 
 
 class DegradationShares(Config):
-    """How often each degradation is used; the shares are relative."""
+    """How often each degradation is used, and with what; the shares are relative."""
 
-    bi: NonNegativeFloat = 0.6
+    bi: NonNegativeFloat = 0.5
     """Antialiased bicubic."""
-    bd: NonNegativeFloat = 0.2
+    bd: NonNegativeFloat = 0.15
     """Gaussian blur and subsampling."""
     codec: NonNegativeFloat = 0.2
-    """Bicubic, then H.264 on the low-resolution clip."""
+    """Bicubic, then H.264 on the low-resolution clip, with the chroma of video."""
+    real: NonNegativeFloat = 0.15
+    """Blur, resizing, noise and JPEG, twice, then a codec."""
+    bd_sigma: PositiveFloat | None = None
+    """Blur of `bd` in high-resolution pixels; 0.4 times the scale if not given."""
+    bd_phase: Phase = Phase.MIDDLE
+    """Where `bd` samples: "middle" of each cell, or its "first" pixel as in benchmarks."""
     codec_crf: tuple[int, int] = (16, 26)
-    """Lowest and highest constant rate factor of the codec."""
+    """Lowest and highest constant rate factor of `codec`."""
+    real_strength: float = Field(default=0.5, gt=0, le=1)
+    """How far `real` goes; 1 is what Real-ESRGAN trains on."""
 
 
 class DataConfig(Config):
     """What to learn from, and how clips are cut from it."""
 
-    footage: tuple[Path, ...]
-    """Films, photographs, and folders of them."""
-    validation: tuple[Path, ...] = ()
-    """Films to validate with, never learnt from. Where none are given, every eighth
-    film of the footage, and at least one, is held back."""
-    cache: Path | None = None
-    """Where decoded films are kept; by default in the user's cache folder."""
-    most_frames: PositiveInt = MOST_FRAMES
-    """Of a longer film, evenly spread stretches are taken, up to so many frames."""
-    frames: PositiveInt = 6
-    """Length of a clip."""
-    crop: PositiveInt = Field(default=32, multiple_of=2)
-    """Side of a clip in low-resolution pixels."""
+    dataset: Path
+    """A folder made by `vsr data prepare`."""
+    memory_gb: PositiveFloat = 8.0
+    """Decoded clips that are kept, on the training device; others are decoded anew."""
     motion_crop: PositiveInt = Field(default=64, multiple_of=2)
     """Side, in low-resolution pixels, of the pairs that teach motion: room for the
     motion that films have."""
     stills_share: float = Field(default=0.25, ge=0, le=1)
     """Clips made of a photograph under a moving camera, of all clips."""
+    micro_share: float = Field(default=0.05, ge=0, le=1)
+    """Clips made of a photograph under a camera that moves by hundredths of a pixel."""
     static_share: float = Field(default=0.05, ge=0, le=1)
-    """Clips in which nothing moves, of all clips."""
+    """Clips in which nothing moves."""
+    spliced_share: float = Field(default=0.03, ge=0, le=1)
+    """Clips with a cut in their midst that nobody tells the network of."""
     degradation: DegradationShares = DegradationShares()
 
-    @field_validator("footage", "validation", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        return (value,) if isinstance(value, str | Path) else value
+
+class Shape(NamedTuple):
+    """Of the clips of a batch."""
+
+    frames: int
+    crop: int
+    """Side in low-resolution pixels, even."""
 
 
-class Footage(NamedTuple):
-    """All that a run learns from and validates with."""
-
-    films: tuple[Film, ...]
-    photographs: tuple[NDArray[np.uint8], ...]
-    """(H, W, 3) each."""
-    validation: tuple[Film, ...]
+Held = TypeVar("Held", tuple[Tensor, Tensor, Tensor], NDArray[np.uint8])
 
 
-def load_footage(config: DataConfig) -> Footage:
-    """Find and decode the footage; nothing of a validation film is learnt from.
+class ClipPool:
+    """The clips of a split, decoded when first asked for and kept while there is room."""
 
-    Raises `TrainingError` where there is none.
+    def __init__(
+        self, store: Store, split: Split, config: DataConfig, device: torch.device
+    ) -> None:
+        self.device = device
+        self.store = store
+        clips = store.clips(split)
+        self.films = [clip for clip in clips if clip.frames > 1]
+        self.pictures = [clip for clip in clips if clip.frames == 1]
+        self._room = int(config.memory_gb * 1e9)
+        self._held: OrderedDict[tuple[str, int, int], tuple[int, object]] = OrderedDict()
+        self._lock = Lock()
+
+    def film(self, clip: Clip) -> tuple[Tensor, Tensor, Tensor]:
+        """Its planes on the device, uint8: Y (T, H, W), Cb and Cr (T, H/2, W/2)."""
+
+        def load() -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
+            y, cb, cr = (torch.from_numpy(p).to(self.device) for p in self.store.read(clip))
+            return y.numel() * 3 // 2, (y, cb, cr)
+
+        return self._get(clip, load)
+
+    def picture(self, clip: Clip, number: int = 0) -> NDArray[np.uint8]:
+        """A frame as RGB, (H, W, 3), on the CPU: what a camera may move over."""
+
+        def load() -> tuple[int, NDArray[np.uint8]]:
+            planes = [torch.from_numpy(plane) for plane in self.store.read(clip)]
+            picture = _picture(planes, clip)
+            return picture.size, picture
+
+        if clip.frames == 1:
+            return self._get(clip, load)
+        planes = [plane[number : number + 1] for plane in self.film(clip)]
+        return _picture(planes, clip)
+
+    def _get(self, clip: Clip, load: Callable[[], tuple[int, Held]]) -> Held:
+        key = (clip.split, clip.shard, clip.offset)
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key][1]  # type: ignore[return-value]
+        size, value = load()
+        with self._lock:
+            self._held[key] = (size, value)
+            while sum(size for size, _ in self._held.values()) > self._room and len(self._held) > 1:
+                self._held.popitem(last=False)
+        return value
+
+
+class ClipPairs:
+    """An endless, seeded list of (low, target) clips: the same number is the same clip.
+
+    Clips have no end either: what follows the first frames is their next segment.
     """
-    film_paths, photograph_paths = find_footage(config.footage)
-    if config.validation:
-        validation_paths, _ = find_footage(config.validation)
-        held_back = {path.resolve() for path in validation_paths}
-        film_paths = [path for path in film_paths if path.resolve() not in held_back]
-    else:
-        validation_paths = film_paths[::8]
-        film_paths = [path for path in film_paths if path not in validation_paths]
-    if not validation_paths:
-        raise TrainingError("no film to validate with: set data.validation")
-    films = [load_film(path, config.cache, config.most_frames) for path in film_paths]
-    photographs = [read_still(path).rgb for path in photograph_paths]
-    validation = [load_film(path, config.cache, config.most_frames) for path in validation_paths]
-    return Footage(tuple(films), tuple(photographs), tuple(validation))
 
-
-class ClipPairs(Dataset[tuple[Tensor, Tensor]]):
-    """An endless, seeded list of (low, target) clips: the same index is the same clip.
-
-    Items are float RGB in [0, 1], (T, 3, crop, crop) and (T, 3, s crop, s crop).
-    """
-
-    def __init__(self, footage: Footage, config: DataConfig, scale: int, seed: int) -> None:
-        """Raises `TrainingError` where nothing of the footage is long and large enough."""
+    def __init__(
+        self, pool: ClipPool, config: DataConfig, scale: int, seed: int, shape: Shape
+    ) -> None:
+        """Raises `DataError` where nothing in the data set is long and large enough."""
+        self._pool = pool
         self._config = config
         self._scale = scale
         self._seed = seed
-        self._side = side = (config.crop + 2 * _MARGIN) * scale
-        self._films = [film for film in footage.films if _usable(film, config.frames, side)]
-        self._photographs = [
-            still for still in footage.photographs if min(still.shape[:2]) >= 2 * side
+        self._shape = shape
+        self._side = side = (shape.crop + 2 * _MARGIN) * scale
+        self._films = [
+            clip
+            for clip in pool.films
+            if clip.frames >= min(shape.frames, 7) and min(clip.height, clip.width) >= side
         ]
-        if not self._films and not self._photographs:
-            raise TrainingError(
-                f"no film has {config.frames} frames of {side}x{side} pixels in one shot, and no "
-                f"photograph {2 * side}x{2 * side}; lower data.frames or the crop, or add footage"
+        pictures = pool.pictures or pool.films
+        self._pictures = [clip for clip in pictures if min(clip.height, clip.width) >= 2 * side]
+        if not self._films and not self._pictures:
+            raise DataError(
+                f"{pool.store.folder}: no film in it has {side}x{side} pixels, and no photograph "
+                f"{2 * side}x{2 * side}; lower the crop ({shape.crop}), or add footage"
             )
-        # Film by film in proportion to what each holds, by the square root: a long film
-        # has more to show than a short one, but not so much more.
-        lengths = [sum(end - first for first, end in film.shots) for film in self._films]
-        weights = np.sqrt(np.array(lengths, dtype=np.float64))
-        self._film_weights = weights / weights.sum() if lengths else weights
+        self._weights = _weights(self._films)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        random = np.random.default_rng((self._seed, index))
-        high = self._high(random)
-        return self._low(high, random), self._without_margin(high)
+    def pair(self, number: int, segment: int = 0) -> tuple[Tensor, Tensor]:
+        """Float RGB in [0, 1], (T, 3, crop, crop) and (T, 3, s crop, s crop), on the device."""
+        random = np.random.default_rng((self._seed, number))
+        high = self._high(random, number, segment)
+        return self._low(high, random, segment), self._without_margin(high)
 
-    def target(self, index: int) -> Tensor:
-        """The target of an item alone, (T, 3, s crop, s crop)."""
-        return self._without_margin(self._high(np.random.default_rng((self._seed, index))))
+    def target(self, number: int) -> Tensor:
+        """The target of a pair alone, (T, 3, s crop, s crop)."""
+        random = np.random.default_rng((self._seed, number))
+        return self._without_margin(self._high(random, number, 0))
 
-    def _high(self, random: Random) -> Tensor:
-        """Footage with a margin, uint8 (T, 3, side, side)."""
-        frames = self._config.frames
-        from_still = bool(self._photographs) and (
-            not self._films or random.random() < self._config.stills_share
+    def _high(self, random: Random, number: int, segment: int) -> Tensor:
+        """A segment of a clip with a margin, (T, 3, side, side)."""
+        frames = self._shape.frames
+        clip = self._scene(random, segment)
+        flips = random.random(3) < 0.5
+        if random.random() < self._config.spliced_share:
+            # The cut lies elsewhere in each segment, and leads to another clip.
+            place = int(
+                np.random.default_rng((self._seed, number, segment)).integers(1, frames + 1)
+            )
+            clip = torch.cat((clip[:place], self._scene(random, segment)[place:]))
+        if flips[0]:
+            clip = clip.flip(-2)
+        if flips[1]:
+            clip = clip.flip(-1)
+        if flips[2]:
+            clip = clip.transpose(-1, -2)
+        return clip.contiguous()
+
+    def _scene(self, random: Random, segment: int) -> Tensor:
+        """A segment of a film, or of a picture under a camera, (T, 3, side, side)."""
+        config, frames = self._config, self._shape.frames
+        micro, still = config.micro_share, config.micro_share + config.stills_share
+        chance = random.random()
+        if self._pictures and (chance < still or not self._films):
+            chosen = self._pictures[random.integers(len(self._pictures))]
+            picture = self._pool.picture(chosen, int(random.integers(chosen.frames)))
+            start = segment * frames
+            moved = glide(picture, self._side, start, frames, random, micro=chance < micro)
+            return to_float(torch.from_numpy(moved).to(self._pool.device)).permute(0, 3, 1, 2)
+        return self._film_scene(random, segment)
+
+    def _film_scene(self, random: Random, segment: int) -> Tensor:
+        frames, side = self._shape.frames, self._side
+        film = self._films[random.choice(len(self._films), p=self._weights)]
+        planes = self._pool.film(film)
+        static = random.random() < self._config.static_share
+        begin = int(random.integers(max(film.frames - frames, 0) + 1))
+        # Backwards as often as forwards; at either end the film turns round.
+        step = 0 if static else (1, -1)[int(random.integers(2))]
+        begin = begin if step >= 0 else film.frames - 1 - begin
+        there = (begin + step * np.arange(segment * frames, (segment + 1) * frames)) % max(
+            2 * film.frames - 2, 1
         )
-        if from_still:
-            still = self._photographs[random.integers(len(self._photographs))]
-            clip = moving_camera(still, frames, self._side, random)
-        else:
-            film = self._films[random.choice(len(self._films), p=self._film_weights)]
-            clip = self._crop_of(film, random)
-        if random.random() < self._config.static_share:
-            clip = np.repeat(clip[:1], frames, axis=0)
-        if random.random() < 0.5:
-            clip = clip[::-1]
-        if random.random() < 0.5:
-            clip = clip[:, ::-1]
-        if random.random() < 0.5:
-            clip = clip[:, :, ::-1]
-        if random.random() < 0.5:
-            clip = clip.transpose(0, 2, 1, 3)
-        # A copy, since torch takes no negative strides.
-        return torch.from_numpy(clip.copy()).permute(0, 3, 1, 2)
-
-    def _crop_of(self, film: Film, random: Random) -> NDArray[np.uint8]:
-        frames, side = self._config.frames, self._side
-        starts = [first for first, end in film.shots for first in range(first, end - frames + 1)]
-        start = starts[random.integers(len(starts))]
-        height, width = film.frames.shape[1:3]
+        places = torch.from_numpy(np.minimum(there, 2 * film.frames - 2 - there))
         # Of two places the one with more detail: flat ones teach nothing.
-        places = [
-            (int(random.integers(height - side + 1)), int(random.integers(width - side + 1)))
+        corners = [
+            (
+                2 * int(random.integers((film.height - side) // 2 + 1)),
+                2 * int(random.integers((film.width - side) // 2 + 1)),
+            )
             for _ in range(2)
         ]
-        top, left = max(places, key=lambda place: _detail(film.frames[start], place, side))
-        return film.frames[start : start + frames, top : top + side, left : left + side]
+        luma = planes[0][begin]
+        top, left = max(corners, key=lambda corner: _detail(luma, corner, side))
+        cut = [
+            plane[
+                places.to(plane.device),
+                top // n : (top + side) // n,
+                left // n : (left + side) // n,
+            ]
+            for plane, n in zip(planes, (1, 2, 2), strict=True)
+        ]
+        return _rgb(cut, film)
 
     def _without_margin(self, high: Tensor) -> Tensor:
         margin = _MARGIN * self._scale
-        return to_float(high[..., margin:-margin, margin:-margin]).contiguous()
+        return high[..., margin:-margin, margin:-margin].contiguous()
 
-    def _low(self, high: Tensor, random: Random) -> Tensor:
-        shares = self._config.degradation
-        weights = np.array([shares.bi, shares.bd, shares.codec])
-        choice = random.choice(3, p=weights / weights.sum())
-        kind = Degradation.BD if choice == 1 else Degradation.BI
-        low = degrade(to_float(high), self._scale, kind)
-        if choice == 2:
-            crf = int(random.integers(shares.codec_crf[0], shares.codec_crf[1] + 1))
-            pictures = to_uint8(low).permute(0, 2, 3, 1).contiguous().numpy()
-            coded = torch.from_numpy(recompress(pictures, crf))
-            low = to_float(coded).permute(0, 3, 1, 2)
+    def _low(self, high: Tensor, random: Random, segment: int) -> Tensor:
+        shares, scale = self._config.degradation, self._scale
+        weights = np.array([shares.bi, shares.bd, shares.codec, shares.real])
+        match int(random.choice(4, p=weights / weights.sum())):
+            case 0:
+                low = degrade(high, scale, Degradation.BI)
+            case 1:
+                low = degrade(high, scale, Degradation.BD, shares.bd_sigma, shares.bd_phase)
+            case 2:
+                crf = int(random.integers(shares.codec_crf[0], shares.codec_crf[1] + 1))
+                low = through_codec(degrade(high, scale, Degradation.BI), "h264", crf)
+            case _:
+                noise = int(random.integers(2**62)) + segment
+                low = degrade_as_real(high, scale, shares.real_strength, random, noise)
+        low = on_8_bit_levels(low)
         return low[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].contiguous()
 
 
-def moving_camera(
-    picture: NDArray[np.uint8], frames: int, side: int, random: Random
-) -> NDArray[np.uint8]:
-    """A clip (frames, side, side, 3) of a camera gliding over a picture.
-
-    Sub-pixel pans of up to 8 pixels a frame, slow zoom and rotation. Each frame is
-    rendered at twice the size and averaged down, which keeps it sharp and free of
-    aliasing. The picture's sides must be at least 2 `side`.
-    """
-    height, width = picture.shape[:2]
-    pixels_per_output = random.uniform(1.1, 1.8)
-    zoom_per_frame = random.normal(0, 0.004)
-    turn_per_frame = random.normal(0, 0.006)
-    direction, speed = random.uniform(0, 2 * np.pi), min(random.exponential(2.5), 8.0)
-    pan = speed * pixels_per_output * np.array([np.cos(direction), np.sin(direction)])
-    # The middle frame looks at a place from which no frame looks beyond the border.
-    reach = side * pixels_per_output * 0.75 + speed * pixels_per_output * frames / 2
-    middle = [
-        random.uniform(min(reach, length / 2), max(length - reach, length / 2))
-        for length in (width, height)
-    ]
-    first = -(frames - 1) / 2
-    clip = []
-    for step in range(frames):
-        time = first + step
-        scale = pixels_per_output * np.exp(zoom_per_frame * time) / 2
-        turn = turn_per_frame * time
-        matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-        centre = np.array([side - 0.5, side - 0.5])
-        offset = np.array(middle) + pan * time - matrix @ centre
-        large = cv2.warpAffine(
-            picture,
-            np.column_stack((matrix, offset)),
-            (2 * side, 2 * side),
-            flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REFLECT_101,
-        )
-        clip.append(cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA))
-    return np.stack(clip).astype(np.uint8, copy=False)
+def _rgb(planes: "list[Tensor] | tuple[Tensor, ...]", clip: Clip) -> Tensor:
+    """Planes of frames to RGB (T, 3, H, W) on the 8-bit levels that a picture file would hold."""
+    return on_8_bit_levels(to_rgb(planes, clip.spec))
 
 
-def _usable(film: Film, frames: int, side: int) -> bool:
-    longest = max(end - first for first, end in film.shots)
-    return longest >= frames and min(film.frames.shape[1:3]) >= side
+def _picture(planes: list[Tensor], clip: Clip) -> NDArray[np.uint8]:
+    """The first of some frames as an array (H, W, 3)."""
+    rgb = to_uint8(to_rgb(planes, clip.spec)[0]).permute(1, 2, 0)
+    return np.ascontiguousarray(rgb.cpu().numpy())
 
 
-def _detail(picture: NDArray[np.uint8], place: tuple[int, int], side: int) -> float:
-    """How much a crop changes from pixel to pixel: the mean step of its green."""
-    top, left = place
-    green = picture[top : top + side, left : left + side, 1].astype(np.int16)
-    return float(np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean())
+def _weights(films: list[Clip]) -> NDArray[np.float64]:
+    """How often each clip is taken: sources by the root of their length, clips by theirs."""
+    frames: dict[str, int] = {}
+    for clip in films:
+        frames[clip.source] = frames.get(clip.source, 0) + clip.frames
+    weights = np.array([clip.frames / frames[clip.source] ** _LENGTH_POWER for clip in films])
+    return np.asarray(weights / weights.sum()) if films else weights
+
+
+def _detail(luma: Tensor, corner: tuple[int, int], side: int) -> float:
+    """How much a crop of (H, W) changes from pixel to pixel."""
+    top, left = corner
+    part = luma[top : top + side : 2, left : left + side].to(torch.int16)
+    return float((part[:, 1:] - part[:, :-1]).abs().sum())

@@ -7,9 +7,8 @@ from numpy.random import Generator as Random
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import Dataset
 
-from vsr.data.clips import ClipPairs, DataConfig, Footage
+from vsr.data.clips import ClipPairs, ClipPool, DataConfig, Shape
 from vsr.degrade import Degradation, degrade
 from vsr.tensors import warp
 
@@ -18,7 +17,7 @@ _MOST_PAN = 14.0
 _GRID = 4
 
 
-class MotionPairs(Dataset[tuple[Tensor, Tensor, Tensor]]):
+class MotionPairs:
     """An endless, seeded list of (current, previous, flow), all of low resolution.
 
     Frames are RGB in [0, 1], (3, h, w); flow, (2, h, w), is in pixels, and
@@ -26,16 +25,17 @@ class MotionPairs(Dataset[tuple[Tensor, Tensor, Tensor]]):
     pictures, before they are shrunk, so that `current` is no blurrier than `previous`.
     """
 
-    def __init__(self, footage: Footage, config: DataConfig, scale: int, seed: int) -> None:
-        single = config.model_copy(update={"frames": 1, "crop": config.motion_crop})
-        self._pictures = ClipPairs(footage, single, scale, seed)
+    def __init__(self, pool: ClipPool, config: DataConfig, scale: int, seed: int) -> None:
+        self._pictures = ClipPairs(pool, config, scale, seed, Shape(1, config.motion_crop))
         self._scale = scale
         self._seed = seed
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        random = np.random.default_rng((self._seed, index, 1))
-        previous = self._pictures.target(index)
+    def pair(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The same number is the same pair."""
+        random = np.random.default_rng((self._seed, number, 1))
+        previous = self._pictures.target(number)
         flow = torch.from_numpy(random_motion(previous.shape[-1], self._scale, random))
+        flow = flow.to(previous.device)
         current = warp(previous, flow[None])
         low_current, low_previous = degrade(
             torch.cat((current, previous)), self._scale, Degradation.BI

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from vsr.errors import MediaError
 from vsr.media.frame import LAYOUTS, ColourTags, Frame, PixelLayout, Plane, StreamInfo
+from vsr.media.samples import read_plane
 
 if TYPE_CHECKING:
     AudioPacket = Packet[Any]
@@ -79,6 +80,26 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame | AudioPacket]:
         return self._items(audio=True)
+
+    def sample(self, count: int) -> list[Frame]:
+        """Some frames spread over the film, at most `count`: those that seeking comes by.
+
+        What can't be reached is passed over. Reading on afterwards needs a new reader.
+        """
+        stream = self._stream
+        found: dict[int, Frame] = {}
+        for number in range(count):
+            try:
+                if stream.duration:
+                    place = (stream.start_time or 0) + stream.duration * number // count
+                    self._container.seek(place, stream=stream)
+                decoded = next(self._container.decode(stream), None)
+                if decoded is not None and isinstance(decoded, VideoFrame):
+                    frame = self._frame(decoded, None)
+                    found[frame.pts] = frame
+            except (av.error.FFmpegError, MediaError):
+                continue
+        return list(found.values())
 
     def _items(self, audio: bool) -> Iterator[Frame | AudioPacket]:
         streams = (self._stream, *self.audio) if audio else (self._stream,)
@@ -206,11 +227,5 @@ def _planes(decoded: VideoFrame, layout: PixelLayout) -> tuple[Plane, Plane, Pla
         colour = wanted if decoded.format.is_rgb else {}
         decoded = decoded.reformat(format=layout.name, **colour)
     kind = np.dtype(np.uint8 if layout.bit_depth == 8 else np.uint16)
-    y, cb, cr = (_array(plane, kind) for plane in decoded.planes)
+    y, cb, cr = (read_plane(plane, kind) for plane in decoded.planes)
     return y, cb, cr
-
-
-def _array(plane: Any, kind: np.dtype[Any]) -> Plane:
-    """A copy without the padding at the ends of rows; the decoder may reuse its memory."""
-    samples = np.frombuffer(plane, dtype=kind).reshape(-1, plane.line_size // kind.itemsize)
-    return samples[: plane.height, : plane.width].copy()

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Literal
 
 import av
-import numpy as np
 from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
@@ -18,6 +17,7 @@ from av.video.stream import VideoStream
 from vsr.errors import OutputError
 from vsr.media.frame import Frame, PixelLayout, StreamInfo
 from vsr.media.reader import AudioPacket
+from vsr.media.samples import fill_plane
 from vsr.media.target import check_target
 
 CodecName = Literal["h264", "hevc", "av1", "prores", "ffv1"]
@@ -249,7 +249,7 @@ class VideoWriter:
         height, width = frame.planes[0].shape
         picture: Any = VideoFrame(width, height, self.info.layout.name)
         for plane, samples in zip(picture.planes, frame.planes, strict=True):
-            _fill(plane, samples)
+            fill_plane(plane, samples)
         picture.pts = frame.pts
         picture.time_base = self.info.time_base
         picture.duration = frame.duration
@@ -287,11 +287,3 @@ def output_info(
         layout=settings.layout_for(source.layout),
         colour=replace(source.colour, matrix=matrix, centred_chroma=False),
     )
-
-
-def _fill(plane: Any, samples: np.ndarray[Any, Any]) -> None:
-    """Copy rows into a plane whose rows may be padded."""
-    rows = np.frombuffer(plane, dtype=samples.dtype).reshape(
-        -1, plane.line_size // samples.itemsize
-    )
-    rows[: samples.shape[0], : samples.shape[1]] = samples

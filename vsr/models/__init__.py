@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vsr.models.generator import Generator
+from vsr.models.generator import Generator, multiplies_per_pixel
 from vsr.models.recurrent import Recurrent, RecurrentConfig
 
 GeneratorConfig = RecurrentConfig
@@ -16,4 +16,11 @@ def build_generator(config: GeneratorConfig) -> Generator[Any]:
             return Recurrent(config)
 
 
-__all__ = ["Generator", "GeneratorConfig", "Recurrent", "RecurrentConfig", "build_generator"]
+__all__ = [
+    "Generator",
+    "GeneratorConfig",
+    "Recurrent",
+    "RecurrentConfig",
+    "build_generator",
+    "multiplies_per_pixel",
+]

@@ -1,7 +1,7 @@
 """What every generator offers: `start`, `step`, and `forward` as a loop over them."""
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +26,36 @@ class Generator(nn.Module, ABC, Generic[State]):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Upscale (B, T, 3, H, W) to (B, T, 3, sH, sW): `step`, in order."""
-        state = self.start(clip[:, 0])
+        return self.go_on(clip, self.start(clip[:, 0]))[0]
+
+    def go_on(self, clip: Tensor, state: State) -> tuple[Tensor, State]:
+        """Upscale the next frames of a film, (B, T, 3, H, W), and give the state after them."""
         outputs = []
         for low in clip.unbind(1):
             high, state = self.step(low, state)
             outputs.append(high)
-        return torch.stack(outputs, dim=1)
+        return torch.stack(outputs, dim=1), state
+
+
+def multiplies_per_pixel(generator: Generator[Any]) -> int:
+    """Multiply-accumulates of a step's convolutions for each low-resolution pixel."""
+    side = 64
+    total = 0
+
+    def count(layer: nn.Module, inputs: object, output: Tensor) -> None:
+        nonlocal total
+        assert isinstance(layer, nn.Conv2d)
+        taps = layer.kernel_size[0] * layer.kernel_size[1] * layer.in_channels // layer.groups
+        total += output.numel() * taps
+
+    hooks = [
+        layer.register_forward_hook(count)
+        for layer in generator.modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+    with torch.no_grad():
+        low = next(generator.parameters()).new_zeros(1, 3, side, side)
+        generator.step(low, generator.start(low))
+    for hook in hooks:
+        hook.remove()
+    return round(total / side**2)

@@ -1,15 +1,28 @@
 """What a training run is made of: one TOML file, one class."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from vsr.config import Config
 from vsr.data.clips import DataConfig
 from vsr.models import GeneratorConfig
 
+Share = Annotated[float, Field(ge=0, le=1)]
 
-class OptimiserConfig(Config):
+
+class Stage(Config):
+    """Clips grow while a run goes on: short and small ones teach most in a given time."""
+
+    until: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the iterations after motion at which the stage ends."""
+    frames: PositiveInt = 6
+    """Length of a clip."""
+    crop: PositiveInt = Field(default=32, multiple_of=2)
+    """Side of a clip in low-resolution pixels."""
+
+
+class TrainingConfig(Config):
     """How long and how fast to learn."""
 
     iterations: PositiveInt = 10_000
@@ -17,8 +30,13 @@ class OptimiserConfig(Config):
     motion_iterations: NonNegativeInt = 1500
     """Iterations at the start in which the motion network alone learns, from known
     motion; without one in the model there are none."""
+    stages: tuple[Stage, ...] = (Stage(),)
+    """How clips grow, in order; the last is until = 1."""
     batch: PositiveInt = 8
-    """Clips in an iteration."""
+    """Clips in an iteration, over all devices."""
+    carry_share: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    """Clips of a batch that go on in mid-film, from the state that the iteration before
+    left them, detached: so that the network meets its own long past."""
     learning_rate: PositiveFloat = 1e-3
     """Peak rate of AdamW, reached after the warm-up and followed by a cosine to zero;
     once for motion and once for the rest."""
@@ -26,14 +44,35 @@ class OptimiserConfig(Config):
     """Share of the iterations in which the rate rises."""
     gradient_clip: PositiveFloat = 0.5
     """Largest norm of the gradient of trunk and head, and of the motion network by itself."""
-    flow_rate: Annotated[float, Field(ge=0, le=1)] = 0.25
+    flow_rate: Share = 0.25
     """Learning rate of the motion network over that of the rest, when both learn."""
+    warp_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight at the start of the difference between each frame and the one before it,
+    warped; it falls linearly to nothing."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Of the exponential moving average of the weights, which is what is kept."""
+    start_from: str | None = None
+    """A model, by name or file, whose weights the run begins with."""
+    teacher: str | None = None
+    """A model, by name or file, whose outputs are to be matched beside the target."""
+    teacher_share: Share = 0.3
+    """Of the loss, where there is a teacher."""
+    precision: Literal["f32", "bf16"] = "f32"
+    """Of the network's arithmetic; weights, sampling positions and losses stay f32."""
+    compile: bool = False
+    """Compile the step with torch.compile: minutes at the start, for speed after."""
     seed: int = 0
     """Of the weights and of the order and degradation of clips."""
-    workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that prepare clips beside the training; 0 prepares them in between."""
+    workers: NonNegativeInt = 0
+    """Threads that prepare clips beside the training; 0 prepares them in between."""
+
+    @field_validator("stages")
+    @classmethod
+    def _in_order(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        ends = [stage.until for stage in stages]
+        if not ends or ends[-1] != 1 or ends != sorted(set(ends)):
+            raise ValueError("each stage's until must be above the one before, the last 1")
+        return stages
 
 
 class ScheduleConfig(Config):
@@ -42,9 +81,24 @@ class ScheduleConfig(Config):
     validate_every: PositiveInt = 500
     """Iterations between validations."""
     validation_frames: PositiveInt = 10
-    """Frames of each validation film, from its beginning."""
+    """Frames of each validation film, from its first clip."""
     save_minutes: PositiveFloat = 5.0
     """Minutes between checkpoints; one is always written when training stops."""
+    keep: PositiveInt = 2
+    """Newest checkpoints that are kept."""
+
+
+class CardConfig(Config):
+    """What the card of the trained model says beside what is measured."""
+
+    summary: str = ""
+    """One line: what the model is for."""
+    licence: str = ""
+    """Of the weights."""
+    data: tuple[str, ...] = ()
+    """What it learnt from, each with its terms; by default the names of the sources."""
+    validation: tuple[str, ...] = ()
+    """The films it is scored on; by default the names of the sources."""
 
 
 class TrainConfig(Config):
@@ -52,5 +106,6 @@ class TrainConfig(Config):
 
     model: GeneratorConfig
     data: DataConfig
-    training: OptimiserConfig = OptimiserConfig()
+    training: TrainingConfig = TrainingConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    card: CardConfig = CardConfig()

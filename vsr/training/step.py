@@ -1,14 +1,96 @@
 """One training step: what is asked of the weights, and how they are moved."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from vsr.losses import charbonnier, endpoint_error
-from vsr.models import Generator
+from vsr.models import Generator, Recurrent
 from vsr.models.flow import PyramidFlow
+from vsr.tensors import warp
+
+State = tuple[Tensor, ...]
+
+
+class MotionObjective(nn.Module):
+    """How far the motion found between frames is from what is known, in pixels."""
+
+    def __init__(self, flow: PyramidFlow) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, current: Tensor, previous: Tensor, known: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) and `known` (B, 2, H, W) to a scalar."""
+        return endpoint_error(self.flow(current, previous), known)
+
+
+class FidelityObjective(nn.Module):
+    """How far upscaled clips are from their targets, and from a teacher's, if there is one."""
+
+    def __init__(
+        self, generator: Generator[Any], teacher: Generator[Any] | None, teacher_share: float
+    ) -> None:
+        super().__init__()
+        self.generator = generator
+        # In a list, so that the teacher's weights are none of ours.
+        self._teacher = [teacher] if teacher is not None else []
+        self._teacher_share = teacher_share
+
+    def forward(
+        self,
+        low: Tensor,
+        target: Tensor,
+        fresh: Tensor,
+        carried: Sequence[State],
+        warp_weight: float,
+    ) -> tuple[Tensor, list[State]]:
+        """(B, T, 3, H, W) and (B, T, 3, sH, sW) to a scalar, and the states to carry on.
+
+        `fresh` (B) tells which clips begin here; the others go on from `carried`, the
+        states of the generator and of the teacher that the last call gave.
+        """
+        begun = begin(self.generator, low, fresh, carried[0] if carried else None)
+        output, state = self.generator.go_on(low, begun)
+        loss = charbonnier(output.float(), target)
+        states = [detached(state)]
+        if self._teacher:
+            teacher = self._teacher[0]
+            with torch.no_grad():
+                begun = begin(teacher, low, fresh, carried[1] if carried else None)
+                taught, state = teacher.go_on(low, begun)
+            share = self._teacher_share
+            loss = (1 - share) * loss + share * charbonnier(output.float(), taught.float())
+            states.append(detached(state))
+        if warp_weight and isinstance(self.generator, Recurrent) and self.generator.flow:
+            loss = loss + warp_weight * warped_difference(self.generator.flow, low)
+        return loss, states
+
+
+def begin(generator: Generator[Any], low: Tensor, fresh: Tensor, carried: State | None) -> State:
+    """The states to start clips (B, T, 3, H, W) from: anew where `fresh` (B), else `carried`."""
+    anew: State = generator.start(low[:, 0])
+    if carried is None:
+        return anew
+    chosen = [
+        torch.where(fresh.view(-1, *[1] * (new.dim() - 1)), new, old)
+        for new, old in zip(anew, carried, strict=True)
+    ]
+    return type(anew)(*chosen)
+
+
+def detached(state: State) -> State:
+    """The same state, through which no gradient flows."""
+    return type(state)(*(tensor.detach() for tensor in state))
+
+
+def warped_difference(flow: PyramidFlow, low: Tensor) -> Tensor:
+    """Mean difference between frames of clips (B, T, 3, H, W) and those before, warped."""
+    current, previous = low[:, 1:].flatten(0, 1), low[:, :-1].flatten(0, 1)
+    return charbonnier(warp(previous, flow(current, previous)), current)
 
 
 def build_optimiser(generator: Generator[Any]) -> AdamW:
@@ -27,31 +109,36 @@ def split_parameters(generator: Generator[Any]) -> tuple[list[nn.Parameter], lis
     return flow, rest
 
 
-def motion_loss(flow: PyramidFlow, current: Tensor, previous: Tensor, known: Tensor) -> Tensor:
-    """How far the motion found between frames (B, 3, H, W) is from what is known, in pixels."""
-    return endpoint_error(flow(current, previous), known)
-
-
-def fidelity_loss(generator: Generator[Any], low: Tensor, target: Tensor) -> Tensor:
-    """How far the upscaled (B, T, 3, H, W) is from its target (B, T, 3, sH, sW)."""
-    return charbonnier(generator(low), target)
-
-
 def descend(
     optimiser: AdamW, loss: Tensor, learning_rates: tuple[float, float], gradient_clip: float
-) -> float:
-    """Move the weights down the gradient of `loss`, and give its value.
+) -> bool:
+    """Move the weights down the gradient of `loss`; False if that isn't finite, and nothing moved.
 
     `learning_rates` are those of the optimiser's two groups; each has its gradient
-    clipped by itself. A loss that isn't finite moves nothing.
+    clipped by itself.
     """
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        return value
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    # Not judged by the loss: all devices have the gradients in common, but each its own loss.
+    norms = [
+        float(nn.utils.clip_grad_norm_(group["params"], gradient_clip))
+        for group in optimiser.param_groups
+    ]
+    if not all(math.isfinite(norm) for norm in norms):
+        optimiser.zero_grad(set_to_none=True)
+        return False
     for group, learning_rate in zip(optimiser.param_groups, learning_rates, strict=False):
         group["lr"] = learning_rate
-        nn.utils.clip_grad_norm_(group["params"], gradient_clip)
     optimiser.step()
-    return value
+    return True
+
+
+def learning_rate_share(done: float, warmup_share: float) -> float:
+    """Share of the peak learning rate at `done`, in [0, 1), of a phase.
+
+    A linear warm-up, then half a cosine down to zero.
+    """
+    if done < warmup_share:
+        return (done + 1e-3) / (warmup_share + 1e-3)
+    rest = (done - warmup_share) / (1 - warmup_share)
+    return 0.5 * (1 + math.cos(math.pi * rest))

@@ -1,36 +1,50 @@
 """A training run: from a configuration to a model file, stoppable and resumable anywhere."""
 
-import json
 import math
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor, nn
 
 from vsr.checkpoint import save_generator
-from vsr.data.clips import ClipPairs, load_footage
-from vsr.data.motion import MotionPairs
+from vsr.colour import to_rgb
+from vsr.data.clips import ClipPool
+from vsr.data.store import Clip, Store
 from vsr.degrade import Degradation
 from vsr.errors import TrainingError
 from vsr.evaluate import FilmScore, mean_scores, score_film
-from vsr.models import Recurrent, build_generator
-from vsr.training.config import OptimiserConfig, TrainConfig
-from vsr.training.step import build_optimiser, descend, fidelity_loss, motion_loss
+from vsr.models import Generator, Recurrent, build_generator, multiplies_per_pixel
+from vsr.tensors import on_8_bit_levels
+from vsr.training.batches import Batch, Batches
+from vsr.training.checkpoints import Checkpoints
+from vsr.training.config import TrainConfig
+from vsr.training.report import CARD_FILE, Log, Strip, describe_machine, write_run_card
+from vsr.training.step import (
+    FidelityObjective,
+    MotionObjective,
+    State,
+    build_optimiser,
+    descend,
+    learning_rate_share,
+)
+from vsr.training.world import World
+from vsr.zoo import load
 
-STATE_FILE = "state.pt"
 MODEL_FILE = "model.safetensors"
 BEST_FILE = "best.safetensors"
-LOG_FILE = "log.jsonl"
 _BAD_STEPS_IN_A_ROW = 3
+_MOST_RETURNS = 3
+_LOG_EVERY = 50
+_FREE_TO_CHANGE = ("iterations", "workers", "compile")
+"""Settings of [training] that may differ on resuming."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +54,13 @@ class Progress:
     iteration: int
     iterations: int
     loss: float
+    learning_rate: float
     rate: float
     """Iterations a second, lately."""
     validation: FilmScore | None
     """The latest, once there has been one."""
+    message: str = ""
+    """Something that the user should be told, such as a return to a checkpoint."""
 
     @property
     def seconds_left(self) -> float:
@@ -65,40 +82,64 @@ class Outcome:
 
 
 class Trainer:
-    """Learns a generator from footage.
+    """Learns a generator from a data set.
 
     What iteration n sees depends on n and the seed alone, and all else that it builds
     on is in the checkpoint: on a CPU, stopping and resuming changes no bit of the result.
     """
 
     def __init__(
-        self, config: TrainConfig, output: Path, device: torch.device, resume: bool = False
+        self,
+        config: TrainConfig,
+        output: Path,
+        device: torch.device,
+        resume: bool = False,
+        recipe: str = "",
     ) -> None:
-        """Load the footage, and the checkpoint if `resume`; raises `TrainingError`."""
-        if (output / STATE_FILE).exists() and not resume:
-            raise TrainingError(f"{output}: holds a run; add --resume, or choose another --output")
+        """Open the data set, and the newest checkpoint if `resume`.
+
+        `recipe` is the command, for the card. Raises `TrainingError`, `DataError`, `ModelError`.
+        """
+        training = config.training
         self.config = config
         self.output = output
-        self.device = device
+        self.world = World(device)
+        self.device = self.world.device
+        self._recipe = recipe
+        self._checkpoints = Checkpoints(output, config.schedule.keep)
+        if self._checkpoints.paths() and not resume:
+            raise TrainingError(f"{output}: holds a run; add --resume, or choose another --output")
         self.iteration = 0
         self.seconds = 0.0
         self.best = -math.inf
         self.validation: FilmScore | None = None
-        torch.manual_seed(config.training.seed)
-        self.generator = build_generator(config.model)
-        self.generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._rate_factor = 1.0
+        self._returns = 0
+        self._carried: list[State] = []
+        self.generator = self._placed(self._fresh_generator())
+        self.teacher = self._teacher()
         has_flow = isinstance(self.generator, Recurrent) and self.generator.flow is not None
-        self.motion_iterations = config.training.motion_iterations if has_flow else 0
-        if self.motion_iterations >= config.training.iterations:
+        self.motion_iterations = training.motion_iterations if has_flow else 0
+        if self.motion_iterations >= training.iterations:
             raise TrainingError(
                 f"training.motion_iterations ({self.motion_iterations}) leaves none of the "
-                f"{config.training.iterations} training.iterations for the rest"
+                f"{training.iterations} training.iterations for the rest"
             )
         self.optimiser = build_optimiser(self.generator)
         self.average = {k: v.detach().clone() for k, v in self.generator.state_dict().items()}
         if resume:
-            self._load()
-        self.footage = load_footage(config.data)
+            self._take(self._checkpoints.load(self.device))
+        self.store = Store(config.data.dataset)
+        self._batches = Batches(
+            ClipPool(self.store, "train", config.data, self.device),
+            config.data,
+            training,
+            config.model.scale,
+            self.motion_iterations,
+            self.world.slots(training.batch),
+        )
+        if training.compile:
+            self.generator.step = torch.compile(self.generator.step)  # type: ignore[method-assign]
         output.mkdir(parents=True, exist_ok=True)
 
     def run(
@@ -107,94 +148,156 @@ class Trainer:
         watch: Callable[[Progress], None] = lambda progress: None,
     ) -> Outcome:
         """Train until done, for at most `minutes`, or until SIGINT or SIGTERM; then save."""
-        training, schedule = self.config.training, self.config.schedule
-        began = saved = time.monotonic()
-        seconds_before = self.seconds
-        rate = 0.0
-        bad_steps = 0
+        began = time.monotonic()
+        log = Log(self.output) if self.world.writes else None
         with _stop_signals() as interrupted:
-            step_began = began
-            for batch in self._batches():
-                loss = self._learn(tuple(tensor.to(self.device) for tensor in batch))
-                bad_steps = 0 if math.isfinite(loss) else bad_steps + 1
-                if bad_steps == _BAD_STEPS_IN_A_ROW:
-                    raise TrainingError(
-                        f"the loss was not a number {bad_steps} times in a row at iteration "
-                        f"{self.iteration}; lower training.learning_rate and --resume"
-                    )
-                self.iteration += 1
-                self._follow_average()
-                now = time.monotonic()
-                rate = _smoothed(rate, 1 / (now - step_began))
-                step_began = now
-                self.seconds = seconds_before + now - began
-                if self.iteration > self.motion_iterations and (
-                    self.iteration % schedule.validate_every == 0
-                    or self.iteration == training.iterations
-                ):
-                    self._validate(loss)
-                watch(
-                    Progress(
-                        self.iteration,
-                        training.iterations,
-                        loss,
-                        rate,
-                        self.validation,
-                    )
-                )
-                if time.monotonic() - saved > schedule.save_minutes * 60:
-                    self._save()
-                    saved = time.monotonic()
+
+            def stop() -> bool:
                 out_of_time = minutes is not None and time.monotonic() - began > minutes * 60
-                if interrupted or out_of_time:
-                    break
-            self._save()
+                return self.world.any(bool(interrupted) or out_of_time)
+
+            while not self._run_until_return(log, stop, watch):
+                pass
+        finished = self.iteration >= self.config.training.iterations
+        if finished and self.world.writes:
+            self._write_card()
+        if log:
+            log.close()
+        self.world.wait()
         return Outcome(
             iteration=self.iteration,
-            finished=self.iteration >= training.iterations,
+            finished=finished,
             interrupted=bool(interrupted),
             validation=self.validation,
             model=self.output / MODEL_FILE,
         )
 
-    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
-        """From the present iteration to the last: pairs of known motion first, then clips."""
-        data, scale = self.config.data, self.config.model.scale
-        training, motion = self.config.training, self.motion_iterations
-        if self.iteration < motion:
-            pairs = MotionPairs(self.footage, data, scale, training.seed)
-            yield from self._load_batches(pairs, self.iteration, motion)
-        clips = ClipPairs(self.footage, data, scale, training.seed)
-        yield from self._load_batches(clips, self.iteration, training.iterations)
+    def _run_until_return(
+        self, log: Log | None, stop: Callable[[], bool], watch: Callable[[Progress], None]
+    ) -> bool:
+        """Train to the end or to a stop, and save; False after going back to a checkpoint."""
+        training, schedule = self.config.training, self.config.schedule
+        began = saved = step_began = time.monotonic()
+        seconds_before = self.seconds
+        rate = 0.0
+        bad_steps = 0
+        for learn in self._steps():
+            learning_rate, loss, moved = learn()
+            bad_steps = 0 if moved else bad_steps + 1
+            if bad_steps == _BAD_STEPS_IN_A_ROW:
+                watch(self._progress(math.nan, learning_rate, rate, self._go_back()))
+                return False
+            self.iteration += 1
+            self._follow_average()
+            now = time.monotonic()
+            rate = _smoothed(rate, 1 / (now - step_began))
+            step_began = now
+            self.seconds = seconds_before + now - began
+            mean_loss = math.nan
+            validates = self.iteration > self.motion_iterations and (
+                self.iteration % schedule.validate_every == 0
+                or self.iteration == training.iterations
+            )
+            if validates or self.iteration % _LOG_EVERY == 0:
+                mean_loss = self.world.mean(loss)
+            if log and self.iteration % _LOG_EVERY == 0:
+                log.step(self.iteration, mean_loss, learning_rate, rate)
+            if log and validates:
+                self._validate(log, mean_loss)
+                step_began = time.monotonic()
+            watch(self._progress(float(loss), learning_rate, rate))
+            stopping = stop()
+            due = self.world.any(time.monotonic() - saved > schedule.save_minutes * 60)
+            if due or stopping or self.iteration == training.iterations:
+                self._save()
+                saved = time.monotonic()
+            if stopping:
+                break
+        return True
 
-    def _load_batches(
-        self, dataset: Dataset[Any], first: int, end: int
-    ) -> Iterator[tuple[Tensor, ...]]:
-        training = self.config.training
-        yield from DataLoader(
-            dataset,
-            batch_size=training.batch,
-            sampler=range(first * training.batch, end * training.batch),
-            num_workers=training.workers,
-            worker_init_fn=_leave_interrupts_to_the_trainer,
-            pin_memory=self.device.type == "cuda",
+    def _progress(
+        self, loss: float, learning_rate: float, rate: float, message: str = ""
+    ) -> Progress:
+        iterations = self.config.training.iterations
+        return Progress(
+            self.iteration, iterations, loss, learning_rate, rate, self.validation, message
         )
 
-    def _learn(self, batch: tuple[Tensor, ...]) -> float:
-        """One iteration; gives its loss."""
+    def _steps(self) -> Iterator[Callable[[], tuple[float, Tensor, bool]]]:
+        """From the present iteration to the last: what to learn from, motion first.
+
+        Each gives its learning rate, its loss, and whether the weights could be moved.
+        """
         training, motion = self.config.training, self.motion_iterations
         if self.iteration < motion:
             assert isinstance(self.generator, Recurrent)
             assert self.generator.flow is not None
-            loss = motion_loss(self.generator.flow, *batch)
-            rate = training.learning_rate * share_at(self.iteration / motion, training)
-            rates = (0.0, rate)
-        else:
-            loss = fidelity_loss(self.generator, *batch)
-            done = (self.iteration - motion) / (training.iterations - motion)
-            rate = training.learning_rate * share_at(done, training)
-            rates = (rate, rate * training.flow_rate)
-        return descend(self.optimiser, loss, rates, training.gradient_clip)
+            matching = self.world.share(MotionObjective(self.generator.flow))
+            for pair in self._batches.motion(self.iteration):
+                yield lambda pair=pair: self._learn_motion(matching, pair)  # type: ignore[misc]
+            # Its hooks on the gradients must not outlive it.
+            del matching
+        objective = self.world.share(
+            FidelityObjective(self.generator, self.teacher, training.teacher_share)
+        )
+        for batch in self._batches.clips(self.iteration):
+            yield lambda batch=batch: self._learn(objective, batch)  # type: ignore[misc]
+
+    def _learn_motion(
+        self, objective: nn.Module, pair: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[float, Tensor, bool]:
+        rate = self._learning_rate(self.iteration / self.motion_iterations)
+        loss = objective(*pair)
+        clip = self.config.training.gradient_clip
+        return rate, loss.detach(), descend(self.optimiser, loss, (0.0, rate), clip)
+
+    def _learn(self, objective: nn.Module, batch: Batch) -> tuple[float, Tensor, bool]:
+        training, motion = self.config.training, self.motion_iterations
+        done = (self.iteration - motion) / (training.iterations - motion)
+        if self._batches.place(self.iteration).first == self.iteration:
+            self._carried = []  # clips of another shape begin
+        half = training.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            loss, states = objective(
+                batch.low,
+                batch.target,
+                batch.fresh,
+                self._carried,
+                training.warp_weight * (1 - done),
+            )
+        rate = self._learning_rate(done)
+        rates = (rate, rate * training.flow_rate)
+        moved = descend(self.optimiser, loss, rates, training.gradient_clip)
+        # A state that isn't finite would spoil every clip that goes on from it.
+        self._carried = states if moved else []
+        return rate, loss.detach(), moved
+
+    def _learning_rate(self, done: float) -> float:
+        training = self.config.training
+        share = learning_rate_share(done, training.warmup_share)
+        return training.learning_rate * share * self._rate_factor
+
+    def _fresh_generator(self) -> Generator[Any]:
+        torch.manual_seed(self.config.training.seed)
+        generator = build_generator(self.config.model)
+        name = self.config.training.start_from
+        if name is not None:
+            given = load(name, self.config.model.scale).state_dict()
+            own = generator.state_dict()
+            other = [key for key in own if key not in given or own[key].shape != given[key].shape]
+            if other or len(given) != len(own):
+                raise TrainingError(f"training.start_from: {name} has another shape than [model]")
+            generator.load_state_dict(given)
+        return generator
+
+    def _teacher(self) -> Generator[Any] | None:
+        name = self.config.training.teacher
+        if name is None:
+            return None
+        return self._placed(load(name, self.config.model.scale)).requires_grad_(False)
+
+    def _placed(self, generator: Generator[Any]) -> Generator[Any]:
+        return generator.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     @torch.no_grad()
     def _follow_average(self) -> None:
@@ -203,68 +306,135 @@ class Trainer:
         for name, weight in self.generator.state_dict().items():
             self.average[name].lerp_(weight, 1 - decay)
 
-    def _validate(self, loss: float) -> None:
+    def _validation_clips(self) -> list[tuple[str, Clip]]:
+        """The first clip of each film held back."""
+        first: dict[str, Clip] = {}
+        for clip in self.store.clips("val"):
+            if clip.frames > 1:
+                first.setdefault(clip.source, clip)
+        names = self.store.sources
+        return [(names[source].name, clip) for source, clip in first.items()]
+
+    def _frames(self, clip: Clip, count: int) -> Iterator[tuple[Tensor, bool]]:
+        planes = [torch.from_numpy(plane) for plane in self.store.read(clip)]
+        for number in range(min(count, clip.frames)):
+            one = [plane[number].to(self.device) for plane in planes]
+            yield on_8_bit_levels(to_rgb(one, clip.spec)), number == 0
+
+    def _score(self, degradation: Degradation, frames: int, strip: Strip) -> list[FilmScore]:
+        return [
+            score_film(
+                self.generator,
+                name,
+                islice(self._frames(clip, frames), frames),
+                degradation,
+                strip.of(name, min(frames, clip.frames)),
+            )
+            for name, clip in self._validation_clips()
+        ]
+
+    def _validate(self, log: Log, loss: float) -> None:
         """Score the averaged weights on films held back, by `bi`; keep the best."""
+        if not self._validation_clips():
+            return
+        strip = Strip()
+        with self._averaged():
+            scores = self._score(Degradation.BI, self.config.schedule.validation_frames, strip)
+        self.validation = mean_scores(scores)
+        if self.validation.ours.psnr_y > self.best:
+            self.best = self.validation.ours.psnr_y
+            save_generator(self.output / BEST_FILE, self.average, self.config.model)
+        strip.write(self.output, self.iteration)
+        log.validation(self.iteration, self.seconds, loss, self.validation, scores)
+
+    def _write_card(self) -> None:
+        """Measure the finished model, and say what it is."""
+        frames = 10**6
+        scores: dict[str, FilmScore] = {}
+        if self._validation_clips():
+            with self._averaged():
+                for kind in Degradation:
+                    scores[kind.value] = mean_scores(self._score(kind, frames, Strip()))
+        write_run_card(
+            self.output / CARD_FILE,
+            self.store,
+            self.config.card,
+            name=self.output.name,
+            scale=self.config.model.scale,
+            parameters=sum(weight.numel() for weight in self.generator.parameters()),
+            multiplies_per_pixel=multiplies_per_pixel(self.generator),
+            machine=describe_machine(self.device),
+            minutes=self.seconds / 60,
+            iterations=self.iteration,
+            recipe=self._recipe,
+            scores=scores,
+        )
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The generator with its averaged weights, for as long as it is to be judged by them."""
         own = {k: v.clone() for k, v in self.generator.state_dict().items()}
         self.generator.load_state_dict(self.average)
         self.generator.eval()
-        frames = self.config.schedule.validation_frames
-        scores = [
-            score_film(self.generator, film, Degradation.BI, frames)
-            for film in self.footage.validation
-        ]
-        self.generator.load_state_dict(own)
-        self.generator.train()
-        self.validation = mean_scores(scores)
-        if self.validation.psnr_y > self.best:
-            self.best = self.validation.psnr_y
-            save_generator(self.output / BEST_FILE, self.average, self.config.model)
-        line = {
-            "iteration": self.iteration,
-            "seconds": round(self.seconds, 1),
-            "loss": loss,
-            "psnr_y": round(self.validation.psnr_y, 4),
-            "bicubic_psnr_y": round(self.validation.bicubic_psnr_y, 4),
-            "gains": {score.name: round(score.gain, 4) for score in scores},
-        }
-        with (self.output / LOG_FILE).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
+        try:
+            yield
+        finally:
+            self.generator.load_state_dict(own)
+            self.generator.train()
 
     def _save(self) -> None:
         """Write the averaged model, and all that resuming needs; each whole or not at all."""
+        carried = [[self.world.gather(tensor) for tensor in state] for state in self._carried]
+        if not self.world.writes:
+            return
+        if not all(bool(weight.isfinite().all()) for weight in self.average.values()):
+            return  # nobody wants to go on from there
         save_generator(self.output / MODEL_FILE, self.average, self.config.model)
-        state = {
-            "config": self.config.model_dump_json(),
-            "iteration": self.iteration,
-            "seconds": self.seconds,
-            "best": self.best,
-            "generator": self.generator.state_dict(),
-            "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
-        }
-        partial = self.output / f".{STATE_FILE}.{os.getpid()}.partial"
-        torch.save(state, partial)
-        partial.replace(self.output / STATE_FILE)
+        self._checkpoints.save(
+            self.iteration,
+            {
+                "config": self.config.model_dump_json(),
+                "iteration": self.iteration,
+                "seconds": self.seconds,
+                "best": self.best,
+                "rate_factor": self._rate_factor,
+                "generator": self.generator.state_dict(),
+                "average": self.average,
+                "optimiser": self.optimiser.state_dict(),
+                "carried": carried,
+            },
+        )
 
-    def _load(self) -> None:
-        path = self.output / STATE_FILE
-        if not path.exists():
-            raise TrainingError(f"{self.output}: nothing to resume; leave out --resume")
+    def _go_back(self) -> str:
+        """Take up the newest checkpoint again, at half the learning rate; gives what to say."""
+        lost = self.iteration
+        if not self._checkpoints.paths() or self._returns == _MOST_RETURNS:
+            raise TrainingError(
+                f"the loss was not a number {_BAD_STEPS_IN_A_ROW} times in a row at iteration "
+                f"{lost}; lower training.learning_rate and start again"
+            )
+        self._returns += 1
+        factor = self._rate_factor / 2
+        self._take(self._checkpoints.load(self.device))
+        self._rate_factor = factor
+        return (
+            f"the loss was not a number {_BAD_STEPS_IN_A_ROW} times in a row at iteration {lost}; "
+            f"going on from iteration {self.iteration} at {factor:g} of the learning rate"
+        )
+
+    def _take(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint's state; raises `TrainingError` where it isn't this run's."""
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
             was = TrainConfig.model_validate_json(state["config"])
-        except Exception as error:  # a broken file can fail in any of torch's ways
-            raise TrainingError(f"{path}: not a training state that can be read") from error
-        free = {
-            "iterations": self.config.training.iterations,
-            "workers": self.config.training.workers,
-        }
+        except (KeyError, ValueError) as error:
+            raise TrainingError(f"{self.output}: not the state of a run of this version") from error
+        free = {key: getattr(self.config.training, key) for key in _FREE_TO_CHANGE}
         was = was.model_copy(update={"training": was.training.model_copy(update=free)})
         for part in ("model", "data", "training"):
             if getattr(was, part) != getattr(self.config, part):
                 raise TrainingError(
-                    f"{path}: was made with another [{part}]; of a run's settings, only "
-                    "training.iterations and training.workers may change"
+                    f"{self.output}: its run was made with another [{part}]; of that, only "
+                    f"{', '.join(f'training.{key}' for key in _FREE_TO_CHANGE)} may change"
                 )
         self.generator.load_state_dict(state["generator"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -272,26 +442,20 @@ class Trainer:
         self.iteration = state["iteration"]
         self.seconds = state["seconds"]
         self.best = state["best"]
-
-
-def share_at(done: float, config: OptimiserConfig) -> float:
-    """Share of the peak learning rate at `done`, in [0, 1), of a phase.
-
-    A linear warm-up, then half a cosine down to zero.
-    """
-    if done < config.warmup_share:
-        return (done + 1e-3) / (config.warmup_share + 1e-3)
-    rest = (done - config.warmup_share) / (1 - config.warmup_share)
-    return 0.5 * (1 + math.cos(math.pi * rest))
+        self._rate_factor = state["rate_factor"]
+        kinds = [
+            type(generator.start(torch.zeros(1, 3, 8, 8, device=self.device)))
+            for generator in (self.generator, self.teacher)
+            if generator is not None
+        ]
+        self._carried = [
+            kind(*(self.world.part(tensor) for tensor in tensors))
+            for kind, tensors in zip(kinds, state["carried"], strict=False)
+        ]
 
 
 def _smoothed(rate: float, latest: float) -> float:
     return latest if rate == 0 else 0.95 * rate + 0.05 * latest
-
-
-def _leave_interrupts_to_the_trainer(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; workers must outlive it until all is saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

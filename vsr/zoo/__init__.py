@@ -5,43 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from vsr.checkpoint import load_generator
-from vsr.config import Config, parse
+from vsr.config import parse
 from vsr.errors import ModelError
 from vsr.models import Generator
+from vsr.zoo.card import Card
 
 _HERE = Path(__file__).parent
 _MOST_LINES_FOR_X4 = 576
-
-
-class Scores(Config):
-    """Luma PSNR on films never learnt from, mean over films, in dB."""
-
-    psnr_y: float
-    bicubic_psnr_y: float
-    """Of bicubic interpolation on the same frames."""
-
-
-class Card(Config):
-    """What a model is, what it learnt from, and what was measured."""
-
-    name: str
-    scale: int
-    summary: str
-    parameters: int
-    licence: str
-    """Of the weights."""
-    machine: str
-    """On which it was trained."""
-    minutes: float
-    """Of training."""
-    recipe: str
-    """The command that makes it again."""
-    data: tuple[str, ...]
-    """What it learnt from, each with its terms."""
-    validation: tuple[str, ...]
-    """The films it was scored on."""
-    scores: dict[str, Scores]
-    """By degradation."""
 
 
 def list_models() -> list[Card]:

@@ -1,0 +1,260 @@
+"""A data set on disk: a few large files of clips, and an index that tells where each lies.
+
+    index.jsonl      a line for each thing that was done, in order; written last
+    train-000.clips  clips one after another, each a small H.264 file of its own
+    val-000.clips
+
+Clips are 8-bit 4:2:0 and differ from their source by a luma PSNR of some 50 dB. Lines are
+only ever added: what a line tells of lies whole in its file, and what an interrupted
+run left behind the last line is cut off before the next adds to it.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from vsr.colour import ColourSpec, Matrix
+from vsr.config import Config
+from vsr.data.codec import Planes420, decode_clip, encode_clip
+from vsr.errors import DataError
+
+Split = Literal["train", "val"]
+
+INDEX_FILE = "index.jsonl"
+_SHARD_BYTES = 2 << 30
+
+
+class Header(Config):
+    """The first line: how the data set is made."""
+
+    kind: Literal["header"] = "header"
+    version: Literal[1] = 1
+    shortest: int
+    """Fewest frames of a clip."""
+    val_share: float
+    """Of the sources, how many are held back for validation."""
+
+
+class SourceBegun(Config):
+    """A source, before its first clip."""
+
+    kind: Literal["source"] = "source"
+    source: str
+    """Its identity."""
+    name: str
+    type: Literal["film", "frames", "photograph"]
+    split: Split
+    width: int
+    height: int
+    """Of its frames, in pixels."""
+    crop: tuple[int, int, int, int]
+    """The part without black bars: top, left, height, width."""
+    stored: tuple[int, int]
+    """Height and width of its clips: smaller where it had been enlarged."""
+    frame_rate: str
+
+
+class Clip(Config):
+    """A clip that was taken."""
+
+    kind: Literal["clip"] = "clip"
+    source: str
+    shot: int
+    piece: int
+    """Of the shot: a long one is taken in pieces."""
+    split: Split
+    shard: int
+    offset: int
+    size: int
+    """Bytes."""
+    frames: int
+    height: int
+    width: int
+    matrix: Matrix
+    full_range: bool
+    hashes: tuple[str, ...]
+    """Of some of its frames, to recognise what is like it."""
+
+    @property
+    def spec(self) -> ColourSpec:
+        """How to read its planes as colour."""
+        return ColourSpec(self.matrix, self.full_range)
+
+
+class LeftOut(Config):
+    """A stretch that was not taken."""
+
+    kind: Literal["left_out"] = "left_out"
+    source: str
+    shot: int
+    piece: int
+    frames: int
+    reason: str
+
+
+class SourceEnded(Config):
+    """A source, after its last clip."""
+
+    kind: Literal["end"] = "end"
+    source: str
+    name: str
+    frames: int
+    """Decoded."""
+    error: str | None = None
+    """Why it could not be read, or not to its end."""
+
+
+Line = Header | SourceBegun | Clip | LeftOut | SourceEnded
+_LINE: TypeAdapter[Line] = TypeAdapter(Line)
+
+
+class Store:
+    """A data set, to read; raises `DataError` where the folder holds none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        index = folder / INDEX_FILE
+        if not index.is_file():
+            raise DataError(f"{folder}: not a data set; make one with vsr data prepare")
+        self.lines = list(_read_lines(index))
+        if not self.lines or not isinstance(self.lines[0], Header):
+            raise DataError(f"{index}: not an index of vsr's")
+
+    @property
+    def header(self) -> Header:
+        """How it is made."""
+        header = self.lines[0]
+        assert isinstance(header, Header)
+        return header
+
+    @property
+    def sources(self) -> dict[str, SourceBegun]:
+        """Those begun, by identity, in order."""
+        return {line.source: line for line in self.lines if isinstance(line, SourceBegun)}
+
+    @property
+    def ended(self) -> dict[str, SourceEnded]:
+        """Those done with, by identity."""
+        return {line.source: line for line in self.lines if isinstance(line, SourceEnded)}
+
+    def clips(self, split: Split | None = None) -> list[Clip]:
+        """Those of a split, or all, in order."""
+        clips = [line for line in self.lines if isinstance(line, Clip)]
+        return [clip for clip in clips if split in (None, clip.split)]
+
+    def left_out(self) -> list[LeftOut]:
+        """What was not taken, in order."""
+        return [line for line in self.lines if isinstance(line, LeftOut)]
+
+    def read(self, clip: Clip) -> Planes420:
+        """The planes of a clip; raises `DataError` where its file is damaged."""
+        path = shard_path(self.folder, clip.split, clip.shard)
+        try:
+            with path.open("rb") as shard:
+                shard.seek(clip.offset)
+                planes = decode_clip(shard.read(clip.size))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: can't be read at {clip.offset}: {error}") from error
+        if planes[0].shape != (clip.frames, clip.height, clip.width):
+            raise DataError(f"{path}: damaged at {clip.offset}; prepare the data set anew")
+        return planes
+
+
+class StoreWriter(Store):
+    """A data set that is being added to."""
+
+    def __init__(self, folder: Path, header: Header) -> None:
+        """Begin a data set, or go on with one that was made the same way."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._index = folder / INDEX_FILE
+        if not self._index.exists():
+            self.lines: list[Line] = []
+            self.folder = folder
+            if any(folder.iterdir()):
+                raise DataError(f"{folder}: holds other things; name a new or empty folder")
+            self.add(header)
+        super().__init__(folder)
+        if self.header != header:
+            was = ", ".join(f"{k} {v}" for k, v in self.header.model_dump().items() if k != "kind")
+            raise DataError(f"{folder}: was made with {was}; keep to it, or name a new folder")
+        self._cut_unfinished_line()
+
+    def add(self, line: Line) -> None:
+        """Write a line of the index, for good."""
+        with self._index.open("a", encoding="utf-8") as index:
+            index.write(line.model_dump_json() + "\n")
+            index.flush()
+            os.fsync(index.fileno())
+        self.lines.append(line)
+
+    def add_clip(
+        self,
+        planes: Planes420,
+        spec: ColourSpec,
+        place: tuple[SourceBegun, int, int],
+        hashes: Sequence[str],
+    ) -> Clip:
+        """Write a clip; `place` is its source, shot and piece."""
+        source, shot, piece = place
+        coded = encode_clip(planes)
+        shard, offset = self._end_of(source.split)
+        with shard_path(self.folder, source.split, shard).open("ab") as file:
+            file.truncate(offset)
+            file.seek(offset)
+            file.write(coded)
+            file.flush()
+            os.fsync(file.fileno())
+        frames, height, width = planes[0].shape
+        clip = Clip(
+            source=source.source,
+            shot=shot,
+            piece=piece,
+            split=source.split,
+            shard=shard,
+            offset=offset,
+            size=len(coded),
+            frames=frames,
+            height=height,
+            width=width,
+            matrix=spec.matrix,
+            full_range=spec.full_range,
+            hashes=tuple(hashes),
+        )
+        self.add(clip)
+        return clip
+
+    def _end_of(self, split: Split) -> tuple[int, int]:
+        """The shard to write to and where its last clip ends."""
+        last = next((clip for clip in reversed(self.clips(split))), None)
+        if last is None:
+            return 0, 0
+        end = last.offset + last.size
+        return (last.shard, end) if end < _SHARD_BYTES else (last.shard + 1, 0)
+
+    def _cut_unfinished_line(self) -> None:
+        text = self._index.read_bytes()
+        whole = text.rfind(b"\n") + 1
+        if whole < len(text):
+            with self._index.open("r+b") as index:
+                index.truncate(whole)
+
+
+def shard_path(folder: Path, split: Split, number: int) -> Path:
+    """The file that holds the clips of a shard."""
+    return folder / f"{split}-{number:03d}.clips"
+
+
+def _read_lines(index: Path) -> list[Line]:
+    """The whole lines; one that was cut off at the end counts for nothing."""
+    lines = []
+    text = index.read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines()):
+        try:
+            lines.append(_LINE.validate_python(json.loads(line)))
+        except (ValidationError, ValueError) as error:
+            raise DataError(f"{index}: line {number + 1} can't be read") from error
+    return lines

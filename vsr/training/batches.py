@@ -1,0 +1,128 @@
+"""Which clips make up iteration n: a function of n and the seed alone."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vsr.data.clips import ClipPairs, ClipPool, DataConfig, Shape
+from vsr.data.motion import MotionPairs
+from vsr.training.config import TrainingConfig
+
+_SLOTS = 1 << 16
+"""Clip numbers are iteration times this, plus the place in the batch."""
+_CARRY = 2
+"""Marks the random numbers that choose which clips go on."""
+
+Item = TypeVar("Item")
+
+
+class Place(NamedTuple):
+    """Where an iteration lies in the schedule."""
+
+    shape: Shape
+    first: int
+    """Iteration at which clips of this shape begin."""
+
+
+class Batch(NamedTuple):
+    """Clips to learn from."""
+
+    low: Tensor
+    """(B, T, 3, H, W)."""
+    target: Tensor
+    """(B, T, 3, sH, sW)."""
+    fresh: Tensor
+    """(B), bool: which clips begin here rather than go on."""
+
+
+class Batches:
+    """Makes batches, this process's share of each: `slots` of all the places in a batch."""
+
+    def __init__(
+        self,
+        pool: ClipPool,
+        data: DataConfig,
+        training: TrainingConfig,
+        scale: int,
+        motion_iterations: int,
+        slots: range,
+    ) -> None:
+        """Raises `DataError` where the data set is too small for any stage's clips."""
+        self._training = training
+        self._slots = slots
+        self._device = pool.device
+        self._motion = MotionPairs(pool, data, scale, training.seed) if motion_iterations else None
+        self._motion_iterations = motion_iterations
+        shapes = {Shape(stage.frames, stage.crop) for stage in training.stages}
+        self._pairs = {
+            shape: ClipPairs(pool, data, scale, training.seed, shape) for shape in shapes
+        }
+
+    def motion(self, first: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Pairs of known motion, from iteration `first` to the last of that phase."""
+        return self._ahead(self._motion_batch, first, self._motion_iterations)
+
+    def clips(self, first: int) -> Iterator[Batch]:
+        """Clips, from iteration `first` to the last."""
+        return self._ahead(self._clip_batch, first, self._training.iterations)
+
+    def place(self, iteration: int) -> Place:
+        """The shape of the clips of an iteration."""
+        begun = self._motion_iterations
+        whole = self._training.iterations - begun
+        first = begun
+        for stage in self._training.stages:
+            end = begun + round(stage.until * whole)
+            if iteration < end or stage.until == 1:
+                return Place(Shape(stage.frames, stage.crop), first)
+            first = end
+        raise AssertionError("the last stage has no end")
+
+    def lineage(self, iteration: int, slot: int) -> int:
+        """The iteration at which the clip in a slot began: this one, or one before it."""
+        first = self.place(iteration).first
+        while iteration > first and self._carried(iteration, slot):
+            iteration -= 1
+        return iteration
+
+    def _carried(self, iteration: int, slot: int) -> bool:
+        random = np.random.default_rng((self._training.seed, _CARRY, iteration, slot))
+        return bool(random.random() < self._training.carry_share)
+
+    def _motion_batch(self, iteration: int) -> tuple[Tensor, Tensor, Tensor]:
+        assert self._motion is not None
+        pairs = [self._motion.pair(iteration * _SLOTS + slot) for slot in self._slots]
+        current, previous, known = (torch.stack(part) for part in zip(*pairs, strict=True))
+        return current, previous, known
+
+    def _clip_batch(self, iteration: int) -> Batch:
+        pairs = self._pairs[self.place(iteration).shape]
+        begun = [self.lineage(iteration, slot) for slot in self._slots]
+        clips = [
+            pairs.pair(first * _SLOTS + slot, iteration - first)
+            for first, slot in zip(begun, self._slots, strict=True)
+        ]
+        low, target = (torch.stack(part) for part in zip(*clips, strict=True))
+        fresh = torch.tensor([first == iteration for first in begun], device=self._device)
+        return Batch(low, target, fresh)
+
+    def _ahead(self, make: Callable[[int], Item], first: int, end: int) -> Iterator[Item]:
+        """In order; made by threads beside the training, if there are to be any."""
+        workers = self._training.workers
+        if not workers:
+            yield from map(make, range(first, end))
+            return
+        pool = ThreadPoolExecutor(workers)
+        try:
+            waiting: deque[Future[Item]] = deque()
+            for iteration in range(first, end):
+                while len(waiting) < 2 * workers and iteration + len(waiting) < end:
+                    waiting.append(pool.submit(make, iteration + len(waiting)))
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,56 @@
+"""The states that a run can go on from: written and renamed, the newest few kept."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vsr.errors import TrainingError
+
+_NAME = re.compile(r"state-(\d+)\.pt")
+
+
+class Checkpoints:
+    """The files `state-<iteration>.pt` of a folder."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder = folder
+        self._keep = keep
+
+    def paths(self) -> list[Path]:
+        """Those there are, newest first."""
+        found = [path for path in self.folder.glob("state-*.pt") if _NAME.fullmatch(path.name)]
+        return sorted(found, key=_iteration_of, reverse=True)
+
+    def save(self, iteration: int, state: dict[str, Any]) -> None:
+        """Write a state whole or not at all, and remove what is older than the newest few."""
+        path = self.folder / f"state-{iteration:07d}.pt"
+        partial = self.folder / f".{path.name}.{os.getpid()}.partial"
+        try:
+            torch.save(state, partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        for old in self.paths()[self._keep :]:
+            old.unlink()
+
+    def load(self, device: torch.device) -> dict[str, Any]:
+        """The newest state that can be read; raises `TrainingError` where there is none."""
+        paths = self.paths()
+        if not paths:
+            raise TrainingError(f"{self.folder}: nothing to resume; leave out --resume")
+        for path in paths:
+            try:
+                state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+                return state
+            except Exception:  # a broken file can fail in any of torch's ways
+                continue
+        raise TrainingError(f"{paths[0]}: not a training state that can be read")
+
+
+def _iteration_of(path: Path) -> int:
+    found = _NAME.fullmatch(path.name)
+    assert found
+    return int(found[1])

@@ -1,0 +1,78 @@
+"""The card of a model: what it is, what it learnt from, and what was measured."""
+
+import json
+from pathlib import Path
+
+from vsr.config import Config
+from vsr.evaluate import FilmScore
+
+
+class DegradationScores(Config):
+    """On films never learnt from, by one degradation: means over films of means over frames."""
+
+    psnr_y: float
+    """Luma PSNR in dB."""
+    ssim_y: float
+    tof: float
+    """Pixels; lower is better."""
+    bicubic_psnr_y: float
+    """Of bicubic interpolation on the same frames, as the next two."""
+    bicubic_ssim_y: float
+    bicubic_tof: float
+
+    @classmethod
+    def of(cls, score: FilmScore) -> "DegradationScores":
+        """From what was measured."""
+        ours = {key: round(value, 4) for key, value in score.ours._asdict().items()}
+        theirs = {f"bicubic_{k}": round(v, 4) for k, v in score.bicubic._asdict().items()}
+        return cls(**ours, **theirs)
+
+    @property
+    def gain(self) -> float:
+        """Luma PSNR over bicubic, in dB."""
+        return self.psnr_y - self.bicubic_psnr_y
+
+
+class Card(Config):
+    """All that a model says of itself."""
+
+    name: str
+    scale: int
+    summary: str
+    parameters: int
+    multiplies_per_pixel: int
+    """Multiply-accumulates of convolutions for each low-resolution pixel."""
+    licence: str
+    """Of the weights."""
+    machine: str
+    """On which it was trained."""
+    minutes: float
+    """Of training."""
+    iterations: int
+    recipe: str
+    """The command that makes it again."""
+    data: tuple[str, ...]
+    """What it learnt from, each with its terms."""
+    validation: tuple[str, ...]
+    """The films it was scored on."""
+    scores: dict[str, DegradationScores]
+    """By degradation."""
+
+
+def write_card(path: Path, card: Card) -> None:
+    """As TOML, whole or not at all."""
+    tree = card.model_dump(mode="json")
+    scores = tree.pop("scores")
+    lines = [f"{key} = {_toml(value)}" for key, value in tree.items()]
+    for degradation, values in scores.items():
+        lines += ["", f"[scores.{degradation}]", *(f"{k} = {_toml(v)}" for k, v in values.items())]
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _toml(value: object) -> str:
+    """Text, numbers and lists of text are written in TOML as in JSON, but for not-a-number."""
+    if isinstance(value, list):
+        return "[\n" + "".join(f"    {_toml(item)},\n" for item in value) + "]" if value else "[]"
+    return "nan" if value is None or value != value else json.dumps(value, ensure_ascii=False)
