@@ -140,13 +140,38 @@ def test_pictures_are_upscaled_one_or_a_folder(tmp_path: Path, tiny_model: Path)
             assert picture.size == (96, 64)
 
 
+def test_footage_becomes_a_data_set_with_a_table(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for number, name in enumerate(("a", "b")):
+        write_film(films / f"{name}.mp4", scenes(240, 192, [8, 8, 8])[8 * number :])
+    (films / "broken.mp4").write_bytes(b"not a film")
+    done = vsr("data", "prepare", films, tmp_path / "set")
+    assert done.returncode == 0, done.stderr
+    assert "a.mp4" in done.stdout
+    assert "train: " in done.stdout
+    assert "passed over: " in done.stderr
+    assert (tmp_path / "set" / "contact-sheet.png").exists()
+    told = json.loads(vsr("data", "prepare", films, tmp_path / "set", "--json").stdout)
+    assert [source["name"] for source in told["sources"]] == ["a.mp4", "b.mp4", "broken.mp4"]
+    assert "no such file or folder of footage" in complaint(
+        "data", "prepare", tmp_path / "none", tmp_path / "set"
+    )
+    assert "was made with" in complaint(
+        "data", "prepare", films, tmp_path / "set", "--shortest", "9"
+    )
+
+
 def test_training_runs_stops_on_ctrl_c_and_resumes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_film(tmp_path / f"{name}.mp4", scenes(120, 96, [6]))
+    films = tmp_path / "films"
+    films.mkdir()
+    for number, name in enumerate(("a", "b")):
+        write_film(films / f"{name}.mp4", scenes(240, 192, [8, 8, 8])[8 * number :])
+    dataset = tmp_path / "set"
+    assert vsr("data", "prepare", films, dataset).returncode == 0
     run = tmp_path / "run"
     arguments = ["train", "--config", SMOKE, "--output", run, "--device", "cpu"]
-    for setting in (f"footage={tmp_path}", f"cache={tmp_path / 'cache'}"):
-        arguments += ["--set", f"data.{setting}"]
+    arguments += ["--set", f"data.dataset={dataset}"]
     endless = ["--set", "training.iterations=100000", "--set", "schedule.validate_every=5"]
     command = [sys.executable, "-m", "vsr", *map(str, arguments + endless)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -172,8 +197,12 @@ def test_bad_recipes_get_one_line(tmp_path: Path) -> None:
     assert "training.batch = 'big'" in complaint(
         "train", "--config", SMOKE, "--set", "training.batch=big"
     )
-    assert "no such file or folder of footage" in complaint(
-        "train", "--config", SMOKE, "--set", f"data.footage={tmp_path / 'none'}"
+    assert "not a data set; make one with vsr data prepare" in complaint(
+        "train", "--config", SMOKE, "--set", f"data.dataset={tmp_path / 'none'}"
+    )
+    assert "training.compile: only for a GPU" in complaint(
+        *("train", "--config", SMOKE, "--device", "cpu", "--set", "training.compile=true"),
+        *("--output", tmp_path / "run"),
     )
 
 
@@ -185,6 +214,8 @@ def test_a_model_is_scored_beside_bicubic(tmp_path: Path, tiny_model: Path) -> N
     assert (film["name"], film["frames"]) == ("a.mp4", 3)
     assert mean["psnr_y"] == film["psnr_y"]
     assert 15 < film["bicubic_psnr_y"] < 45
+    assert 0 < film["ssim_y"] < 1
+    assert film["bicubic_tof"] > 0
 
 
 def test_what_ships_is_listed_with_its_gain() -> None:

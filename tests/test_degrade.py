@@ -2,9 +2,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from skimage import data
 
-from vsr.degrade import Degradation, blur_and_subsample, degrade
+from vsr.degrade import (
+    Degradation,
+    Phase,
+    add_gaussian_noise,
+    add_poisson_noise,
+    blur_and_subsample,
+    blur_each,
+    degrade,
+    gaussian_kernels,
+    sinc_kernels,
+)
 from vsr.tensors import to_float
 
 
@@ -58,3 +69,58 @@ def test_low_frames_are_on_8_bit_levels() -> None:
 def test_sides_that_do_not_divide_are_refused() -> None:
     with pytest.raises(ValueError, match="18x16 doesn't divide by 4"):
         degrade(torch.rand(1, 3, 16, 18), 4, Degradation.BI)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_the_first_pixel_of_a_cell_is_the_literatures_phase(scale: int) -> None:
+    """Blur, then every s-th pixel from the first, as benchmarks make their `BD`."""
+    picture = data.coffee()[:200, :240]
+    high = to_float(torch.from_numpy(picture.copy())).permute(2, 0, 1)[None]
+    sigma = 0.4 * scale
+    low = blur_and_subsample(high, scale, sigma, Phase.FIRST)[0]
+    for channel in range(3):
+        blurred = gaussian_filter(picture[..., channel] / 255, sigma, truncate=3.2, mode="nearest")
+        assert np.abs(low[channel].numpy() - blurred[::scale, ::scale]).max() < 0.01
+
+
+def test_sigma_can_be_another() -> None:
+    high = torch.rand(1, 3, 32, 32)
+    usual, other = (degrade(high, 4, Degradation.BD, sigma) for sigma in (None, 1.5))
+    assert torch.equal(usual, degrade(high, 4, Degradation.BD, 1.6))
+    assert not torch.equal(usual, other)
+
+
+def test_each_frame_gets_its_own_kernel() -> None:
+    frames = torch.zeros(2, 3, 15, 15)
+    frames[..., 7, 7] = 1
+    sigmas = torch.tensor([[0.5, 0.5], [2.0, 1.0]])
+    kernels = gaussian_kernels(sigmas, torch.tensor([0.0, 0.0]), reach=5)
+    blurred = blur_each(frames, kernels)
+    assert torch.allclose(blurred[:, 1, 2:-2, 2:-2], kernels, atol=1e-6)
+    place = torch.arange(-5.0, 6.0)
+    across = (kernels[1].sum(dim=0) * place**2).sum()
+    down = (kernels[1].sum(dim=1) * place**2).sum()
+    assert float(across) == pytest.approx(2.0**2, rel=0.06)
+    assert float(down) == pytest.approx(1.0**2, rel=0.06)
+
+
+def test_a_sinc_passes_what_is_below_its_cutoff() -> None:
+    kernel = sinc_kernels(torch.tensor([np.pi / 2]), reach=20)[0]
+    place = torch.arange(-20.0, 21.0)
+
+    def passed(frequency: float) -> float:
+        return float((kernel * torch.cos(frequency * place)).sum())
+
+    assert passed(np.pi / 8) == pytest.approx(1, abs=0.1)
+    assert passed(7 * np.pi / 8) == pytest.approx(0, abs=0.1)
+
+
+def test_noise_has_the_strength_asked_for() -> None:
+    grey = torch.full((2, 3, 64, 64), 0.25)
+    random = torch.Generator().manual_seed(0)
+    noisy = add_gaussian_noise(grey, torch.tensor([0.01, 0.1]), False, random) - grey
+    assert noisy.std(dim=(1, 2, 3)).tolist() == pytest.approx([0.01, 0.1], rel=0.05)
+    alike = add_gaussian_noise(grey, torch.tensor([0.1, 0.1]), True, random)
+    assert torch.equal(alike[:, 0], alike[:, 2])
+    shot = add_poisson_noise(grey, torch.tensor([0.1, 0.1]), random) - grey
+    assert float(shot.std()) == pytest.approx(0.05, rel=0.05)

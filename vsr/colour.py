@@ -140,8 +140,7 @@ def from_rgb(rgb: Tensor, spec: ColourSpec) -> tuple[Tensor, Tensor, Tensor]:
     before it is subsampled: an average of two where it lies between luma samples,
     (1 2 1)/4 where it lies on one.
     """
-    weights = torch.tensor(spec.matrix.luma_weights, device=rgb.device, dtype=rgb.dtype)
-    luma = torch.tensordot(rgb, weights, dims=([-3], [0]))
+    luma = _weighted(rgb, spec.matrix)
     black, white = spec.luma_range
     neutral, swing = spec.chroma_range
     small = rgb
@@ -151,7 +150,7 @@ def from_rgb(rgb: Tensor, spec: ColourSpec) -> tuple[Tensor, Tensor, Tensor]:
         small = _downsample(small, cosited_down, dim=-2)
     if spec.subsampling.across == 2:
         small = _downsample(small, cosited_across, dim=-1)
-    small_luma = torch.tensordot(small, weights, dims=([-3], [0])) if small is not rgb else luma
+    small_luma = _weighted(small, spec.matrix) if small is not rgb else luma
     cb = (small[..., 2, :, :] - small_luma) / (2 * (1 - spec.matrix.luma_weights[2]))
     cr = (small[..., 0, :, :] - small_luma) / (2 * (1 - spec.matrix.luma_weights[0]))
     return (
@@ -168,6 +167,14 @@ def luma_of(rgb: Tensor) -> Tensor:
     """
     red, green, blue = rgb.unbind(-3)
     return 65.481 * red + 128.553 * green + 24.966 * blue + 16
+
+
+def _weighted(rgb: Tensor, matrix: Matrix) -> Tensor:
+    """Luma in [0, 1] of (..., 3, H, W), term by term: a product of matrices would round
+    by how its operands lie in memory, and now and then tip a code value.
+    """
+    (red, green, blue), (a, b, c) = rgb.unbind(-3), matrix.luma_weights
+    return a * red + b * green + c * blue
 
 
 def _quantise(values: Tensor, bit_depth: int) -> Tensor:

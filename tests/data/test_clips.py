@@ -1,186 +1,232 @@
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from skimage import data
 
-from tests.conftest import scenes, write_film
-from vsr.data.clips import (
-    ClipPairs,
-    DataConfig,
-    DegradationShares,
-    Footage,
-    load_footage,
-    moving_camera,
-)
-from vsr.data.codec import recompress
-from vsr.data.footage import find_footage, load_film
+from tests.conftest import planes_of
+from vsr.colour import ColourSpec, Matrix
+from vsr.data.camera import glide
+from vsr.data.clips import ClipPairs, ClipPool, DataConfig, Shape
 from vsr.data.motion import MotionPairs
+from vsr.data.real import as_420, degrade_as_real
+from vsr.data.store import Header, SourceBegun, StoreWriter
 from vsr.degrade import Degradation, degrade
-from vsr.errors import TrainingError
-from vsr.tensors import warp
+from vsr.errors import DataError
+from vsr.metrics.image import psnr_y
+from vsr.tensors import resize_bicubic, warp
+
+CPU = torch.device("cpu")
+NO_EXTRAS: dict[str, Any] = {
+    "stills_share": 0.0,
+    "micro_share": 0.0,
+    "static_share": 0.0,
+    "spliced_share": 0.0,
+}
+
+
+def add(store: StoreWriter, name: str, frames: Sequence[np.ndarray]) -> None:
+    height, width = frames[0].shape[:2]
+    source = SourceBegun(
+        source=name,
+        name=name,
+        type="film" if len(frames) > 1 else "photograph",
+        split="train",
+        width=width,
+        height=height,
+        crop=(0, 0, height, width),
+        stored=(height, width),
+        frame_rate="25",
+    )
+    store.add(source)
+    store.add_clip(planes_of(frames), ColourSpec(Matrix.BT601), (source, 0, 0), [])
+
+
+def wandering(picture: np.ndarray, frames: int, side: int = 176) -> list[np.ndarray]:
+    return [picture[40 + n : 40 + n + side, 20 + n : 20 + n + side].copy() for n in range(frames)]
 
 
 @pytest.fixture(scope="module")
-def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("footage")
-    for name, frames in (("a", scenes(160, 120, [12, 9])), ("b", scenes(120, 160, [10])[:10])):
-        write_film(folder / f"{name}.mp4", frames, codec="libx264", options={"crf": "8"})
-    Image.fromarray(data.coffee()).save(folder / "coffee.png")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("set")
+    store = StoreWriter(folder, Header(shortest=7, val_share=0))
+    add(store, "a", wandering(data.astronaut(), 20))
+    add(store, "b", wandering(data.coffee(), 9))
+    add(store, "photo", [data.astronaut()[::-1].copy()])
     return folder
 
 
-def settings(footage: Path, tmp_path: Path, **changes: object) -> DataConfig:
-    values = {
-        "footage": (footage,),
-        "validation": (footage / "b.mp4",),
-        "cache": tmp_path / "cache",
-        "frames": 4,
-        "crop": 12,
-        "motion_crop": 12,
-    }
-    return DataConfig.model_validate(values | changes)
+def clips(
+    folder: Path, scale: int = 4, seed: int = 0, shape: Shape = Shape(4, 12), **changes: Any
+) -> ClipPairs:
+    config = DataConfig.model_validate({"dataset": folder} | changes)
+    pool = ClipPool(StoreWriter(folder, Header(shortest=7, val_share=0)), "train", config, CPU)
+    return ClipPairs(pool, config, scale, seed, shape)
 
 
-def test_a_film_is_decoded_once_with_its_shots(footage: Path, tmp_path: Path) -> None:
-    film = load_film(footage / "a.mp4", tmp_path)
-    assert film.frames.shape == (21, 120, 160, 3)
-    assert film.shots == ((0, 12), (12, 21))
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    again = load_film(footage / "a.mp4", tmp_path)
-    assert np.array_equal(again.frames, film.frames)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == kept
-
-
-def test_decoded_colours_are_those_that_were_encoded(footage: Path, tmp_path: Path) -> None:
-    film = load_film(footage / "a.mp4", tmp_path)
-    original = scenes(160, 120, [12])[3].astype(float)
-    # swscale made the file by BT.601 while the stream says BT.709: luma is what to compare.
-    assert np.abs(film.frames[3].mean(axis=-1) - original.mean(axis=-1)).mean() < 8
-
-
-def test_of_a_long_film_spread_stretches_are_taken_as_shots(tmp_path: Path) -> None:
-    path = write_film(tmp_path / "long.mp4", scenes(48, 32, [300]))
-    film = load_film(path, tmp_path / "cache", most_frames=120)
-    assert film.shots == ((0, 60), (60, 120))
-    whole = load_film(path, tmp_path / "cache", most_frames=300)
-    assert np.array_equal(film.frames[:60], whole.frames[:60])
-    assert np.array_equal(film.frames[60:], whole.frames[180:240])
-
-
-def test_validation_films_are_not_learnt_from(footage: Path, tmp_path: Path) -> None:
-    loaded = load_footage(settings(footage, tmp_path))
-    assert [film.name for film in loaded.films] == ["a.mp4"]
-    assert [film.name for film in loaded.validation] == ["b.mp4"]
-    assert [still.shape for still in loaded.photographs] == [(400, 600, 3)]
-
-
-def test_without_validation_films_some_are_held_back(footage: Path, tmp_path: Path) -> None:
-    loaded = load_footage(settings(footage, tmp_path, validation=()))
-    names = {film.name for film in loaded.films}, {film.name for film in loaded.validation}
-    assert names == ({"b.mp4"}, {"a.mp4"})
+def only(kind: str) -> dict[str, float]:
+    return {"bi": 0.0, "bd": 0.0, "codec": 0.0, "real": 0.0} | {kind: 1.0}
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_the_same_index_is_the_same_clip(footage: Path, tmp_path: Path, scale: int) -> None:
-    config = settings(footage, tmp_path)
-    loaded = load_footage(config)
-    clips = ClipPairs(loaded, config, scale, seed=1)
-    again = ClipPairs(loaded, config, scale, seed=1)
-    other = ClipPairs(loaded, config, scale, seed=2)
-    for index in range(12):
-        low, target = clips[index]
-        assert low.shape == (4, 3, 12, 12)
-        assert target.shape == (4, 3, 12 * scale, 12 * scale)
-        assert torch.equal(low, again[index][0])
-        assert torch.equal(target, again[index][1])
-        assert torch.equal(target, clips.target(index))
-    assert not all(torch.equal(clips[i][1], other[i][1]) for i in range(12))
+def test_the_same_number_is_the_same_clip(folder: Path, scale: int) -> None:
+    one, again, other = (clips(folder, scale, seed) for seed in (1, 1, 2))
+    for number in range(20):
+        for segment in (0, 2):
+            low, target = one.pair(number, segment)
+            assert low.shape == (4, 3, 12, 12)
+            assert target.shape == (4, 3, 12 * scale, 12 * scale)
+            assert torch.equal(low, again.pair(number, segment)[0])
+            assert torch.equal(target, again.pair(number, segment)[1])
+        assert torch.equal(one.pair(number)[1], one.target(number))
+    assert not all(torch.equal(one.target(n), other.target(n)) for n in range(20))
 
 
-@pytest.mark.parametrize(("share", "kind"), [("bi", Degradation.BI), ("bd", Degradation.BD)])
-def test_low_clips_are_their_targets_degraded(
-    footage: Path, tmp_path: Path, share: str, kind: Degradation
-) -> None:
+@pytest.mark.parametrize("kind", ["bi", "bd", "codec", "real"])
+def test_every_degradation_is_seeded(folder: Path, kind: str) -> None:
+    one, again = (clips(folder, degradation=only(kind)) for _ in range(2))
+    for number in range(6):
+        assert torch.equal(one.pair(number)[0], again.pair(number)[0])
+
+
+@pytest.mark.parametrize("kind", list(Degradation))
+def test_low_clips_are_their_targets_degraded(folder: Path, kind: Degradation) -> None:
     """Away from the border, where the low clip has seen beyond its target."""
-    shares = {"bi": 0.0, "bd": 0.0, "codec": 0.0} | {share: 1.0}
-    config = settings(footage, tmp_path, crop=24, degradation=shares)
-    clips = ClipPairs(load_footage(config), config, 4, seed=0)
-    for index in range(6):
-        low, target = clips[index]
+    pairs = clips(folder, shape=Shape(4, 24), degradation=only(kind.value))
+    for number in range(6):
+        low, target = pairs.pair(number)
         expected = degrade(target, 4, kind)
         assert torch.allclose(low[..., 3:-3, 3:-3], expected[..., 3:-3, 3:-3], atol=1.01 / 255)
 
 
-def test_the_codec_leaves_marks_but_the_picture_too(footage: Path, tmp_path: Path) -> None:
-    shares = DegradationShares(bi=0, bd=0, codec=1, codec_crf=(28, 28))
-    config = settings(footage, tmp_path, crop=24, degradation=shares)
-    clips = ClipPairs(load_footage(config), config, 4, seed=0)
-    low, target = clips[0]
-    difference = (low - degrade(target, 4, Degradation.BI)).abs().mean() * 255
-    assert 0.5 < difference < 12
+@pytest.mark.parametrize(("kind", "least", "most"), [("codec", 0.5, 12), ("real", 1, 40)])
+def test_codec_and_real_leave_marks_but_the_picture_too(
+    folder: Path, kind: str, least: float, most: float
+) -> None:
+    pairs = clips(folder, shape=Shape(4, 24), degradation=only(kind))
+    for number in range(6):
+        low, target = pairs.pair(number)
+        difference = (low - degrade(target, 4, Degradation.BI)).abs().mean() * 255
+        assert least < difference < most
 
 
-def test_compressing_harder_loses_more() -> None:
-    clip = np.stack(scenes(64, 48, [4]))
-    losses = [np.abs(recompress(clip, crf).astype(float) - clip).mean() for crf in (10, 25, 40)]
-    assert losses == sorted(losses)
-    assert np.array_equal(recompress(clip, 25), recompress(clip, 25))
+@pytest.mark.parametrize("share", ["stills_share", "micro_share", None])
+def test_segments_follow_one_another(folder: Path, share: str | None) -> None:
+    """The last frame of one and the first of the next are as near as any two neighbours."""
+    pairs = clips(folder, **NO_EXTRAS | ({share: 1.0} if share else {}))
+    for number in range(12):
+        whole = torch.cat([pairs.pair(number, segment)[1] for segment in range(4)])
+        steps = whole.diff(dim=0).abs().mean(dim=(1, 2, 3))
+        assert float(steps.max()) < 4 * float(steps.median()) + 2 / 255
 
 
-def test_no_clip_crosses_a_cut(tmp_path: Path) -> None:
-    """In a film of two pictures that stand still, nothing moves in any clip."""
-    one, other = scenes(128, 128, [1, 1])
-    write_film(tmp_path / "a.mp4", [one] * 12 + [other] * 9)
-    config = settings(tmp_path, tmp_path, validation=(tmp_path / "a.mp4",), frames=9)
-    film = load_film(tmp_path / "a.mp4", tmp_path / "cache")
-    clips = ClipPairs(Footage((film,), (), (film,)), config, 2, seed=0)
-    seen = set()
-    for index in range(20):
-        target = clips[index][1]
-        assert target.diff(dim=0).abs().mean() < 0.01
-        seen.add(round(float(target.mean()), 1))
-    assert len(seen) > 1
+def test_a_film_turns_round_at_its_ends(folder: Path) -> None:
+    """Nine frames, again and again: every sixteenth is the same."""
+    pairs = clips(folder, shape=Shape(9, 12), **NO_EXTRAS)
+    whole = torch.cat([pairs.pair(3, segment)[1] for segment in range(8)])
+    frames = {tuple(frame.flatten().tolist()) for frame in whole}
+    assert len(frames) == 9
+    assert len(whole) == 72
 
 
-def test_a_static_clip_stands_still(footage: Path, tmp_path: Path) -> None:
-    config = settings(footage, tmp_path, static_share=1.0, degradation=DegradationShares(codec=0))
-    low, target = ClipPairs(load_footage(config), config, 4, seed=0)[0]
+def test_a_static_clip_stands_still(folder: Path) -> None:
+    pairs = clips(folder, degradation=only("bi"), **NO_EXTRAS | {"static_share": 1.0})
+    low, target = pairs.pair(0)
     assert not low.diff(dim=0).any()
     assert not target.diff(dim=0).any()
 
 
-def test_a_moving_camera_moves_a_sharp_picture() -> None:
-    clip = moving_camera(data.astronaut(), 6, 64, np.random.default_rng(0))
+def test_micro_motion_is_there_but_small(folder: Path) -> None:
+    pairs = clips(folder, **NO_EXTRAS | {"micro_share": 1.0})
+    for number in range(6):
+        steps = pairs.target(number).diff(dim=0).abs().mean() * 255
+        assert 0 < steps < 3
+
+
+def test_a_spliced_clip_has_a_cut_in_it(folder: Path) -> None:
+    spliced = clips(folder, shape=Shape(8, 12), **NO_EXTRAS | {"spliced_share": 1.0})
+    whole = clips(folder, shape=Shape(8, 12), **NO_EXTRAS)
+
+    def jumps(pairs: ClipPairs) -> float:
+        steps = [pairs.target(n).diff(dim=0).abs().mean(dim=(1, 2, 3)) for n in range(12)]
+        return float(torch.stack([s.max() / s.median() for s in steps]).median())
+
+    assert jumps(spliced) > 2 * jumps(whole)
+
+
+def test_little_memory_changes_no_clip(folder: Path) -> None:
+    roomy, tight = clips(folder), clips(folder, memory_gb=1e-9)
+    for number in range(6):
+        assert torch.equal(roomy.pair(number)[0], tight.pair(number)[0])
+
+
+def test_without_photographs_the_camera_moves_over_film(tmp_path: Path) -> None:
+    store = StoreWriter(tmp_path, Header(shortest=7, val_share=0))
+    add(store, "a", wandering(data.astronaut(), 8, side=300))
+    pairs = clips(tmp_path, **NO_EXTRAS | {"stills_share": 1.0})
+    assert pairs.target(0).diff(dim=0).abs().max() > 0
+
+
+def test_a_data_set_too_small_for_its_clips_is_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"no film in it has 832x832 pixels"):
+        clips(folder, shape=Shape(4, 200))
+
+
+def test_a_gliding_camera_moves_a_sharp_picture() -> None:
+    random = np.random.default_rng(0)
+    clip = glide(data.astronaut(), 64, 0, 6, random)
     assert clip.shape == (6, 64, 64, 3)
     assert clip.dtype == np.uint8
     assert (np.abs(np.diff(clip.astype(int), axis=0)).mean(axis=(1, 2, 3)) > 0.2).all()
     assert np.abs(np.diff(clip.astype(int), axis=2)).mean() > 3
 
 
-def test_known_motion_is_what_lies_between_the_frames(footage: Path, tmp_path: Path) -> None:
-    config = settings(footage, tmp_path, motion_crop=20)
-    pairs = MotionPairs(load_footage(config), config, 4, seed=0)
+def test_a_gliding_camera_never_leaves_the_picture() -> None:
+    """Where the picture is white, no frame of a thousand shows anything else."""
+    white = np.full((200, 260, 3), 255, np.uint8)
+    clip = glide(white, 64, 0, 300, np.random.default_rng(3))
+    assert clip.min() == 255
+
+
+def test_stronger_degradation_harms_more() -> None:
+    high = torch.from_numpy(data.astronaut().copy()).permute(2, 0, 1)[None].expand(3, -1, -1, -1)
+    high = high[..., :256, 100:356].float() / 255
+    target = resize_bicubic(high, (64, 64))
+
+    def quality(strength: float) -> float:
+        seeds = range(8)
+        lows = [degrade_as_real(high, 4, strength, np.random.default_rng(s), s) for s in seeds]
+        assert all(low.shape == (3, 3, 64, 64) for low in lows)
+        return sum(float(psnr_y(low, target).mean()) for low in lows) / len(lows)
+
+    weak, medium, strong = quality(0.1), quality(0.5), quality(1.0)
+    assert weak > medium > strong
+    assert weak > strong + 3
+
+
+def test_420_takes_colour_detail_and_leaves_luma() -> None:
+    red_and_grey = torch.full((1, 3, 16, 16), 0.4)
+    red_and_grey[:, 0, :, ::2] = 0.8
+    red_and_grey[:, 1:, :, ::2] = 0.2920  # of the same BT.709 luma
+    back = as_420(red_and_grey)
+    inner = back[..., 4:-4, 4:-4]
+    assert inner[:, 0].max() - inner[:, 0].min() < 0.2  # it was 0.4
+    luma = torch.einsum("nchw,c->nhw", inner, torch.tensor([0.2126, 0.7152, 0.0722]))
+    assert luma.max() - luma.min() < 0.02
+
+
+def test_known_motion_is_what_lies_between_the_frames(folder: Path) -> None:
+    config = DataConfig(dataset=folder, motion_crop=20)
+    store = StoreWriter(folder, Header(shortest=7, val_share=0))
+    pairs = MotionPairs(ClipPool(store, "train", config, CPU), config, 4, seed=0)
     still = moved = 0.0
-    for index in range(12):
-        current, previous, flow = pairs[index]
+    for number in range(12):
+        current, previous, flow = pairs.pair(number)
         assert flow.shape == (2, 20, 20)
         inner = (slice(None), slice(6, -6), slice(6, -6))
         moved += float((warp(previous[None], flow[None])[0] - current)[inner].abs().mean())
         still += float((previous - current)[inner].abs().mean())
     assert moved < still / 2
-
-
-def test_footage_without_films_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no such file or folder"):
-        find_footage([tmp_path / "none"])
-    with pytest.raises(TrainingError, match="holds no film and no photograph"):
-        find_footage([tmp_path])
-
-
-def test_footage_too_small_for_its_clips_is_refused(footage: Path, tmp_path: Path) -> None:
-    config = settings(footage, tmp_path, crop=200)
-    with pytest.raises(TrainingError, match=r"no film has 4 frames of 832x832 pixels"):
-        ClipPairs(load_footage(config), config, 4, seed=0)

@@ -95,7 +95,9 @@ def test_the_same_shot_coded_again_is_recognised_and_another_is_not() -> None:
     one, other = scenes(320, 240, [8]), scenes(320, 240, [8, 8])[8:]
     gallery = Gallery()
     gallery.add(signature(luma(one)), "a", 0)
-    coarse = [np.asarray(cv2.imdecode(cv2.imencode(".jpg", f, [1, 40])[1], 1), np.uint8) for f in one]
+    coarse = [
+        np.asarray(cv2.imdecode(cv2.imencode(".jpg", f, [1, 40])[1], 1), np.uint8) for f in one
+    ]
     smaller = [np.asarray(cv2.resize(f, (160, 120)), np.uint8) for f in one]
     assert gallery.holds(signature(luma(coarse)), "b", 0)
     assert gallery.holds(signature(luma(smaller)), "b", 0)

@@ -3,8 +3,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vsr.models import Recurrent, RecurrentConfig, build_generator
-from vsr.models.flow import PyramidFlow, shift_costs
+from vsr.models import Recurrent, RecurrentConfig, build_generator, multiplies_per_pixel
+from vsr.models.flow import PyramidFlow, least_squares, shift_costs
 from vsr.models.recurrent import bilinear_kernel
 
 CONFIGS = [
@@ -96,7 +96,7 @@ def test_a_fixed_seed_gives_the_output_that_was_stored() -> None:
     assert torch.allclose(output[0, 2, :, 13, 17], stored, atol=1e-5)
 
 
-STORED = [0.0029778, -0.3048817, -0.1436704]
+STORED = (0.2014012, 0.3891375, 0.1616183)
 
 
 def test_building_gives_what_the_configuration_names() -> None:
@@ -118,3 +118,51 @@ def test_flow_has_the_size_of_its_frames_whatever_their_size() -> None:
     flow = PyramidFlow(channels=4, levels=3)
     for height, width in ((1, 1), (37, 51), (64, 8)):
         assert flow(*torch.rand(2, 1, 3, height, width)).shape == (1, 2, height, width)
+
+
+def test_least_squares_finds_a_shift_of_a_fraction_of_a_pixel() -> None:
+    """A smooth texture moved by (0.3, -0.2) pixels."""
+    y, x = torch.meshgrid(torch.arange(48.0), torch.arange(48.0), indexing="ij")
+
+    def texture(dx: float, dy: float) -> torch.Tensor:
+        return (torch.sin(0.5 * (x + dx)) + torch.cos(0.4 * (y + dy) + 0.2 * (x + dx)))[None, None]
+
+    # `warp(before, flow)` is `here`: here shows at (x, y) what before shows at (x, y) + flow.
+    shift, sure = least_squares(texture(0.3, -0.2), texture(0, 0))
+    inner = shift[0, :, 6:-6, 6:-6]
+    assert inner[0].mean() == pytest.approx(0.3, abs=0.03)
+    assert inner[1].mean() == pytest.approx(-0.2, abs=0.03)
+    assert sure[..., 6:-6, 6:-6].mean() > 0.2
+
+
+def test_least_squares_is_calm_where_there_is_nothing_to_see() -> None:
+    flat = torch.full((1, 1, 16, 16), 0.3)
+    shift, sure = least_squares(flat, flat + 0.1)
+    assert shift.abs().max() < 1e-3
+    assert torch.isfinite(sure).all()
+    stripes = torch.sin(torch.arange(32.0)).expand(1, 1, 32, 32)
+    assert least_squares(stripes, stripes)[1].max() < 0.2
+
+
+def test_going_on_is_the_same_as_never_having_stopped() -> None:
+    generator = Recurrent(RecurrentConfig(channels=8, blocks=1, memory=8, flow_channels=4))
+    clip = torch.rand(2, 7, 3, 16, 16)
+    with torch.inference_mode():
+        whole = generator(clip)
+        first, state = generator.go_on(clip[:, :3], generator.start(clip[:, 0]))
+        second, _ = generator.go_on(clip[:, 3:], state)
+    assert torch.allclose(torch.cat((first, second), dim=1), whole, atol=1e-6)
+
+
+def test_multiplies_are_counted_by_the_layers() -> None:
+    plain = Recurrent(RecurrentConfig(channels=8, blocks=1, memory=0))
+    by_hand = 9 * (3 * 8 + 2 * 8 * 8 + 8 * 8 + 11 * 48)
+    assert multiplies_per_pixel(plain) == by_hand
+    # The motion network at a half, a quarter, ... of the size, and its last part at the whole.
+    moving = Recurrent(
+        RecurrentConfig(channels=8, blocks=1, memory=8, flow_channels=4, flow_levels=2)
+    )
+    entry = 9 * 8 * (9 + 8 - 3)
+    levels = 9 * (31 * 4 + 4 * 4 + 4 * 2) * (1 / 4 + 1 / 16)
+    finest = 9 * (6 * 4 + 4 * 2)
+    assert multiplies_per_pixel(moving) == round(by_hand + entry + levels + finest)

@@ -1,40 +1,62 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import scenes, write_film
-from vsr.checkpoint import load_generator
-from vsr.config import load_toml
-from vsr.errors import TrainingError
-from vsr.training.config import OptimiserConfig, TrainConfig
-from vsr.training.step import build_optimiser, descend, split_parameters
-from vsr.training.trainer import Outcome, Progress, Trainer, share_at
+from vsr.checkpoint import load_generator, save_generator
+from vsr.config import load_toml, parse
+from vsr.data.prepare import prepare
+from vsr.data.store import Header
+from vsr.errors import ConfigError, TrainingError
+from vsr.models import Recurrent, RecurrentConfig
+from vsr.training.batches import Batches
+from vsr.training.config import Stage, TrainConfig, TrainingConfig
+from vsr.training.trainer import Outcome, Progress, Trainer
+from vsr.zoo import read_card
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.toml"
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("footage")
-    for name in ("a", "b"):
-        write_film(folder / f"{name}.mp4", scenes(120, 96, [6, 5]))
-    return folder
+    for name, first in (("a", 0), ("b", 1)):
+        frames = scenes(240, 192, [8, 8, 8, 8])[16 * first : 16 * first + 16]
+        write_film(folder / f"{name}.mp4", frames, codec="libx264", options={"crf": "10"})
+    prepare([folder], folder / "set", Header(shortest=7, val_share=0.1))
+    return folder / "set"
 
 
 @pytest.fixture
-def recipe(footage: Path) -> TrainConfig:
-    cache = f"data.cache={footage / 'cache'}"
-    return load_toml(SMOKE, TrainConfig, [f"data.footage={footage}", cache])
+def recipe(dataset: Path) -> TrainConfig:
+    return load_toml(SMOKE, TrainConfig, [f"data.dataset={dataset}"])
+
+
+def changed(recipe: TrainConfig, **training: object) -> TrainConfig:
+    tree = recipe.model_dump()
+    tree["training"].update(training)
+    return parse(tree, TrainConfig, "test")
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
+
+
+def assert_same(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
 
 
 class StopAfter:
@@ -48,9 +70,11 @@ class StopAfter:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_run_ends_with_a_model_that_loads_and_a_log(recipe: TrainConfig, tmp_path: Path) -> None:
+def test_a_run_ends_with_a_model_a_log_curves_strips_and_a_card(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
     seen: list[Progress] = []
-    outcome = Trainer(recipe, tmp_path, CPU).run(watch=seen.append)
+    outcome = Trainer(recipe, tmp_path, CPU, recipe="vsr train").run(watch=seen.append)
     assert outcome.finished
     assert not outcome.interrupted
     assert [progress.iteration for progress in seen] == list(range(1, 9))
@@ -61,51 +85,97 @@ def test_a_run_ends_with_a_model_that_loads_and_a_log(recipe: TrainConfig, tmp_p
     # While only motion is learnt, in the first three, there is nothing to validate.
     assert [line["iteration"] for line in log] == [4, 6, 8]
     assert outcome.validation is not None
-    assert log[-1]["psnr_y"] == pytest.approx(outcome.validation.psnr_y, abs=1e-3)
+    assert log[-1]["psnr_y"] == pytest.approx(outcome.validation.ours.psnr_y, abs=1e-3)
+    assert log[-1]["tof"] > 0
     assert (tmp_path / "best.safetensors").exists()
+    curves = EventAccumulator(str(tmp_path / "tensorboard"))
+    curves.Reload()
+    assert [event.step for event in curves.Scalars("validation/psnr_y")] == [4, 6, 8]
+    strips = sorted((tmp_path / "strips").iterdir())
+    assert len(strips) == 3
+    with Image.open(strips[-1]) as strip:
+        assert strip.width > 4 * 180
+    card = read_card(tmp_path / "card.toml")
+    assert set(card.scores) == {"bi", "bd"}
+    assert card.iterations == 8
+    assert card.data == ("a.mp4",)
+    assert card.validation == ("b.mp4",)
+    # The card measures whole films, not the frames of a validation.
+    assert card.scores["bi"].psnr_y != pytest.approx(log[-1]["psnr_y"], abs=1e-4)
 
 
-@pytest.mark.parametrize("stop", [2, 3, 5])
+@pytest.mark.parametrize("stop", [2, 3, 5, 6, 7])
 def test_stopping_and_resuming_changes_no_bit(
     recipe: TrainConfig, tmp_path: Path, stop: int
 ) -> None:
-    """Whether it stops among the motion, at its end or after it."""
-    Trainer(recipe, tmp_path / "whole", CPU).run()
-    first = Trainer(recipe, tmp_path / "parts", CPU).run(watch=StopAfter(stop))
+    """Among the motion, at its end, at the end of a stage, or with clips in their midst."""
+    carrying = changed(recipe, carry_share=0.7)
+    Trainer(carrying, tmp_path / "whole", CPU).run()
+    first = Trainer(carrying, tmp_path / "parts", CPU).run(watch=StopAfter(stop))
     assert (first.iteration, first.finished, first.interrupted) == (stop, False, True)
     torch.manual_seed(999)
-    second = Trainer(recipe, tmp_path / "parts", CPU, resume=True).run()
+    second = Trainer(carrying, tmp_path / "parts", CPU, resume=True).run()
     assert second.finished
-    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
-    assert whole.keys() == parts.keys()
-    for name in whole:
-        assert torch.equal(whole[name], parts[name]), name
+    assert_same(tmp_path / "whole", tmp_path / "parts")
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_workers_change_no_bit(recipe: TrainConfig, tmp_path: Path) -> None:
-    training = recipe.training.model_copy(update={"workers": 2})
     Trainer(recipe, tmp_path / "none", CPU).run()
-    Trainer(recipe.model_copy(update={"training": training}), tmp_path / "two", CPU).run()
-    none, two = weights(tmp_path / "none"), weights(tmp_path / "two")
-    assert all(torch.equal(none[name], two[name]) for name in none)
+    Trainer(changed(recipe, workers=2), tmp_path / "two", CPU).run()
+    assert_same(tmp_path / "none", tmp_path / "two")
+
+
+def test_carrying_states_changes_what_is_learnt(recipe: TrainConfig, tmp_path: Path) -> None:
+    Trainer(changed(recipe, carry_share=0.0), tmp_path / "never", CPU).run()
+    Trainer(changed(recipe, carry_share=0.9), tmp_path / "often", CPU).run()
+    never, often = weights(tmp_path / "never"), weights(tmp_path / "often")
+    assert any(not torch.equal(never[name], often[name]) for name in never)
+
+
+def test_about_as_many_clips_go_on_as_the_share_says() -> None:
+    stages = (Stage(until=0.5, frames=3, crop=8), Stage(frames=4, crop=8))
+    training = TrainingConfig(iterations=1000, stages=stages, carry_share=0.4)
+    batches = Batches.__new__(Batches)
+    batches._training, batches._motion_iterations = training, 0
+    begun = [batches.lineage(n, slot) for n in range(1000) for slot in range(4)]
+    carried = [start < n // 4 for n, start in enumerate(begun)]
+    assert sum(carried) / len(carried) == pytest.approx(0.4, abs=0.04)
+    # No clip outlives its stage.
+    assert all(start >= 500 for start in begun[2000:])
+    assert max(n // 4 - start for n, start in enumerate(begun)) >= 4
 
 
 def test_minutes_stop_a_run_after_saving(recipe: TrainConfig, tmp_path: Path) -> None:
     outcome = Trainer(recipe, tmp_path, CPU).run(minutes=0)
     assert (outcome.iteration, outcome.finished, outcome.interrupted) == (1, False, False)
-    assert (tmp_path / "state.pt").exists()
+    assert (tmp_path / "state-0000001.pt").exists()
     assert outcome.model.exists()
 
 
 def test_only_motion_is_learnt_first(recipe: TrainConfig, tmp_path: Path) -> None:
-    Trainer(recipe, tmp_path / "none", CPU).run(minutes=0)
-    torch.manual_seed(recipe.training.seed)
     trainer = Trainer(recipe, tmp_path / "motion", CPU)
     before = {name: p.detach().clone() for name, p in trainer.generator.named_parameters()}
     trainer.run(watch=StopAfter(3))
     for name, parameter in trainer.generator.named_parameters():
         assert torch.equal(parameter, before[name]) != name.startswith("flow."), name
+
+
+def test_the_newest_checkpoints_are_kept_and_a_broken_one_is_passed_over(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    schedule = recipe.schedule.model_copy(update={"save_minutes": 1e-9})
+    often = recipe.model_copy(update={"schedule": schedule})
+    Trainer(often, tmp_path, CPU).run(watch=StopAfter(6))
+    assert [path.name for path in sorted(tmp_path.glob("state-*"))] == [
+        "state-0000005.pt",
+        "state-0000006.pt",
+    ]
+    (tmp_path / "state-0000006.pt").write_bytes(b"cut off")
+    again = Trainer(often, tmp_path, CPU, resume=True)
+    assert again.iteration == 5
+    Trainer(often, tmp_path / "whole", CPU).run()
+    again.run()
+    assert_same(tmp_path, tmp_path / "whole")
 
 
 def test_a_run_is_not_overwritten_unasked(recipe: TrainConfig, tmp_path: Path) -> None:
@@ -117,10 +187,7 @@ def test_a_run_is_not_overwritten_unasked(recipe: TrainConfig, tmp_path: Path) -
 def test_there_must_be_something_to_resume(recipe: TrainConfig, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="nothing to resume"):
         Trainer(recipe, tmp_path, CPU, resume=True)
-
-
-def test_a_broken_state_is_refused(recipe: TrainConfig, tmp_path: Path) -> None:
-    (tmp_path / "state.pt").write_bytes(b"not a state")
+    (tmp_path / "state-0000001.pt").write_bytes(b"not a state")
     with pytest.raises(TrainingError, match="not a training state"):
         Trainer(recipe, tmp_path, CPU, resume=True)
 
@@ -132,68 +199,141 @@ def test_another_shape_does_not_resume_but_more_iterations_do(
     wider = recipe.model_copy(update={"model": recipe.model.model_copy(update={"channels": 16})})
     with pytest.raises(TrainingError, match=r"another \[model\]"):
         Trainer(wider, tmp_path, CPU, resume=True)
-    training = recipe.training.model_copy(update={"iterations": 5})
-    shorter = recipe.model_copy(update={"training": training})
-    assert Trainer(shorter, tmp_path, CPU, resume=True).run().iteration == 5
+    with pytest.raises(TrainingError, match=r"another \[training\]; of that, only training.iter"):
+        Trainer(changed(recipe, batch=4), tmp_path, CPU, resume=True)
+    assert Trainer(changed(recipe, iterations=5), tmp_path, CPU, resume=True).run().iteration == 5
 
 
-def test_a_loss_that_is_no_number_moves_nothing_and_three_end_the_run(
+def poison(trainer: Trainer) -> None:
+    with torch.no_grad():
+        for parameter in trainer.generator.parameters():
+            parameter.fill_(float("nan"))
+
+
+def test_three_losses_that_are_no_number_lead_back_to_the_last_checkpoint(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    Trainer(recipe, tmp_path, CPU).run(watch=StopAfter(4))
+    trainer = Trainer(recipe, tmp_path, CPU, resume=True)
+    poison(trainer)
+    seen: list[Progress] = []
+    outcome = trainer.run(watch=seen.append)
+    told = [progress.message for progress in seen if progress.message]
+    assert told == [
+        "the loss was not a number 3 times in a row at iteration 6; "
+        "going on from iteration 4 at 0.5 of the learning rate"
+    ]
+    assert outcome.finished
+    assert all(weight.isfinite().all() for weight in weights(tmp_path).values())
+
+
+def test_without_a_checkpoint_to_go_back_to_the_run_ends(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
     trainer = Trainer(recipe, tmp_path, CPU)
-    with torch.no_grad():
-        next(trainer.generator.parameters()).fill_(float("nan"))
-        for parameter in trainer.generator.flow.parameters():  # type: ignore[union-attr]
-            parameter.fill_(float("nan"))
+    poison(trainer)
     with pytest.raises(TrainingError, match="not a number 3 times in a row"):
         trainer.run()
-
-
-def test_descending_ignores_what_is_not_finite() -> None:
-    weight = torch.nn.Parameter(torch.ones(2))
-    optimiser = torch.optim.AdamW([weight], lr=0.1)
-    value = descend(optimiser, weight.sum() * float("inf"), (0.1, 0.1), 1.0)
-    assert value == float("inf")
-    assert torch.equal(weight, torch.ones(2))
-    descend(optimiser, weight.sum(), (0.1, 0.1), 1.0)
-    assert (weight < 1).all()
-
-
-def test_the_motion_network_is_a_group_of_its_own(tiny_model: Path) -> None:
-    generator = load_generator(tiny_model)
-    flow, rest = split_parameters(generator)
-    assert sum(p.numel() for p in flow + rest) == sum(p.numel() for p in generator.parameters())
-    assert [len(group["params"]) for group in build_optimiser(generator).param_groups] == [
-        len(rest),
-        len(flow),
-    ]
-
-
-def test_the_rate_rises_then_falls_to_nothing() -> None:
-    config = OptimiserConfig(warmup_share=0.1)
-    shares = [share_at(n / 100, config) for n in range(100)]
-    assert shares[0] < 0.05
-    assert max(shares) == shares[10] == 1
-    assert shares[:11] == sorted(shares[:11])
-    assert shares[10:] == sorted(shares[10:], reverse=True)
-    assert shares[-1] < 0.01
+    assert not list(tmp_path.glob("*.safetensors"))
 
 
 def test_motion_must_leave_iterations_for_the_rest(recipe: TrainConfig, tmp_path: Path) -> None:
-    training = recipe.training.model_copy(update={"motion_iterations": 8})
-    greedy = recipe.model_copy(update={"training": training})
     with pytest.raises(TrainingError, match="leaves none of the 8"):
-        Trainer(greedy, tmp_path, CPU)
+        Trainer(changed(recipe, motion_iterations=8), tmp_path, CPU)
+
+
+def test_stages_must_be_in_order(recipe: TrainConfig) -> None:
+    for ends in ([0.5], [0.7, 0.5, 1.0], []):
+        with pytest.raises(ConfigError, match=r"training\.stages"):
+            changed(recipe, stages=[{"until": end} for end in ends])
+
+
+def test_a_run_can_start_from_another_model_of_its_shape(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    torch.manual_seed(5)
+    given = Recurrent(recipe.model)
+    save_generator(tmp_path / "given.safetensors", given.state_dict(), recipe.model)
+    start = changed(recipe, start_from=str(tmp_path / "given.safetensors"))
+    trainer = Trainer(start, tmp_path / "run", CPU)
+    for name, weight in trainer.generator.state_dict().items():
+        assert torch.equal(weight, given.state_dict()[name])
+    other = RecurrentConfig(channels=4, memory=4, flow_channels=4)
+    save_generator(tmp_path / "other.safetensors", Recurrent(other).state_dict(), other)
+    misfit = changed(recipe, start_from=str(tmp_path / "other.safetensors"))
+    with pytest.raises(TrainingError, match="has another shape"):
+        Trainer(misfit, tmp_path / "run2", CPU)
+
+
+def test_a_teacher_of_any_size_can_be_followed_and_resumed(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    large = RecurrentConfig(channels=12, blocks=2, memory=12, flow_channels=4, flow_levels=2)
+    save_generator(tmp_path / "large.safetensors", Recurrent(large).state_dict(), large)
+    taught = changed(recipe, teacher=str(tmp_path / "large.safetensors"), carry_share=0.7)
+    Trainer(taught, tmp_path / "whole", CPU).run()
+    Trainer(taught, tmp_path / "parts", CPU).run(watch=StopAfter(6))
+    Trainer(taught, tmp_path / "parts", CPU, resume=True).run()
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+    Trainer(recipe, tmp_path / "alone", CPU).run()
+    with pytest.raises(AssertionError):
+        assert_same(tmp_path / "whole", tmp_path / "alone")
+
+
+def test_half_precision_learns_about_the_same(recipe: TrainConfig, tmp_path: Path) -> None:
+    full = Trainer(recipe, tmp_path / "f32", CPU).run()
+    half = Trainer(changed(recipe, precision="bf16"), tmp_path / "bf16", CPU).run()
+    assert full.validation
+    assert half.validation
+    assert half.validation.ours.psnr_y == pytest.approx(full.validation.ours.psnr_y, abs=0.3)
+    assert all(weight.dtype is torch.float32 for weight in weights(tmp_path / "bf16").values())
 
 
 def test_training_makes_a_generator_better(recipe: TrainConfig, tmp_path: Path) -> None:
-    """Fifty iterations on two scenes: enough to beat what it began as."""
-    training = recipe.training.model_copy(
-        update={"iterations": 60, "motion_iterations": 10, "learning_rate": 3e-3}
-    )
+    longer = changed(recipe, iterations=60, motion_iterations=10, learning_rate=3e-3)
     schedule = recipe.schedule.model_copy(update={"validate_every": 20})
-    longer = recipe.model_copy(update={"training": training, "schedule": schedule})
+    longer = longer.model_copy(update={"schedule": schedule})
     outcome: Outcome = Trainer(longer, tmp_path, CPU).run()
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert outcome.validation is not None
     assert log[-1]["psnr_y"] > log[0]["psnr_y"]
+
+
+@pytest.mark.parametrize("path", sorted(SMOKE.parent.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_fits_its_classes(path: Path) -> None:
+    recipe = load_toml(path, TrainConfig)
+    assert recipe.training.stages[-1].until == 1
+    assert path.stem == "smoke" or path.stem.split("-x")[1][0] == str(recipe.model.scale)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(recipe: TrainConfig, tmp_path: Path) -> None:
+    """Gradients averaged over gloo: the same weights but for the order of sums."""
+    settings = [f"data.dataset={recipe.data.dataset}", "training.batch=4", "training.ema_decay=0"]
+    settings += ["training.carry_share=0.7"]
+    arguments = ["train", "--config", str(SMOKE), "--device", "cpu"]
+    for setting in settings:
+        arguments += ["--set", setting]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    torchrun += ["--standalone", "-m", "vsr", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def run(command: list[str], *more: str) -> str:
+        done = subprocess.run(
+            [*command, *more], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    one, two, parts = (str(tmp_path / name) for name in ("one", "two", "parts"))
+    run([sys.executable, "-m", "vsr", *arguments], "--output", one)
+    told = run(torchrun, "--output", two)
+    assert told.count("iteration 8 of 8") == 1
+    single, double = weights(Path(one)), weights(Path(two))
+    for name in single:
+        assert torch.allclose(single[name], double[name], rtol=1e-3, atol=2e-5), name
+    # Stopped and resumed, states in mid-film included.
+    run(torchrun, "--output", parts, "--minutes", "0")
+    run(torchrun, "--output", parts, "--resume")
+    for name, weight in weights(Path(parts)).items():
+        assert torch.allclose(weight, double[name], rtol=1e-4, atol=1e-6), name

@@ -43,7 +43,9 @@ def recompress(planes: Planes420, codec: LossyCodec, level: int) -> Planes420:
     One thread, so that the same clip gives the same samples everywhere.
     """
     if codec == "h264":
+        # Of pictures this small, x264's macroblock tree isn't the same every time.
         options = {"crf": str(level), "preset": "veryfast", "threads": "1"}
+        options["x264-params"] = "mbtree=0"
         return decode_clip(_encode(planes, "libx264", options))
     return decode_clip(_encode(planes, "mpeg4", {"threads": "1"}, level))
 

@@ -60,7 +60,7 @@ class TrainingConfig(Config):
     precision: Literal["f32", "bf16"] = "f32"
     """Of the network's arithmetic; weights, sampling positions and losses stay f32."""
     compile: bool = False
-    """Compile the step with torch.compile: minutes at the start, for speed after."""
+    """Compile the step with torch.compile, on a GPU: minutes at the start, for speed after."""
     seed: int = 0
     """Of the weights and of the order and degradation of clips."""
     workers: NonNegativeInt = 0

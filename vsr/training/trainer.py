@@ -139,6 +139,8 @@ class Trainer:
             self.world.slots(training.batch),
         )
         if training.compile:
+            if self.device.type != "cuda":
+                raise TrainingError("training.compile: only for a GPU; leave it out on a CPU")
             self.generator.step = torch.compile(self.generator.step)  # type: ignore[method-assign]
         output.mkdir(parents=True, exist_ok=True)
 
@@ -248,8 +250,7 @@ class Trainer:
     ) -> tuple[float, Tensor, bool]:
         rate = self._learning_rate(self.iteration / self.motion_iterations)
         loss = objective(*pair)
-        clip = self.config.training.gradient_clip
-        return rate, loss.detach(), descend(self.optimiser, loss, (0.0, rate), clip)
+        return rate, loss.detach(), self._descend(loss, (0.0, rate))
 
     def _learn(self, objective: nn.Module, batch: Batch) -> tuple[float, Tensor, bool]:
         training, motion = self.config.training, self.motion_iterations
@@ -266,11 +267,16 @@ class Trainer:
                 training.warp_weight * (1 - done),
             )
         rate = self._learning_rate(done)
-        rates = (rate, rate * training.flow_rate)
-        moved = descend(self.optimiser, loss, rates, training.gradient_clip)
+        moved = self._descend(loss, (rate, rate * training.flow_rate))
         # A state that isn't finite would spoil every clip that goes on from it.
         self._carried = states if moved else []
         return rate, loss.detach(), moved
+
+    def _descend(self, loss: Tensor, rates: tuple[float, float]) -> bool:
+        # Gradients of positions that aren't numbers can crash the process: don't ask for them.
+        if self.world.any(not bool(loss.isfinite())):
+            return False
+        return descend(self.optimiser, loss, rates, self.config.training.gradient_clip)
 
     def _learning_rate(self, done: float) -> float:
         training = self.config.training

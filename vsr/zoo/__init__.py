@@ -1,14 +1,12 @@
 """The models that ship: their weights, and a card each that says what they are."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from vsr.checkpoint import load_generator
-from vsr.config import parse
 from vsr.errors import ModelError
 from vsr.models import Generator
-from vsr.zoo.card import Card
+from vsr.zoo.card import Card, read_card
 
 _HERE = Path(__file__).parent
 _MOST_LINES_FOR_X4 = 576
@@ -16,10 +14,7 @@ _MOST_LINES_FOR_X4 = 576
 
 def list_models() -> list[Card]:
     """The cards of all models that ship, by name."""
-    return [
-        parse(tomllib.loads(path.read_text(encoding="utf-8")), Card, path.name)
-        for path in sorted((_HERE / "cards").glob("*.toml"))
-    ]
+    return [read_card(path) for path in sorted((_HERE / "cards").glob("*.toml"))]
 
 
 def default_model(scale: int | None, height: int) -> str:
@@ -45,3 +40,6 @@ def load(name: str | Path, scale: int | None = None) -> Generator[Any]:
     if scale is not None and generator.scale != scale:
         raise ModelError(f"{text} upscales by {generator.scale}, not by {scale}")
     return generator
+
+
+__all__ = ["Card", "default_model", "list_models", "load", "read_card"]

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from vsr.config import Config
+from vsr.config import Config, load_toml
 from vsr.evaluate import FilmScore
 
 
@@ -57,6 +57,11 @@ class Card(Config):
     """The films it was scored on."""
     scores: dict[str, DegradationScores]
     """By degradation."""
+
+
+def read_card(path: Path) -> Card:
+    """The card in a TOML file; raises `ConfigError` where it isn't one."""
+    return load_toml(path, Card)
 
 
 def write_card(path: Path, card: Card) -> None:
