@@ -337,3 +337,16 @@ def test_two_processes_learn_what_one_does(recipe: TrainConfig, tmp_path: Path) 
     run(torchrun, "--output", parts, "--resume")
     for name, weight in weights(Path(parts)).items():
         assert torch.allclose(weight, double[name], rtol=1e-4, atol=1e-6), name
+
+
+def test_without_films_held_back_there_is_a_model_and_a_card_without_scores(
+    tmp_path: Path,
+) -> None:
+    film = tmp_path / "a.mp4"
+    write_film(film, scenes(240, 192, [8]), codec="libx264", options={"crf": "10"})
+    prepare([film], tmp_path / "set", Header(shortest=7, val_share=0.1))
+    recipe = load_toml(SMOKE, TrainConfig, [f"data.dataset={tmp_path / 'set'}"])
+    outcome = Trainer(recipe, tmp_path / "run", CPU).run()
+    assert outcome.validation is None
+    assert outcome.model.exists()
+    assert read_card(tmp_path / "run" / "card.toml").scores == {}

@@ -236,11 +236,18 @@ def _as_stored(frame: Frame, info: StreamInfo, begun: SourceBegun) -> tuple[NDAr
     """Y, Cb and Cr of a frame, 8-bit 4:2:0, without its bars, at the size of its clips."""
     top, left, height, width = begun.crop
     as_read, as_stored = colour_spec(info), stored_spec(info)
-    if as_read == as_stored and (height, width) == begun.stored:
+    if as_read == as_stored:
         y, *chroma = (plane.view(np.uint8) for plane in frame.planes)
         across, down = slice(left // 2, (left + width) // 2), slice(top // 2, (top + height) // 2)
-        return y[top : top + height, left : left + width], *(
-            plane[down, across] for plane in chroma
+        planes = [y[top : top + height, left : left + width]]
+        planes += [plane[down, across] for plane in chroma]
+        if (height, width) == begun.stored:
+            return tuple(planes)
+        # Each plane by itself: that moves chroma by less than a quarter of its sample.
+        sizes = [(begun.stored[1] // n, begun.stored[0] // n) for n in (1, 2, 2)]
+        return tuple(
+            np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+            for plane, size in zip(planes, sizes, strict=True)
         )
     rgb = planes_to_rgb(frame.planes, as_read, _CPU)
     rgb = rgb[None, :, top : top + height, left : left + width]

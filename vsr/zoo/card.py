@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from pydantic import Field
+
 from vsr.config import Config, load_toml
 from vsr.evaluate import FilmScore
 
@@ -55,8 +57,8 @@ class Card(Config):
     """What it learnt from, each with its terms."""
     validation: tuple[str, ...]
     """The films it was scored on."""
-    scores: dict[str, DegradationScores]
-    """By degradation."""
+    scores: dict[str, DegradationScores] = Field(default_factory=dict)
+    """By degradation; none where no film was held back."""
 
 
 def read_card(path: Path) -> Card:
