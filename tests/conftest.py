@@ -1,6 +1,6 @@
 """Films that tests make for themselves: real pictures under a moving camera."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -100,14 +100,6 @@ def write_film(
             container.mux(stream.encode(sound))
             container.mux(stream.encode(None))
     return path
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decoded films go where pytest clears up, for child processes too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(autouse=True)
