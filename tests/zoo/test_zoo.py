@@ -134,7 +134,9 @@ def test_the_package_offers_it_by_name() -> None:
 
 
 def test_unknown_names_list_those_there_are() -> None:
-    with pytest.raises(ModelError, match=r"unknown model 'tiny-x3'; there are: tiny-x2, tiny-x4, tiny-x4-bd"):
+    with pytest.raises(
+        ModelError, match=r"unknown model 'tiny-x3'; there are: tiny-x2, tiny-x4, tiny-x4-bd"
+    ):
         load("tiny-x3")
     with pytest.raises(ModelError, match="no such model file"):
         load("some/file.safetensors")

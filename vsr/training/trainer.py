@@ -105,6 +105,8 @@ class Trainer:
         self.output = output
         self.world = World(device)
         self.device = self.world.device
+        if training.compile and self.device.type != "cuda":
+            raise TrainingError("training.compile: only for a GPU; leave it out on a CPU")
         self._recipe = recipe
         self._checkpoints = Checkpoints(output, config.schedule.keep)
         if self._checkpoints.paths() and not resume:
@@ -139,8 +141,6 @@ class Trainer:
             self.world.slots(training.batch),
         )
         if training.compile:
-            if self.device.type != "cuda":
-                raise TrainingError("training.compile: only for a GPU; leave it out on a CPU")
             self.generator.step = torch.compile(self.generator.step)  # type: ignore[method-assign]
         output.mkdir(parents=True, exist_ok=True)
 
