@@ -72,7 +72,10 @@ def test_an_interrupted_run_leaves_nothing(
     source = write_film(tmp_path / "a.mp4", scenes(320, 180, [400]))
     command: list[str | Path] = [sys.executable, "-m", "vsr", "upscale", source]
     command += [tmp_path / "b.mp4", "--model", tiny_model, "--device", "cpu"]
-    process = subprocess.Popen(command)
+    # Started in a shell's background, tests inherit a SIGINT that is ignored.
+    process = subprocess.Popen(
+        command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".b.*")) and time.monotonic() < deadline:
         time.sleep(0.05)
