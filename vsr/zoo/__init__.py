@@ -14,7 +14,8 @@ _MOST_LINES_FOR_X4 = 576
 
 def list_models() -> list[Card]:
     """The cards of all models that ship, by name."""
-    return [read_card(path) for path in sorted((_HERE / "cards").glob("*.toml"))]
+    cards = [read_card(path) for path in (_HERE / "cards").glob("*.toml")]
+    return sorted(cards, key=lambda card: card.name)
 
 
 def default_model(scale: int | None, height: int) -> str:
