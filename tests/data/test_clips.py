@@ -12,7 +12,7 @@ from vsr.colour import ColourSpec, Matrix
 from vsr.data.camera import glide
 from vsr.data.clips import ClipPairs, ClipPool, DataConfig, Shape
 from vsr.data.motion import MotionPairs
-from vsr.data.real import as_420, degrade_as_real
+from vsr.data.real import degrade_as_real
 from vsr.data.store import Header, SourceBegun, StoreWriter
 from vsr.degrade import Degradation, degrade
 from vsr.errors import DataError
@@ -205,17 +205,6 @@ def test_stronger_degradation_harms_more() -> None:
     weak, medium, strong = quality(0.1), quality(0.5), quality(1.0)
     assert weak > medium > strong
     assert weak > strong + 3
-
-
-def test_420_takes_colour_detail_and_leaves_luma() -> None:
-    red_and_grey = torch.full((1, 3, 16, 16), 0.4)
-    red_and_grey[:, 0, :, ::2] = 0.8
-    red_and_grey[:, 1:, :, ::2] = 0.2920  # of the same BT.709 luma
-    back = as_420(red_and_grey)
-    inner = back[..., 4:-4, 4:-4]
-    assert inner[:, 0].max() - inner[:, 0].min() < 0.2  # it was 0.4
-    luma = torch.einsum("nchw,c->nhw", inner, torch.tensor([0.2126, 0.7152, 0.0722]))
-    assert luma.max() - luma.min() < 0.02
 
 
 def test_known_motion_is_what_lies_between_the_frames(folder: Path) -> None:

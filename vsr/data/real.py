@@ -65,11 +65,6 @@ def through_codec(low: Tensor, codec: LossyCodec, level: int) -> Tensor:
     return to_rgb([torch.from_numpy(plane).to(low.device) for plane in coded], _LOW_SPEC)
 
 
-def as_420(low: Tensor) -> Tensor:
-    """A clip (T, 3, H, W) with the chroma that video has: 8-bit 4:2:0, and back."""
-    return to_rgb(from_rgb(low.clamp(0, 1), _LOW_SPEC), _LOW_SPEC)
-
-
 def _drawn(random: Random, low: float, high: float) -> float:
     """Log-uniform."""
     return float(np.exp(random.uniform(np.log(low), np.log(high))))
