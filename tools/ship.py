@@ -17,7 +17,7 @@ from vsr.checkpoint import load_generator
 from vsr.config import load_toml
 from vsr.data.sources import Kind, find_sources, source_frames
 from vsr.degrade import Degradation
-from vsr.evaluate import mean_scores, score_film
+from vsr.scoring import mean_scores, score_film
 from vsr.training.config import TrainConfig
 from vsr.zoo.card import Card, DegradationScores, read_card, write_card
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from vsr.errors import ConfigError
-from vsr.evaluate import FilmScore, Scores
+from vsr.scoring import FilmScore, Scores
 from vsr.zoo.card import Card, DegradationScores, read_card, write_card
 
 SCORE = FilmScore("mean", 3, Scores(30.0, 0.9, 0.2), Scores(29.0, 0.8, float("nan")))

@@ -62,6 +62,11 @@ class VideoReader:
         return self._container.streams.audio
 
     @property
+    def codec(self) -> str:
+        """FFmpeg's name of the video's codec, such as `h264`."""
+        return self._stream.codec_context.name
+
+    @property
     def left_out(self) -> tuple[str, ...]:
         """What the file holds beside what iterating gives, in words."""
         taken = {self._stream.index, *(stream.index for stream in self.audio)}
@@ -183,6 +188,27 @@ class VideoReader:
             step = 1 / (self.info.frame_rate * self.info.time_base)
             pts = 0 if previous is None else previous.pts + max(1, previous.duration or round(step))
         return Frame(_planes(decoded, self.info.layout), pts, decoded.duration or 0)
+
+
+def frame_times(path: Path) -> list[float]:
+    """When each frame of a film is shown, in seconds and in order; nothing is decoded.
+
+    Raises `MediaError` where it can't be read or doesn't tell.
+    """
+    with VideoReader(path) as reader:
+        stream = reader._stream
+        assert stream.time_base is not None
+        try:
+            times = [
+                float(packet.pts * stream.time_base)
+                for packet in reader._container.demux(stream)
+                if packet.pts is not None and packet.size and not packet.is_discard
+            ]
+        except av.error.FFmpegError as error:
+            raise MediaError(f"{path}: damaged: {_reason(error)}") from error
+    if not times:
+        raise MediaError(f"{path}: doesn't say when its frames are shown")
+    return sorted(times)
 
 
 def open_input(path: Path) -> "av.container.InputContainer":

@@ -1,1 +1,32 @@
-"""How good a picture is, in numbers."""
+"""How good a picture or a film is, in numbers: pure functions of tensors, on any device."""
+
+from vsr.metrics.image import ms_ssim_y, psnr, psnr_y, sharpness, ssim_y
+from vsr.metrics.perceptual import Lpips, tlp
+from vsr.metrics.temporal import (
+    Motion,
+    farneback,
+    flicker,
+    grey,
+    motion_to_previous,
+    temporal_profile,
+    tof,
+    warping_error,
+)
+
+__all__ = [
+    "Lpips",
+    "Motion",
+    "farneback",
+    "flicker",
+    "grey",
+    "motion_to_previous",
+    "ms_ssim_y",
+    "psnr",
+    "psnr_y",
+    "sharpness",
+    "ssim_y",
+    "temporal_profile",
+    "tlp",
+    "tof",
+    "warping_error",
+]

@@ -1,13 +1,35 @@
-"""How far the motion of one film is from that of another."""
+"""How far the motion of one film is from that of another, and how much a film flickers."""
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
-from vsr.tensors import to_uint8
+from vsr.tensors import resize_bicubic, to_uint8, warp
 
 Grey = NDArray[np.uint8]
+
+TOF_SMALLEST_SIDE = 48
+"""Pixels under which tOF's crop leaves nothing of a frame."""
+
+_AGREEING = 12 / 255
+_AGREEING_WINDOW = 5
+"""A frame agrees with the warped one before it where they differ by less than this on the
+mean of so many pixels squared: noise of some 10 code values does, an uncovered background
+does not."""
+
+
+class Motion(NamedTuple):
+    """From a frame to the one before it."""
+
+    flow: Tensor
+    """(2, H, W) in pixels, x before y: `warp(previous, flow)` looks like the frame."""
+    trusted: Tensor
+    """(H, W), bool: where it does."""
 
 
 def grey(frame: Tensor) -> Grey:
@@ -37,10 +59,77 @@ def tof(output_flow: NDArray[np.float32], target_flow: NDArray[np.float32]) -> f
     """tOF: mean distance in pixels of two flows (H, W, 2), away from the border; 0 is best.
 
     The crop is TecoGAN's (Chu et al., 2020): sides become multiples of 32, with at
-    least 8 pixels off each end.
+    least 8 pixels off each end. Raises ValueError where a side has fewer than 48 pixels.
     """
     height, width = output_flow.shape[:2]
-    inner_height, inner_width = ((side - 16) // 32 * 32 for side in (height, width))
-    top, left = (height - inner_height) // 2, (width - inner_width) // 2
+    if min(height, width) < TOF_SMALLEST_SIDE:
+        raise ValueError(
+            f"tOF needs sides of {TOF_SMALLEST_SIDE} pixels and more, not {width}x{height}"
+        )
+    top, left, inner_height, inner_width = tecogan_crop(height, width)
     inner = np.s_[top : top + inner_height, left : left + inner_width]
     return float(np.linalg.norm(output_flow[inner] - target_flow[inner], axis=-1).mean())
+
+
+def tecogan_crop(height: int, width: int) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the inside that TecoGAN measures (Chu et al., 2020)."""
+    inner_height, inner_width = ((side - 16) // 32 * 32 for side in (height, width))
+    return (height - inner_height) // 2, (width - inner_width) // 2, inner_height, inner_width
+
+
+def motion_to_previous(frame: Tensor, previous: Tensor) -> Motion:
+    """The motion between two RGB frames (3, H, W) in [0, 1], and where it can be trusted.
+
+    Farneback's, from the frame back to the one before.
+    """
+    found = farneback(grey(frame), grey(previous))
+    flow = torch.from_numpy(found).permute(2, 0, 1).to(frame.device)
+    difference = (frame - warp(previous[None], flow[None])[0]).abs().mean(dim=0)
+    size = _AGREEING_WINDOW
+    around = F.avg_pool2d(difference[None, None], size, 1, size // 2, count_include_pad=False)
+    return Motion(flow, around[0, 0] < _AGREEING)
+
+
+def warping_error(output: Tensor, previous: Tensor, motion: Motion) -> float:
+    """1000 times the mean squared distance of a frame from the one before it, warped onto it.
+
+    RGB (3, H, W) in [0, 1], squares summed over the channels, where `motion`, which is the
+    target's, can be trusted; 0 is steadiest, NaN where it can be trusted nowhere. The E_warp
+    of Lai et al., "Learning blind video temporal consistency", 2018.
+    """
+    warped = warp(previous[None], motion.flow[None])[0]
+    distance = (output - warped).square().sum(dim=0)
+    return 1000 * float(distance[motion.trusted].mean())
+
+
+def flicker(
+    output: Tensor, previous: Tensor, low: Tensor, low_previous: Tensor, motion: Motion
+) -> float:
+    """How much more an upscaled film changes along its motion than its input does.
+
+    Two frames of the output, (3, sH, sW), and of the input, (3, H, W), RGB in [0, 1];
+    `motion` is the input's. Mean absolute difference in 8-bit code values between each
+    frame and the one before it, warped onto it, less the same of the input upscaled
+    bicubically, where the input agrees with itself. 0 flickers as bicubic does, less is
+    steadier; NaN where the input agrees nowhere. It needs no reference.
+    """
+    size = (output.shape[-2], output.shape[-1])
+    stretch = torch.tensor(
+        [size[1] / low.shape[-1], size[0] / low.shape[-2]], device=low.device
+    ).view(1, 2, 1, 1)
+    flow = stretch * F.interpolate(motion.flow[None], size=size, mode="bilinear")
+    trusted = F.interpolate(motion.trusted[None, None].float(), size=size, mode="nearest")[0, 0]
+    bicubic = resize_bicubic(torch.stack((low, low_previous)), size).clamp(0, 1)
+    changes = [
+        (here - warp(before[None], flow)[0]).abs().mean(dim=0)[trusted > 0].mean()
+        for here, before in ((output, previous), (bicubic[0], bicubic[1]))
+    ]
+    return 255 * float(changes[0] - changes[1])
+
+
+def temporal_profile(clip: Tensor, row: int | None = None) -> Tensor:
+    """The x-t slice of (T, C, H, W): one row of each frame, one below the other, (C, T, W).
+
+    Steady film draws smooth streaks, flicker frays them. The middle row if none is given.
+    """
+    return clip[:, :, clip.shape[2] // 2 if row is None else row].permute(1, 0, 2)

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vsr.data.store import Store
-from vsr.evaluate import FilmScore, Pictures
 from vsr.media.sheet import Captioned, write_sheet
+from vsr.scoring import FilmScore, Pictures
 from vsr.tensors import to_uint8
 from vsr.training.config import CardConfig
 from vsr.zoo.card import Card, DegradationScores, write_card

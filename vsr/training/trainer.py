@@ -20,8 +20,8 @@ from vsr.data.clips import ClipPool
 from vsr.data.store import Clip, Store
 from vsr.degrade import Degradation
 from vsr.errors import TrainingError
-from vsr.evaluate import FilmScore, mean_scores, score_film
 from vsr.models import Generator, Recurrent, build_generator, multiplies_per_pixel
+from vsr.scoring import FilmScore, mean_scores, score_film
 from vsr.tensors import on_8_bit_levels
 from vsr.training.batches import Batch, Batches
 from vsr.training.checkpoints import Checkpoints

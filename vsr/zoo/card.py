@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from vsr.config import Config, load_toml
-from vsr.evaluate import FilmScore
+from vsr.scoring import FilmScore
 
 
 class DegradationScores(Config):

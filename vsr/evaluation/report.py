@@ -1,0 +1,197 @@
+"""What was measured, to read, to plot and to quote: a table, JSON and CSV."""
+
+import csv
+import io
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from vsr.evaluation.gallery import Gallery
+from vsr.metrics.protocol import Metric, Protocol
+from vsr.scoring import Row, mean_of
+
+
+class Summary(NamedTuple):
+    """One metric over all frames that count."""
+
+    mean: float
+    """By the protocol: over all frames, or over the clips' own means."""
+    worst: float
+
+
+@dataclass(frozen=True)
+class FilmReport:
+    """What was measured on one film: each frame, those that the protocol drops included."""
+
+    name: str
+    rows: list[Row]
+    bicubic: list[Row] | None = None
+    """Of bicubic interpolation of the same frames, where a model was asked for."""
+    notes: tuple[str, ...] = ()
+    frame_rate: float = 25.0
+    gallery: Gallery | None = None
+    """Pictures, if they were asked for."""
+
+    def values(self, metric: Metric, protocol: Protocol, of_bicubic: bool = False) -> list[float]:
+        """Of the frames that count; NaN where the metric has no meaning.
+
+        The first frame that counts has none before it.
+        """
+        rows = (self.bicubic or []) if of_bicubic else self.rows
+        kept = rows[protocol.dropped : len(rows) - protocol.dropped]
+        values = [row.get(metric, math.nan) for row in kept]
+        if metric.is_temporal and values:
+            values[0] = math.nan
+        return values
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that one evaluation found; `report["psnr_y"].mean` is its mean luma PSNR."""
+
+    films: tuple[FilmReport, ...]
+    protocol: Protocol
+    metrics: tuple[Metric, ...]
+    subject: str
+    """What was evaluated, in words."""
+    command: str
+    versions: dict[str, str]
+    left_out: tuple[str, ...] = ()
+    """What was asked for and could not be measured, and why."""
+
+    def __getitem__(self, metric: str) -> Summary:
+        """Raises KeyError for a metric that wasn't measured."""
+        if metric not in self.metrics:
+            raise KeyError(f"{metric} was not measured; {', '.join(self.metrics)} were")
+        return self.summary(Metric(metric))
+
+    def summary(self, metric: Metric, of_bicubic: bool = False) -> Summary:
+        """Over all films."""
+        films = [film.values(metric, self.protocol, of_bicubic) for film in self.films]
+        every = [value for film in films for value in film]
+        if self.protocol.averages == "frames":
+            mean = mean_of(every)
+        else:
+            mean = mean_of(mean_of(film) for film in films)
+        known = [value for value in every if not math.isnan(value)]
+        worst = (min if metric.higher_is_better else max)(known) if known else math.nan
+        return Summary(mean, worst)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader has to know beside the protocol, in words."""
+        films = [f"{film.name}: {note}" for film in self.films for note in film.notes]
+        return [*self.left_out, *films]
+
+    @property
+    def frames(self) -> int:
+        """Measured, in all films."""
+        return sum(len(film.rows) for film in self.films)
+
+
+def summary_rows(report: Report) -> list[list[str]]:
+    """Cells to read: heads, a film a row, and the mean last if there are several."""
+    both = any(film.bicubic for film in report.films)
+    head = ["film", "frames"]
+    for metric in report.metrics:
+        head += [metric.heading, *(["bicubic"] if both else [])]
+    rows = [head]
+    for film in report.films:
+        cells = [film.name, str(len(film.rows))]
+        for metric in report.metrics:
+            cells.append(number(mean_of(film.values(metric, report.protocol)), metric))
+            if both:
+                cells.append(number(mean_of(film.values(metric, report.protocol, True)), metric))
+        rows.append(cells)
+    if len(report.films) > 1:
+        cells = ["mean", str(report.frames)]
+        for metric in report.metrics:
+            cells.append(number(report.summary(metric).mean, metric))
+            if both:
+                cells.append(number(report.summary(metric, True).mean, metric))
+        rows.append(cells)
+    return rows
+
+
+def table(report: Report) -> str:
+    """Lines for a terminal: a film each, then their mean; bicubic's beside them if known."""
+    rows = summary_rows(report)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for name, *cells in rows:
+        told = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *told]).rstrip())
+    rules = f"protocol {report.protocol}"
+    return "\n".join([report.subject, rules, *report.notes, "", *lines])
+
+
+def as_json(report: Report) -> str:
+    """Everything, each frame included; what has no meaning is null, and so is infinity."""
+    films: list[dict[str, Any]] = []
+    for film in report.films:
+        described: dict[str, Any] = {
+            "name": film.name,
+            "frames": len(film.rows),
+            "mean": _means(film, report),
+            "notes": list(film.notes),
+            "per_frame": [_plain(row) for row in film.rows],
+        }
+        if film.bicubic is not None:
+            described["bicubic_mean"] = _means(film, report, of_bicubic=True)
+            described["bicubic_per_frame"] = [_plain(row) for row in film.bicubic]
+        films.append(described)
+    whole = {
+        "subject": report.subject,
+        "protocol": report.protocol.name,
+        "rules": str(report.protocol),
+        "mean": {metric: _known(report.summary(metric).mean) for metric in report.metrics},
+        "films": films,
+        "notes": report.notes,
+        "command": report.command,
+        "versions": report.versions,
+    }
+    if any(film.bicubic for film in report.films):
+        means = {metric: _known(report.summary(metric, True).mean) for metric in report.metrics}
+        whole["bicubic_mean"] = means
+    return json.dumps(whole, indent=1)
+
+
+def as_csv(report: Report) -> str:
+    """A line for each frame."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    both = any(film.bicubic for film in report.films)
+    heads = [*report.metrics, *(f"bicubic_{metric}" for metric in report.metrics if both)]
+    lines.writerow(["film", "frame", "counts", *heads])
+    for film in report.films:
+        first, last = report.protocol.dropped, len(film.rows) - report.protocol.dropped
+        for number, row in enumerate(film.rows):
+            rows = [row, *([film.bicubic[number]] if film.bicubic else [])]
+            cells = [_cell(each.get(metric)) for each in rows for metric in report.metrics]
+            lines.writerow([film.name, number, int(first <= number < last), *cells])
+    return text.getvalue()
+
+
+def _means(film: FilmReport, report: Report, of_bicubic: bool = False) -> dict[str, float | None]:
+    return {
+        metric: _known(mean_of(film.values(metric, report.protocol, of_bicubic)))
+        for metric in report.metrics
+    }
+
+
+def _plain(row: Row) -> dict[str, float | None]:
+    return {metric: _known(value) for metric, value in row.items()}
+
+
+def _known(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.6f}"
+
+
+def number(value: float, metric: Metric) -> str:
+    """As people read it."""
+    return "-" if math.isnan(value) else f"{value:.{metric.digits}f}"

@@ -1,0 +1,141 @@
+"""What is measured, on which frames and which part of them: the rules that a table goes by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from torch import Tensor
+
+from vsr.errors import ConfigError
+from vsr.metrics.temporal import tecogan_crop
+
+
+class Metric(StrEnum):
+    """A number for each frame, by the names that reports use."""
+
+    PSNR_Y = "psnr_y"
+    PSNR = "psnr"
+    SSIM_Y = "ssim_y"
+    MS_SSIM_Y = "ms_ssim_y"
+    SHARPNESS = "sharpness"
+    LPIPS = "lpips"
+    LPIPS_VGG = "lpips_vgg"
+    TOF = "tof"
+    TLP = "tlp"
+    WARPING_ERROR = "warping_error"
+    FLICKER = "flicker"
+
+    @property
+    def heading(self) -> str:
+        """As the head of a column, unit included."""
+        return _HEADINGS[self][0]
+
+    @property
+    def digits(self) -> int:
+        """Decimals that are worth reading."""
+        return _HEADINGS[self][1]
+
+    @property
+    def higher_is_better(self) -> bool:
+        """False where less is better; sharpness is best at 1."""
+        return self in (
+            Metric.PSNR_Y,
+            Metric.PSNR,
+            Metric.SSIM_Y,
+            Metric.MS_SSIM_Y,
+            Metric.SHARPNESS,
+        )
+
+    @property
+    def is_temporal(self) -> bool:
+        """Whether it needs the frame before."""
+        return self in (Metric.TOF, Metric.TLP, Metric.WARPING_ERROR, Metric.FLICKER)
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether it compares with a reference."""
+        return self is not Metric.FLICKER
+
+
+_HEADINGS = {
+    Metric.PSNR_Y: ("PSNR-Y dB", 2),
+    Metric.PSNR: ("PSNR dB", 2),
+    Metric.SSIM_Y: ("SSIM-Y", 4),
+    Metric.MS_SSIM_Y: ("MS-SSIM-Y", 4),
+    Metric.SHARPNESS: ("sharpness", 3),
+    Metric.LPIPS: ("LPIPS", 4),
+    Metric.LPIPS_VGG: ("LPIPS-VGG", 4),
+    Metric.TOF: ("tOF px", 3),
+    Metric.TLP: ("tLP x100", 3),
+    Metric.WARPING_ERROR: ("warping x1000", 3),
+    Metric.FLICKER: ("flicker", 3),
+}
+
+COMPARING = (
+    Metric.PSNR_Y,
+    Metric.PSNR,
+    Metric.SSIM_Y,
+    Metric.LPIPS,
+    Metric.TOF,
+    Metric.TLP,
+    Metric.WARPING_ERROR,
+)
+"""Measured against a reference unless something else is asked for."""
+
+
+def parse_metrics(names: Sequence[str]) -> tuple[Metric, ...]:
+    """Metrics by name; raises `ConfigError` for one that doesn't exist."""
+    try:
+        return tuple(dict.fromkeys(Metric(name.strip()) for name in names))
+    except ValueError as error:
+        known = ", ".join(Metric)
+        raise ConfigError(f"unknown metric: {error}; there are: {known}") from error
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a table of the literature was measured."""
+
+    name: Literal["plain", "tecogan", "basicvsr"]
+    dropped: int
+    """Frames left out at either end of a clip."""
+    crops: bool
+    """Whether pictures are cropped to TecoGAN's inside before they are compared."""
+    minds_cuts: bool
+    """Whether motion across a cut doesn't count."""
+    averages: Literal["frames", "clips"]
+    """Whether a mean over several clips counts each frame alike, or each clip."""
+
+    def __str__(self) -> str:
+        frames = "all frames" if not self.dropped else f"{self.dropped} frames off either end"
+        border = (
+            "sides cropped to multiples of 32, at least 8 pixels off each end"
+            if self.crops
+            else "whole frames"
+        )
+        cuts = "motion across cuts left out" if self.minds_cuts else "cuts not told apart"
+        return (
+            f"{self.name}: {frames}; {border}; luma is BT.601 studio; {cuts}; "
+            f"mean over {self.averages}"
+        )
+
+    def part(self, picture: Tensor) -> Tensor:
+        """What is compared of (..., H, W)."""
+        if not self.crops:
+            return picture
+        top, left, height, width = tecogan_crop(picture.shape[-2], picture.shape[-1])
+        return picture[..., top : top + height, left : left + width]
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("plain", 0, crops=False, minds_cuts=True, averages="clips"),
+        Protocol("tecogan", 2, crops=True, minds_cuts=False, averages="frames"),
+        Protocol("basicvsr", 0, crops=False, minds_cuts=False, averages="clips"),
+    )
+}
+"""`plain` is ours; `tecogan` is that of Chu et al. (2020), by their published script;
+`basicvsr` that of Chan et al. (2021), whose tables give luma for Vid4 and UDM10 and RGB
+for REDS4."""

@@ -1,0 +1,266 @@
+"""How well films do against what they should have been, frame by frame."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vsr.degrade import Degradation, degrade
+from vsr.errors import DataError
+from vsr.metrics.image import ms_ssim_y, psnr, psnr_y, sharpness, ssim_y
+from vsr.metrics.protocol import PROTOCOLS, Metric, Protocol
+from vsr.metrics.temporal import (
+    TOF_SMALLEST_SIDE,
+    Motion,
+    farneback,
+    flicker,
+    grey,
+    motion_to_previous,
+    tof,
+    warping_error,
+)
+from vsr.models import Generator
+from vsr.tensors import on_8_bit_levels, resize_bicubic
+
+Row = dict[Metric, float]
+"""What was measured on one frame; NaN where a metric has no meaning there."""
+
+
+class _Seen(NamedTuple):
+    """A frame, kept until the next one."""
+
+    outputs: list[Tensor]
+    target: Tensor | None
+    low: Tensor | None
+    greys: list[NDArray[np.uint8]]
+    """Of the outputs, then of the target; only where tOF is asked for."""
+
+
+class FilmMeter:
+    """Measures the frames of one film in order; holds one frame, whatever the length.
+
+    Several outputs may be measured against one target: its motion is found but once.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[Metric],
+        protocol: Protocol,
+        networks: dict[Metric, nn.Module] | None = None,
+    ) -> None:
+        """`networks` are those that LPIPS and tLP go by."""
+        self._metrics = metrics
+        self._protocol = protocol
+        self._networks = networks or {}
+        self._before: _Seen | None = None
+
+    @torch.inference_mode()
+    def add(
+        self,
+        outputs: Sequence[Tensor],
+        target: Tensor | None,
+        begins_shot: bool = False,
+        low: Tensor | None = None,
+    ) -> list[Row]:
+        """The next frame, RGB (3, H, W) in [0, 1]: a row for each output.
+
+        `low` is the input that the outputs were made from, which flicker needs; metrics
+        that compare are left out where there is no target. Raises `DataError` for values
+        that aren't numbers, and ValueError where frames are too small for a metric.
+        """
+        for picture in (*outputs, target):
+            if picture is not None and not bool(picture.isfinite().all()):
+                raise DataError("holds values that are not numbers (NaN or infinite)")
+        wanted = [m for m in self._metrics if target is not None or not m.needs_target]
+        now = _Seen(list(outputs), target, low, self._greys(wanted, outputs, target))
+        rows: list[Row] = [dict.fromkeys(wanted, math.nan) for _ in outputs]
+        if target is not None:
+            for row, output in zip(rows, outputs, strict=True):
+                row |= self._alike(wanted, output, target)
+        before, self._before = self._before, now
+        if before is not None and not (begins_shot and self._protocol.minds_cuts):
+            for number, changes in enumerate(self._changes(wanted, before, now)):
+                rows[number] |= changes
+        return rows
+
+    def _alike(self, wanted: Sequence[Metric], output: Tensor, target: Tensor) -> Row:
+        """What needs no frame before."""
+        here, there = (self._protocol.part(picture)[None] for picture in (output, target))
+        functions: dict[Metric, Callable[[Tensor, Tensor], Tensor]] = {
+            Metric.PSNR_Y: psnr_y,
+            Metric.PSNR: psnr,
+            Metric.SSIM_Y: ssim_y,
+            Metric.MS_SSIM_Y: ms_ssim_y,
+            Metric.SHARPNESS: sharpness,
+            **{m: self._networks[m] for m in (Metric.LPIPS, Metric.LPIPS_VGG) if m in wanted},
+        }
+        return {m: float(functions[m](here, there)) for m in wanted if m in functions}
+
+    def _changes(self, wanted: Sequence[Metric], before: _Seen, now: _Seen) -> list[Row]:
+        """What needs the frame before, for each output."""
+        rows: list[Row] = [{} for _ in now.outputs]
+        target_motion: Motion | None = None
+        if Metric.WARPING_ERROR in wanted:
+            assert now.target is not None
+            assert before.target is not None
+            target_motion = motion_to_previous(now.target, before.target)
+        low_motion: Motion | None = None
+        if Metric.FLICKER in wanted and now.low is not None and before.low is not None:
+            low_motion = motion_to_previous(now.low, before.low)
+        flows = []
+        if now.greys:
+            pairs = zip(before.greys, now.greys, strict=True)
+            flows = [farneback(was, here) for was, here in pairs]
+        pictures = zip(rows, now.outputs, before.outputs, strict=True)
+        for number, (row, output, previous) in enumerate(pictures):
+            if flows:
+                row[Metric.TOF] = tof(flows[number], flows[-1])
+            if target_motion:
+                row[Metric.WARPING_ERROR] = warping_error(output, previous, target_motion)
+            if low_motion:
+                assert now.low is not None
+                assert before.low is not None
+                row[Metric.FLICKER] = flicker(output, previous, now.low, before.low, low_motion)
+            if Metric.TLP in wanted:
+                row[Metric.TLP] = self._tlp(output, previous, now.target, before.target)
+        return rows
+
+    def _tlp(
+        self, output: Tensor, previous: Tensor, target: Tensor | None, before: Tensor | None
+    ) -> float:
+        from vsr.metrics.perceptual import tlp
+
+        assert target is not None
+        assert before is not None
+        part = self._protocol.part
+        pictures = (part(picture) for picture in (output, previous, target, before))
+        return tlp(self._networks[Metric.TLP], *pictures)
+
+    def _greys(
+        self, wanted: Sequence[Metric], outputs: Sequence[Tensor], target: Tensor | None
+    ) -> list[NDArray[np.uint8]]:
+        if Metric.TOF not in wanted:
+            return []
+        assert target is not None
+        return [grey(picture) for picture in (*outputs, target)]
+
+
+class Scores(NamedTuple):
+    """Means over frames."""
+
+    psnr_y: float
+    """Luma PSNR in dB."""
+    ssim_y: float
+    """Structural similarity of luma."""
+    tof: float
+    """Distance of the motion from the target's in pixels; NaN for single frames."""
+
+
+_SCORED = (Metric.PSNR_Y, Metric.SSIM_Y, Metric.TOF)
+
+
+@dataclass(frozen=True)
+class FilmScore:
+    """What was measured on one film."""
+
+    name: str
+    frames: int
+    ours: Scores
+    bicubic: Scores
+    """Of bicubic interpolation of the same frames."""
+
+    @property
+    def gain(self) -> float:
+        """Luma PSNR over bicubic, in dB."""
+        return self.ours.psnr_y - self.bicubic.psnr_y
+
+
+class Pictures(NamedTuple):
+    """One frame in all its forms, RGB (3, H, W) or (3, sH, sW) on 8-bit levels."""
+
+    low: Tensor
+    bicubic: Tensor
+    output: Tensor
+    target: Tensor
+
+
+@torch.inference_mode()
+def upscale_pairs(
+    generator: Generator[Any], pairs: Iterable[tuple[Tensor, Tensor, bool]]
+) -> Iterable[tuple[Pictures, bool]]:
+    """Upscale the low frames of a film shot by shot, beside bicubic interpolation.
+
+    `pairs` are (low, target, begins_shot), RGB (3, H, W) and (3, sH, sW), on the generator's
+    device; what comes back is on 8-bit levels.
+    """
+    state: tuple[Tensor, ...] = ()
+    for low, target, begins_shot in pairs:
+        seen = low[None].contiguous(memory_format=torch.channels_last)
+        if begins_shot or not state:
+            state = generator.start(seen)
+        high, state = generator.step(seen, state)
+        bicubic = resize_bicubic(low[None], (target.shape[-2], target.shape[-1]))
+        output, plain = (on_8_bit_levels(picture)[0] for picture in (high, bicubic))
+        yield Pictures(low, plain, output, target), begins_shot
+
+
+def degraded(
+    frames: Iterable[tuple[Tensor, bool]], scale: int, kind: Degradation
+) -> Iterable[tuple[Tensor, Tensor, bool]]:
+    """(low, target, begins_shot) of frames (3, H, W), their sides cut to multiples of `scale`."""
+    for frame, begins_shot in frames:
+        height, width = (side - side % scale for side in frame.shape[-2:])
+        target = frame[:, :height, :width]
+        yield degrade(target[None], scale, kind)[0], target, begins_shot
+
+
+def score_film(
+    generator: Generator[Any],
+    name: str,
+    frames: Iterable[tuple[Tensor, bool]],
+    degradation: Degradation,
+    watch: Callable[[int, Pictures], None] = lambda number, pictures: None,
+) -> FilmScore:
+    """Degrade a film frame by frame, upscale it shot by shot, and compare with what it was.
+
+    `frames` are RGB (3, H, W) in [0, 1], on the generator's device, and whether each begins a
+    shot. By the protocol `plain`: whole frames count, each alike. `watch` sees each frame.
+    """
+    rows: tuple[list[Row], list[Row]] = ([], [])
+    meter: FilmMeter | None = None
+    pairs = degraded(frames, generator.scale, degradation)
+    for number, (pictures, begins_shot) in enumerate(upscale_pairs(generator, pairs)):
+        if meter is None:
+            has_motion = min(pictures.target.shape[-2:]) >= TOF_SMALLEST_SIDE
+            metrics = [m for m in _SCORED if m is not Metric.TOF or has_motion]
+            meter = FilmMeter(metrics, PROTOCOLS["plain"])
+        outputs = (pictures.output, pictures.bicubic)
+        measured = meter.add(outputs, pictures.target, begins_shot)
+        for kept, row in zip(rows, measured, strict=True):
+            kept.append(row)
+        watch(number, pictures)
+    ours, bicubic = (
+        Scores(*(mean_of(row.get(metric, math.nan) for row in film) for metric in _SCORED))
+        for film in rows
+    )
+    return FilmScore(name, len(rows[0]), ours, bicubic)
+
+
+def mean_scores(scores: Sequence[FilmScore]) -> FilmScore:
+    """The mean over films, each counting alike."""
+    ours, bicubic = (
+        Scores(*(mean_of(values) for values in zip(*films, strict=True)))
+        for films in ([s.ours for s in scores], [s.bicubic for s in scores])
+    )
+    return FilmScore("mean", sum(score.frames for score in scores), ours, bicubic)
+
+
+def mean_of(values: Iterable[float]) -> float:
+    """The mean of those that are numbers, infinite ones included; NaN if there are none."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
