@@ -1,9 +1,10 @@
 # make demo    set up, then upscale a short clip and say how well it went
 # make test    the tests
 # make check   style, types and layers
+# make scores  measure every model that ships on the films in DATA, for the cards and the README
 # make clean   remove what these made
 .DEFAULT_GOAL := demo
-.PHONY: demo test check clean
+.PHONY: demo test check scores clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,6 +26,10 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+DATA ?= footage/val
+scores: $(INSTALLED)
+	$(BIN)/python tools/scores.py $(DATA)
 
 clean:
 	rm -rf .venv demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -21,6 +21,9 @@ from tests.media.test_film import broken_inputs
 SMOKE = Path(__file__).parents[1] / "configs" / "smoke.toml"
 
 
+VERBS = ("upscale", "image", "train", "evaluate", "compare", "models", "doctor")
+
+
 def vsr(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "vsr", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -44,11 +47,11 @@ def test_help_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for verb in ("upscale", "image", "train", "evaluate", "models", "doctor"):
+    for verb in VERBS:
         assert verb in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["upscale", "image", "train", "evaluate", "models", "doctor"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_an_example(verb: str) -> None:
     done = vsr(verb, "--help")
     assert done.returncode == 0
@@ -211,14 +214,56 @@ def test_bad_recipes_get_one_line(tmp_path: Path) -> None:
 
 def test_a_model_is_scored_beside_bicubic(tmp_path: Path, tiny_model: Path) -> None:
     write_film(tmp_path / "a.mp4", scenes(120, 96, [3]))
-    done = vsr("evaluate", "--model", tiny_model, "--data", tmp_path, "--json", "--device", "cpu")
+    measured = ("--metrics", "psnr_y,ssim_y,tof", "--json", "-", "--device", "cpu")
+    done = vsr("evaluate", "--model", tiny_model, "--data", tmp_path, *measured)
     assert done.returncode == 0, done.stderr
-    film, mean = json.loads(done.stdout)
+    whole = json.loads(done.stdout)
+    (film,) = whole["films"]
     assert (film["name"], film["frames"]) == ("a.mp4", 3)
-    assert mean["psnr_y"] == film["psnr_y"]
-    assert 15 < film["bicubic_psnr_y"] < 45
-    assert 0 < film["ssim_y"] < 1
-    assert film["bicubic_tof"] > 0
+    assert whole["mean"] == film["mean"]
+    assert 15 < whole["bicubic_mean"]["psnr_y"] < 45
+    assert 0 < whole["mean"]["ssim_y"] < 1
+    assert whole["bicubic_mean"]["tof"] > 0
+    assert whole["command"].startswith("vsr evaluate --model")
+
+
+def test_two_films_are_compared_in_numbers_and_on_pages(tmp_path: Path, small_film: Path) -> None:
+    other = write_film(tmp_path / "b.mp4", scenes(96, 64, [12]), codec="mpeg4")
+    files = [tmp_path / name for name in ("report.json", "report.csv", "report.html")]
+    options = [f"--{file.suffix[1:]}" for file in files]
+    outputs = [part for pair in zip(options, files, strict=True) for part in pair]
+    done = vsr("evaluate", other, small_film, "--device", "cpu", *outputs)
+    assert done.returncode == 0, done.stderr
+    assert "protocol plain" in done.stdout
+    assert done.stdout.splitlines()[-1].split()[:2] == ["b", "12"]
+    assert json.loads(files[0].read_text())["films"][0]["frames"] == 12
+    assert len(files[1].read_text().splitlines()) == 13
+    assert files[2].read_text().startswith("<!doctype html>")
+    assert "report.json: exists" in complaint("evaluate", other, small_film, *outputs)
+    page = tmp_path / "compare.html"
+    assert vsr("compare", other, small_film, "--html", page).returncode == 0
+    assert page.read_text().startswith("<!doctype html>")
+    assert "compare.html: exists" in complaint("compare", other, small_film, "--html", page)
+
+
+def test_what_cannot_be_evaluated_is_told_in_one_line(tmp_path: Path, small_film: Path) -> None:
+    short = write_film(tmp_path / "short.mp4", scenes(96, 64, [5]))
+    wide = write_film(tmp_path / "wide.mp4", scenes(104, 64, [12]))
+    single = write_film(tmp_path / "single.mp4", scenes(96, 64, [1]))
+    sound = tmp_path / "notes.txt"
+    sound.write_text("no film")
+    for arguments, said in (
+        ((short, small_film), "has 5 frames"),
+        ((wide, small_film), "--align crop"),
+        ((sound, small_film), "notes.txt"),
+        ((single, single), "one frame has no motion"),
+        ((tmp_path / "none.mp4", small_film), "no such file"),
+        ((small_film, small_film, "--metrics", "pnsr"), "unknown metric"),
+        ((small_film,), "nothing to evaluate against"),
+    ):
+        assert said in complaint("evaluate", *arguments, "--device", "cpu")
+    for wrong in ((), (small_film, "--model", "tiny-x4"), ("--model", "tiny-x4")):
+        assert vsr("evaluate", *wrong).returncode == 2
 
 
 def test_what_ships_is_listed_with_its_gain() -> None:

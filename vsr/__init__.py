@@ -4,6 +4,7 @@
     model = vsr.load("tiny-x4")         # an nn.Module: (B, T, 3, H, W) to (B, T, 3, 4H, 4W)
     vsr.upscale_video("in.mp4", "out.mp4")
     vsr.upscale_image(array)            # uint8 (H, W, 3)
+    vsr.evaluate("out.mp4", "reference.mp4")["psnr_y"].mean
     vsr.list_models()                   # what ships
 
 Names are loaded when they are first used, so that importing `vsr` costs nothing.
@@ -15,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vsr.engine.stills import upscale_image
     from vsr.engine.video import upscale_video
+    from vsr.evaluation import evaluate
     from vsr.zoo import list_models, load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "list_models", "load", "upscale_image", "upscale_video"]
+__all__ = ["__version__", "evaluate", "list_models", "load", "upscale_image", "upscale_video"]
 
 _HOMES = {
+    "evaluate": ("vsr.evaluation", "evaluate"),
     "list_models": ("vsr.zoo", "list_models"),
     "load": ("vsr.zoo", "load"),
     "upscale_image": ("vsr.engine.stills", "upscale_image"),

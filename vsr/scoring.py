@@ -205,8 +205,9 @@ def upscale_pairs(
             state = generator.start(seen)
         high, state = generator.step(seen, state)
         bicubic = resize_bicubic(low[None], (target.shape[-2], target.shape[-1]))
-        output, plain = (on_8_bit_levels(picture)[0] for picture in (high, bicubic))
-        yield Pictures(low, plain, output, target), begins_shot
+        # What is no number stays so, and is told: on 8-bit levels it would pass for black.
+        output = torch.where(high.isfinite(), on_8_bit_levels(high), high)
+        yield Pictures(low, on_8_bit_levels(bicubic)[0], output[0], target), begins_shot
 
 
 def degraded(
@@ -240,7 +241,10 @@ def score_film(
             metrics = [m for m in _SCORED if m is not Metric.TOF or has_motion]
             meter = FilmMeter(metrics, PROTOCOLS["plain"])
         outputs = (pictures.output, pictures.bicubic)
-        measured = meter.add(outputs, pictures.target, begins_shot)
+        try:
+            measured = meter.add(outputs, pictures.target, begins_shot)
+        except DataError as error:
+            raise DataError(f"{name}: frame {number} {error}") from error
         for kept, row in zip(rows, measured, strict=True):
             kept.append(row)
         watch(number, pictures)

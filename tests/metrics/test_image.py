@@ -7,7 +7,7 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from vsr.colour import luma_of
-from vsr.metrics.image import psnr_y, ssim_y
+from vsr.metrics.image import ms_ssim_y, psnr, psnr_y, sharpness, ssim_y
 from vsr.tensors import to_float
 
 
@@ -50,3 +50,54 @@ def test_ssim_is_scikit_images(blur: float) -> None:
     assert ours == pytest.approx(theirs, abs=1e-4)
     assert float(ssim_y(target[None], target[None])) == pytest.approx(1, abs=1e-6)
     assert places.shape == (200, 240)
+
+
+def test_equal_pictures_have_no_distance() -> None:
+    picture = torch.rand(1, 3, 180, 190)
+    assert psnr(picture, picture).isinf()
+    assert psnr_y(picture, picture).isinf()
+    assert float(ms_ssim_y(picture, picture)) == pytest.approx(1, abs=1e-6)
+    assert float(sharpness(picture, picture)) == pytest.approx(1, abs=1e-6)
+
+
+def test_psnr_of_a_case_worked_by_hand() -> None:
+    black = torch.zeros(3, 4, 4)
+    # Every sample is off by a tenth: MSE 0.01, 20 dB.
+    assert float(psnr(black + 0.1, black)) == pytest.approx(20, abs=1e-5)
+    # Grey of a tenth is 21.9 code values of studio luma above black.
+    assert float(psnr_y(black + 0.1, black)) == pytest.approx(20 * np.log10(255 / 21.9), abs=1e-4)
+
+
+def test_too_small_a_picture_is_refused() -> None:
+    small = torch.rand(1, 3, 10, 40)
+    with pytest.raises(ValueError, match="SSIM needs sides of 11 pixels and more, not 40x10"):
+        ssim_y(small, small)
+    small = torch.rand(1, 3, 175, 200)
+    with pytest.raises(ValueError, match="MS-SSIM needs sides of 176"):
+        ms_ssim_y(small, small)
+
+
+def test_ssim_on_a_gpus_path_is_that_on_the_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    output, target = torch.rand(2, 3, 40, 50), torch.rand(2, 3, 40, 50)
+    ours = ssim_y(output, target)
+    monkeypatch.setattr("vsr.metrics.image._filters_by_opencv", lambda planes: False)
+    assert ssim_y(output, target).tolist() == pytest.approx(ours.tolist(), abs=1e-6)
+
+
+def test_blur_is_less_sharp_and_noise_sharper_than_the_target() -> None:
+    target = to_float(torch.from_numpy(data.camera()[:256, :256].copy())).expand(1, 3, 256, 256)
+    blurred = torch.from_numpy(gaussian_filter(target.numpy(), (0, 0, 1.5, 1.5)))
+    noisy = target + 0.1 * torch.randn(1, 1, 256, 256)
+    assert float(sharpness(blurred, target)) < 0.2
+    assert float(sharpness(noisy, target)) > 2
+
+
+def test_sharpness_looks_at_the_upper_half_of_the_spectrum_alone() -> None:
+    x = torch.arange(128.0)
+    low, high = torch.sin(2 * torch.pi * x * 0.1), torch.sin(2 * torch.pi * x * 0.4)
+
+    def grating(a: float, b: float) -> torch.Tensor:
+        return (0.5 + 0.1 * (a * low + b * high)).expand(1, 3, 128, 128)
+
+    # Twice the amplitude is four times the energy; what is below a quarter doesn't count.
+    assert float(sharpness(grating(3, 2), grating(1, 1))) == pytest.approx(4, abs=0.01)

@@ -21,6 +21,8 @@ _WORST = 3
 _CROP = 192
 _SECOND_CROP = 144
 _MOST_FRAMES_OF_A_SECOND = 30
+_FEWEST_FRAMES = 5
+"""Of a second that a cut or the end makes shorter."""
 _SLICE_FRAMES, _SLICE_WIDTH = 400, 480
 _STEADINESS = (Metric.FLICKER, Metric.WARPING_ERROR, Metric.TOF)
 """What tells a flickering second, the best first."""
@@ -62,8 +64,7 @@ class Gallery:
         self._second: Second | None = None
         self._rows: dict[str, list[Tensor]] = {}
         self._slice_place: tuple[int, int] | None = None
-        self.steadiest: Second | None = None
-        self.most_flickering: Second | None = None
+        self._seconds: list[Second] = []
         self.steadiness: Metric | None = None
         """What the seconds were chosen by."""
 
@@ -93,6 +94,12 @@ class Gallery:
         return sorted(found, key=lambda frame: frame.psnr_y)[:_WORST]
 
     @property
+    def seconds(self) -> list[Second]:
+        """The steadiest second and the most flickering one, or the only one, or none."""
+        self._finish()
+        return self._seconds
+
+    @property
     def slices(self) -> Panels:
         """The x-t slices, (T, W, 3), time going down."""
         return {name: np.stack([r.numpy() for r in rows]) for name, rows in self._rows.items()}
@@ -111,21 +118,24 @@ class Gallery:
 
     def _watch(self, number: int, panels: dict[str, Tensor], change: float, other: Tensor) -> None:
         # Where nothing is known of the change, a shot begins: a second lies within one.
-        if self._second is None or math.isnan(change):
+        if math.isnan(change) or (self._second and len(self._second.frames) == self._length):
+            self._finish()
+        if self._second is None:
             self._second = Second(number, _busiest(other, _SECOND_CROP))
         second = self._second
         second.frames.append(_cut(panels, second.corner, _SECOND_CROP))
         # The first frame's change is from what the second doesn't show.
         second.changes.append(change if len(second.frames) > 1 else math.nan)
-        if len(second.frames) < self._length:
+
+    def _finish(self) -> None:
+        """Keep the second at hand if it is the steadiest or the most flickering so far."""
+        second, self._second = self._second, None
+        if second is None or len(second.frames) < min(_FEWEST_FRAMES, self._length):
             return
-        self._second = None
         if math.isnan(second.flicker):
             return
-        if self.steadiest is None or second.flicker < self.steadiest.flicker:
-            self.steadiest = second
-        if self.most_flickering is None or second.flicker > self.most_flickering.flicker:
-            self.most_flickering = second
+        known = sorted([*self._seconds, second], key=lambda each: each.flicker)
+        self._seconds = known if len(known) < 2 else [known[0], known[-1]]
 
 
 def _busiest(picture: Tensor, side: int, gradient: bool = True) -> tuple[int, int]:

@@ -97,18 +97,17 @@ def _gallery(gallery: Gallery, frame_rate: float) -> str:
                 for name, pixels in frame.panels.items()
             )
             parts.append(f'<div class="row">{shown}</div>')
-    seconds = [("Most flickering second", gallery.most_flickering)]
-    if gallery.steadiest is not gallery.most_flickering:
-        seconds.append(("Steadiest second", gallery.steadiest))
-    if gallery.most_flickering:
+    seconds = gallery.seconds
+    if seconds:
         parts.append('<p><button id="pause" aria-pressed="false">Hold still</button></p>')
-    for title, second in seconds:
-        if second is not None:
-            by = gallery.steadiness.heading if gallery.steadiness else ""
-            parts.append(
-                f"<h3>{title}: from frame {second.first}, {escape(by)} {second.flicker:.3f}</h3>"
-                f'<div class="row">{_strips(second, frame_rate)}</div>'
-            )
+    for title, second in zip(
+        ("Most flickering second", "Steadiest second"), seconds[::-1], strict=False
+    ):
+        by = gallery.steadiness.heading if gallery.steadiness else ""
+        parts.append(
+            f"<h3>{title}: from frame {second.first}, {escape(by)} {second.flicker:.3f}</h3>"
+            f'<div class="row">{_strips(second, frame_rate)}</div>'
+        )
     slices = gallery.slices
     parts.append("<h3>x-t slices: one row of the picture, time going down</h3>")
     shown = "".join(

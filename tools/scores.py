@@ -1,0 +1,91 @@
+"""Measure every model that ships anew: the scores on its card, and the README's table.
+
+    python tools/scores.py footage/val
+    python tools/scores.py --table
+
+The scores are those of `vsr evaluate --model`: whole films of DATA, by each degradation. With
+--table, only the table is written, from the cards as they are.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+import vsr.zoo
+from vsr.checkpoint import load_generator
+from vsr.data.sources import Kind, find_sources, source_frames
+from vsr.degrade import Degradation
+from vsr.errors import VsrError
+from vsr.scoring import mean_scores, score_film
+from vsr.zoo.card import Card, DegradationScores, write_card
+
+ZOO = Path(vsr.zoo.__file__).parent
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- scores -->", "<!-- end of scores -->"
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def main() -> None:
+    """Refresh cards and table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, nargs="?", help="films that no model learnt from")
+    parser.add_argument("--table", action="store_true", help="only write the table")
+    chosen = parser.parse_args()
+    if (chosen.data is None) != chosen.table:
+        parser.error("give DATA, or --table")
+    if not chosen.table:
+        for card in vsr.zoo.list_models():
+            scores = score_model(ZOO / "weights" / f"{card.name}.safetensors", chosen.data)
+            write_card(ZOO / "cards" / f"{card.name}.toml", card.model_copy(update=scores))
+            print_scores(card.name, scores["scores"])
+    readme = README.read_text(encoding="utf-8")
+    README.write_text(with_table(readme, vsr.zoo.list_models()), encoding="utf-8")
+
+
+def score_model(model: Path, data: Path) -> dict[str, dict[str, DegradationScores]]:
+    """The part of a card that is measured."""
+    generator = load_generator(model).to(DEVICE)
+    films = [source for source in find_sources([data]) if source.kind is Kind.FILM]
+    scores = {}
+    for kind in Degradation:
+        scored = [score_film(generator, f.name, source_frames(f, DEVICE), kind) for f in films]
+        scores[kind.value] = DegradationScores.of(mean_scores(scored))
+    return {"scores": scores}
+
+
+def print_scores(name: str, scores: dict[str, DegradationScores]) -> None:
+    """A line for each degradation."""
+    for kind, score in scores.items():
+        print(
+            f"{name} {kind}: {score.psnr_y:.2f} dB ({score.gain:+.2f}), SSIM {score.ssim_y:.4f}, "
+            f"tOF {score.tof:.3f}",
+            flush=True,
+        )
+
+
+def with_table(readme: str, cards: list[Card]) -> str:
+    """The README with the cards' scores between its two marks."""
+    lines = [
+        "| model | scale | weights | bi: PSNR-Y (bicubic) | tOF | bd: PSNR-Y (bicubic) | tOF |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for card in cards:
+        cells = [f"`{card.name}`", f"x{card.scale}", f"{card.parameters / 1000:.0f}k"]
+        for score in (card.scores["bi"], card.scores["bd"]):
+            gain = f"{score.psnr_y:.2f} ({score.bicubic_psnr_y:.2f}): **{score.gain:+.2f}**"
+            cells += [gain, f"{score.tof:.3f} ({score.bicubic_tof:.3f})"]
+        lines.append(f"| {' | '.join(cells)} |")
+    before, mark, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not mark or not end:
+        raise VsrError(f"{README}: lacks {BEGIN} and {END}")
+    return "\n".join([f"{before}{BEGIN}", *lines, f"{END}{after}"])
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except VsrError as error:
+        sys.exit(f"scores: {error}")
