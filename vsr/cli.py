@@ -24,6 +24,13 @@ _device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
 )
 _model_option = click.option("--model", help="A name from `vsr models`, or a model file.")
+_detail_option = click.option(
+    "--detail",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="0 is faithful; up to 1, the model's -gan twin invents texture.",
+)
 _overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
 _OUT_FILE = click.Path(path_type=Path, allow_dash=True)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -70,6 +77,7 @@ def cli() -> None:
     help="auto is 4 for films of up to 576 lines, else 2.",
 )
 @_model_option
+@_detail_option
 @_device_option
 @click.option(
     "--codec",
@@ -87,6 +95,7 @@ def upscale(
     output: Path,
     scale: str,
     model: str | None,
+    detail: float,
     device: str,
     codec: Any,
     crf: int | None,
@@ -111,6 +120,7 @@ def upscale(
             output,
             model=model,
             scale=factor,
+            detail=detail,
             device=device,
             settings=EncoderSettings(codec, crf, preset),
             overwrite=overwrite,
@@ -138,6 +148,7 @@ def upscale(
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--scale", type=click.Choice(["2", "4"]), help="4 unless the model says otherwise.")
 @_model_option
+@_detail_option
 @_device_option
 @_overwrite_option
 def image(
@@ -145,6 +156,7 @@ def image(
     output: Path,
     scale: str | None,
     model: str | None,
+    detail: float,
     device: str,
     overwrite: bool,
 ) -> None:
@@ -158,7 +170,7 @@ def image(
     """
     from vsr.engine.stills import StillUpscaler, picture_jobs
 
-    upscaler = StillUpscaler(model, int(scale) if scale else None, device)
+    upscaler = StillUpscaler(model, int(scale) if scale else None, device, detail)
     jobs = picture_jobs(source, output)
     failures = []
     with _bar([], quiet=len(jobs) == 1) as update:
@@ -333,6 +345,7 @@ def train(
     show_default=True,
     help="With --model: how the films are shrunk first.",
 )
+@_detail_option
 @click.option(
     "--source", type=click.Path(path_type=Path), help="What OUT was made from: measures flicker."
 )
@@ -362,6 +375,7 @@ def evaluate(
     model: str | None,
     data: Path | None,
     degradation: Any,
+    detail: float,
     source: Path | None,
     protocol: str,
     metrics: str | None,
@@ -407,7 +421,7 @@ def evaluate(
     with _bar([]) as update:
         if model is not None:
             assert data is not None
-            report = evaluate_model(model, data, degradation, **shared, watch=update)
+            report = evaluate_model(model, data, degradation, detail=detail, **shared, watch=update)
         else:
             assert output is not None
             report = evaluate_films(

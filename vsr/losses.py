@@ -1,7 +1,18 @@
-"""What training minimises: plain functions of pictures in [0, 1] and of flows."""
+"""What training minimises: plain functions of pictures in [0, 1], of features and of flows."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from vsr.tensors import warp
+
+_DISTRUST = 50.0
+"""How fast trust in a motion falls with the squared difference it leaves (Lai et al., 2018)."""
+
+Adversarial = Literal["vanilla", "least_squares", "hinge", "relativistic"]
 
 
 def charbonnier(output: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor:
@@ -18,3 +29,129 @@ def endpoint_error(flow: Tensor, target: Tensor, epsilon: float = 1e-2) -> Tenso
     Baker et al., "A database and evaluation methodology for optical flow", 2011.
     """
     return torch.sqrt((flow - target).square().sum(dim=1) + epsilon**2).mean()
+
+
+def photometric(current: Tensor, previous: Tensor, flow: Tensor) -> Tensor:
+    """Charbonnier distance of frames (N, C, H, W) from those before, warped onto them.
+
+    `flow` (N, 2, H, W) leads back to the frame before, in pixels: what motion is learnt by where
+    it isn't known (Yu et al., "Back to basics", 2016).
+    """
+    return charbonnier(warp(previous, flow), current)
+
+
+def ping_pong(forwards: Tensor, backwards: Tensor) -> Tensor:
+    """L1 between two outputs of each frame, any equal shapes, frames in the same order.
+
+    One was come by with the clip running forwards, the other on its way back: what drifts
+    differs (Chu et al., 2020).
+    """
+    return (forwards - backwards).abs().mean()
+
+
+def warped_consistency(output: Tensor, target: Tensor, flow: Tensor) -> Tensor:
+    """How far each frame of clips (B, T, C, H, W) is from the one before it, warped onto it.
+
+    `flow` (B, T - 1, 2, H, W) is the target's, from each frame back to the one before, in pixels.
+    L1, weighted by exp(-50 d^2) with d the colour distance that the same motion leaves in the
+    target, mean over all pixels: where the target disagrees with itself, nothing is asked.
+    Lai et al., "Learning blind video temporal consistency", 2018.
+    """
+    flat = flow.flatten(0, 1)
+    here, there = target[:, 1:].flatten(0, 1), target[:, :-1].flatten(0, 1)
+    with torch.no_grad():
+        left = (here - warp(there, flat)).square().sum(dim=1, keepdim=True)
+        trust = torch.exp(-_DISTRUST * left)
+    change = output[:, 1:].flatten(0, 1) - warp(output[:, :-1].flatten(0, 1), flat)
+    return (trust * change.abs()).mean()
+
+
+def feature_matching(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """L1 between a discriminator's features of outputs and of targets, mean over layers.
+
+    `wanted` is taken as it is: no gradient flows into it. Wang et al., "High-resolution image
+    synthesis and semantic manipulation with conditional GANs", 2018.
+    """
+    layers = [
+        (here - there.detach()).abs().mean() for here, there in zip(found, wanted, strict=True)
+    ]
+    return torch.stack(layers).mean()
+
+
+def perceptual(
+    network: Callable[[Tensor], Sequence[Tensor]],
+    output: Tensor,
+    target: Tensor,
+    kind: Literal["l1", "l2", "cosine"] = "l1",
+) -> Tensor:
+    """Distance of pictures (N, 3, H, W) in a network's features, mean over its layers.
+
+    `l1` is ESRGAN's (Wang et al., 2018); `l2`, squared, SRGAN's (Ledig et al., 2017); `cosine`,
+    one less the cosine of each place's features, is TecoGAN's (Chu et al., 2020).
+    """
+    with torch.no_grad():
+        wanted = network(target)
+    layers = []
+    for here, there in zip(network(output), wanted, strict=True):
+        if kind == "l1":
+            layers.append((here - there).abs().mean())
+        elif kind == "l2":
+            layers.append((here - there).square().mean())
+        else:
+            layers.append((1 - F.cosine_similarity(here, there, dim=1)).mean())
+    return torch.stack(layers).mean()
+
+
+def frequency(output: Tensor, target: Tensor) -> Tensor:
+    """L1 between the orthonormal spectra of pictures (..., H, W), mean over frequencies.
+
+    Jiang et al., "Focal frequency loss", 2021, without its focus.
+    """
+    difference = torch.fft.rfft2(output - target, norm="ortho")
+    return torch.sqrt(difference.real**2 + difference.imag**2 + 1e-12).mean()
+
+
+def discriminator_loss(kind: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
+    """What a discriminator minimises, of its logits for real and for upscaled pictures.
+
+    `vanilla` is the binary cross-entropy of Goodfellow et al. (2014), `least_squares` Mao et
+    al.'s (2017), `hinge` Lim and Ye's (2017), `relativistic` Jolicoeur-Martineau's average
+    (2019), which asks whether real ones are more real than upscaled ones are on average.
+    """
+    match kind:
+        case "vanilla":
+            return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
+        case "least_squares":
+            return ((real - 1).square().mean() + fake.square().mean()) / 2
+        case "hinge":
+            return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
+        case "relativistic":
+            over, under = real - fake.mean(), fake - real.mean()
+            return (F.softplus(-over).mean() + F.softplus(under).mean()) / 2
+
+
+def generator_loss(kind: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
+    """What a generator minimises, of a discriminator's logits; see `discriminator_loss`.
+
+    Not saturating: `vanilla` is -log D. Real pictures matter to `relativistic` alone.
+    """
+    match kind:
+        case "vanilla":
+            return F.softplus(-fake).mean()
+        case "least_squares":
+            return (fake - 1).square().mean() / 2
+        case "hinge":
+            return -fake.mean()
+        case "relativistic":
+            over, under = real - fake.mean(), fake - real.mean()
+            return (F.softplus(over).mean() + F.softplus(-under).mean()) / 2
+
+
+def gradient_penalty(logits: Tensor, seen: Tensor) -> Tensor:
+    """Half the squared norm of the gradient of mean logits by what was seen, mean over the batch.
+
+    R1 for real pictures, R2 for upscaled ones (Mescheder et al., 2018). `logits` (N, ...) must
+    have been computed of `seen` (N, ...), which requires a gradient.
+    """
+    (gradient,) = torch.autograd.grad(logits.flatten(1).mean(dim=1).sum(), seen, create_graph=True)
+    return gradient.square().flatten(1).sum(dim=1).mean() / 2

@@ -16,7 +16,7 @@ from vsr.evaluation import Report, evaluate, evaluate_model
 from vsr.evaluation.page import report_page
 from vsr.evaluation.report import as_csv, as_json, table
 from vsr.metrics import psnr_y
-from vsr.metrics.perceptual import backbone_path
+from vsr.models.backbone import backbone_path
 
 CODED = {"codec": "libx264", "options": {"crf": "0"}, "pixel_format": "yuv444p"}
 WIDTH, HEIGHT = 128, 96
@@ -124,11 +124,11 @@ def test_lpips_is_measured_where_its_file_is(
     films: dict[str, Path],
     torch_home: Path,  # noqa: F811
 ) -> None:
-    torch.save(alexnet(), backbone_path("alex"))
+    torch.save(alexnet(), backbone_path("alexnet"))
     known = evaluate(films["output"], films["reference"], metrics=["lpips", "tlp"])
     assert known["lpips"].mean > 0
     assert known["tlp"].mean > 0
-    backbone_path("alex").unlink()
+    backbone_path("alexnet").unlink()
     with pytest.raises(ModelError, match="LPIPS needs alexnet"):
         evaluate(films["output"], films["reference"], metrics=["lpips", "tlp"])
 

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from vsr.errors import ModelError
-from vsr.metrics.perceptual import Lpips, backbone_path, tlp
+from vsr.metrics.perceptual import Lpips, tlp
+from vsr.models.backbone import backbone_path
 
 
 def alexnet() -> dict[str, torch.Tensor]:
@@ -38,17 +39,17 @@ def test_a_missing_file_is_named_with_its_source_and_its_place(torch_home: Path)
 
 
 def test_a_file_of_something_else_is_refused(torch_home: Path) -> None:
-    backbone_path("alex").write_bytes(b"not weights")
+    backbone_path("alexnet").write_bytes(b"not weights")
     with pytest.raises(ModelError, match="not torchvision's weights"):
         Lpips()
-    torch.save({"features.0.weight": torch.zeros(3)}, backbone_path("alex"))
+    torch.save({"features.0.weight": torch.zeros(3)}, backbone_path("alexnet"))
     with pytest.raises(ModelError, match="not torchvision's weights"):
         Lpips()
 
 
 def test_the_distance_is_the_lpips_packages_own(torch_home: Path) -> None:
     weights = alexnet()
-    torch.save(weights, backbone_path("alex"))
+    torch.save(weights, backbone_path("alexnet"))
     ours = Lpips()
     from lpips import LPIPS
 

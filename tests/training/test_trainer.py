@@ -17,7 +17,7 @@ from vsr.config import load_toml, parse
 from vsr.data.prepare import prepare
 from vsr.data.store import Header
 from vsr.errors import ConfigError, TrainingError
-from vsr.models import Recurrent, RecurrentConfig
+from vsr.models import Recurrent, RecurrentConfig, build_generator
 from vsr.training.batches import Batches
 from vsr.training.config import Stage, TrainConfig, TrainingConfig
 from vsr.training.trainer import Outcome, Progress, Trainer
@@ -252,7 +252,7 @@ def test_a_run_can_start_from_another_model_of_its_shape(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
     torch.manual_seed(5)
-    given = Recurrent(recipe.model)
+    given = build_generator(recipe.model)
     save_generator(tmp_path / "given.safetensors", given.state_dict(), recipe.model)
     start = changed(recipe, start_from=str(tmp_path / "given.safetensors"))
     trainer = Trainer(start, tmp_path / "run", CPU)

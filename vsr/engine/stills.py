@@ -22,10 +22,14 @@ class StillUpscaler:
     """Upscales pictures, each as a film of one frame."""
 
     def __init__(
-        self, model: str | None = None, scale: int | None = None, device: str = "auto"
+        self,
+        model: str | None = None,
+        scale: int | None = None,
+        device: str = "auto",
+        detail: float = 0.0,
     ) -> None:
         """Load `model`, or the default one for `scale` (4). Raises `VsrError`."""
-        generator: Generator[Any] = load(model or default_model(scale or 4, 0), scale)
+        generator: Generator[Any] = load(model or default_model(scale or 4, 0), scale, detail)
         self._upscaler = Upscaler(generator, pick_device(device))
 
     @property
@@ -67,15 +71,17 @@ def upscale_image(
     model: str | None = None,
     scale: int | None = None,
     device: str = "auto",
+    detail: float = 0.0,
 ) -> NDArray[np.uint8]:
     """Upscale one RGB picture, uint8 (H, W, 3) to (sH, sW, 3).
 
     `model` is a name from `vsr.list_models()` or a file; left out, the default one for
-    `scale`, 4. Raises ValueError for another shape or type, and `VsrError`.
+    `scale`, 4; `detail` is `vsr.load`'s. Raises ValueError for another shape or type, and
+    `VsrError`.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"expected uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
-    return StillUpscaler(model, scale, device).upscale_array(pixels)
+    return StillUpscaler(model, scale, device, detail).upscale_array(pixels)
 
 
 def picture_jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:

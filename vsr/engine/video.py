@@ -62,6 +62,7 @@ def upscale_video(
     output: Path | str,
     model: str | None = None,
     scale: int | None = None,
+    detail: float = 0.0,
     device: str = "auto",
     settings: EncoderSettings = EncoderSettings(),
     overwrite: bool = False,
@@ -70,7 +71,8 @@ def upscale_video(
     """Upscale the film at `source` into `output`, frame by frame, whatever its length.
 
     `model` is a name from `vsr.list_models()` or a file; left out, it is the one for `scale`,
-    and where that is left out too, x4 up to 576 lines and x2 above. Times of frames and
+    and where that is left out too, x4 up to 576 lines and x2 above. `detail` goes from 0, faithful,
+    to 1, where a twin of the model invents texture. Times of frames and
     audio tracks are kept as they are. `watch` is called after every frame, in another
     thread. The output appears under its name when it is whole. Raises `VsrError`.
     """
@@ -81,7 +83,7 @@ def upscale_video(
             raise OutputError(f"{output}: is the input itself; name another output")
         check_output(output, settings, overwrite)
         name = model or default_model(scale, reader.info.height)
-        upscaler = Upscaler(load(name, scale), pick_device(device))
+        upscaler = Upscaler(load(name, scale, detail), pick_device(device))
         read_as = colour_spec(reader.info)
         matrix = CODE_OF_MATRIX[read_as.matrix]
         info = output_info(reader.info, upscaler.scale, matrix, settings)

@@ -106,6 +106,7 @@ def evaluate_model(
     data: Path,
     degradation: Literal["bi", "bd", "real"] = "bi",
     *,
+    detail: float = 0.0,
     protocol: str = "plain",
     metrics: Sequence[str] | None = None,
     device: str = "auto",
@@ -120,7 +121,7 @@ def evaluate_model(
     frames. Raises `VsrError`.
     """
     rules, where = _protocol(protocol), pick_device(device)
-    generator = load(model).to(where)
+    generator = load(model, detail=detail).to(where)
     sources = [source for source in find_sources([data]) if source.kind is not Kind.PHOTOGRAPH]
     if not sources:
         raise DataError(f"{data}: holds no film")
@@ -136,7 +137,8 @@ def evaluate_model(
             for pictures, begins_shot in upscale_pairs(generator, pairs)
         )
         films.append(run.measure(source.name, looked_at, float(info.frame_rate)))
-    return run.report(films, f"{model} on {data}, degraded by {degradation}", command)
+    name = f"{model} at detail {detail:g}" if detail else model
+    return run.report(films, f"{name} on {data}, degraded by {degradation}", command)
 
 
 Looked = tuple[dict[str, Tensor], Tensor | None, Tensor | None, bool]

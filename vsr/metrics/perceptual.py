@@ -1,21 +1,15 @@
 """How different two pictures look to a network that learnt what people see."""
 
 import warnings
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from vsr.errors import ModelError
+from vsr.models.backbone import Backbone, backbone_path, load_features
 
-Backbone = Literal["alex", "vgg"]
-
-_FILES: dict[Backbone, str] = {
-    "alex": "alexnet-owt-7be5be79.pth",
-    "vgg": "vgg16-397923af.pth",
-}
-_HOME = "https://download.pytorch.org/models"
+_BACKBONES: dict[Literal["alex", "vgg"], Backbone] = {"alex": "alexnet", "vgg": "vgg16"}
 
 LPIPS_SMALLEST_SIDE = 32
 """Pixels under which nothing is left at the backbone's last layer."""
@@ -28,41 +22,30 @@ class Lpips(nn.Module):
     VGG-16, lies in torch's own folder of downloads.
     """
 
-    def __init__(self, backbone: Backbone = "alex") -> None:
+    def __init__(self, backbone: Literal["alex", "vgg"] = "alex") -> None:
         """Raises `ModelError` where the backbone's file is missing; nothing is downloaded."""
         super().__init__()
-        path = backbone_path(backbone)
-        if not path.is_file():
-            raise ModelError(
-                f"LPIPS needs {path.name}: get {_HOME}/{path.name} and put it into {path.parent}"
-            )
+        given = load_features(_BACKBONES[backbone], "LPIPS")
         from lpips import LPIPS
 
         with warnings.catch_warnings():
             # It asks torchvision for a random backbone in a way of its earlier versions.
             warnings.simplefilter("ignore")
             self._distance = LPIPS(net=backbone, pnet_rand=True, verbose=False)
+        features = self._distance.net
         try:
-            given = torch.load(path, map_location="cpu", weights_only=True)
-            features = self._distance.net
             # Its slices number the layers as torchvision's `features` do.
-            own = {key: f"features.{key.partition('.')[2]}" for key in features.state_dict()}
+            own = {key: key.partition(".")[2] for key in features.state_dict()}
             features.load_state_dict({key: given[name] for key, name in own.items()})
-        except Exception as error:  # a broken file can fail in any of torch's ways
-            raise ModelError(
-                f"{path}: not torchvision's weights; get {_HOME}/{path.name} again"
-            ) from error
+        except (KeyError, RuntimeError) as error:
+            path = backbone_path(_BACKBONES[backbone])
+            raise ModelError(f"{path}: not torchvision's weights") from error
         self.requires_grad_(False).eval()
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """RGB pictures in [0, 1], (N, 3, H, W) to (N); sides of 32 pixels and more."""
         distance: Tensor = self._distance(output, target, normalize=True)
         return distance.flatten()
-
-
-def backbone_path(backbone: Backbone) -> Path:
-    """Where torch keeps the file of a backbone's weights."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / _FILES[backbone]
 
 
 def tlp(

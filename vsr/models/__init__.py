@@ -1,11 +1,17 @@
 """The networks. Adding one is a file, an entry in the union and a `case`."""
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from vsr.models.generator import Generator, multiplies_per_pixel
 from vsr.models.recurrent import Recurrent, RecurrentConfig
+from vsr.models.rrdbnet import Rrdbnet, RrdbnetConfig
+from vsr.models.srresnet import Srresnet, SrresnetConfig
 
-GeneratorConfig = RecurrentConfig
+GeneratorConfig = Annotated[
+    RecurrentConfig | SrresnetConfig | RrdbnetConfig, Field(discriminator="kind")
+]
 """The configuration of any generator, told apart by its `kind`."""
 
 
@@ -14,6 +20,10 @@ def build_generator(config: GeneratorConfig) -> Generator[Any]:
     match config:
         case RecurrentConfig():
             return Recurrent(config)
+        case SrresnetConfig():
+            return Srresnet(config)
+        case RrdbnetConfig():
+            return Rrdbnet(config)
 
 
 __all__ = [
@@ -21,6 +31,10 @@ __all__ = [
     "GeneratorConfig",
     "Recurrent",
     "RecurrentConfig",
+    "Rrdbnet",
+    "RrdbnetConfig",
+    "Srresnet",
+    "SrresnetConfig",
     "build_generator",
     "multiplies_per_pixel",
 ]

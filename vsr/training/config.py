@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from vsr.config import Config
 from vsr.data.clips import DataConfig
 from vsr.models import GeneratorConfig
+from vsr.training.gan import GanConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -107,5 +108,8 @@ class TrainConfig(Config):
     model: GeneratorConfig
     data: DataConfig
     training: TrainingConfig = TrainingConfig()
+    gan: GanConfig | None = None
+    """A discriminator to play against, once fidelity is learnt; usually from the weights that
+    `training.start_from` names."""
     schedule: ScheduleConfig = ScheduleConfig()
     card: CardConfig = CardConfig()

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from vsr.losses import charbonnier, endpoint_error
+from vsr.losses import charbonnier, endpoint_error, photometric
 from vsr.models import Generator, Recurrent
 from vsr.models.flow import PyramidFlow
-from vsr.tensors import warp
 
 State = tuple[Tensor, ...]
 
@@ -90,7 +89,7 @@ def detached(state: State) -> State:
 def warped_difference(flow: PyramidFlow, low: Tensor) -> Tensor:
     """Mean difference between frames of clips (B, T, 3, H, W) and those before, warped."""
     current, previous = low[:, 1:].flatten(0, 1), low[:, :-1].flatten(0, 1)
-    return charbonnier(warp(previous, flow(current, previous)), current)
+    return photometric(current, previous, flow(current, previous))
 
 
 def build_optimiser(generator: Generator[Any]) -> AdamW:

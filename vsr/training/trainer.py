@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,17 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from vsr.checkpoint import save_generator
-from vsr.colour import to_rgb
 from vsr.data.clips import ClipPool
-from vsr.data.store import Clip, Store
+from vsr.data.store import Store
 from vsr.degrade import Degradation
 from vsr.errors import TrainingError
 from vsr.models import Generator, Recurrent, build_generator, multiplies_per_pixel
-from vsr.scoring import FilmScore, mean_scores, score_film
-from vsr.tensors import on_8_bit_levels
+from vsr.scoring import FilmScore, mean_scores
+from vsr.training.adversary import Adversary, CollapseWatch
 from vsr.training.batches import Batch, Batches
 from vsr.training.checkpoints import Checkpoints
 from vsr.training.config import TrainConfig
+from vsr.training.gan import GanObjective, Turn
 from vsr.training.report import CARD_FILE, Log, Strip, describe_machine, write_run_card
 from vsr.training.step import (
     FidelityObjective,
@@ -35,6 +34,7 @@ from vsr.training.step import (
     descend,
     learning_rate_share,
 )
+from vsr.training.validation import Validation
 from vsr.training.world import World
 from vsr.zoo import load
 
@@ -127,11 +127,15 @@ class Trainer:
                 f"training.motion_iterations ({self.motion_iterations}) leaves none of the "
                 f"{training.iterations} training.iterations for the rest"
             )
+        self.adversary = self._fresh_adversary()
+        self._collapse = CollapseWatch()
+        self._message = ""
         self.optimiser = build_optimiser(self.generator)
         self.average = {k: v.detach().clone() for k, v in self.generator.state_dict().items()}
         if resume:
             self._take(self._checkpoints.load(self.device))
         self.store = Store(config.data.dataset)
+        self._held_back = Validation(self.store, self.device)
         self._batches = Batches(
             ClipPool(self.store, "train", config.data, self.device),
             config.data,
@@ -207,7 +211,8 @@ class Trainer:
             if log and validates:
                 self._validate(log, mean_loss)
                 step_began = time.monotonic()
-            watch(self._progress(float(loss), learning_rate, rate))
+            watch(self._progress(float(loss), learning_rate, rate, self._message))
+            self._message = ""
             stopping = stop()
             due = self.world.any(time.monotonic() - saved > schedule.save_minutes * 60)
             if due or stopping or self.iteration == training.iterations:
@@ -239,11 +244,17 @@ class Trainer:
                 yield lambda pair=pair: self._learn_motion(matching, pair)  # type: ignore[misc]
             # Its hooks on the gradients must not outlive it.
             del matching
-        objective = self.world.share(
-            FidelityObjective(self.generator, self.teacher, training.teacher_share)
-        )
+        learn: Callable[[nn.Module, Batch], tuple[float, Tensor, bool]]
+        if self.adversary is not None:
+            assert self.config.gan is not None
+            game = GanObjective(self.generator, self.adversary, self.config.gan, training.seed)
+            self._message = "; ".join(game.load_networks())
+            objective, learn = self.world.share(game), self._play
+        else:
+            whole = FidelityObjective(self.generator, self.teacher, training.teacher_share)
+            objective, learn = self.world.share(whole), self._learn
         for batch in self._batches.clips(self.iteration):
-            yield lambda batch=batch: self._learn(objective, batch)  # type: ignore[misc]
+            yield lambda batch=batch: learn(objective, batch)  # type: ignore[misc]
 
     def _learn_motion(
         self, objective: nn.Module, pair: tuple[Tensor, Tensor, Tensor]
@@ -272,6 +283,35 @@ class Trainer:
         self._carried = states if moved else []
         return rate, loss.detach(), moved
 
+    def _play(self, objective: nn.Module, batch: Batch) -> tuple[float, Tensor, bool]:
+        """A turn of the game: the generator against the adversary, then the other way round."""
+        training, gan, adversary = self.config.training, self.config.gan, self.adversary
+        assert gan is not None
+        assert adversary is not None
+        turn_number = self.iteration - self.motion_iterations
+        if self._batches.place(self.iteration).first == self.iteration:
+            self._carried = []
+        alone = turn_number < gan.adversary.alone
+        half = training.precision == "bf16"
+        with (
+            torch.set_grad_enabled(not alone),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=half),
+        ):
+            turn: Turn = objective(*batch, self._carried, turn_number)
+        done = turn_number / (training.iterations - self.motion_iterations)
+        rate = self._learning_rate(done)
+        if alone:
+            moved = not self.world.any(not bool(turn.loss.isfinite()))
+        else:
+            moved = self._descend(turn.loss, (rate, 0.0))
+        if moved:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                adversary.learn(turn.sample, turn_number, rate / training.learning_rate, self.world)
+        self._carried = turn.states if moved else []
+        if turn_number and turn_number % gan.watch_every == 0:
+            self._message = self._collapse.look(adversary, turn.output, batch.target)
+        return rate, turn.loss.detach(), moved
+
     def _descend(self, loss: Tensor, rates: tuple[float, float]) -> bool:
         # Gradients of positions that aren't numbers can crash the process: don't ask for them.
         if self.world.any(not bool(loss.isfinite())):
@@ -296,6 +336,13 @@ class Trainer:
             generator.load_state_dict(given)
         return generator
 
+    def _fresh_adversary(self) -> Adversary | None:
+        if self.config.gan is None:
+            return None
+        torch.manual_seed(self.config.training.seed + 1)
+        adversary = Adversary(self.config.gan.adversary)
+        return adversary.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
     def _teacher(self) -> Generator[Any] | None:
         name = self.config.training.teacher
         if name is None:
@@ -312,42 +359,19 @@ class Trainer:
         for name, weight in self.generator.state_dict().items():
             self.average[name].lerp_(weight, 1 - decay)
 
-    def _validation_clips(self) -> list[tuple[str, Clip]]:
-        """The first clip of each film held back."""
-        first: dict[str, Clip] = {}
-        for clip in self.store.clips("val"):
-            if clip.frames > 1:
-                first.setdefault(clip.source, clip)
-        names = self.store.sources
-        return [(names[source].name, clip) for source, clip in first.items()]
-
-    def _frames(self, clip: Clip, count: int) -> Iterator[tuple[Tensor, bool]]:
-        planes = [torch.from_numpy(plane) for plane in self.store.read(clip)]
-        for number in range(min(count, clip.frames)):
-            one = [plane[number].to(self.device) for plane in planes]
-            yield on_8_bit_levels(to_rgb(one, clip.spec)), number == 0
-
-    def _score(self, degradation: Degradation, frames: int, strip: Strip) -> list[FilmScore]:
-        return [
-            score_film(
-                self.generator,
-                name,
-                islice(self._frames(clip, frames), frames),
-                degradation,
-                strip.of(name, min(frames, clip.frames)),
-            )
-            for name, clip in self._validation_clips()
-        ]
-
     def _validate(self, log: Log, loss: float) -> None:
-        """Score the averaged weights on films held back, by `bi`; keep the best."""
-        if not self._validation_clips():
+        """Score the averaged weights on films held back, by `bi`; keep the best.
+
+        Of a game's weights, the newest count as the best: they give up PSNR for detail.
+        """
+        if not self._held_back:
             return
         strip = Strip()
+        frames = self.config.schedule.validation_frames
         with self._averaged():
-            scores = self._score(Degradation.BI, self.config.schedule.validation_frames, strip)
+            scores = self._held_back.score(self.generator, Degradation.BI, strip, frames)
         self.validation = mean_scores(scores)
-        if self.validation.ours.psnr_y > self.best:
+        if self.validation.ours.psnr_y > self.best or self.adversary is not None:
             self.best = self.validation.ours.psnr_y
             save_generator(self.output / BEST_FILE, self.average, self.config.model)
         strip.write(self.output, self.iteration)
@@ -355,12 +379,12 @@ class Trainer:
 
     def _write_card(self) -> None:
         """Measure the finished model, and say what it is."""
-        frames = 10**6
         scores: dict[str, FilmScore] = {}
-        if self._validation_clips():
+        if self._held_back:
             with self._averaged():
                 for kind in Degradation:
-                    scores[kind.value] = mean_scores(self._score(kind, frames, Strip()))
+                    found = self._held_back.score(self.generator, kind, Strip())
+                    scores[kind.value] = mean_scores(found)
         write_run_card(
             self.output / CARD_FILE,
             self.store,
@@ -408,6 +432,7 @@ class Trainer:
                 "average": self.average,
                 "optimiser": self.optimiser.state_dict(),
                 "carried": carried,
+                "adversary": self.adversary.state() if self.adversary is not None else None,
             },
         )
 
@@ -436,7 +461,7 @@ class Trainer:
             raise TrainingError(f"{self.output}: not the state of a run of this version") from error
         free = {key: getattr(self.config.training, key) for key in _FREE_TO_CHANGE}
         was = was.model_copy(update={"training": was.training.model_copy(update=free)})
-        for part in ("model", "data", "training"):
+        for part in ("model", "data", "training", "gan"):
             if getattr(was, part) != getattr(self.config, part):
                 raise TrainingError(
                     f"{self.output}: its run was made with another [{part}]; of that, only "
@@ -444,6 +469,8 @@ class Trainer:
                 )
         self.generator.load_state_dict(state["generator"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.adversary is not None:
+            self.adversary.take(state["adversary"])
         self.average = state["average"]
         self.iteration = state["iteration"]
         self.seconds = state["seconds"]

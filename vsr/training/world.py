@@ -1,6 +1,7 @@
 """The processes that train together: one, or as many as torchrun starts."""
 
 import os
+from collections.abc import Iterable
 from datetime import timedelta
 
 import torch
@@ -69,6 +70,15 @@ class World:
         if self.size > 1:
             dist.all_reduce(total)
         return float(total) / self.size
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """For weights that `share` doesn't know of."""
+        if self.size == 1:
+            return
+        for parameter in parameters:
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= self.size
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The batches of all processes in one, for checkpoints."""

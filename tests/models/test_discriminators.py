@@ -1,0 +1,71 @@
+import pytest
+import torch
+
+from vsr.models.discriminators import (
+    DiscriminatorConfig,
+    build_discriminator,
+    channels_seen,
+    triple_sight,
+)
+
+
+@pytest.mark.parametrize("size", [(48, 48), (50, 37)])
+def test_a_u_net_judges_each_pixel_and_a_patch_head_each_patch(size: tuple[int, int]) -> None:
+    seen = torch.rand(2, 27, *size)
+    whole = build_discriminator(DiscriminatorConfig(channels=4))(seen)
+    assert whole.logits.shape == (2, 1, *size)
+    assert [f.shape[1] for f in whole.features] == [8, 16, 32]
+    patches = build_discriminator(DiscriminatorConfig(channels=4, head="patch"))(seen)
+    assert patches.logits.shape == (2, 1, size[0] // 8, size[1] // 8)
+
+
+def test_srgans_judges_a_picture_of_any_size_by_one_number() -> None:
+    judge = build_discriminator(DiscriminatorConfig(sight="picture", head="vgg", channels=4))
+    for side in (96, 40):
+        judged = judge(torch.rand(2, 3, side, side))
+        assert judged.logits.shape == (2, 1)
+        assert len(judged.features) == 4
+    # Eight convolutions of SRGAN's widths.
+    widths = [layer.weight.shape[0] for layer in judge.layers]  # type: ignore[union-attr]
+    assert widths == [4, 4, 8, 8, 16, 16, 32, 32]
+
+
+def test_every_convolution_keeps_its_spectral_norm_at_one() -> None:
+    judge = build_discriminator(DiscriminatorConfig(channels=4, levels=2))
+    with torch.no_grad():
+        for _ in range(50):
+            judge(torch.rand(1, 27, 16, 16))
+    judge.eval()
+    layers = [m for m in judge.modules() if isinstance(m, torch.nn.Conv2d)]
+    norms = [torch.linalg.matrix_norm(m.weight.flatten(1), 2).item() for m in layers[:-1]]
+    assert norms == pytest.approx([1.0] * len(norms), abs=0.02)
+
+
+def test_a_triple_shows_frames_warped_onto_the_middle_one() -> None:
+    torch.manual_seed(0)
+    wide = torch.rand(1, 3, 32, 40)
+    # The picture moves to the right by two pixels a frame.
+    frames = torch.stack([wide[..., 4 - 2 * n : 36 - 2 * n] for n in range(3)], dim=1)
+    flows = torch.zeros(1, 2, 2, 32, 32)
+    flows[:, 0, 0], flows[:, 1, 0] = -2, 2
+    upscaled = torch.rand(1, 3, 3, 32, 32)
+    seen = triple_sight(frames, upscaled, flows)
+    assert seen.shape == (1, 27, 24, 24)
+    assert channels_seen("spatio_temporal") == 27
+    inner = frames[..., 4:-4, 4:-4]
+    assert torch.equal(seen[:, :9], inner.flatten(1, 2))
+    # All three, warped, are the middle one.
+    for number in range(3):
+        warped = seen[:, 9 + 3 * number : 12 + 3 * number]
+        assert torch.allclose(warped, inner[:, 1], atol=1e-5)
+    assert torch.equal(seen[:, 18:], upscaled[..., 4:-4, 4:-4].flatten(1, 2))
+
+
+def test_gradients_reach_what_is_judged() -> None:
+    judge = build_discriminator(DiscriminatorConfig(channels=4, levels=2))
+    frames = torch.rand(1, 3, 3, 16, 16, requires_grad=True)
+    seen = triple_sight(frames, torch.rand(1, 3, 3, 16, 16), torch.rand(1, 2, 2, 16, 16))
+    judge(seen).logits.sum().backward()
+    assert frames.grad is not None
+    assert frames.grad[:, :, :, 3:-3, 3:-3].abs().amin(dim=(2, 3, 4)).shape == (1, 3)
+    assert (frames.grad.abs().sum(dim=(2, 3, 4)) > 0).all()

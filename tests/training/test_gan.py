@@ -1,0 +1,233 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import scenes, write_film
+from tests.training.test_trainer import (  # noqa: F401  (a fixture)
+    CPU,
+    StopAfter,
+    assert_same,
+    dataset,
+)
+from vsr.config import load_toml
+from vsr.errors import TrainingError
+from vsr.losses import charbonnier
+from vsr.models import Recurrent, RecurrentConfig, Srresnet, SrresnetConfig
+from vsr.models.discriminators import DiscriminatorConfig
+from vsr.training.adversary import Adversary, AdversaryConfig
+from vsr.training.config import TrainConfig
+from vsr.training.gan import GanConfig, GanObjective, GanWeights
+from vsr.training.trainer import Progress, Trainer
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FAMILIES = ("smoke-gan", "smoke-srgan", "smoke-esrgan")
+MOVING = RecurrentConfig(channels=8, blocks=1, memory=8, flow_channels=4, flow_levels=2)
+JUDGE = AdversaryConfig(discriminator=DiscriminatorConfig(channels=4, levels=2), alone=3)
+
+
+def recipe_of(family: str, dataset: Path, *changes: str) -> TrainConfig:  # noqa: F811
+    path = CONFIGS / f"{family}.toml"
+    return load_toml(path, TrainConfig, [f"data.dataset={dataset}", *changes])
+
+
+def batch(frames: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    low, target = torch.rand(2, frames, 3, 12, 12), torch.rand(2, frames, 3, 48, 48)
+    return low, target, torch.tensor([True, True])
+
+
+def objective(**settings: object) -> GanObjective:
+    torch.manual_seed(0)
+    config = GanConfig(adversary=JUDGE, fade_in=10, **settings)  # type: ignore[arg-type]
+    return GanObjective(Recurrent(MOVING), Adversary(config.adversary), config, seed=0)
+
+
+def test_each_loss_counts_by_its_weight_and_the_adversary_is_faded_in() -> None:
+    game = objective(weights=GanWeights(perceptual=0.0, frequency=0.5))
+    turn = game(*batch(), [], 3 + 4)  # half of the fade-in
+    kinds = {"content", "ping_pong", "consistency", "adversarial", "features", "frequency"}
+    assert turn.parts.keys() == kinds
+    part = {key: float(value) for key, value in turn.parts.items()}
+    expected = part["content"] + 0.5 * part["ping_pong"] + 0.5 * part["consistency"]
+    expected += 0.5 * part["frequency"]
+    expected += 0.5 * (0.01 * part["adversarial"] + 0.02 * part["features"])
+    assert turn.loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_of_nought_cost_nothing_and_leave_the_loss_out() -> None:
+    weights = GanWeights(ping_pong=0, consistency=0, perceptual=0)
+    turn = objective(weights=weights)(*batch(), [], 50)
+    assert turn.parts.keys() == {"content", "adversarial", "features"}
+
+
+def test_the_two_ways_through_a_clip_are_compared_frame_by_frame() -> None:
+    game = objective(weights=GanWeights(perceptual=0))
+    low, target, fresh = batch()
+    turn = game(low, target, fresh, [], 50)
+    generator = game.generator
+    with torch.no_grad():
+        there, state = generator.go_on(low, generator.start(low[:, 0]))
+        back, _ = generator.go_on(low.flip(1)[:, 1:], state)
+    back = back.flip(1)
+    assert float(turn.parts["ping_pong"]) == pytest.approx(
+        float((there[:, :-1] - back).abs().mean()), rel=1e-5
+    )
+    content = (charbonnier(there, target) + charbonnier(back, target[:, :-1])) / 2
+    assert float(turn.parts["content"]) == pytest.approx(float(content), rel=1e-5)
+
+
+def test_the_discriminator_is_shown_the_same_places_of_both() -> None:
+    game = objective(shown=2)
+    low, target, fresh = batch(frames=5)
+    turn = game(low, target, fresh, [], 50)
+    assert turn.sample.fake.shape == turn.sample.real.shape == (4, 27, 36, 36)
+    # The inputs that come with them are the same, the frames are not.
+    assert torch.equal(turn.sample.fake[:, 18:], turn.sample.real[:, 18:])
+    assert not torch.equal(turn.sample.fake[:, :18], turn.sample.real[:, :18])
+    # The middle frames of two different triples, cropped.
+    found = {
+        int(middle)
+        for shown in turn.sample.real[:, 3:6]
+        for middle in range(5)
+        if any(torch.equal(shown, target[b, middle, :, 6:-6, 6:-6]) for b in range(2))
+    }
+    assert len(found) == 2
+    assert found <= {1, 2, 3}
+
+
+def test_motion_is_frozen_and_no_gradient_reaches_the_adversary() -> None:
+    game = objective(weights=GanWeights(perceptual=0))
+    game(*batch(), [], 50).loss.backward()
+    for name, weight in game.generator.named_parameters():
+        assert (weight.grad is None) == name.startswith("flow."), name
+    assert all(p.grad is None for p in game._adversary[0].parameters())
+
+
+def test_a_still_network_has_no_motion_to_judge() -> None:
+    config = GanConfig(adversary=JUDGE)
+    with pytest.raises(TrainingError, match="needs a model with motion"):
+        GanObjective(
+            Srresnet(SrresnetConfig(channels=4, blocks=1)), Adversary(JUDGE), config, seed=0
+        )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_family_trains(family: str, dataset: Path, tmp_path: Path) -> None:  # noqa: F811
+    told: list[Progress] = []
+    recipe = recipe_of(family, dataset)
+    trainer = Trainer(recipe, tmp_path, CPU)
+    before = {k: v.clone() for k, v in trainer.generator.state_dict().items()}
+    assert trainer.adversary is not None
+    judged = {k: v.clone() for k, v in trainer.adversary.state_dict().items()}
+    outcome = trainer.run(watch=told.append)
+    assert outcome.finished
+    (message,) = [progress.message for progress in told if "without" in progress.message]
+    assert "training without gan.weights.perceptual: the perceptual loss needs vgg19" in message
+    after = trainer.generator.state_dict()
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+    now = trainer.adversary.state_dict()
+    assert any(not torch.equal(judged[k], now[k]) for k in judged if k != "lead")
+    assert (tmp_path / "best.safetensors").is_file()
+    assert (tmp_path / "card.toml").is_file()
+
+
+def test_the_generator_stands_still_while_the_adversary_is_alone(
+    dataset: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    recipe = recipe_of("smoke-gan", dataset, "gan.adversary.alone=6", "training.iterations=7")
+    trainer = Trainer(recipe, tmp_path, CPU)
+    rest: list[dict[str, torch.Tensor]] = []
+
+    def watch(progress: Progress) -> None:
+        own = trainer.generator.state_dict().items()
+        rest.append({k: v.clone() for k, v in own if not k.startswith("flow.")})
+
+    trainer.run(watch=watch)
+    assert all(torch.equal(rest[0][key], rest[-1][key]) for key in rest[0])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("stop", [3, 5])
+def test_a_game_that_was_stopped_ends_with_the_same_bits(
+    family: str,
+    stop: int,
+    dataset: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    recipe = recipe_of(family, dataset)
+    Trainer(recipe, tmp_path / "through", CPU).run()
+    stopped = Trainer(recipe, tmp_path / "stopped", CPU).run(watch=StopAfter(stop))
+    assert (stopped.iteration, stopped.finished) == (stop, False)
+    resumed = Trainer(recipe, tmp_path / "stopped", CPU, resume=True)
+    resumed.run()
+    assert_same(tmp_path / "through", tmp_path / "stopped")
+
+
+@pytest.mark.slow
+def test_a_game_that_was_killed_goes_on_from_its_checkpoint(
+    dataset: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    output = tmp_path / "run"
+    command = [
+        *(sys.executable, "-m", "vsr", "train", "--config", str(CONFIGS / "smoke-gan.toml")),
+        *("--set", f"data.dataset={dataset}", "--set", "training.iterations=4000"),
+        *("--set", "schedule.save_minutes=0.01", "--set", "schedule.validate_every=100000"),
+        *("--output", str(output), "--device", "cpu"),
+    ]
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(output.glob("state-*.pt"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    saved = max(int(path.stem.split("-")[1]) for path in output.glob("state-*.pt"))
+    done = subprocess.run(
+        [*command, "--resume", "--minutes", "0.02"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    last = max(int(path.stem.split("-")[1]) for path in output.glob("state-*.pt"))
+    assert last > saved > 0
+    assert all(bool(w.isfinite().all()) for w in load_file(output / "model.safetensors").values())
+
+
+def test_the_recipes_that_ship_are_whole() -> None:
+    names = sorted(path.stem for path in CONFIGS.glob("*.toml"))
+    for name in names:
+        config = load_toml(CONFIGS / f"{name}.toml", TrainConfig)
+        assert (config.gan is not None) == name.endswith("gan"), name
+    for name in ("tiny-x4", "base-x4", "large-x4", "tiny-x2"):
+        one, twin = (load_toml(CONFIGS / f"{n}.toml", TrainConfig) for n in (name, f"{name}-gan"))
+        # The dial needs weights of one shape.
+        assert one.model == twin.model
+
+
+def test_still_networks_upscale_film_frame_by_frame(
+    dataset: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    recipe = recipe_of("smoke-srgan", dataset)
+    Trainer(recipe, tmp_path / "run", CPU).run()
+    film = write_film(tmp_path / "a.mp4", scenes(48, 32, [4]))
+    model = tmp_path / "run" / "best.safetensors"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "vsr", "upscale", str(film), str(tmp_path / "b.mp4")),
+            *("--model", str(model), "--device", "cpu", "--json"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["width"], summary["height"], summary["frames"]) == (192, 128, 4)

@@ -1,0 +1,222 @@
+"""Detail that does not flicker: one step of the temporal GAN, to be read from top to bottom."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vsr.config import Config
+from vsr.errors import ModelError, TrainingError
+from vsr.losses import charbonnier, frequency, perceptual, ping_pong, warped_consistency
+from vsr.metrics.perceptual import Lpips
+from vsr.models import Generator, Recurrent
+from vsr.models.backbone import Vgg19Features
+from vsr.models.discriminators import triple_sight
+from vsr.models.flow import PyramidFlow
+from vsr.tensors import resize_bicubic
+from vsr.training.adversary import Adversary, AdversaryConfig, Sample
+from vsr.training.step import State, begin, detached
+
+_TRIPLES = 3
+"""Marks the random numbers that choose what the discriminator is shown."""
+
+
+class GanWeights(Config):
+    """What each loss counts for; 0 leaves it out, and saves its time."""
+
+    content: NonNegativeFloat = 1.0
+    """Charbonnier distance from the target."""
+    ping_pong: NonNegativeFloat = 0.5
+    """Between two outputs of a frame, come by forwards and on the way back."""
+    consistency: NonNegativeFloat = 0.5
+    """Between outputs along the target's motion."""
+    adversarial: NonNegativeFloat = 0.01
+    """By the discriminator's logits."""
+    features: NonNegativeFloat = 0.02
+    """By the discriminator's features."""
+    perceptual: NonNegativeFloat = 0.2
+    """By VGG-19's features; left out where its file is missing."""
+    lpips: NonNegativeFloat = 0.0
+    """By LPIPS with AlexNet; left out where its file is missing."""
+    frequency: NonNegativeFloat = 0.0
+    """Between spectra."""
+
+
+class GanConfig(Config):
+    """A generator against a discriminator, after it has learnt fidelity."""
+
+    adversary: AdversaryConfig = AdversaryConfig()
+    weights: GanWeights = GanWeights()
+    fade_in: NonNegativeInt = 1000
+    """Iterations over which the discriminator's word comes to count."""
+    shown: PositiveInt = 2
+    """Triples of frames, or frames, of each clip that the discriminator is shown."""
+    perceptual_layers: tuple[Literal["2_2", "3_4", "4_4", "5_4"], ...] = (
+        "2_2",
+        "3_4",
+        "4_4",
+        "5_4",
+    )
+    """Of VGG-19."""
+    perceptual_kind: Literal["l1", "l2", "cosine"] = "cosine"
+    perceptual_after_activation: bool = True
+    """Whether features are taken after the layer's ReLU: before it in ESRGAN."""
+    watch_every: PositiveInt = 100
+    """Iterations between looks for collapse."""
+
+
+class Turn(NamedTuple):
+    """What one step gives."""
+
+    loss: Tensor
+    """The generator's, to be minimised; without a gradient where the discriminator is alone."""
+    parts: dict[str, Tensor]
+    """Each loss, before it is weighted."""
+    states: list[State]
+    """To carry on."""
+    sample: Sample
+    """What the discriminator is to learn from."""
+    output: Tensor
+    """(B, T, 3, sH, sW), detached: to see whether all is well."""
+
+
+class GanObjective(nn.Module):
+    """How outputs are judged by the targets, by time, and by the adversary."""
+
+    def __init__(
+        self, generator: Generator[Any], adversary: Adversary, config: GanConfig, seed: int
+    ) -> None:
+        """Raises `TrainingError` where the generator can't do what the configuration asks."""
+        super().__init__()
+        self.generator = generator
+        # In lists, so that their weights are none of ours.
+        self._adversary = [adversary]
+        self._networks: dict[str, nn.Module] = {}
+        self._config = config
+        self._seed = seed
+        self.flow: PyramidFlow | None = None
+        if isinstance(generator, Recurrent) and generator.flow is not None:
+            # It has learnt motion, and is to go on finding that, not what pleases.
+            self.flow = generator.flow.requires_grad_(False)
+        sight = config.adversary.discriminator.sight
+        if sight == "spatio_temporal" and self.flow is None:
+            raise TrainingError(
+                "gan.adversary.discriminator.sight: 'spatio_temporal' needs a model with motion"
+            )
+
+    def load_networks(self) -> list[str]:
+        """Load what perceptual losses go by; gives what is left out for want of a file."""
+        weights, config = self._config.weights, self._config
+        left_out = []
+        device = next(self.generator.parameters()).device
+        for key, wanted in (("perceptual", weights.perceptual), ("lpips", weights.lpips)):
+            if not wanted:
+                continue
+            try:
+                network = (
+                    Vgg19Features(config.perceptual_layers, config.perceptual_after_activation)
+                    if key == "perceptual"
+                    else Lpips()
+                )
+                self._networks[key] = network.to(device)
+            except ModelError as error:
+                left_out.append(f"training without gan.weights.{key}: {error}")
+        return left_out
+
+    def forward(
+        self,
+        low: Tensor,
+        target: Tensor,
+        fresh: Tensor,
+        carried: Sequence[State],
+        iteration: int,
+    ) -> Turn:
+        """(B, T, 3, H, W) and (B, T, 3, sH, sW) to what the generator is to minimise.
+
+        `fresh` (B) tells which clips begin here; the others go on from `carried`. `iteration`
+        counts from the start of the game; where the discriminator is still alone, nothing
+        is asked of the generator.
+        """
+        config, weights = self._config, self._config.weights
+        alone = iteration < config.adversary.alone
+        # Upscale the clip, then go back over it.
+        begun = begin(self.generator, low, fresh, carried[0] if carried else None)
+        output, state = self.generator.go_on(low, begun)
+        output = output.float()
+        parts = {"content": charbonnier(output, target)}
+        if weights.ping_pong and low.shape[1] > 1 and not alone:
+            back, _ = self.generator.go_on(low.flip(1)[:, 1:], state)
+            back = back.float().flip(1)
+            parts["ping_pong"] = ping_pong(output[:, :-1], back)
+            parts["content"] = (parts["content"] + charbonnier(back, target[:, :-1])) / 2
+
+        # The motion of the clip, at the output's size.
+        flow = self._flow(low[:, 1:], low[:, :-1]) if self.flow else None
+        if weights.consistency and flow is not None and not alone:
+            parts["consistency"] = warped_consistency(output, target, flow)
+
+        # Be judged, by what shows texture and its motion.
+        sample = self._sample(output, target, low, flow, iteration)
+        if not alone:
+            verdict = self._adversary[0].judge(sample)
+            parts["adversarial"], parts["features"] = verdict
+            flat, wanted = output.flatten(0, 1), target.flatten(0, 1)
+            if weights.frequency:
+                parts["frequency"] = frequency(flat, wanted)
+            if "perceptual" in self._networks:
+                network, kind = self._networks["perceptual"], config.perceptual_kind
+                parts["perceptual"] = perceptual(network, flat, wanted, kind)
+            if "lpips" in self._networks:
+                parts["lpips"] = self._networks["lpips"](flat, wanted).mean()
+
+        fade = min(1.0, (iteration - config.adversary.alone + 1) / max(config.fade_in, 1))
+        counts = {key: getattr(weights, key) for key in parts}
+        counts |= {key: counts[key] * fade for key in ("adversarial", "features") if key in parts}
+        loss = torch.stack([counts[key] * part for key, part in parts.items()]).sum()
+        told = {key: part.detach() for key, part in parts.items()}
+        return Turn(loss, told, [detached(state)], sample, output.detach())
+
+    @torch.no_grad()
+    def _flow(self, here: Tensor, there: Tensor) -> Tensor:
+        """From frames (B, N, 3, H, W) to others: (B, N, 2, sH, sW), in the output's pixels."""
+        assert self.flow is not None
+        scale = self.generator.scale
+        found = self.flow(here.flatten(0, 1), there.flatten(0, 1))
+        large = scale * F.interpolate(found, scale_factor=float(scale), mode="bilinear")
+        return large.view(*here.shape[:2], *large.shape[1:])
+
+    def _sample(
+        self, output: Tensor, target: Tensor, low: Tensor, flow: Tensor | None, iteration: int
+    ) -> Sample:
+        """What the discriminator is shown: the same places of outputs and targets."""
+        config = self._config
+        sight = config.adversary.discriminator.sight
+        frames = low.shape[1]
+        random = np.random.default_rng((self._seed, iteration, _TRIPLES))
+        size = (output.shape[-2], output.shape[-1])
+        if sight != "spatio_temporal":
+            chosen = random.permutation(frames)[: config.shown].tolist()
+            if sight == "picture":
+                return Sample(output[:, chosen].flatten(0, 1), target[:, chosen].flatten(0, 1))
+            upscaled = resize_bicubic(low[:, chosen].flatten(0, 1), size)
+            fake, real = (
+                torch.cat((clip[:, chosen].flatten(0, 1), upscaled), dim=1)
+                for clip in (output, target)
+            )
+            return Sample(fake, real)
+        assert flow is not None
+        middles = (1 + random.permutation(frames - 2)[: config.shown]).tolist()
+        fakes, reals = [], []
+        for middle in middles:
+            three = slice(middle - 1, middle + 2)
+            to_next = self._flow(low[:, middle : middle + 1], low[:, middle + 1 : middle + 2])
+            flows = torch.cat((flow[:, middle - 1 : middle], to_next), dim=1)
+            upscaled = resize_bicubic(low[:, three].flatten(0, 1), size)
+            upscaled = upscaled.view(output[:, three].shape)
+            fakes.append(triple_sight(output[:, three], upscaled, flows))
+            reals.append(triple_sight(target[:, three], upscaled, flows))
+        return Sample(torch.cat(fakes), torch.cat(reals))

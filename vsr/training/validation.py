@@ -1,0 +1,59 @@
+"""How a run is judged: its averaged weights on films held back."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vsr.colour import to_rgb
+from vsr.data.store import Clip, Store
+from vsr.degrade import Degradation
+from vsr.models import Generator
+from vsr.scoring import FilmScore, score_film
+from vsr.tensors import on_8_bit_levels
+from vsr.training.report import Strip
+
+
+class Validation:
+    """The films of a data set that are held back: the first clip of each."""
+
+    def __init__(self, store: Store, device: torch.device) -> None:
+        self._store = store
+        self._device = device
+        first: dict[str, Clip] = {}
+        for clip in store.clips("val"):
+            if clip.frames > 1:
+                first.setdefault(clip.source, clip)
+        names = store.sources
+        self._clips = [(names[source].name, clip) for source, clip in first.items()]
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._clips)
+
+    def score(
+        self,
+        generator: Generator[Any],
+        degradation: Degradation,
+        strip: Strip,
+        most_frames: int | None = None,
+    ) -> list[FilmScore]:
+        """Each film's, by its first frames or by all; `strip` gets a picture of each."""
+        return [
+            score_film(
+                generator,
+                name,
+                islice(self._frames(clip), most_frames),
+                degradation,
+                strip.of(name, min(most_frames or clip.frames, clip.frames)),
+            )
+            for name, clip in self._clips
+        ]
+
+    def _frames(self, clip: Clip) -> Iterator[tuple[Tensor, bool]]:
+        planes = [torch.from_numpy(plane) for plane in self._store.read(clip)]
+        for number in range(clip.frames):
+            one = [plane[number].to(self._device) for plane in planes]
+            yield on_8_bit_levels(to_rgb(one, clip.spec)), number == 0
