@@ -159,9 +159,15 @@ class Scores(NamedTuple):
     """Structural similarity of luma."""
     tof: float
     """Distance of the motion from the target's in pixels; NaN for single frames."""
+    sharpness: float
+    """Energy over the target's in the upper half of the spectrum."""
+    warping_error: float
+    """1000 times the squared change along the target's motion; NaN for single frames."""
+    flicker: float
+    """Change along the input's motion in code values, less bicubic's; NaN for single frames."""
 
 
-_SCORED = (Metric.PSNR_Y, Metric.SSIM_Y, Metric.TOF)
+_SCORED = tuple(Metric(name) for name in Scores._fields)
 
 
 @dataclass(frozen=True)
@@ -242,7 +248,7 @@ def score_film(
             meter = FilmMeter(metrics, PROTOCOLS["plain"])
         outputs = (pictures.output, pictures.bicubic)
         try:
-            measured = meter.add(outputs, pictures.target, begins_shot)
+            measured = meter.add(outputs, pictures.target, begins_shot, pictures.low)
         except DataError as error:
             raise DataError(f"{name}: frame {number} {error}") from error
         for kept, row in zip(rows, measured, strict=True):

@@ -14,7 +14,7 @@ SMALL = DiscriminatorConfig(sight="picture", channels=4, levels=2)
 def adversary(**settings: object) -> Adversary:
     torch.manual_seed(0)
     chosen = {"discriminator": SMALL, "learning_rate": 5e-3, **settings}
-    return Adversary(AdversaryConfig(**chosen))  # type: ignore[arg-type]
+    return Adversary(AdversaryConfig(**chosen))
 
 
 def sample(seed: int = 0) -> Sample:
@@ -59,7 +59,7 @@ def test_judging_moves_outputs_and_not_the_judge() -> None:
     fake, real = sample()
     fake.requires_grad_(True)
     verdict = judge.judge(Sample(fake, real))
-    (verdict.adversarial + verdict.features).backward()  # type: ignore[no-untyped-call]
+    (verdict.adversarial + verdict.features).backward()
     assert fake.grad is not None
     assert fake.grad.abs().sum() > 0
     assert all(p.grad is None and p.requires_grad for p in judge.discriminator.parameters())

@@ -46,7 +46,7 @@ def batch(frames: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def objective(**settings: object) -> GanObjective:
     torch.manual_seed(0)
-    config = GanConfig(adversary=JUDGE, fade_in=10, **settings)  # type: ignore[arg-type]
+    config = GanConfig(adversary=JUDGE, fade_in=10, **settings)
     return GanObjective(Recurrent(MOVING), Adversary(config.adversary), config, seed=0)
 
 

@@ -6,7 +6,10 @@ from vsr.errors import ConfigError
 from vsr.scoring import FilmScore, Scores
 from vsr.zoo.card import Card, DegradationScores, read_card, write_card
 
-SCORE = FilmScore("mean", 3, Scores(30.0, 0.9, 0.2), Scores(29.0, 0.8, float("nan")))
+NAN = float("nan")
+SCORE = FilmScore(
+    *("mean", 3, Scores(30.0, 0.9, 0.2, 0.5, 1.5, 0.1), Scores(29.0, 0.8, NAN, 0.1, 1.0, 0.0))
+)
 CARD = Card(
     name="mine",
     scale=4,

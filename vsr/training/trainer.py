@@ -17,7 +17,7 @@ from vsr.checkpoint import save_generator
 from vsr.data.clips import ClipPool
 from vsr.data.store import Store
 from vsr.degrade import Degradation
-from vsr.errors import TrainingError
+from vsr.errors import DataError, TrainingError
 from vsr.models import Generator, Recurrent, build_generator, multiplies_per_pixel
 from vsr.scoring import FilmScore, mean_scores
 from vsr.training.adversary import Adversary, CollapseWatch
@@ -368,8 +368,13 @@ class Trainer:
             return
         strip = Strip()
         frames = self.config.schedule.validation_frames
-        with self._averaged():
-            scores = self._held_back.score(self.generator, Degradation.BI, strip, frames)
+        try:
+            with self._averaged():
+                scores = self._held_back.score(self.generator, Degradation.BI, strip, frames)
+        except DataError as error:
+            # Training may yet go back to where all was well.
+            self._message = f"not validated: {error}"
+            return
         self.validation = mean_scores(scores)
         if self.validation.ours.psnr_y > self.best or self.adversary is not None:
             self.best = self.validation.ours.psnr_y

@@ -1,6 +1,7 @@
 """The card of a model: what it is, what it learnt from, and what was measured."""
 
 import json
+import math
 from pathlib import Path
 
 from pydantic import Field
@@ -17,10 +18,19 @@ class DegradationScores(Config):
     ssim_y: float
     tof: float
     """Pixels; lower is better."""
+    sharpness: float = math.nan
+    """Energy over the target's in the upper half of the spectrum; 1 is best."""
+    warping_error: float = math.nan
+    """1000 times the squared change along the target's motion; lower is steadier."""
+    flicker: float = math.nan
+    """Change along the input's motion in code values, less bicubic's."""
     bicubic_psnr_y: float
-    """Of bicubic interpolation on the same frames, as the next two."""
+    """Of bicubic interpolation on the same frames, as the next."""
     bicubic_ssim_y: float
     bicubic_tof: float
+    bicubic_sharpness: float = math.nan
+    bicubic_warping_error: float = math.nan
+    bicubic_flicker: float = math.nan
 
     @classmethod
     def of(cls, score: FilmScore) -> "DegradationScores":
