@@ -220,8 +220,9 @@ def test_three_losses_that_are_no_number_lead_back_to_the_last_checkpoint(
     outcome = trainer.run(watch=seen.append)
     told = [progress.message for progress in seen if progress.message]
     assert told == [
+        "not validated: b.mp4: frame 0 holds values that are not numbers (NaN or infinite)",
         "the loss was not a number 3 times in a row at iteration 6; "
-        "going on from iteration 4 at 0.5 of the learning rate"
+        "going on from iteration 4 at 0.5 of the learning rate",
     ]
     assert outcome.finished
     assert all(weight.isfinite().all() for weight in weights(tmp_path).values())
