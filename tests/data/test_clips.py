@@ -139,6 +139,31 @@ def test_a_static_clip_stands_still(folder: Path) -> None:
     assert not target.diff(dim=0).any()
 
 
+def test_a_static_clip_can_be_noisy_where_it_is_seen_and_not_where_it_is_wanted(
+    folder: Path,
+) -> None:
+    extras = NO_EXTRAS | {"static_share": 1.0}
+    quiet = clips(folder, degradation=only("bi"), **extras)
+    noisy = clips(folder, degradation=only("bi"), static_noise=8.0, **extras)
+    strengths = []
+    for number in range(12):
+        (low, target), (clean, wanted) = noisy.pair(number), quiet.pair(number)
+        assert torch.equal(target, wanted)
+        strengths.append(float((low - clean).std() * 255))
+        assert torch.equal(low, noisy.pair(number)[0])
+        # Each frame, and each segment of a clip that goes on, has noise of its own.
+        if strengths[-1] > 1:
+            assert low.diff(dim=0).flatten(1).any(dim=1).all()
+            assert not torch.equal(low, noisy.pair(number, 1)[0])
+    assert max(strengths) < 8.5
+    assert max(strengths) - min(strengths) > 3
+    moving = NO_EXTRAS | {"static_noise": 8.0}
+    assert torch.equal(
+        clips(folder, degradation=only("bi"), **moving).pair(0)[0],
+        clips(folder, degradation=only("bi"), **NO_EXTRAS).pair(0)[0],
+    )
+
+
 def test_micro_motion_is_there_but_small(folder: Path) -> None:
     pairs = clips(folder, **NO_EXTRAS | {"micro_share": 1.0})
     for number in range(6):

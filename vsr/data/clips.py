@@ -18,7 +18,7 @@ from vsr.config import Config
 from vsr.data.camera import glide
 from vsr.data.real import degrade_as_real, through_codec
 from vsr.data.store import Clip, Split, Store
-from vsr.degrade import Degradation, Phase, degrade
+from vsr.degrade import Degradation, Phase, add_gaussian_noise, degrade
 from vsr.errors import DataError
 from vsr.tensors import on_8_bit_levels, to_float, to_uint8
 
@@ -65,6 +65,9 @@ class DataConfig(Config):
     """Clips made of a photograph under a camera that moves by hundredths of a pixel."""
     static_share: float = Field(default=0.05, ge=0, le=1)
     """Clips in which nothing moves."""
+    static_noise: NonNegativeFloat = 0.0
+    """Of clips in which nothing moves, the largest standard deviation of noise, in code values,
+    that is added to each low frame anew: so that memory learns to average it away."""
     spliced_share: float = Field(default=0.03, ge=0, le=1)
     """Clips with a cut in their midst that nobody tells the network of."""
     degradation: DegradationShares = DegradationShares()
@@ -256,6 +259,11 @@ class ClipPairs:
             case _:
                 noise = int(random.integers(2**62)) + segment
                 low = degrade_as_real(high, scale, shares.real_strength, random, noise)
+        if self._config.static_noise and torch.equal(high[0], high[-1]):
+            strongest = self._config.static_noise / 255
+            sigmas = torch.full((len(low),), random.uniform(0, strongest))
+            anew = torch.Generator().manual_seed(int(random.integers(2**62)) + segment)
+            low = add_gaussian_noise(low, sigmas, random.random() < 0.4, anew)
         low = on_8_bit_levels(low)
         return low[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].contiguous()
 
