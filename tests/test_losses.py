@@ -49,15 +49,17 @@ def test_ping_pong_is_the_mean_distance_of_two_outputs() -> None:
     assert ping_pong(forwards, forwards).item() == 0
 
 
-def test_what_follows_the_motion_is_consistent() -> None:
-    # A ramp that moves by one pixel a frame: what is at x was at x - 1.
-    ramp = torch.linspace(0, 1, 12).expand(1, 3, 6, 12)
-    clip = torch.stack((ramp, ramp.roll(1, -1)), dim=1)[..., 1:-1]
-    flow = torch.zeros(1, 1, 2, 6, 10)
-    flow[:, :, 0] = -1
-    still = torch.zeros_like(flow)
-    followed = warped_consistency(clip[..., 2:], clip[..., 2:], flow[..., 2:])
-    assert followed.item() < 0.15 * warped_consistency(clip, clip, still).item()
+def test_the_target_itself_is_consistent_whatever_the_flow() -> None:
+    target = torch.rand(1, 3, 3, 6, 6)
+    assert warped_consistency(target, target, torch.randn(1, 2, 2, 6, 6)).item() == 0
+
+
+def test_what_is_steadier_than_the_target_costs_nothing() -> None:
+    flow = torch.zeros(1, 1, 2, 2, 2)
+    target = torch.zeros(1, 2, 3, 2, 2)
+    target[:, 1] = 0.1
+    half = target / 2
+    assert warped_consistency(half, target, flow).item() == 0
 
 
 def test_consistency_of_a_case_worked_by_hand() -> None:
@@ -67,13 +69,26 @@ def test_consistency_of_a_case_worked_by_hand() -> None:
     output[:, 1] = 0.2
     # Where the target stays as it is, all of the change counts.
     assert warped_consistency(output, target, flow).item() == pytest.approx(0.2)
-    # A pixel of the target changes by (0.1, 0, 0): its trust is exp(-50 * 0.01).
+    # A pixel of the target changes by (0.1, 0, 0): its trust is exp(-50 * 0.01), and a tenth
+    # of a third of its change is the target's own.
     target[:, 1, 0, 0, 0] = 0.1
-    expected = 0.2 * (3 + math.exp(-0.5)) / 4
+    expected = (3 * 0.2 + math.exp(-0.5) * (0.1 + 0.2 + 0.2) / 3) / 4
     assert warped_consistency(output, target, flow).item() == pytest.approx(expected)
     # Where the target is another picture, nothing is asked.
     target[:, 1] = 1
-    assert warped_consistency(output, target, flow).item() < 1e-6
+    assert warped_consistency(output, target, flow).item() == 0
+
+
+def test_motion_is_followed() -> None:
+    # A ramp that moves by one pixel a frame: what is at x was at x - 1.
+    ramp = torch.linspace(0, 1, 12).expand(1, 3, 6, 12)
+    clip = torch.stack((ramp, ramp.roll(1, -1)), dim=1)[..., 2:-1]
+    flow = torch.zeros(1, 1, 2, 6, 9)
+    flow[:, :, 0] = -1
+    flat = torch.zeros_like(clip)
+    # Along the motion, the flat target doesn't change and the ramp hardly does.
+    followed = warped_consistency(clip, flat, flow)
+    assert followed.item() < 0.2 * warped_consistency(clip, flat, torch.zeros_like(flow)).item()
 
 
 def test_features_match_where_layers_do() -> None:
@@ -100,6 +115,12 @@ def test_the_spectrum_of_a_constant_is_one_number() -> None:
     # Orthonormal: 16 * 0.5 / 4 at frequency nought, over 4 x 3 frequencies.
     expected = 2 / 12
     assert frequency(output, torch.zeros(1, 4, 4)).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_detail_in_another_place_is_as_good_to_the_spectrum() -> None:
+    picture = torch.rand(1, 8, 8)
+    assert frequency(picture.roll(2, -1), picture).item() == pytest.approx(0, abs=1e-6)
+    assert frequency(picture.mean().expand(1, 8, 8), picture).item() > 0.1
 
 
 @pytest.mark.parametrize(

@@ -50,20 +50,23 @@ def ping_pong(forwards: Tensor, backwards: Tensor) -> Tensor:
 
 
 def warped_consistency(output: Tensor, target: Tensor, flow: Tensor) -> Tensor:
-    """How far each frame of clips (B, T, C, H, W) is from the one before it, warped onto it.
+    """How much more clips (B, T, C, H, W) change along the target's motion than the target does.
 
     `flow` (B, T - 1, 2, H, W) is the target's, from each frame back to the one before, in pixels.
-    L1, weighted by exp(-50 d^2) with d the colour distance that the same motion leaves in the
-    target, mean over all pixels: where the target disagrees with itself, nothing is asked.
-    Lai et al., "Learning blind video temporal consistency", 2018.
+    The L1 distance of each output from the one before, warped onto it, less that of the
+    target, where it is more; weighted by exp(-50 d^2) with d the colour distance that the
+    same motion leaves in the target, mean over all pixels: where the target disagrees with
+    itself, nothing is asked. After Lai et al., "Learning blind video temporal consistency",
+    2018, who ask for no change at all: with flow that errs by a fraction of a pixel, that
+    asks for blur.
     """
     flat = flow.flatten(0, 1)
     here, there = target[:, 1:].flatten(0, 1), target[:, :-1].flatten(0, 1)
     with torch.no_grad():
-        left = (here - warp(there, flat)).square().sum(dim=1, keepdim=True)
-        trust = torch.exp(-_DISTRUST * left)
+        own = here - warp(there, flat)
+        trust = torch.exp(-_DISTRUST * own.square().sum(dim=1, keepdim=True))
     change = output[:, 1:].flatten(0, 1) - warp(output[:, :-1].flatten(0, 1), flat)
-    return (trust * change.abs()).mean()
+    return (trust * F.relu(change.abs() - own.abs())).mean()
 
 
 def feature_matching(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
@@ -103,12 +106,18 @@ def perceptual(
 
 
 def frequency(output: Tensor, target: Tensor) -> Tensor:
-    """L1 between the orthonormal spectra of pictures (..., H, W), mean over frequencies.
+    """L1 between the amplitudes of the spectra of pictures (..., H, W), mean over frequencies.
 
-    Jiang et al., "Focal frequency loss", 2021, without its focus.
+    Orthonormal. Of phases nothing is asked, so that detail whose place can't be known is asked
+    for too, and not, as by a distance of pixels, averaged away; it is a function of the
+    picture alone, so what it adds is as steady as the input. After Fuoli et al., "Fourier
+    space losses for efficient perceptual image super-resolution", 2021.
     """
-    difference = torch.fft.rfft2(output - target, norm="ortho")
-    return torch.sqrt(difference.real**2 + difference.imag**2 + 1e-12).mean()
+    amplitudes = [
+        torch.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-12)
+        for spectrum in (torch.fft.rfft2(picture, norm="ortho") for picture in (output, target))
+    ]
+    return (amplitudes[0] - amplitudes[1]).abs().mean()
 
 
 def discriminator_loss(kind: Adversarial, real: Tensor, fake: Tensor) -> Tensor:

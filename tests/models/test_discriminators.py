@@ -5,6 +5,7 @@ from vsr.models.discriminators import (
     DiscriminatorConfig,
     build_discriminator,
     channels_seen,
+    frame_sight,
     triple_sight,
 )
 
@@ -41,24 +42,32 @@ def test_every_convolution_keeps_its_spectral_norm_at_one() -> None:
     assert norms == pytest.approx([1.0] * len(norms), abs=0.02)
 
 
-def test_a_triple_shows_frames_warped_onto_the_middle_one() -> None:
+def test_a_triple_shows_detail_warped_onto_the_middle_frame() -> None:
     torch.manual_seed(0)
     wide = torch.rand(1, 3, 32, 40)
-    # The picture moves to the right by two pixels a frame.
+    # The picture moves to the right by two pixels a frame; its input is grey.
     frames = torch.stack([wide[..., 4 - 2 * n : 36 - 2 * n] for n in range(3)], dim=1)
     flows = torch.zeros(1, 2, 2, 32, 32)
     flows[:, 0, 0], flows[:, 1, 0] = -2, 2
-    upscaled = torch.rand(1, 3, 3, 32, 32)
+    upscaled = torch.full((1, 3, 3, 32, 32), 0.5)
     seen = triple_sight(frames, upscaled, flows)
     assert seen.shape == (1, 27, 24, 24)
     assert channels_seen("spatio_temporal") == 27
-    inner = frames[..., 4:-4, 4:-4]
-    assert torch.equal(seen[:, :9], inner.flatten(1, 2))
+    detail = 4 * (frames - 0.5)[..., 4:-4, 4:-4]
+    assert torch.equal(seen[:, :9], detail.flatten(1, 2))
     # All three, warped, are the middle one.
     for number in range(3):
         warped = seen[:, 9 + 3 * number : 12 + 3 * number]
-        assert torch.allclose(warped, inner[:, 1], atol=1e-5)
+        assert torch.allclose(warped, detail[:, 1], atol=1e-4)
     assert torch.equal(seen[:, 18:], upscaled[..., 4:-4, 4:-4].flatten(1, 2))
+
+
+def test_a_frame_is_shown_as_its_detail_and_its_input() -> None:
+    frames, upscaled = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
+    seen = frame_sight(frames, upscaled)
+    assert seen.shape == (2, channels_seen("spatial"), 8, 8)
+    assert torch.equal(seen[:, :3], 4 * (frames - upscaled))
+    assert torch.equal(seen[:, 3:], upscaled)
 
 
 def test_gradients_reach_what_is_judged() -> None:

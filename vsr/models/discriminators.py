@@ -16,6 +16,8 @@ _SLOPE = 0.2
 _CENTRAL = 0.75
 """Share of each side that a discriminator of motion looks at: beyond it, warping has nothing."""
 
+_ENLARGED = 4.0
+
 Sight = Literal["spatio_temporal", "spatial", "picture"]
 
 
@@ -23,8 +25,8 @@ class DiscriminatorConfig(Config):
     """The shape of a discriminator, and what it is shown."""
 
     sight: Sight = "spatio_temporal"
-    """Three frames, the same warped onto the middle one, and their inputs, upscaled; or one
-    frame and its input; or a picture alone."""
+    """The detail of three frames, the same warped onto the middle one, and their inputs,
+    upscaled; or one frame's and its input; or a picture alone."""
     head: Literal["unet", "patch", "vgg"] = "unet"
     """A logit for each pixel; for each patch; or SRGAN's one for the whole picture."""
     channels: PositiveInt = 32
@@ -122,18 +124,34 @@ def channels_seen(sight: Sight) -> int:
     return {"spatio_temporal": 27, "spatial": 6, "picture": 3}[sight]
 
 
+def detail_of(frames: Tensor, upscaled: Tensor) -> Tensor:
+    """What pictures add to their interpolated inputs, enlarged; any equal shapes.
+
+    It is the small part by which outputs and targets differ; a network under spectral
+    normalisation, which can't enlarge anything, would be slow to see it.
+    """
+    return _ENLARGED * (frames - upscaled)
+
+
 def triple_sight(frames: Tensor, upscaled: Tensor, flows: Tensor) -> Tensor:
     """What a spatio-temporal discriminator is shown of three frames in a row.
 
     `frames` and `upscaled` are (N, 3, 3, sH, sW), pictures and their inputs interpolated to
     the same size; `flows` (N, 2, 2, sH, sW) lead from the middle frame to the one before and
     to the one after, in pixels. Gives (N, 27, h, w), the central three quarters of each
-    side: frames, frames warped onto the middle one, inputs (Chu et al., 2020).
+    side: the frames' `detail_of`, the same warped onto the middle one, and the inputs. The
+    three times three are Chu et al.'s (2020), who show whole frames.
     """
-    before = warp(frames[:, 0], flows[:, 0])
-    after = warp(frames[:, 2], flows[:, 1])
-    warped = torch.stack((before, frames[:, 1], after), dim=1)
-    seen = torch.cat((frames, warped, upscaled), dim=1).flatten(1, 2)
+    detail = detail_of(frames, upscaled)
+    before = warp(detail[:, 0], flows[:, 0])
+    after = warp(detail[:, 2], flows[:, 1])
+    warped = torch.stack((before, detail[:, 1], after), dim=1)
+    seen = torch.cat((detail, warped, upscaled), dim=1).flatten(1, 2)
     height, width = seen.shape[-2:]
     top, left = (round(side * (1 - _CENTRAL) / 2) for side in (height, width))
     return seen[..., top : height - top, left : width - left]
+
+
+def frame_sight(frames: Tensor, upscaled: Tensor) -> Tensor:
+    """What a spatial discriminator is shown of frames (N, 3, sH, sW): (N, 6, sH, sW)."""
+    return torch.cat((detail_of(frames, upscaled), upscaled), dim=1)

@@ -15,7 +15,7 @@ from vsr.losses import charbonnier, frequency, perceptual, ping_pong, warped_con
 from vsr.metrics.perceptual import Lpips
 from vsr.models import Generator, Recurrent
 from vsr.models.backbone import Vgg19Features
-from vsr.models.discriminators import triple_sight
+from vsr.models.discriminators import frame_sight, triple_sight
 from vsr.models.flow import PyramidFlow
 from vsr.tensors import resize_bicubic
 from vsr.training.adversary import Adversary, AdversaryConfig, Sample
@@ -204,8 +204,7 @@ class GanObjective(nn.Module):
                 return Sample(output[:, chosen].flatten(0, 1), target[:, chosen].flatten(0, 1))
             upscaled = resize_bicubic(low[:, chosen].flatten(0, 1), size)
             fake, real = (
-                torch.cat((clip[:, chosen].flatten(0, 1), upscaled), dim=1)
-                for clip in (output, target)
+                frame_sight(clip[:, chosen].flatten(0, 1), upscaled) for clip in (output, target)
             )
             return Sample(fake, real)
         assert flow is not None
