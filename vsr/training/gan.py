@@ -17,7 +17,7 @@ from vsr.models import Generator, Recurrent
 from vsr.models.backbone import Vgg19Features
 from vsr.models.discriminators import frame_sight, triple_sight
 from vsr.models.flow import PyramidFlow
-from vsr.tensors import resize_bicubic
+from vsr.tensors import resize_bicubic, warp
 from vsr.training.adversary import Adversary, AdversaryConfig, Sample
 from vsr.training.step import State, begin, detached
 
@@ -154,8 +154,8 @@ class GanObjective(nn.Module):
             parts["ping_pong"] = ping_pong(output[:, :-1], back)
             parts["content"] = (parts["content"] + charbonnier(back, target[:, :-1])) / 2
 
-        # The motion of the clip, at the output's size.
-        flow = self._flow(low[:, 1:], low[:, :-1]) if self.flow else None
+        # The motion of the target.
+        flow = self._flow(low, target, -1) if self.flow else None
         if weights.consistency and flow is not None and not alone:
             parts["consistency"] = warped_consistency(output, target, flow)
 
@@ -181,13 +181,22 @@ class GanObjective(nn.Module):
         return Turn(loss, told, [detached(state)], sample, output.detach())
 
     @torch.no_grad()
-    def _flow(self, here: Tensor, there: Tensor) -> Tensor:
-        """From frames (B, N, 3, H, W) to others: (B, N, 2, sH, sW), in the output's pixels."""
+    def _flow(self, low: Tensor, target: Tensor, step: int) -> Tensor:
+        """The target's motion from its frames to those `step` (1 or -1) away, in its pixels.
+
+        (B, T, 3, H, W) and (B, T, 3, sH, sW) to (B, T - 1, 2, sH, sW). That of the input,
+        enlarged, is off by a part of a large pixel, and outputs that are steady along it would
+        be unsteady or blurred: so what is left of motion in the target is found and added.
+        """
         assert self.flow is not None
         scale = self.generator.scale
-        found = self.flow(here.flatten(0, 1), there.flatten(0, 1))
-        large = scale * F.interpolate(found, scale_factor=float(scale), mode="bilinear")
-        return large.view(*here.shape[:2], *large.shape[1:])
+        ahead, behind = slice(1, None), slice(None, -1)
+        here, there = (ahead, behind) if step < 0 else (behind, ahead)
+        found = self.flow(low[:, here].flatten(0, 1), low[:, there].flatten(0, 1))
+        flow = scale * F.interpolate(found, scale_factor=float(scale), mode="bilinear")
+        wanted, other = target[:, here].flatten(0, 1), target[:, there].flatten(0, 1)
+        flow = flow + self.flow(wanted, warp(other, flow))
+        return flow.view(low.shape[0], -1, *flow.shape[1:])
 
     def _sample(
         self, output: Tensor, target: Tensor, low: Tensor, flow: Tensor | None, iteration: int
@@ -212,7 +221,8 @@ class GanObjective(nn.Module):
         fakes, reals = [], []
         for middle in middles:
             three = slice(middle - 1, middle + 2)
-            to_next = self._flow(low[:, middle : middle + 1], low[:, middle + 1 : middle + 2])
+            pair = slice(middle, middle + 2)
+            to_next = self._flow(low[:, pair], target[:, pair], 1)
             flows = torch.cat((flow[:, middle - 1 : middle], to_next), dim=1)
             upscaled = resize_bicubic(low[:, three].flatten(0, 1), size)
             upscaled = upscaled.view(output[:, three].shape)
