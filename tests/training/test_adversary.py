@@ -104,8 +104,8 @@ def test_collapse_is_named_once_with_what_to_change() -> None:
     flat = torch.full_like(target, 0.5)
     assert "collapsing; lower gan.weights.adversarial" in watch.look(judge, flat, target)
     assert watch.look(judge, flat, target) == ""
-    judge.lead.fill_(3.0)
-    assert "leads by 3.0" in watch.look(judge, target, target)
+    judge.lead.fill_(9.0)
+    assert "leads by 9.0" in watch.look(judge, target, target)
     beyond = target + 0.5
     assert "lie outside [0, 1]" in watch.look(judge, beyond, target)
     assert math.isfinite(float(judge.lead))

@@ -34,7 +34,7 @@ class AdversaryConfig(Config):
     """Peak rate of the discriminator's AdamW; it follows the generator's course."""
     alone: NonNegativeInt = 500
     """Iterations at the start in which it learns by itself, the generator held still."""
-    hold_back: PositiveFloat = 0.4
+    hold_back: PositiveFloat = 2.0
     """Lead at which it stops learning until the generator has caught up: a moving average of
     the mean logit of targets less that of outputs, in units of the logits."""
     r1_weight: NonNegativeFloat = 0.0
@@ -171,7 +171,7 @@ class CollapseWatch:
         spread = float(_detail(output) / _detail(target).clamp_min(1e-6))
         outside = float(((output < -0.05) | (output > 1.05)).float().mean())
         faults: dict[Fault, str] = {}
-        if lead > 5 * adversary.config.hold_back:
+        if lead > 3 * adversary.config.hold_back:
             faults["lead"] = (
                 f"the discriminator leads by {lead:.1f}: it tells nothing any more; lower "
                 "gan.adversary.learning_rate, or set gan.adversary.r1_weight"

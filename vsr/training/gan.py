@@ -30,20 +30,20 @@ class GanWeights(Config):
 
     content: NonNegativeFloat = 1.0
     """Charbonnier distance from the target."""
-    ping_pong: NonNegativeFloat = 0.5
+    ping_pong: NonNegativeFloat = 0.1
     """Between two outputs of a frame, come by forwards and on the way back."""
-    consistency: NonNegativeFloat = 0.5
-    """Between outputs along the target's motion."""
+    consistency: NonNegativeFloat = 1.7
+    """Between outputs along the target's motion, beyond what the target itself changes."""
     adversarial: NonNegativeFloat = 0.01
     """By the discriminator's logits."""
-    features: NonNegativeFloat = 0.02
+    features: NonNegativeFloat = 0.01
     """By the discriminator's features."""
     perceptual: NonNegativeFloat = 0.2
     """By VGG-19's features; left out where its file is missing."""
     lpips: NonNegativeFloat = 0.0
     """By LPIPS with AlexNet; left out where its file is missing."""
-    frequency: NonNegativeFloat = 0.0
-    """Between spectra."""
+    frequency: NonNegativeFloat = 1.0
+    """Between the amplitudes of spectra."""
 
 
 class GanConfig(Config):
