@@ -12,9 +12,6 @@ from vsr.tensors import warp
 _DISTRUST = 50.0
 """How fast trust in a motion falls with the squared difference it leaves (Lai et al., 2018)."""
 
-_UNSEEN = 1.5 / 255
-"""Change that nobody sees: what is asked to be steadier than that loses its motion."""
-
 Adversarial = Literal["vanilla", "least_squares", "hinge", "relativistic"]
 
 
@@ -57,11 +54,11 @@ def warped_consistency(output: Tensor, target: Tensor, flow: Tensor) -> Tensor:
 
     `flow` (B, T - 1, 2, H, W) is the target's, from each frame back to the one before, in pixels.
     The L1 distance of each output from the one before, warped onto it, less that of the
-    target and one and a half code values, where it is more; weighted by exp(-50 d^2) with
-    d the colour distance that the same motion leaves in the target, mean over all pixels:
-    where the target disagrees with itself, nothing is asked. After Lai et al., "Learning
-    blind video temporal consistency", 2018, who ask for no change at all: with flow that
-    errs by a fraction of a pixel, that asks for blur.
+    target, where it is more; weighted by exp(-50 d^2) with d the colour distance that the
+    same motion leaves in the target, mean over all pixels: where the target disagrees with
+    itself, nothing is asked. After Lai et al., "Learning blind video temporal consistency",
+    2018, who ask for no change at all: with flow that errs by a fraction of a pixel, that
+    asks for blur.
     """
     flat = flow.flatten(0, 1)
     here, there = target[:, 1:].flatten(0, 1), target[:, :-1].flatten(0, 1)
@@ -69,7 +66,7 @@ def warped_consistency(output: Tensor, target: Tensor, flow: Tensor) -> Tensor:
         own = here - warp(there, flat)
         trust = torch.exp(-_DISTRUST * own.square().sum(dim=1, keepdim=True))
     change = output[:, 1:].flatten(0, 1) - warp(output[:, :-1].flatten(0, 1), flat)
-    return (trust * F.relu(change.abs() - own.abs() - _UNSEEN)).mean()
+    return (trust * F.relu(change.abs() - own.abs())).mean()
 
 
 def feature_matching(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
