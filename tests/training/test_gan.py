@@ -159,6 +159,20 @@ def test_the_generator_stands_still_while_the_adversary_is_alone(
     assert all(torch.equal(rest[0][key], rest[-1][key]) for key in rest[0])
 
 
+def test_a_share_of_what_was_learnt_is_kept(dataset: Path, tmp_path: Path) -> None:  # noqa: F811
+    whole, part = (
+        Trainer(recipe_of("smoke-gan", dataset, f"gan.blend={blend}"), tmp_path / str(blend), CPU)
+        for blend in (1.0, 0.25)
+    )
+    begun = {key: weight.clone() for key, weight in whole.generator.state_dict().items()}
+    whole.run()
+    part.run()
+    learnt, kept = (load_file(tmp_path / b / "model.safetensors") for b in ("1.0", "0.25"))
+    for key, weight in begun.items():
+        expected = 0.75 * weight + 0.25 * learnt[key]
+        assert torch.allclose(kept[key], expected, atol=1e-6), key
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("stop", [3, 5])
 def test_a_game_that_was_stopped_ends_with_the_same_bits(

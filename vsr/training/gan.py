@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -65,6 +65,9 @@ class GanConfig(Config):
     perceptual_kind: Literal["l1", "l2", "cosine"] = "cosine"
     perceptual_after_activation: bool = True
     """Whether features are taken after the layer's ReLU: before it in ESRGAN."""
+    blend: float = Field(default=1.0, gt=0, le=1)
+    """Share of what was learnt in the weights that are kept; the rest is what the game began
+    with. ESRGAN's network interpolation: what is noise in the game's weights goes first."""
     watch_every: PositiveInt = 100
     """Iterations between looks for collapse."""
 

@@ -132,6 +132,7 @@ class Trainer:
         self._message = ""
         self.optimiser = build_optimiser(self.generator)
         self.average = {k: v.detach().clone() for k, v in self.generator.state_dict().items()}
+        self._begun_with = {k: v.clone() for k, v in self.average.items()}
         if resume:
             self._take(self._checkpoints.load(self.device))
         self.store = Store(config.data.dataset)
@@ -378,7 +379,7 @@ class Trainer:
         self.validation = mean_scores(scores)
         if self.validation.ours.psnr_y > self.best or self.adversary is not None:
             self.best = self.validation.ours.psnr_y
-            save_generator(self.output / BEST_FILE, self.average, self.config.model)
+            save_generator(self.output / BEST_FILE, self._kept(), self.config.model)
         strip.write(self.output, self.iteration)
         log.validation(self.iteration, self.seconds, loss, self.validation, scores)
 
@@ -405,11 +406,19 @@ class Trainer:
             scores=scores,
         )
 
+    def _kept(self) -> dict[str, Tensor]:
+        """The averaged weights, and of a game's, the share that is kept."""
+        blend = self.config.gan.blend if self.config.gan is not None else 1.0
+        if blend == 1:
+            return self.average
+        begun = self._begun_with
+        return {key: begun[key].lerp(weight, blend) for key, weight in self.average.items()}
+
     @contextmanager
     def _averaged(self) -> Iterator[None]:
-        """The generator with its averaged weights, for as long as it is to be judged by them."""
+        """The generator with the weights that are kept, for as long as it is to be judged."""
         own = {k: v.clone() for k, v in self.generator.state_dict().items()}
-        self.generator.load_state_dict(self.average)
+        self.generator.load_state_dict(self._kept())
         self.generator.eval()
         try:
             yield
@@ -424,7 +433,7 @@ class Trainer:
             return
         if not all(bool(weight.isfinite().all()) for weight in self.average.values()):
             return  # nobody wants to go on from there
-        save_generator(self.output / MODEL_FILE, self.average, self.config.model)
+        save_generator(self.output / MODEL_FILE, self._kept(), self.config.model)
         self._checkpoints.save(
             self.iteration,
             {
