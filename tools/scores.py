@@ -1,6 +1,7 @@
 """Measure every model that ships anew: the scores on its card, and the README's table.
 
     python tools/scores.py footage/val
+    python tools/scores.py footage/val --only tiny-x4
     python tools/scores.py --table
 
 The scores are those of `vsr evaluate --model`: whole films of DATA, by each degradation. With
@@ -32,11 +33,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, nargs="?", help="films that no model learnt from")
     parser.add_argument("--table", action="store_true", help="only write the table")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="score these models alone")
     chosen = parser.parse_args()
     if (chosen.data is None) != chosen.table:
         parser.error("give DATA, or --table")
     if not chosen.table:
         for card in vsr.zoo.list_models():
+            if chosen.only and card.name not in chosen.only:
+                continue
             scores = score_model(ZOO / "weights" / f"{card.name}.safetensors", chosen.data)
             write_card(ZOO / "cards" / f"{card.name}.toml", card.model_copy(update=scores))
             print_scores(card.name, scores["scores"])

@@ -52,21 +52,23 @@ def objective(**settings: object) -> GanObjective:
 
 def test_each_loss_counts_by_its_weight_and_the_adversary_is_faded_in() -> None:
     weights = GanWeights(
-        ping_pong=0.2, consistency=0.3, adversarial=0.01, features=0.02, frequency=0.5
+        means=0.5, ping_pong=0.2, consistency=0.3, adversarial=0.01, features=0.02, frequency=0.5
     )
     game = objective(weights=weights)
     turn = game(*batch(), [], 3 + 4)  # half of the fade-in
-    kinds = {"content", "ping_pong", "consistency", "adversarial", "features", "frequency"}
-    assert turn.parts.keys() == kinds
+    kinds = {"content", "means", "ping_pong", "consistency", "adversarial", "features"}
+    assert turn.parts.keys() == kinds | {"frequency"}
     part = {key: float(value) for key, value in turn.parts.items()}
-    expected = part["content"] + 0.2 * part["ping_pong"] + 0.3 * part["consistency"]
+    expected = (
+        part["content"] + 0.5 * part["means"] + 0.2 * part["ping_pong"] + 0.3 * part["consistency"]
+    )
     expected += 0.5 * part["frequency"]
     expected += 0.5 * (0.01 * part["adversarial"] + 0.02 * part["features"])
     assert turn.loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_weights_of_nought_cost_nothing_and_leave_the_loss_out() -> None:
-    weights = GanWeights(ping_pong=0, consistency=0, perceptual=0, frequency=0)
+    weights = GanWeights(means=0, ping_pong=0, consistency=0, perceptual=0, frequency=0)
     turn = objective(weights=weights)(*batch(), [], 50)
     assert turn.parts.keys() == {"content", "adversarial", "features"}
 

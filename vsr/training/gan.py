@@ -30,6 +30,9 @@ class GanWeights(Config):
 
     content: NonNegativeFloat = 1.0
     """Charbonnier distance from the target."""
+    means: NonNegativeFloat = 1.0
+    """Charbonnier distance of the means of squares of twice the scale: an adversary doesn't
+    mind, and drifts towards, a tint that pixels alone would hardly tell from detail."""
     ping_pong: NonNegativeFloat = 0.1
     """Between two outputs of a frame, come by forwards and on the way back."""
     consistency: NonNegativeFloat = 1.7
@@ -168,6 +171,9 @@ class GanObjective(nn.Module):
             verdict = self._adversary[0].judge(sample)
             parts["adversarial"], parts["features"] = verdict
             flat, wanted = output.flatten(0, 1), target.flatten(0, 1)
+            if weights.means:
+                side = 2 * self.generator.scale
+                parts["means"] = charbonnier(*(F.avg_pool2d(x, side) for x in (flat, wanted)))
             if weights.frequency:
                 parts["frequency"] = frequency(flat, wanted)
             if "perceptual" in self._networks:
