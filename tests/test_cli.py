@@ -227,6 +227,23 @@ def test_a_model_is_scored_beside_bicubic(tmp_path: Path, tiny_model: Path) -> N
     assert whole["command"].startswith("vsr evaluate --model")
 
 
+def test_detail_is_dialled_between_a_model_and_its_twin(tmp_path: Path, small_film: Path) -> None:
+    pictures = {}
+    Image.fromarray(data.astronaut()[:40, 100:160]).save(tmp_path / "in.png")
+    for detail in ("0", "0.5", "1"):
+        output = tmp_path / f"{detail}.png"
+        done = vsr("image", tmp_path / "in.png", output, "--detail", detail, "--device", "cpu")
+        assert done.returncode == 0, done.stderr
+        pictures[detail] = output.read_bytes()
+    assert len(set(pictures.values())) == 3
+    film = tmp_path / "detailed.mp4"
+    assert vsr("upscale", small_film, film, "--detail", "1", "--device", "cpu").returncode == 0
+    assert "has no twin for detail" in complaint(
+        *("upscale", small_film, tmp_path / "b.mp4", "--model", "tiny-x4-bd", "--detail", "0.5")
+    )
+    assert vsr("upscale", small_film, tmp_path / "b.mp4", "--detail", "2").returncode == 2
+
+
 def test_two_films_are_compared_in_numbers_and_on_pages(tmp_path: Path, small_film: Path) -> None:
     other = write_film(tmp_path / "b.mp4", scenes(96, 64, [12]), codec="mpeg4")
     files = [tmp_path / name for name in ("report.json", "report.csv", "report.html")]

@@ -220,6 +220,34 @@ def test_a_game_that_was_killed_goes_on_from_its_checkpoint(
     assert all(bool(w.isfinite().all()) for w in load_file(output / "model.safetensors").values())
 
 
+@pytest.mark.slow
+def test_two_processes_play_as_one_does(dataset: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Both players' gradients are averaged over gloo: the same weights but for sums' order."""
+    arguments = ["train", "--config", str(CONFIGS / "smoke-gan.toml"), "--device", "cpu"]
+    # Relativistic means are each process's own.
+    for setting in (
+        f"data.dataset={dataset}",
+        *("training.batch=4", "training.ema_decay=0", "gan.adversary.kind=vanilla"),
+    ):
+        arguments += ["--set", setting]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    for name, command in (
+        ("one", [sys.executable, "-m", "vsr"]),
+        ("two", [*torchrun, "--standalone", "-m", "vsr"]),
+    ):
+        done = subprocess.run(
+            [*command, *arguments, "--output", str(tmp_path / name)],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name in one:
+        assert torch.allclose(one[name], two[name], rtol=1e-3, atol=2e-5), name
+
+
 def test_the_recipes_that_ship_are_whole() -> None:
     names = sorted(path.stem for path in CONFIGS.glob("*.toml"))
     for name in names:
