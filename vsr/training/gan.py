@@ -173,7 +173,8 @@ class GanObjective(nn.Module):
             flat, wanted = output.flatten(0, 1), target.flatten(0, 1)
             if weights.means:
                 side = 2 * self.generator.scale
-                parts["means"] = charbonnier(*(F.avg_pool2d(x, side) for x in (flat, wanted)))
+                means, asked = F.avg_pool2d(flat, side), F.avg_pool2d(wanted, side)
+                parts["means"] = charbonnier(means, asked)
             if weights.frequency:
                 parts["frequency"] = frequency(flat, wanted)
             if "perceptual" in self._networks:
@@ -202,9 +203,10 @@ class GanObjective(nn.Module):
         ahead, behind = slice(1, None), slice(None, -1)
         here, there = (ahead, behind) if step < 0 else (behind, ahead)
         found = self.flow(low[:, here].flatten(0, 1), low[:, there].flatten(0, 1))
-        flow = scale * F.interpolate(found, scale_factor=float(scale), mode="bilinear")
+        flow: Tensor = scale * F.interpolate(found, scale_factor=float(scale), mode="bilinear")
         wanted, other = target[:, here].flatten(0, 1), target[:, there].flatten(0, 1)
-        flow = flow + self.flow(wanted, warp(other, flow))
+        rest: Tensor = self.flow(wanted, warp(other, flow))
+        flow = flow + rest
         return flow.view(low.shape[0], -1, *flow.shape[1:])
 
     def _sample(
