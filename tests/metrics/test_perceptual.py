@@ -11,11 +11,12 @@ from vsr.models.backbone import backbone_path
 
 
 def alexnet() -> dict[str, torch.Tensor]:
-    """Weights such as torchvision's file holds, drawn at random."""
+    """Weights such as torchvision's file holds, drawn at random; its classifier left out."""
     from torchvision.models import alexnet as build
 
     torch.manual_seed(1)
-    return dict(build(weights=None).state_dict())
+    features = build(weights=None).features
+    return {f"features.{key}": weight for key, weight in features.state_dict().items()}
 
 
 @pytest.fixture
