@@ -72,14 +72,17 @@ def print_scores(name: str, scores: dict[str, DegradationScores]) -> None:
 def with_table(readme: str, cards: list[Card]) -> str:
     """The README with the cards' scores between its two marks."""
     lines = [
-        "| model | scale | weights | bi: PSNR-Y (bicubic) | tOF | bd: PSNR-Y (bicubic) | tOF |",
-        "|---|---|---|---|---|---|---|",
+        "| model | scale | weights | bi: PSNR-Y (bicubic) | tOF | sharp | "
+        "bd: PSNR-Y (bicubic) | tOF |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for card in cards:
         cells = [f"`{card.name}`", f"x{card.scale}", f"{card.parameters / 1000:.0f}k"]
         for score in (card.scores["bi"], card.scores["bd"]):
             gain = f"{score.psnr_y:.2f} ({score.bicubic_psnr_y:.2f}): **{score.gain:+.2f}**"
             cells += [gain, f"{score.tof:.3f} ({score.bicubic_tof:.3f})"]
+            if score is card.scores["bi"]:
+                cells.append(f"{score.sharpness:.3f}" if score.sharpness == score.sharpness else "")
         lines.append(f"| {' | '.join(cells)} |")
     before, mark, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)

@@ -1,5 +1,7 @@
 """The models that ship."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,24 @@ def test_every_model_has_its_weights_and_a_card_that_is_true() -> None:
         assert sum(p.numel() for p in generator.parameters()) == card.parameters
         assert card.data
         assert set(card.scores) >= {"bi", "bd"}
+
+
+def test_the_readme_tells_what_the_cards_do() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").splitlines()
+    for card in list_models():
+        (line,) = [line for line in readme if line.startswith(f"| `{card.name}` |")]
+        for kind in ("bi", "bd"):
+            score = card.scores[kind]
+            assert f"{score.psnr_y:.2f} ({score.bicubic_psnr_y:.2f}): **{score.gain:+.2f}**" in line
+
+
+def test_a_twin_is_sharper_and_no_more_than_its_target() -> None:
+    cards = {card.name: card for card in list_models()}
+    twins = [name for name in cards if name.endswith("-gan")]
+    assert twins
+    for name in twins:
+        own, twin = (cards[n].scores["bi"].sharpness for n in (name.removesuffix("-gan"), name))
+        assert 1.2 * own < twin < 1.1
 
 
 @pytest.mark.parametrize("name", FAITHFUL)
