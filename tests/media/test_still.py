@@ -88,3 +88,9 @@ def test_sixteen_bit_grey_keeps_its_tones(tmp_path: Path) -> None:
     Image.fromarray(ramp).save(tmp_path / "a.png")
     rgb = read_still(tmp_path / "a.png").rgb
     assert np.array_equal(rgb, np.repeat(np.arange(256).reshape(16, 16, 1), 3, axis=2))
+
+
+def test_pixels_are_the_readers_own_to_write_to(tmp_path: Path) -> None:
+    # What can't be written to makes torch complain to whoever upscales it.
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "a.png")
+    assert read_still(tmp_path / "a.png").rgb.flags.writeable

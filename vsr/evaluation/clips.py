@@ -95,7 +95,7 @@ def _open_folder(folder: Path) -> Clip:
                 if rgb.shape[:2] != (height, width):
                     size = f"{rgb.shape[1]}x{rgb.shape[0]}"
                     raise MediaError(f"{path}: is {size}, the ones before {width}x{height}")
-                picture = to_float(torch.from_numpy(rgb.copy()).to(device)).permute(2, 0, 1)
+                picture = to_float(torch.from_numpy(rgb).to(device)).permute(2, 0, 1)
                 pictures.append(picture)
                 planes = rgb_to_planes(picture, _ANY_SPEC) if tells_shots else _NO_PLANES
                 yield Frame(planes, number)

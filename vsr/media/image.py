@@ -44,7 +44,7 @@ def read_still(path: Path | str) -> Still:
             if upright.mode.startswith("I"):
                 upright = _to_8_bit(upright)
             has_alpha = upright.has_transparency_data
-            pixels = np.asarray(upright.convert("RGBA" if has_alpha else "RGB"))
+            pixels = np.array(upright.convert("RGBA" if has_alpha else "RGB"))
             profile = opened.info.get("icc_profile")
     except UnidentifiedImageError as error:
         raise MediaError(f"{path}: not a picture that can be read") from error
