@@ -99,8 +99,9 @@ def test_micro_motion_does_no_harm_however_long(name: str) -> None:
         high = to_float(torch.from_numpy(clip[number])).permute(2, 0, 1)[None]
         low = degrade(high, generator.scale, Degradation.BI)
         output, state = generator.step(low, state or generator.start(low))
-        # Bright edges overshoot, as bicubic's do; drift would go on growing.
-        assert -0.25 <= output.min() <= output.max() <= 1.25
+        # Bright edges overshoot, as bicubic's do, sharper ones more; drift would go on growing.
+        most = 0.25 if name in FAITHFUL else 0.35
+        assert -most <= output.min() <= output.max() <= 1 + most
         bicubic = resize_bicubic(low, (96, 96))
         qualities.append(float(psnr_y(output, high) - psnr_y(bicubic, high)))
     assert np.mean(qualities[-100:]) >= np.mean(qualities[30:130]) - 0.2
@@ -160,7 +161,8 @@ def test_the_package_offers_it_by_name() -> None:
 
 def test_unknown_names_list_those_there_are() -> None:
     with pytest.raises(
-        ModelError, match=r"unknown model 'tiny-x3'; there are: tiny-x2, tiny-x4, tiny-x4-bd"
+        ModelError,
+        match=r"unknown model 'tiny-x3'; there are: tiny-x2, .*tiny-x4, .*or give a file",
     ):
         load("tiny-x3")
     with pytest.raises(ModelError, match="no such model file"):
