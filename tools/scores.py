@@ -9,6 +9,7 @@ The scores are those of `vsr evaluate --model`: whole films of DATA, by each deg
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def with_table(readme: str, cards: list[Card]) -> str:
             gain = f"{score.psnr_y:.2f} ({score.bicubic_psnr_y:.2f}): **{score.gain:+.2f}**"
             cells += [gain, f"{score.tof:.3f} ({score.bicubic_tof:.3f})"]
             if score is card.scores["bi"]:
-                cells.append(f"{score.sharpness:.3f}" if score.sharpness == score.sharpness else "")
+                cells.append(f"{score.sharpness:.3f}" if not math.isnan(score.sharpness) else "")
         lines.append(f"| {' | '.join(cells)} |")
     before, mark, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)

@@ -117,6 +117,12 @@ def test_motion_is_frozen_and_no_gradient_reaches_the_adversary() -> None:
     assert all(p.grad is None for p in game._adversary[0].parameters())
 
 
+def test_clips_too_short_for_three_frames_are_refused(dataset: Path) -> None:  # noqa: F811
+    recipe = recipe_of("smoke-gan", dataset, "training.stages=[{frames=2,crop=8}]")
+    with pytest.raises(TrainingError, match="clips of 2 frames; a spatio-temporal"):
+        Trainer(recipe, dataset / "run", CPU)
+
+
 def test_a_still_network_has_no_motion_to_judge() -> None:
     config = GanConfig(adversary=JUDGE)
     with pytest.raises(TrainingError, match="needs a model with motion"):

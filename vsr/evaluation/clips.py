@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vsr.colour import ColourSpec, Matrix
+from vsr.data.sources import FILM_SUFFIXES
 from vsr.errors import DataError, MediaError
 from vsr.media.frame import Frame, Plane
 from vsr.media.image import SUFFIXES, read_still
@@ -28,7 +29,6 @@ Align = Literal["strict", "crop"]
 _ANY_SPEC = ColourSpec(Matrix.BT601)
 _NO_PLANE = np.zeros((1, 1), np.uint8)
 _NO_PLANES: tuple[Plane, Plane, Plane] = (_NO_PLANE, _NO_PLANE, _NO_PLANE)
-_FILM_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi", ".ts", ".y4m")
 
 
 class Timed(NamedTuple):
@@ -166,7 +166,7 @@ def _clips_in(path: Path) -> dict[str, Path]:
     clips: dict[str, Path] = {}
     for entry in sorted(path.iterdir()):
         pictures = entry.is_dir() and any(p.suffix.lower() in SUFFIXES for p in entry.iterdir())
-        if not pictures and entry.suffix.lower() not in _FILM_SUFFIXES:
+        if not pictures and entry.suffix.lower() not in FILM_SUFFIXES:
             continue
         name = entry.name if entry.is_dir() else entry.stem
         if name in clips:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from vsr.metrics.protocol import Metric
 from vsr.metrics.temporal import temporal_profile
-from vsr.scoring import Row
+from vsr.scoring import Row, mean_of
 from vsr.tensors import to_uint8
 
 Pixels = NDArray[np.uint8]
@@ -49,8 +49,7 @@ class Second:
     @property
     def flicker(self) -> float:
         """How unsteady it is."""
-        known = [value for value in self.changes if not math.isnan(value)]
-        return sum(known) / len(known) if known else math.nan
+        return mean_of(self.changes)
 
 
 class Gallery:

@@ -27,7 +27,7 @@ class FilmReport:
     name: str
     rows: list[Row]
     bicubic: list[Row] | None = None
-    """Of bicubic interpolation of the same frames, where a model was asked for."""
+    """Of bicubic interpolation of the same frames, where their source is known."""
     notes: tuple[str, ...] = ()
     frame_rate: float = 25.0
     gallery: Gallery | None = None

@@ -1,7 +1,7 @@
 """What every generator offers: `start`, `step`, and `forward` as a loop over them."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,26 @@ class Generator(nn.Module, ABC, Generic[State]):
             high, state = self.step(low, state)
             outputs.append(high)
         return torch.stack(outputs, dim=1), state
+
+
+class NoState(NamedTuple):
+    """What a still-image network hands to the next frame: nothing."""
+
+
+class StillGenerator(Generator[NoState]):
+    """A generator that looks at one picture at a time."""
+
+    def start(self, low: Tensor) -> NoState:
+        """Nothing to remember."""
+        return NoState()
+
+    def step(self, low: Tensor, state: NoState) -> tuple[Tensor, NoState]:
+        """Upscale one picture, (B, 3, H, W) to (B, 3, sH, sW)."""
+        return self.upscale(low), state
+
+    @abstractmethod
+    def upscale(self, low: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, 3, sH, sW), RGB in [0, 1]."""
 
 
 def multiplies_per_pixel(generator: Generator[Any]) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vsr.config import Config
-from vsr.models.srresnet import StillGenerator
+from vsr.models.generator import StillGenerator
 
 _RESIDUAL_SCALE = 0.2
 _SLOPE = 0.2

@@ -1,13 +1,13 @@
 """SRGAN's still-image generator, SRResNet, without its batch normalisation."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vsr.config import Config
-from vsr.models.generator import Generator
+from vsr.models.generator import StillGenerator
 
 
 class SrresnetConfig(Config):
@@ -20,26 +20,6 @@ class SrresnetConfig(Config):
     """Feature maps of each layer."""
     blocks: PositiveInt = 16
     """Residual pairs of 3x3 convolutions."""
-
-
-class NoState(NamedTuple):
-    """What a still-image network hands to the next frame: nothing."""
-
-
-class StillGenerator(Generator[NoState]):
-    """A generator that looks at one picture at a time."""
-
-    def start(self, low: Tensor) -> NoState:
-        """Nothing to remember."""
-        return NoState()
-
-    def step(self, low: Tensor, state: NoState) -> tuple[Tensor, NoState]:
-        """Upscale one picture, (B, 3, H, W) to (B, 3, sH, sW)."""
-        return self.upscale(low), state
-
-    def upscale(self, low: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, 3, sH, sW), RGB in [0, 1]."""
-        raise NotImplementedError
 
 
 class Srresnet(StillGenerator):

@@ -340,6 +340,12 @@ class Trainer:
     def _fresh_adversary(self) -> Adversary | None:
         if self.config.gan is None:
             return None
+        shortest = min(stage.frames for stage in self.config.training.stages)
+        if self.config.gan.adversary.discriminator.sight == "spatio_temporal" and shortest < 3:
+            raise TrainingError(
+                f"training.stages: clips of {shortest} frames; a spatio-temporal discriminator "
+                "sees three"
+            )
         torch.manual_seed(self.config.training.seed + 1)
         adversary = Adversary(self.config.gan.adversary)
         return adversary.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
