@@ -21,9 +21,10 @@ from skimage import data
 from torch import Tensor
 
 from vsr.degrade import Degradation, degrade
+from vsr.media.encoder import EncoderSettings
 from vsr.media.frame import ColourTags, Frame, PixelLayout, StreamInfo
 from vsr.media.reader import VideoReader
-from vsr.media.writer import EncoderSettings, VideoWriter
+from vsr.media.writer import VideoWriter
 from vsr.metrics.image import psnr_y
 from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.tensors import resize_bicubic, to_float, to_uint8

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from vsr import __version__
-from vsr.errors import VsrError
+from vsr.errors import Interrupted, VsrError
 
 if TYPE_CHECKING:
+    import threading
+
     from rich.progress import ProgressColumn
 
 _INTERRUPTED = 130
@@ -48,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("vsr: interrupted", err=True)
         sys.exit(_INTERRUPTED)
+    except Interrupted as error:
+        click.echo(f"vsr: {error}", err=True)
+        sys.exit(_INTERRUPTED)
     except VsrError as error:
         click.echo(f"vsr: {error}", err=True)
         sys.exit(1)
@@ -67,8 +72,8 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
     "--scale",
     type=click.Choice(["auto", "2", "4"]),
@@ -82,12 +87,34 @@ def cli() -> None:
 @click.option(
     "--codec",
     type=click.Choice(["h264", "hevc", "av1", "prores", "ffv1"]),
-    default="h264",
-    show_default=True,
-    help="How the video is encoded.",
+    help="How the video is encoded: h264 unless OUT is .webm, which holds av1.",
 )
 @click.option("--crf", type=click.IntRange(0, 63), help="Lower is better and larger.")
 @click.option("--preset", help="The encoder's speed against size, such as veryfast.")
+@click.option(
+    "--deinterlace",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Make interlaced frames whole: where they say so, always, or never.",
+)
+@click.option(
+    "--rotate",
+    type=click.Choice(["keep", "apply"]),
+    default="keep",
+    show_default=True,
+    help="Leave turning the picture to players, as the film tells them, or do it.",
+)
+@click.option("--strict", is_flag=True, help="Stop before any work if something can't be kept.")
+@click.option("--no-resume", is_flag=True, help="Start afresh where an earlier run has begun.")
+@click.option(
+    "--format",
+    "pipe_format",
+    type=click.Choice(["nut", "y4m"]),
+    default="nut",
+    show_default=True,
+    help="Into a pipe: raw video with all else in nut, or pictures alone in y4m.",
+)
 @_overwrite_option
 @_json_option
 def upscale(
@@ -100,47 +127,109 @@ def upscale(
     codec: Any,
     crf: int | None,
     preset: str | None,
+    deinterlace: Any,
+    rotate: Any,
+    strict: bool,
+    no_resume: bool,
+    pipe_format: Any,
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Upscale the film IN into OUT (.mp4, .mov or .mkv).
+    """Upscale the film IN into OUT (.mp4, .mov, .mkv or .webm), or a folder of films into another.
 
-    Frames keep their times, audio tracks are copied, and OUT appears when it is whole.
+    Frames keep their times, and sound, subtitles, chapters and tags go along. OUT appears when it
+    is whole. Stopped, the same command goes on where it was. - is standard input or output.
 
     \b
     vsr upscale old.mp4 new.mp4 --scale 4 --crf 18 --preset slow
+    vsr upscale tapes/ larger/
+    ffmpeg -i old.avi -f nut - | vsr upscale - - | mpv -
     """
-    from vsr.engine.video import upscale_video
-    from vsr.media.writer import EncoderSettings
+    from vsr.engine.folder import film_jobs
+    from vsr.engine.video import Options, upscale_video
+    from vsr.media.encoder import EncoderSettings
 
-    factor = None if scale == "auto" else int(scale)
-    with _bar(["{task.fields[rate]:.1f} frames/s"], rate=0.0) as update:
-        summary = upscale_video(
-            source,
-            output,
-            model=model,
-            scale=factor,
-            detail=detail,
-            device=device,
-            settings=EncoderSettings(codec, crf, preset),
-            overwrite=overwrite,
-            watch=lambda now: update(
-                now.frames, now.frame_count, rate=now.frames / max(now.seconds, 1e-9)
-            ),
-        )
-    if summary.left_out:
-        click.echo(f"vsr: not carried over: {', '.join(summary.left_out)}", err=True)
-    if as_json:
-        click.echo(json.dumps(asdict(summary)))
-        return
-    stages = summary.stages
-    click.echo(
-        f"{summary.output}: {summary.frames} frames of {summary.width}x{summary.height} "
-        f"({summary.model} on {summary.device}), {summary.audio_tracks} audio tracks, "
-        f"{summary.seconds:.1f} s, {summary.frames_per_second:.1f} frames/s "
-        f"(decode {stages.decode:.1f}, upscale {stages.upscale:.1f}, "
-        f"encode {stages.encode:.1f} s)"
+    chosen = codec or ("av1" if output.suffix.lower() == ".webm" else "h264")
+    options = Options(
+        model=model,
+        scale=None if scale == "auto" else int(scale),
+        detail=detail,
+        device=device,
+        settings=EncoderSettings(chosen, crf, preset),
+        deinterlace=deinterlace,
+        rotate=rotate,
     )
+    settings: dict[str, Any] = {
+        "overwrite": overwrite,
+        "resume": not no_resume,
+        "strict": strict,
+        "pipe_format": pipe_format,
+    }
+    jobs = film_jobs(source, output)
+    summaries, failures, skipped = [], [], 0
+    with _stop_gently() as stop:
+        for film, target in jobs:
+            if source.is_dir():
+                if target.exists() and not overwrite and not _unfinished(target):
+                    skipped += 1
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+            with _bar(["{task.fields[rate]:.1f} frames/s"], rate=0.0) as update:
+
+                def watch(now: Any, update: Callable[..., None] = update) -> None:
+                    rate = (now.frames - now.before) / max(now.seconds, 1e-9)
+                    update(now.frames, now.frame_count, rate=rate)
+
+                try:
+                    summary = upscale_video(
+                        *(film, target, options),
+                        **settings,
+                        stop=stop,
+                        watch=watch,
+                        tell=lambda line: click.echo(f"vsr: {line}", err=True),
+                    )
+                except Interrupted:
+                    raise
+                except VsrError as error:
+                    if not source.is_dir():
+                        raise
+                    click.echo(f"vsr: {error}", err=True)
+                    failures.append(film)
+                    continue
+            summaries.append(summary)
+            _tell_summary(summary, as_json)
+            if stop.is_set():
+                raise Interrupted("interrupted between two films")
+    if source.is_dir():
+        line = f"{len(summaries)} films done, {skipped} there already, {len(failures)} failed"
+        click.echo(f"{output}: {line}", err=as_json)
+    if failures:
+        raise VsrError(f"not done: {', '.join(map(str, failures))}")
+
+
+@cli.command()
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@_json_option
+def verify(source: Path, output: Path, as_json: bool) -> None:
+    """Prove that OUT has all that IN has: times, streams, chapters, tags.
+
+    Sound, subtitles and attachments are compared packet by packet; exit code 1 if anything
+    was lost.
+
+    \b
+    vsr verify holiday.mp4 holiday-large.mp4
+    """
+    from vsr.media.verify import table, verify_film
+
+    findings = verify_film(source, output)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        click.echo(table(findings))
+    lost = [finding.what for finding in findings if not finding.kept]
+    if lost:
+        raise VsrError(f"{output}: lost or changed: {', '.join(lost)}")
 
 
 @cli.command()
@@ -491,7 +580,7 @@ def doctor() -> None:
     import av
     import torch
 
-    from vsr.media.writer import encoders
+    from vsr.media.encoder import encoders
     from vsr.zoo import list_models
 
     click.echo(f"vsr      {__version__}")
@@ -506,6 +595,54 @@ def doctor() -> None:
     for codec, present in encoders().items():
         click.echo(f"{codec:<8} {'yes' if present else 'no encoder'}")
     click.echo(f"models   {', '.join(card.name for card in list_models()) or 'none'}")
+
+
+def _tell_summary(summary: Any, as_json: bool) -> None:
+    for line in (*(f"not kept: {what}" for what in summary.left_out), *summary.notes):
+        click.echo(f"vsr: {line}", err=True)
+    if damaged := summary.damaged_seconds:
+        places = ", ".join(f"{second:.2f}" for second in damaged[:5])
+        more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
+        click.echo(f"vsr: {len(damaged)} damaged frames, at {places}{more} s", err=True)
+    to_pipe = summary.output == "-"
+    if as_json:
+        click.echo(json.dumps(asdict(summary)), err=to_pipe)
+        return
+    stages = summary.stages
+    click.echo(
+        f"{summary.output}: {summary.frames} frames of {summary.width}x{summary.height} "
+        f"({summary.model} on {summary.device}), {summary.audio_tracks} audio tracks, "
+        f"{summary.seconds:.1f} s, {summary.frames_per_second:.1f} frames/s "
+        f"(decode {stages.decode:.1f}, upscale {stages.upscale:.1f}, "
+        f"encode {stages.encode:.1f} s)",
+        err=to_pipe,
+    )
+
+
+def _unfinished(target: Path) -> bool:
+    from vsr.engine.journal import work_folder
+
+    return work_folder(target).exists()
+
+
+@contextmanager
+def _stop_gently() -> "Iterator[threading.Event]":
+    """An event that the first Ctrl-C sets; the second ends at once."""
+    import threading
+
+    stop = threading.Event()
+
+    def interrupt(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        click.echo("vsr: ending the segment in hand; Ctrl-C again to end at once", err=True)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _score(validation: Any) -> str:

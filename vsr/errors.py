@@ -6,7 +6,8 @@
     │   └── OutputError                 an output that can't or mustn't be written
     ├── ModelError (ValueError)         a model name or model file
     ├── DataError (ValueError)          footage or a data set that can't be used
-    └── TrainingError (RuntimeError)    a checkpoint or numbers that training can't go on from
+    ├── TrainingError (RuntimeError)    a checkpoint or numbers that training can't go on from
+    └── Interrupted                     a run that was asked to stop, and can go on
 
 A bug is none of these: it keeps its traceback.
 """
@@ -38,3 +39,7 @@ class DataError(VsrError, ValueError):
 
 class TrainingError(VsrError, RuntimeError):
     """Training can't start or go on."""
+
+
+class Interrupted(VsrError):
+    """A run stopped when it was asked to; the same command goes on."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vsr.colour import ColourSpec, Siting, Subsampling, from_rgb, matrix_from_code, to_rgb
 from vsr.media.frame import Plane, StreamInfo
+from vsr.tensors import resize_bicubic
 
 
 def colour_spec(info: StreamInfo) -> ColourSpec:
@@ -17,19 +18,28 @@ def colour_spec(info: StreamInfo) -> ColourSpec:
         full_range=info.colour.full_range,
         bit_depth=info.layout.bit_depth,
         subsampling=Subsampling(info.layout.across, info.layout.down),
-        siting=Siting.CENTER if info.colour.centred_chroma else Siting.LEFT,
+        siting=Siting(info.colour.siting),
     )
 
 
 def planes_to_rgb(planes: Sequence[Plane], spec: ColourSpec, device: torch.device) -> Tensor:
     """Y, Cb and Cr arrays to float RGB (3, H, W) on `device`, converted there."""
-    return to_rgb([torch.from_numpy(plane).to(device) for plane in planes], spec)
+    return to_rgb([torch.from_numpy(plane).to(device) for plane in planes[:3]], spec)
 
 
-def rgb_to_planes(rgb: Tensor, spec: ColourSpec) -> tuple[Plane, Plane, Plane]:
+def rgb_to_planes(rgb: Tensor, spec: ColourSpec) -> tuple[Plane, ...]:
     """Float RGB (3, H, W), converted on its device, to Y, Cb and Cr arrays."""
-    y, cb, cr = (_as_array(plane, spec.bit_depth) for plane in from_rgb(rgb, spec))
-    return y, cb, cr
+    return tuple(_as_array(plane, spec.bit_depth) for plane in from_rgb(rgb, spec))
+
+
+def alpha_to_plane(alpha: Plane, scale: int, bit_depth: int, wanted_depth: int) -> Plane:
+    """A plane of alpha, full range, enlarged bicubically, at another bit depth if wanted."""
+    height, width = alpha.shape
+    values = torch.from_numpy(alpha).to(torch.float32)[None, None]
+    high = resize_bicubic(values, (height * scale, width * scale))[0, 0]
+    most = 2**wanted_depth - 1
+    codes = (high * (most / (2**bit_depth - 1))).round().clamp(0, most)
+    return _as_array(codes.to(torch.uint8 if wanted_depth == 8 else torch.int16), wanted_depth)
 
 
 def _as_array(plane: Tensor, bit_depth: int) -> Plane:

@@ -19,7 +19,7 @@ from vsr.engine.video import Progress, upscale_video
 from vsr.errors import MediaError, ModelError, OutputError, VsrError
 from vsr.media.frame import LAYOUTS
 from vsr.media.reader import VideoReader
-from vsr.media.writer import EncoderSettings, output_info
+from vsr.media.encoder import EncoderSettings, output_info
 from vsr.models import Generator
 from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 
@@ -126,18 +126,18 @@ def test_a_film_that_names_no_matrix_gets_the_one_it_was_read_by(
         assert reader.info.colour.matrix == 6
 
 
-def test_chroma_between_its_luma_samples_is_moved_to_the_left(
+def test_chroma_stays_where_it_lay_if_the_codec_can_say_so(
     tmp_path: Path, tiny_model: Path
 ) -> None:
-    """JPEG's siting can't be told to players of what we write."""
     source = write_film(
         tmp_path / "a.mkv", scenes(64, 48, [2]), codec="mjpeg", pixel_format="yuvj420p"
     )
     with VideoReader(source) as reader:
-        assert reader.info.colour.centred_chroma
-        info = output_info(reader.info, 4, 1, LOSSLESS)
-    assert not info.colour.centred_chroma
-    assert info.colour.full_range
+        assert reader.info.colour.siting == "center"
+        told = output_info(reader.info, 4, 1, EncoderSettings("h264"))
+        untold = output_info(reader.info, 4, 1, LOSSLESS)
+    assert (told.colour.siting, untold.colour.siting) == ("center", "left")
+    assert told.colour.full_range
 
 
 def test_nothing_is_left_when_it_fails_halfway(
@@ -206,7 +206,7 @@ PEAK_MEMORY = """
 import re, sys
 from pathlib import Path
 from vsr.engine.video import upscale_video
-from vsr.media.writer import EncoderSettings, output_info
+from vsr.media.encoder import EncoderSettings
 upscale_video(*sys.argv[1:4], device="cpu", settings=EncoderSettings(preset="ultrafast"))
 print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 """

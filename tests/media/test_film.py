@@ -12,9 +12,10 @@ import pytest
 
 from tests.conftest import AudioTrack, scenes, write_film
 from vsr.errors import MediaError, OutputError
+from vsr.media.encoder import EncoderSettings, output_info
 from vsr.media.frame import LAYOUTS, Frame, PixelLayout
 from vsr.media.reader import VideoReader
-from vsr.media.writer import EncoderSettings, VideoWriter, check_output, output_info
+from vsr.media.writer import VideoWriter, check_output
 
 LOSSLESS = EncoderSettings("ffv1")
 
@@ -25,7 +26,7 @@ def copy(
     """Decode and encode again, unchanged."""
     with VideoReader(source) as reader:
         info = output_info(reader.info, 1, reader.info.colour.matrix, settings)
-        with VideoWriter(output, info, reader.audio, settings, overwrite) as writer:
+        with VideoWriter(output, info, reader, settings, overwrite) as writer:
             for item in reader:
                 writer.write(item)
 

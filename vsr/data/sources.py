@@ -20,18 +20,10 @@ from vsr.errors import DataError, MediaError
 from vsr.media import image
 from vsr.media.frame import ColourTags, Frame, PixelLayout, StreamInfo
 from vsr.media.image import read_still
-from vsr.media.reader import VideoReader
+from vsr.media.reader import FILM_SUFFIXES, VideoReader
 from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.shots import mark_cuts
 from vsr.tensors import on_8_bit_levels, to_float
-
-FILM_SUFFIXES = frozenset(
-    {
-        *(".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts"),
-        *(".mts", ".wmv", ".flv", ".ogv", ".3gp", ".mxf", ".y4m", ".vob", ".dv"),
-    }
-)
-"""What is taken for a film inside a folder; a file that is named is always tried."""
 
 _FEWEST_NUMBERED = 5
 _ALIKE = 0.6

@@ -34,6 +34,22 @@ class Upscaler:
         self.device = device
         self._generator = generator.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._state: tuple[Tensor, ...] | None = None
+        self._kept: tuple[Tensor, ...] | None = None
+
+    def keep_state(self) -> tuple[Tensor, ...]:
+        """What the next frame is to begin with, on the CPU, to be saved and gone on from.
+
+        From here on this run, too, goes on from the copy: how a tensor lies in memory can change
+        the last bit of what is computed from it.
+        """
+        assert self._state is not None
+        kept = tuple(part.to("cpu", copy=True).contiguous() for part in self._state)
+        self.go_on_from(kept)
+        return kept
+
+    def go_on_from(self, kept: tuple[Tensor, ...]) -> None:
+        """Begin the next frame with a state that was kept."""
+        self._kept = kept
 
     @torch.inference_mode()
     def upscale(self, low: Tensor, begins_shot: bool) -> Tensor:
@@ -42,8 +58,12 @@ class Upscaler:
         The first frame begins a shot whether it says so or not.
         """
         batch = low[None].contiguous(memory_format=torch.channels_last)
-        if begins_shot or self._state is None:
+        if begins_shot or (self._state is None and self._kept is None):
             self._state = self._generator.start(batch)
+        elif self._kept is not None:
+            kind: Any = type(self._generator.start(batch))
+            self._state = kind(*(part.to(self.device) for part in self._kept))
+        self._kept = None
         high: Tensor
         high, self._state = self._generator.step(batch, self._state)
         return high[0]

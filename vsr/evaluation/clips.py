@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from vsr.colour import ColourSpec, Matrix
-from vsr.data.sources import FILM_SUFFIXES
 from vsr.errors import DataError, MediaError
 from vsr.media.frame import Frame, Plane
 from vsr.media.image import SUFFIXES, read_still
-from vsr.media.reader import VideoReader
+from vsr.media.reader import FILM_SUFFIXES, VideoReader
 from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.shots import mark_cuts
 from vsr.tensors import on_8_bit_levels, to_float

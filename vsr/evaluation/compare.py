@@ -14,10 +14,11 @@ import torch
 
 from vsr.errors import ConfigError, DataError
 from vsr.evaluation.page import as_script_data, asset, whole_page
+from vsr.media.encoder import EncoderSettings
 from vsr.media.frame import Frame, PixelLayout
 from vsr.media.reader import VideoReader, frame_times
 from vsr.media.target import check_text_target, write_text
-from vsr.media.writer import EncoderSettings, VideoWriter
+from vsr.media.writer import VideoWriter
 from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 
 _INSIDE_BYTES = 4 << 20

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 """One plane of code values, (height, width); uint8, or uint16 above 8 bit."""
+
+ChromaSiting = Literal["left", "center", "topleft"]
+"""Where subsampled chroma lies among its luma samples, by FFmpeg's names."""
 
 
 @dataclass(frozen=True)
@@ -19,18 +23,22 @@ class PixelLayout:
     """Luma samples for each chroma sample, across."""
     down: int = 2
     """Luma samples for each chroma sample, down."""
+    alpha: bool = False
+    """Whether a fourth plane says how opaque each pixel is."""
 
     @property
     def name(self) -> str:
-        """FFmpeg's name for this layout, such as `yuv420p10le`."""
+        """FFmpeg's name of this layout, such as `yuv420p10le`."""
         chroma = {(2, 2): "420", (2, 1): "422", (1, 1): "444"}[self.across, self.down]
-        return f"yuv{chroma}p" + ("" if self.bit_depth == 8 else f"{self.bit_depth}le")
+        colour = "yuva" if self.alpha else "yuv"
+        return f"{colour}{chroma}p" + ("" if self.bit_depth == 8 else f"{self.bit_depth}le")
 
 
 LAYOUTS = {
     layout.name: layout
     for layout in (
-        PixelLayout(depth, across, down)
+        PixelLayout(depth, across, down, alpha)
+        for alpha in (False, True)
         for depth in (8, 10)
         for across, down in ((2, 2), (2, 1), (1, 1))
     )
@@ -46,8 +54,18 @@ class ColourTags:
     primaries: int = 2
     transfer: int = 2
     full_range: bool = False
-    centred_chroma: bool = False
-    """Chroma lies between luma samples, as in JPEG, rather than on the left column."""
+    siting: ChromaSiting = "left"
+
+
+@dataclass(frozen=True)
+class Hdr:
+    """What HDR10 says of the display that a film was mastered on, and of its light."""
+
+    mastering: tuple[Fraction, ...] | None = None
+    """Chromaticities x, y of red, green, blue and white, then least and most luminance in
+    cd/m2 (SMPTE ST 2086): ten numbers."""
+    light: tuple[int, int] | None = None
+    """Most of any pixel, and most of a frame's mean, in cd/m2 (CTA-861.3)."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +84,19 @@ class StreamInfo:
     """As told by the container, or estimated from duration and rate; None if unknown."""
     sample_aspect_ratio: Fraction
     """Width of a pixel over its height."""
+    hdr: Hdr = Hdr()
+    display_matrix: tuple[int, ...] | None = None
+    """How players turn the picture: nine numbers, as FFmpeg holds them; None if not at all."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: Y, Cb and Cr planes as decoded, and its place in time."""
+    """One picture: Y, Cb and Cr planes as decoded, alpha where there is one, and its place in time.
 
-    planes: tuple[Plane, Plane, Plane]
+    Alpha is full range whatever the others are.
+    """
+
+    planes: tuple[Plane, ...]
     pts: int
     """Presentation time, in ticks of the stream's time base."""
     duration: int = 0

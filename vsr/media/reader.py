@@ -1,46 +1,114 @@
-"""Decode a film: planes as they are, and the packets of its audio tracks, in file order."""
+"""Decode a film: planes as they are, and the packets of all its other streams, in file order."""
 
-from collections import Counter
-from collections.abc import Iterator
+import hashlib
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
 import numpy as np
-from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from vsr.errors import MediaError
+from vsr.media.decoded import (
+    Deinterlace,
+    Deinterlacer,
+    display_matrix_of,
+    hdr_of,
+    siting_of,
+    turn_of,
+)
 from vsr.media.frame import LAYOUTS, ColourTags, Frame, PixelLayout, Plane, StreamInfo
 from vsr.media.samples import read_plane
 
 if TYPE_CHECKING:
-    AudioPacket = Packet[Any]
+    AnyPacket = Packet[Any]
 else:
-    AudioPacket = Packet  # generic only in its type stubs
+    AnyPacket = Packet  # generic only in its type stubs
+
+PIPE = Path("-")
+"""Standard input or output."""
+
+FILM_SUFFIXES = frozenset(
+    {
+        *(".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts"),
+        *(".mts", ".wmv", ".flv", ".ogv", ".3gp", ".mxf", ".y4m", ".vob", ".dv", ".nut"),
+    }
+)
+"""What is taken for a film inside a folder; a file that is named is always tried."""
 
 _BT709 = 1
+_MOST_PIXELS = 1 << 27
+"""Of a frame: 8K holds a quarter of them."""
+_LOCAL = {"protocol_whitelist": "file,pipe"}
+"""A playlist that calls itself a film must not reach out."""
+_READ_ERRORS_IN_A_ROW = 16
+_SUSPECT_FRAMES = 32
+"""After an error, so many frames may still show its traces: decoders run in threads."""
+_SEEK_SECONDS = (2, 10, 60)
+
+
+class FrameMark(NamedTuple):
+    """A frame's time and its content, to know it again."""
+
+    pts: int
+    digest: str
+
+
+@dataclass
+class Damage:
+    """What could not be read as it was meant."""
+
+    pts: list[int]
+    """Of frames that were damaged, or that repeat the one before for want of their own."""
+    ends_early: bool = False
+    """Whether reading failed before the end of the file."""
 
 
 class VideoReader:
-    """The first video stream of a file, with all its audio streams beside it.
+    """The first video stream of a file, with all its other streams beside it.
 
-    Iterating gives `Frame`s in presentation order and audio packets, as they come.
-    Raises `MediaError` where the file is missing, broken or holds no video.
+    Iterating gives `Frame`s in presentation order, and the packets of the other streams as
+    they come. What is damaged is decoded as far as can be; a frame that can't be
+    repeats the one before it, and `damage` tells. Raises `MediaError` where the file is
+    missing, broken or holds no video.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        deinterlace: Deinterlace = "off",
+        upright: bool = False,
+        closely: bool = False,
+    ) -> None:
+        """Open a file, or standard input as `-`.
+
+        `closely` decodes the first frame at once, for what only frames tell: HDR metadata and
+        how the picture is turned. `upright` turns frames as players would.
+        """
         self.path = Path(path)
+        self.damage = Damage([])
+        self.notes: list[str] = []
+        """What the user should know, a line each."""
+        self._deinterlace = deinterlace
         self._container = open_input(self.path)
         try:
-            self._stream = self._video_stream()
-            self._stream.thread_type = "AUTO"
+            self._open_stream()
             self.info = self._describe()
+            self._turn = None
+            if closely or upright:
+                self._look_closely(upright)
         except BaseException:
             self._container.close()
             raise
@@ -54,12 +122,21 @@ class VideoReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
         self._container.close()
 
     @property
-    def audio(self) -> tuple[AudioStream, ...]:
-        """The audio streams, in file order: templates for a writer's."""
-        return self._container.streams.audio
+    def container(self) -> InputContainer:
+        """The open file, for what goes along with the frames."""
+        return self._container
+
+    @property
+    def index(self) -> int:
+        """The video stream's place among the file's streams."""
+        return self._stream.index
 
     @property
     def codec(self) -> str:
@@ -67,24 +144,18 @@ class VideoReader:
         return self._stream.codec_context.name
 
     @property
-    def left_out(self) -> tuple[str, ...]:
-        """What the file holds beside what iterating gives, in words."""
-        taken = {self._stream.index, *(stream.index for stream in self.audio)}
-        others = [stream for stream in self._container.streams if stream.index not in taken]
-        kinds = Counter(stream.type or "unknown" for stream in others)
-        words = [f"{count} {kind} stream{'s' * (count > 1)}" for kind, count in kinds.items()]
-        if self._container.chapters():
-            words.append("chapters")
-        return tuple(words)
+    def interlaced(self) -> int:
+        """Interlaced frames so far."""
+        return self._deinterlacer.found
 
     def frames(self) -> Iterator[Frame]:
-        """The frames alone; audio is passed over unread."""
-        for item in self._items(audio=False):
+        """The frames alone; the other streams are passed over unread."""
+        for item in self._items(others=False):
             if isinstance(item, Frame):
                 yield item
 
-    def __iter__(self) -> Iterator[Frame | AudioPacket]:
-        return self._items(audio=True)
+    def __iter__(self) -> Iterator[Frame | AnyPacket]:
+        return self._items(others=True)
 
     def sample(self, count: int) -> list[Frame]:
         """Some frames spread over the film, at most `count`: those that seeking comes by.
@@ -106,32 +177,138 @@ class VideoReader:
                 continue
         return list(found.values())
 
-    def _items(self, audio: bool) -> Iterator[Frame | AudioPacket]:
-        streams = (self._stream, *self.audio) if audio else (self._stream,)
-        previous: Frame | None = None
+    def go_on_after(self, marks: Sequence[FrameMark]) -> list[Frame]:
+        """Place the reader behind the frames that `marks` tell of, and give these.
+
+        What is read next is what would be read next had all been read. From a keyframe some
+        seconds before if that leads to the same frames, else from the start. Raises `MediaError`
+        where they are not to be found.
+        """
+        for seconds in (*_SEEK_SECONDS, None):
+            self._reopen()
+            if seconds is not None and not self._seek(marks[0].pts, seconds):
+                continue
+            last: deque[Frame] = deque(maxlen=len(marks))
+            self._pending = self._read(self._decoded(others=False))
+            for item in self._pending:
+                assert isinstance(item, Frame)
+                last.append(item)
+                if item.pts >= marks[-1].pts:
+                    break
+            if [mark_of(frame) for frame in last] == list(marks):
+                self.damage = Damage([])
+                return list(last)
+        raise MediaError(f"{self.path}: its frames are no longer what they were")
+
+    def _reopen(self) -> None:
+        self._container.close()
+        self._container = open_input(self.path)
+        self._open_stream()
+        self._pending = None
+
+    def _seek(self, pts: int, seconds: int) -> bool:
+        place = pts - round(seconds / self.info.time_base)
         try:
-            for packet in self._container.demux(*streams):
-                if packet.stream is not self._stream:
-                    if packet.size:  # the empty ones only flush decoders
-                        yield packet
-                    continue
-                for decoded in packet.decode():
-                    assert isinstance(decoded, VideoFrame)
-                    previous = self._frame(decoded, previous)
-                    yield previous
-        except av.error.FFmpegError as error:
-            place = "its start" if previous is None else f"{self._seconds(previous):.2f} s"
-            raise MediaError(f"{self.path}: damaged near {place}: {_reason(error)}") from error
+            self._container.seek(place, stream=self._stream)
+        except av.error.FFmpegError:
+            return False
+        return True
+
+    def _open_stream(self) -> None:
+        self._stream = self._video_stream()
+        self._stream.thread_type = "AUTO"
+        self._deinterlacer = Deinterlacer(self._stream, self._deinterlace)
+        self._pending: Iterator[Frame | AnyPacket] | None = None
+        self._owed: list[int] = []
+        self._suspect = 0
+
+    def _items(self, others: bool) -> Iterator[Frame | AnyPacket]:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            return pending
+        return self._read(self._decoded(others))
+
+    def _read(self, decoded: Iterator[VideoFrame | AnyPacket]) -> Iterator[Frame | AnyPacket]:
+        previous: Frame | None = None
+        for item in decoded:
+            if isinstance(item, Packet):
+                yield item
+                continue
+            frame = self._frame(item, previous)
+            yield from self._missing_before(frame.pts, previous)
+            yield frame
+            previous = frame
+        yield from self._missing_before(None, previous)
         if previous is None:
             raise MediaError(f"{self.path}: its video stream holds no frame that can be decoded")
 
-    def _seconds(self, frame: Frame) -> float:
-        return float(frame.pts * self.info.time_base)
+    def _decoded(self, others: bool) -> Iterator[VideoFrame | AnyPacket]:
+        """Decoded frames, deinterlaced, and other streams' packets."""
+        for packet in self._packets(others):
+            if packet is not None and packet.stream is not self._stream:
+                if packet.size:  # the empty ones only flush decoders
+                    yield packet
+                continue
+            for frame in self._decode(packet):
+                yield from self._deinterlacer.pass_on(frame)
+        yield from self._deinterlacer.pass_on(None)
+
+    def _decode(self, packet: AnyPacket | None) -> list[VideoFrame]:
+        if packet is not None and packet.size and not packet.is_discard:
+            if packet.pts is not None:
+                self._owed.append(packet.pts)
+            if packet.is_corrupt:
+                self._suspect = _SUSPECT_FRAMES
+        try:
+            return self._stream.decode(packet if packet is not None and packet.size else None)
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError:
+            self._suspect = _SUSPECT_FRAMES
+            return []
+
+    def _packets(self, others: bool) -> Iterator[AnyPacket | None]:
+        """Packets in file order, reading on behind what can't be read; None at the end."""
+        streams = [self._stream]
+        if others:
+            streams += [s for s in self._container.streams if s.discard is not Discard.all]
+        failures = 0
+        while True:
+            try:
+                for packet in self._container.demux(*streams):
+                    if packet.size:
+                        failures = 0
+                        yield packet
+                break
+            except av.error.FFmpegError:
+                failures += 1
+                if failures == _READ_ERRORS_IN_A_ROW:
+                    self.damage.ends_early = True
+                    break
+        yield None
+
+    def _missing_before(self, pts: int | None, previous: Frame | None) -> Iterator[Frame]:
+        """Repeats of the last frame, where packets that gave none had one to give.
+
+        Only after an error: there are films whose packets don't all hold a frame.
+        """
+        gone = [owed for owed in self._owed if pts is None or owed < pts]
+        self._owed = [owed for owed in self._owed if pts is not None and owed > pts]
+        if not self._suspect or previous is None:
+            return
+        self._suspect -= 1
+        shortest = 0.6 / (self.info.frame_rate * self.info.time_base)
+        last = previous.pts
+        for owed in sorted(gone):
+            if owed - last >= shortest and (pts is None or pts - owed >= shortest):
+                self.damage.pts.append(owed)
+                yield replace(previous, pts=owed)
+                last = owed
 
     def _video_stream(self) -> VideoStream:
         for stream in self._container.streams.video:
             # A cover picture is a video stream to FFmpeg, not to the person who plays the file.
-            if not stream.disposition & av.stream.Disposition.attached_pic:
+            if not stream.disposition & Disposition.attached_pic:
                 if stream.codec_context is None:
                     raise MediaError(f"{self.path}: no decoder for its video stream")
                 return stream
@@ -144,12 +321,15 @@ class VideoReader:
         name = context.pix_fmt
         if not name or not context.width or not context.height:
             raise MediaError(f"{self.path}: no frame size or pixel format found; is it cut short?")
+        if context.width * context.height > _MOST_PIXELS:
+            raise MediaError(f"{self.path}: frames of {context.width}x{context.height}: too large")
         if stream.time_base is None:
             raise MediaError(f"{self.path}: its video stream has no time base")
         layout = _layout_for(context.format)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         jpeg = name.startswith("yuvj")
         rgb = bool(context.format and context.format.is_rgb)
+        siting = "center" if jpeg and context.name == "mjpeg" else "left"
         return StreamInfo(
             width=context.width,
             height=context.height,
@@ -159,13 +339,43 @@ class VideoReader:
                 primaries=context.color_primaries,
                 transfer=context.color_trc,
                 full_range=not rgb and (jpeg or context.color_range == ColorRange.JPEG),
-                centred_chroma=jpeg and context.name == "mjpeg",
+                siting=siting,  # type: ignore[arg-type]
             ),
             time_base=stream.time_base,
             frame_rate=Fraction(rate),
             frame_count=self._frame_count(rate),
             sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or 1),
         )
+
+    def _look_closely(self, upright: bool) -> None:
+        """Learn from the bitstream and the first frame, and read on from there as if not."""
+        info = self.info
+        if info.layout.down == 2 and self.path != PIPE and info.colour.siting == "left":
+            siting = siting_of(self.path, self._stream.index)
+            info = replace(info, colour=replace(info.colour, siting=siting))
+        if self._stream.metadata.get("alpha_mode") == "1" and not info.layout.alpha:
+            self.notes.append(f"the alpha of {self.codec} video can't be decoded, and is left out")
+        read: list[VideoFrame | AnyPacket] = []
+        items = self._decoded(others=True)
+        for item in items:
+            read.append(item)
+            if isinstance(item, VideoFrame):
+                matrix = display_matrix_of(item)
+                info = replace(info, hdr=hdr_of(item), display_matrix=matrix)
+                break
+        if upright and (turn := turn_of(info.display_matrix)):
+            self._turn = turn
+            info = replace(info, display_matrix=None)
+            if turn.transposed:
+                info = replace(
+                    info,
+                    width=info.height,
+                    height=info.width,
+                    sample_aspect_ratio=1 / info.sample_aspect_ratio,
+                    layout=replace(info.layout, across=info.layout.down),
+                )
+        self.info = info
+        self._pending = self._read(chain(read, items))
 
     def _frame_count(self, rate: Fraction) -> int | None:
         if self._stream.frames:
@@ -177,17 +387,40 @@ class VideoReader:
         return None
 
     def _frame(self, decoded: VideoFrame, previous: Frame | None) -> Frame:
-        if (decoded.width, decoded.height) != (self.info.width, self.info.height):
-            raise MediaError(
-                f"{self.path}: frame size changes in mid-stream, from "
-                f"{self.info.width}x{self.info.height} to {decoded.width}x{decoded.height}"
-            )
+        size = (self.info.width, self.info.height)
+        if self._turn and self._turn.transposed:
+            size = size[::-1]
+        if (decoded.width, decoded.height) != size:
+            self._note_size(decoded, size)
+            decoded = _with_pts(decoded.reformat(*size), decoded)
         pts = decoded.pts
         if pts is None or (previous is not None and pts <= previous.pts):
             # No time of its own, or none that can follow: one frame after the last.
             step = 1 / (self.info.frame_rate * self.info.time_base)
             pts = 0 if previous is None else previous.pts + max(1, previous.duration or round(step))
-        return Frame(_planes(decoded, self.info.layout), pts, decoded.duration or 0)
+        if decoded.is_corrupt:
+            self.damage.pts.append(pts)
+        planes = _planes(decoded, self.info.layout)
+        if self._turn:
+            planes = tuple(self._turn.apply(plane) for plane in planes)
+        return Frame(planes, pts, decoded.duration or 0)
+
+    def _note_size(self, decoded: VideoFrame, size: tuple[int, int]) -> None:
+        seconds = float((decoded.pts or 0) * self.info.time_base)
+        line = (
+            f"frame size changes at {seconds:.2f} s, from {size[0]}x{size[1]} to "
+            f"{decoded.width}x{decoded.height}: scaled to the first"
+        )
+        if not any("frame size changes" in note for note in self.notes):
+            self.notes.append(line)
+
+
+def mark_of(frame: Frame) -> FrameMark:
+    """What to know a frame by."""
+    digest = hashlib.blake2b(digest_size=16)
+    for plane in frame.planes:
+        digest.update(np.ascontiguousarray(plane))
+    return FrameMark(frame.pts, digest.hexdigest())
 
 
 def frame_times(path: Path) -> list[float]:
@@ -205,29 +438,37 @@ def frame_times(path: Path) -> list[float]:
                 if packet.pts is not None and packet.size and not packet.is_discard
             ]
         except av.error.FFmpegError as error:
-            raise MediaError(f"{path}: damaged: {_reason(error)}") from error
+            raise MediaError(f"{path}: damaged: {reason_of(error)}") from error
     if not times:
         raise MediaError(f"{path}: doesn't say when its frames are shown")
     return sorted(times)
 
 
-def open_input(path: Path) -> "av.container.InputContainer":
-    """Open a media file; raises `MediaError` in one line where that can't be done."""
-    if not path.exists():
-        raise MediaError(f"{path}: no such file")
-    if path.is_dir():
-        raise MediaError(f"{path}: is a folder, not a video file")
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path}: is empty (0 bytes)")
+def open_input(path: Path) -> InputContainer:
+    """Open a media file, or standard input as `-`.
+
+    Raises `MediaError` in one line where that can't be done.
+    """
+    options: dict[str, Any] = {"metadata_errors": "replace", "container_options": _LOCAL}
     try:
-        return av.open(str(path), metadata_errors="replace")
+        if path == PIPE:
+            return av.open(sys.stdin.buffer, **options)
+        if not path.exists():
+            raise MediaError(f"{path}: no such file")
+        if path.is_dir():
+            raise MediaError(f"{path}: is a folder, not a video file")
+        if path.is_file() and path.stat().st_size == 0:
+            raise MediaError(f"{path}: is empty (0 bytes)")
+        return av.open(str(path), **options)
     except (av.error.FFmpegError, OSError) as error:
+        name = "standard input" if path == PIPE else path
         raise MediaError(
-            f"{path}: can't be read as video ({_reason(error)}); is it complete?"
+            f"{name}: can't be read as video ({reason_of(error)}); is it complete?"
         ) from error
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """An error of FFmpeg's or the system's in a few words."""
     return str(getattr(error, "strerror", None) or error).lower()
 
 
@@ -236,22 +477,28 @@ def _layout_for(pixel_format: Any) -> PixelLayout:
     plain = pixel_format.name.replace("yuvj", "yuv")
     if plain in LAYOUTS:
         return LAYOUTS[plain]
-    depth = 8 if pixel_format.components[0].bits <= 8 else 10
+    components = pixel_format.components
+    depth = 8 if components[0].bits <= 8 else 10
+    alpha = not pixel_format.has_palette and any(part.is_alpha for part in components)
     if pixel_format.is_rgb or pixel_format.has_palette:
-        return PixelLayout(depth, 1, 1)
-    if len(pixel_format.components) < 3:
-        return PixelLayout(depth, 2, 2)
+        return PixelLayout(depth, 1, 1, alpha)
+    if len(components) < 3:
+        return PixelLayout(depth, 2, 2, alpha)
     # A probe of 16 by 16 tells the subsampling of any format.
     probe = VideoFrame(16, 16, pixel_format.name).format
     wide, high = 16 // probe.chroma_width(16), 16 // probe.chroma_height(16)
-    return PixelLayout(depth, 2 if wide >= 2 else 1, 2 if wide >= 2 and high >= 2 else 1)
+    return PixelLayout(depth, 2 if wide >= 2 else 1, 2 if wide >= 2 and high >= 2 else 1, alpha)
 
 
-def _planes(decoded: VideoFrame, layout: PixelLayout) -> tuple[Plane, Plane, Plane]:
+def _planes(decoded: VideoFrame, layout: PixelLayout) -> tuple[Plane, ...]:
     if decoded.format.name.replace("yuvj", "yuv") != layout.name:
         wanted = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
         colour = wanted if decoded.format.is_rgb else {}
         decoded = decoded.reformat(format=layout.name, **colour)
     kind = np.dtype(np.uint8 if layout.bit_depth == 8 else np.uint16)
-    y, cb, cr = (read_plane(plane, kind) for plane in decoded.planes)
-    return y, cb, cr
+    return tuple(read_plane(plane, kind) for plane in decoded.planes)
+
+
+def _with_pts(frame: VideoFrame, like: VideoFrame) -> VideoFrame:
+    frame.pts, frame.duration = like.pts, like.duration
+    return frame

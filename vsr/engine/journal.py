@@ -1,0 +1,255 @@
+"""What is finished of a film, written down beside its place, so that a run can go on."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from vsr.errors import OutputError
+from vsr.media.encoder import CodedVideo
+from vsr.media.muxer import write_failure
+from vsr.media.reader import FrameMark
+from vsr.media.segment import digest_of
+
+_FORMAT = 1
+_RECORD = "journal.jsonl"
+_WHOLE = "whole"
+
+
+class Place(NamedTuple):
+    """Where a segment begins, and all that is needed to do it apart from the others."""
+
+    number: int
+    """Of the segment."""
+    frame: int
+    """How many frames of the film come before."""
+    marks: tuple[FrameMark, ...]
+    """The last of these."""
+    begins_shot: bool
+    """Whether its first frame begins a shot; if not, there is a state to go on from."""
+
+
+START = Place(0, 0, (), True)
+"""Of the first segment."""
+
+
+class Finished(NamedTuple):
+    """A segment that is on the disk."""
+
+    number: int
+    frames: int
+    shots: int
+    size: int
+    digest: str
+    damaged: tuple[int, ...]
+    """pts of its frames that were damaged in the source."""
+    following: Place | None
+    """Where the next one begins; None after the last."""
+
+
+class Journal:
+    """The folder of work on one output, `.NAME.vsr` beside it, and the record in it.
+
+    Each line of the record is on the disk before what it tells of is built upon: whenever
+    a run ends, be it by a power cut, what the record tells is there.
+    """
+
+    def __init__(self, output: Path, identity: Mapping[str, Any], resume: bool) -> None:
+        """Open the work on `output`, or begin it.
+
+        `identity` tells all that the result depends on. Raises `OutputError` where there is
+        work by another identity, unless not to `resume`, and where another process is at it.
+        """
+        self.output = output
+        self.folder = work_folder(output)
+        self.finished: list[Finished] = []
+        self.video: CodedVideo | None = None
+        self.resumed_frames = 0
+        """Done by earlier runs."""
+        try:
+            self.folder.mkdir(exist_ok=True)
+            self._lock = FileLock(self.folder / "lock")
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise OutputError(f"{output}: another vsr is at work on it") from error
+        except OSError as error:
+            raise write_failure(output, error) from error
+        try:
+            self._take_up(identity, resume)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def next_place(self) -> Place | None:
+        """Where to go on; None if all segments are finished."""
+        return self.finished[-1].following if self.finished else START
+
+    @property
+    def frames(self) -> int:
+        """Finished so far."""
+        return sum(segment.frames for segment in self.finished)
+
+    def segment(self, number: int) -> Path:
+        """Where the packets of a segment are."""
+        return self.folder / f"{number:06}.segment"
+
+    def state(self, number: int) -> Path:
+        """Where the state is that a segment begins with, if it begins in mid-shot."""
+        return self.folder / f"{number:06}.state"
+
+    def add(self, finished: Finished, video: CodedVideo) -> None:
+        """Record a segment whose files are on the disk."""
+        self.video = video
+        line: dict[str, Any] = finished._asdict()
+        line["following"] = finished.following and finished.following._asdict()
+        line["video"] = [video.codec, video.extradata.hex(), video.tag]
+        self._append(line)
+        self.finished.append(finished)
+        self.state(finished.number).unlink(missing_ok=True)  # it has been used
+
+    def put_in_place(self, whole: Path) -> None:
+        """Give the output its name, so that a run which ends right then is known to be done."""
+        self._append({_WHOLE: whole.stat().st_size})
+        try:
+            whole.replace(self.output)
+            _sync_folder(self.output.parent)
+        except OSError as error:
+            raise write_failure(self.output, error) from error
+
+    def leave(self) -> bool:
+        """Let go of the work; whether any of it is kept for another run."""
+        kept = bool(self.finished)
+        if not kept:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.release()
+        return kept
+
+    def remove(self) -> None:
+        """Remove all of the work, for it is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.release()
+
+    def _take_up(self, identity: Mapping[str, Any], resume: bool) -> None:
+        record = self.folder / _RECORD
+        wanted = {"format": _FORMAT, **identity}
+        lines = _lines(record) if record.exists() and resume else []
+        if lines:
+            if lines[0] != wanted:
+                raise OutputError(
+                    f"{self.output}: the unfinished work beside it is {_other(lines[0], wanted)}; "
+                    "--no-resume starts afresh"
+                )
+            for line in lines[1:]:
+                if _WHOLE in line:
+                    break
+                finished = _finished(line)
+                if not self._is_whole(finished):
+                    break
+                self.video = CodedVideo(line["video"][0], bytes.fromhex(line["video"][1]), "")
+                self.video = self.video._replace(tag=line["video"][2])
+                self.finished.append(finished)
+        self.resumed_frames = self.frames
+        self._begin(record, wanted)
+
+    def _begin(self, record: Path, wanted: Mapping[str, Any]) -> None:
+        """Write the record down to what still holds, and remove what isn't in it."""
+        kept = _lines(record)[1 : 1 + len(self.finished)] if self.finished else []
+        partial = record.with_suffix(".partial")
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                for line in (wanted, *kept):
+                    file.write(json.dumps(line) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(record)
+            _sync_folder(self.folder)
+            known = {self.segment(done.number) for done in self.finished}
+            place = self.next_place
+            if place is not None and not place.begins_shot:
+                known.add(self.state(place.number))
+            for path in self.folder.iterdir():
+                if path not in known and path.name not in ("lock", record.name):
+                    path.unlink()
+        except OSError as error:
+            raise write_failure(self.output, error) from error
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        try:
+            _sync_folder(self.folder)
+            with (self.folder / _RECORD).open("a", encoding="utf-8") as record:
+                record.write(json.dumps(line) + "\n")
+                record.flush()
+                os.fsync(record.fileno())
+        except OSError as error:
+            raise write_failure(self.output, error) from error
+
+    def _is_whole(self, finished: Finished) -> bool:
+        following = finished.following
+        if following and not following.begins_shot and not self.state(following.number).is_file():
+            # Only the newest state is kept: those before have been used.
+            later = self.segment(following.number)
+            if not later.is_file():
+                return False
+        try:
+            return digest_of(self.segment(finished.number)) == finished.digest
+        except OSError:
+            return False
+
+
+def is_in_place(output: Path) -> bool:
+    """Whether a run put an output in its place, but ended before it had tidied up."""
+    record = work_folder(output) / _RECORD
+    if not (output.is_file() and record.is_file()):
+        return False
+    lines = _lines(record)
+    return bool(lines) and lines[-1].get(_WHOLE) == output.stat().st_size
+
+
+def work_folder(output: Path) -> Path:
+    """Where the work on an output is while it goes on."""
+    return output.with_name(f".{output.name}.vsr")
+
+
+def _lines(record: Path) -> list[dict[str, Any]]:
+    """The whole lines of a record; what a power cut left of one more is none."""
+    lines = []
+    for line in record.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines
+
+
+def _finished(line: dict[str, Any]) -> Finished:
+    values = {key: line[key] for key in Finished._fields}
+    values["damaged"] = tuple(line["damaged"])
+    if following := line["following"]:
+        marks = tuple(FrameMark(*mark) for mark in following["marks"])
+        values["following"] = Place(**{**following, "marks": marks})
+    return Finished(**values)
+
+
+def _other(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """What differs, in words."""
+    if found.get("source") != wanted.get("source"):
+        return "of another source"
+    keys = [key for key in wanted if found.get(key) != wanted[key]]
+    told = ", ".join(f"{key} {found.get(key)}, now {wanted[key]}" for key in keys)
+    return f"of other settings ({told})"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have renames in a folder on the disk, where the system knows how."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

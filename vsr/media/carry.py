@@ -1,0 +1,204 @@
+"""What goes along with the upscaled video: other streams, chapters, tags; and what can't."""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.stream import Discard, Disposition, Stream
+
+from vsr.media.reader import AnyPacket, VideoReader, open_input
+
+MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".nut": "nut"}
+"""FFmpeg's name of each container that is written."""
+
+Way = Literal["copy", "text", "attachment"]
+"""How a stream goes along: packet by packet, as the container's own kind of subtitles, or as
+an attachment, as Matroska holds cover pictures."""
+
+_PICTURES = {"mjpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "bmp": "image/bmp"}
+_PLAIN_TEXT = {"subrip", "mov_text", "text"}
+"""Subtitles that say no more than the others can hold."""
+_TEXT_OF = {".mp4": "mov_text", ".mov": "mov_text", ".mkv": "subrip"}
+_STALE = ("major_brand", "minor_version", "compatible_brands", "encoder", "vendor_id", "duration")
+_STATISTICS = ("bps", "number_of_", "_statistics_", "duration")
+_KNOWN_TO_MP4 = frozenset(
+    {
+        *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
+        *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
+        *("network", "keywords", "creation_time", "timecode", "track"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """One stream that goes along."""
+
+    index: int
+    """In the source."""
+    way: Way
+
+
+@dataclass(frozen=True)
+class Baggage:
+    """All that a film holds beside the video that is upscaled, and where it lies."""
+
+    path: Path
+    video: int
+    """Index of the video stream that is upscaled."""
+    streams: tuple[Carried, ...]
+    left_out: tuple[str, ...]
+    """What the container can't hold, and which could, in words."""
+
+
+def pack(reader: VideoReader, suffix: str) -> Baggage:
+    """Plan what goes along into a container, by trying each stream on its muxer."""
+    carried, left_out = [], []
+    for stream in reader.container.streams:
+        if stream.index == reader.index or stream.discard is Discard.all:
+            continue  # chapters are tracks of text to mp4; they go along as chapters
+        if _is_timecode(stream, reader.container.streams[reader.index]):
+            continue  # made anew from the video's tags
+        if way := _way(stream, suffix):
+            carried.append(Carried(stream.index, way))
+        else:
+            left_out.append(_words(stream, suffix))
+    return Baggage(reader.path, reader.index, tuple(carried), tuple(left_out))
+
+
+class Lane:
+    """The way of one stream into an output."""
+
+    def __init__(self, source: Stream, output: OutputContainer, suffix: str, way: Way) -> None:
+        self._source = source
+        self._text = way == "text"
+        if self._text:
+            copy: Any = output.add_stream(_TEXT_OF[suffix])
+            decoder: Any = source.codec_context
+            decoder.open(strict=False)
+            copy.codec_context.subtitle_header = decoder.subtitle_header
+            copy.time_base = source.time_base
+        else:
+            copy = output.add_stream_from_template(source, opaque=True)
+        copy.metadata.update(stream_tags(source))
+        copy.disposition = source.disposition
+        self._copy = copy
+
+    def packets(self, packet: AnyPacket) -> Iterator[AnyPacket]:
+        """What a packet of the source becomes."""
+        if not self._text:
+            packet.stream = self._copy
+            yield packet
+            return
+        decoder: Any = self._source.codec_context
+        with contextlib.suppress(av.error.FFmpegError):
+            if words := decoder.decode2(packet):
+                coded = self._copy.codec_context.encode_subtitle(words)
+                coded.pts = coded.dts = packet.pts
+                coded.duration, coded.time_base = packet.duration, packet.time_base
+                coded.stream = self._copy
+                yield coded
+
+
+def lay_out(
+    baggage: Baggage,
+    source: InputContainer,
+    output: OutputContainer,
+    suffix: str,
+    add_video: Any,
+) -> dict[int, Lane]:
+    """Give an output its streams, in the source's order, its chapters and its tags.
+
+    `add_video()` adds the upscaled one at its place.
+    """
+    lanes = {}
+    ways = {carried.index: carried.way for carried in baggage.streams}
+    for stream in source.streams:
+        if stream.index == baggage.video:
+            video = add_video()
+            video.metadata.update(stream_tags(stream))
+            video.disposition = stream.disposition
+        elif ways.get(stream.index) == "attachment":
+            _attach(baggage.path, stream, output)
+        elif way := ways.get(stream.index):
+            lanes[stream.index] = Lane(stream, output, suffix, way)
+    output.metadata.update(global_tags(source))
+    output.set_chapters(source.chapters())
+    return lanes
+
+
+def global_tags(source: InputContainer) -> dict[str, str]:
+    """What a file says of itself, less what is true of that file alone."""
+    return {k: v for k, v in source.metadata.items() if k.lower() not in _STALE}
+
+
+def stream_tags(stream: Stream) -> dict[str, str]:
+    """What a stream says of itself, less what is true of its old packets alone."""
+    return {
+        key: value
+        for key, value in stream.metadata.items()
+        if key.lower() not in _STALE and not key.lower().startswith(_STATISTICS)
+    }
+
+
+def needs_free_tags(source: InputContainer) -> bool:
+    """Whether a file says something of itself that MP4's usual tags have no place for."""
+    return not {key.lower() for key in global_tags(source)} <= _KNOWN_TO_MP4
+
+
+def _way(stream: Stream, suffix: str) -> Way | None:
+    if stream.disposition & Disposition.attached_pic and suffix in (".mkv", ".webm"):
+        codec = getattr(stream.codec_context, "name", None)
+        return "attachment" if suffix == ".mkv" and codec in _PICTURES else None
+    if _holds(stream, suffix):
+        return "copy"
+    codec = stream.codec_context.codec.name if stream.codec_context else ""
+    plain = stream.type == "subtitle" and _subtitle_kind(codec) in _PLAIN_TEXT
+    return "text" if plain and suffix in _TEXT_OF else None
+
+
+def _subtitle_kind(codec: str) -> str:
+    return {"srt": "subrip"}.get(codec, codec)
+
+
+def _holds(stream: Stream, suffix: str) -> bool:
+    """Whether a muxer takes a stream: it is asked to write a header for it."""
+    try:
+        trial = av.open(io.BytesIO(), "w", format=MUXERS[suffix])
+        trial.add_stream_from_template(stream, opaque=True)
+        trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    with contextlib.suppress(av.error.FFmpegError):
+        trial.close()
+    return True
+
+
+def _is_timecode(stream: Stream, video: Stream) -> bool:
+    return stream.type == "data" and "timecode" in stream.metadata and "timecode" in video.metadata
+
+
+def _words(stream: Stream, suffix: str) -> str:
+    codec = stream.codec_context.name if stream.codec_context else getattr(stream, "name", None)
+    language = f" ({stream.language})" if stream.language else ""
+    what = f"stream {stream.index}, {codec or 'unknown'} {stream.type}{language}"
+    others = [other for other in (".mkv", ".mov", ".mp4") if other != suffix]
+    able = next((other for other in others if _way(stream, other)), None)
+    return f"{what}: {suffix} can't hold it" + (f", {able} can" if able else "")
+
+
+def _attach(path: Path, stream: Stream, output: OutputContainer) -> None:
+    """Put a cover picture into Matroska; its only packet is at hand as soon as a file is open."""
+    codec = stream.codec_context.name
+    name = stream.metadata.get("filename") or f"cover.{'jpg' if codec == 'mjpeg' else codec}"
+    with open_input(path) as again:
+        for packet in again.demux(again.streams[stream.index]):
+            if packet.size:
+                attachment = output.add_attachment(name, _PICTURES[codec], bytes(packet))
+                attachment.metadata.update({"filename": name, "mimetype": _PICTURES[codec]})
+            return

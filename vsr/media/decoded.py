@@ -1,0 +1,183 @@
+"""What a decoded frame holds beside its pixels, and how frames are turned and deinterlaced."""
+
+import re
+import struct
+from collections import deque
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import av
+import numpy as np
+from av.bitstream import BitStreamFilterContext
+from av.filter import Graph
+from av.sidedata.sidedata import Type
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vsr.media.frame import ChromaSiting, Hdr, Plane
+
+Deinterlace = Literal["auto", "on", "off"]
+
+_MASTERING = struct.Struct("@20i2i")
+"""AVMasteringDisplayMetadata: primaries, white, least and most luminance as fractions, and
+whether each half is there."""
+_LIGHT = struct.Struct("@2I")
+_SITINGS: dict[tuple[str, int], ChromaSiting] = {
+    ("chroma_sample_loc_type_top_field", 1): "center",  # H.264 and HEVC
+    ("chroma_sample_loc_type_top_field", 2): "topleft",
+    ("chroma_sample_position", 2): "topleft",  # AV1
+}
+
+
+def hdr_of(frame: VideoFrame) -> Hdr:
+    """The HDR10 metadata that comes with a frame, from its bitstream or its container."""
+    mastering, light = None, None
+    for data in frame.side_data:
+        if data.type is Type.MASTERING_DISPLAY_METADATA:
+            *numbers, has_primaries, has_luminance = _MASTERING.unpack_from(bytes(data))
+            pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
+            if has_primaries and has_luminance and all(bottom for _, bottom in pairs):
+                mastering = tuple(Fraction(top, bottom) for top, bottom in pairs)
+        elif data.type is Type.CONTENT_LIGHT_LEVEL:
+            light = _LIGHT.unpack_from(bytes(data))
+    return Hdr(mastering, light)
+
+
+def display_matrix_of(frame: VideoFrame) -> tuple[int, ...] | None:
+    """How players turn the picture, if at all; see `StreamInfo.display_matrix`."""
+    for data in frame.side_data:
+        if data.type is Type.DISPLAYMATRIX:
+            matrix = struct.unpack_from("@9i", bytes(data))
+            return None if matrix == (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30) else matrix
+    return None
+
+
+def siting_of(path: Path, index: int) -> ChromaSiting:
+    """Where the bitstream of a file's stream says that chroma lies; left if it doesn't say.
+
+    FFmpeg keeps this from PyAV, so its trace of the headers is read.
+    """
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        with av.open(str(path)) as container, av.logging.Capture(local=True) as lines:
+            stream = container.streams[index]
+            trace = BitStreamFilterContext("trace_headers", stream)
+            for packet in container.demux(stream):
+                trace.filter(packet)
+                break
+    except (av.error.FFmpegError, ValueError):
+        return "left"
+    finally:
+        av.logging.set_level(level)
+    for _, _, line in lines:
+        found = re.search(r"(chroma_sample_(?:loc_type_top_field|position)) .*= (\d+)", line)
+        if found:
+            return _SITINGS.get((found[1], int(found[2])), "left")
+    return "left"
+
+
+class Turn(NamedTuple):
+    """A turn of the picture by right angles, as a display matrix asks for it."""
+
+    transposed: bool
+    mirrored: bool
+    """Left and right are exchanged, after transposing."""
+    flipped: bool
+    """Top and bottom are exchanged, after transposing."""
+
+    def apply(self, plane: Plane) -> Plane:
+        """Turn one plane."""
+        turned = plane.T if self.transposed else plane
+        turned = turned[:, ::-1] if self.mirrored else turned
+        turned = turned[::-1] if self.flipped else turned
+        return np.ascontiguousarray(turned)
+
+
+def turn_of(matrix: tuple[int, ...] | None) -> Turn | None:
+    """The turn that a display matrix asks for; None where it isn't by right angles, or none.
+
+    It takes (x, y) to (a x + c y, b x + d y).
+    """
+    if matrix is None:
+        return None
+    a, b, _, c, d = matrix[:5]
+    if a and d and not (b or c):
+        return Turn(False, a < 0, d < 0)
+    if b and c and not (a or d):
+        return Turn(True, c < 0, b < 0)
+    return None
+
+
+class Deinterlacer:
+    """Passes frames on, one for one, and makes whole pictures of interlaced ones by bwdif.
+
+    In "auto", frames are left as they are until one says that it is interlaced, and
+    thereafter wherever one says that it isn't: mixed film loses no frame.
+    """
+
+    def __init__(self, stream: VideoStream, mode: Deinterlace) -> None:
+        self.found = 0
+        """Interlaced frames so far."""
+        self._time_base = stream.time_base
+        self._mode = mode
+        self._graph: Graph | None = None
+        self._shape: tuple[int, int, str] | None = None
+        self._times: deque[tuple[int | None, int]] = deque()
+        self._given = 0
+
+    def pass_on(self, frame: VideoFrame | None) -> list[VideoFrame]:
+        """Give a frame, or None at the end; get those that are ready, with their own times."""
+        if frame is None:
+            return self._drained()
+        self.found += frame.interlaced_frame
+        if self._mode == "off":
+            return [frame]
+        shape = (frame.width, frame.height, frame.format.name)
+        ready = self._drained() if self._graph and shape != self._shape else []
+        if self._graph is None:
+            if self._mode == "auto" and not frame.interlaced_frame:
+                return [*ready, frame]
+            self._graph, self._shape = self._build(frame), shape
+        self._times.append((frame.pts, frame.duration or 0))
+        frame.pts = self._given
+        self._given += 1
+        self._graph.push(frame)
+        return ready + self._pulled()
+
+    def _drained(self) -> list[VideoFrame]:
+        if self._graph is None:
+            return []
+        self._graph.push(None)
+        ready = self._pulled()
+        self._graph = None
+        return ready
+
+    def _pulled(self) -> list[VideoFrame]:
+        assert self._graph is not None
+        ready = []
+        while True:
+            try:
+                out = self._graph.vpull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return ready
+            assert isinstance(out, VideoFrame)
+            out.pts, out.duration = self._times.popleft()
+            ready.append(out)
+
+    def _build(self, frame: VideoFrame) -> Graph:
+        graph = Graph()
+        source = graph.add_buffer(
+            width=frame.width,
+            height=frame.height,
+            format=frame.format,
+            time_base=self._time_base,
+        )
+        which = "interlaced" if self._mode == "auto" else "all"
+        bwdif = graph.add("bwdif", f"mode=send_frame:parity=auto:deint={which}")
+        sink = graph.add("buffersink")
+        source.link_to(bwdif)
+        bwdif.link_to(sink)
+        graph.configure()
+        return graph

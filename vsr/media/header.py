@@ -1,0 +1,73 @@
+"""A Matroska header of a few hundred bytes, to tell a muxer what PyAV has no words for.
+
+HDR metadata can only be given to a stream that is made after the likeness of one that was
+read. So one is written and read: elements by the Matroska specification (RFC 9559).
+"""
+
+import io
+import struct
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+
+from vsr.media.encoder import CodedVideo
+from vsr.media.frame import StreamInfo
+
+Payload = bytes | int | Fraction | str | list[bytes]
+
+_CODEC_IDS = {
+    "h264": "V_MPEG4/ISO/AVC",
+    "hevc": "V_MPEGH/ISO/HEVC",
+    "av1": "V_AV1",
+    "prores": "V_PRORES",
+    "ffv1": "V_FFV1",
+    "raw": "V_UNCOMPRESSED",
+}
+_MASTERING = range(0x55D1, 0x55D9)
+"""x and y of red, green, blue and white; the luminances follow, most before least."""
+
+
+def stream_like(video: CodedVideo, info: StreamInfo) -> InputContainer:
+    """An open container whose only stream says what a coded video should."""
+    colour = []
+    if info.hdr.light:
+        colour += [_element(0x55BC, info.hdr.light[0]), _element(0x55BD, info.hdr.light[1])]
+    if info.hdr.mastering:
+        *primaries, least, most = info.hdr.mastering
+        values = [*zip(_MASTERING, primaries, strict=True), (0x55D9, most), (0x55DA, least)]
+        colour.append(_element(0x55D0, [_element(key, value) for key, value in values]))
+    picture = [_element(0xB0, info.width), _element(0xBA, info.height), _element(0x55B0, colour)]
+    private = video.extradata or video.tag.encode("latin-1")
+    if video.codec == "raw":
+        picture.append(_element(0x2EB524, video.tag.encode("latin-1")))
+        private = b""
+    track = [
+        *(_element(0xD7, 1), _element(0x73C5, 1), _element(0x83, 1)),  # number, UID, video
+        _element(0x86, _CODEC_IDS[video.codec]),
+        *([_element(0x63A2, private)] if private else []),
+        _element(0xE0, picture),
+    ]
+    segment = [
+        _element(0x1549A966, [_element(0x2AD7B1, 1_000_000)]),
+        _element(0x1654AE6B, [_element(0xAE, track)]),
+        _element(0x1F43B675, [_element(0xE7, 0)]),
+    ]
+    head = _element(0x1A45DFA3, [_element(0x4282, "matroska")])
+    return av.open(io.BytesIO(head + _element(0x18538067, segment)), format="matroska")
+
+
+def _element(key: int, payload: Payload) -> bytes:
+    match payload:
+        case list():
+            content = b"".join(payload)
+        case Fraction():
+            content = struct.pack(">d", payload)
+        case int():
+            content = payload.to_bytes(max(1, (payload.bit_length() + 7) // 8), "big")
+        case str():
+            content = payload.encode()
+        case bytes():
+            content = payload
+    name = key.to_bytes((key.bit_length() + 7) // 8, "big")
+    return name + b"\x01" + len(content).to_bytes(7, "big") + content

@@ -1,0 +1,210 @@
+"""The file that comes out: the upscaled video, and all that went along with the source."""
+
+import contextlib
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.reformatter import ColorRange
+from av.video.stream import VideoStream
+
+from vsr.errors import OutputError
+from vsr.media.carry import MUXERS, Baggage, lay_out, needs_free_tags
+from vsr.media.encoder import CodedPacket, CodedVideo
+from vsr.media.frame import StreamInfo
+from vsr.media.header import stream_like
+from vsr.media.reader import PIPE, AnyPacket, open_input
+
+_BITEXACT = 0x0400
+_MOST_TICKS = 1 << 31
+
+
+class Muxer:
+    """Writes one file: packets of the upscaled video, and those of the streams that go along.
+
+    Nothing in the file depends on when or where it is written. Errors become `OutputError`s.
+    """
+
+    def __init__(
+        self,
+        name: Path,
+        place: Path,
+        video: CodedVideo,
+        info: StreamInfo,
+        baggage: Baggage | None,
+        source: Any = None,
+    ) -> None:
+        """Open `place`, which is to become `name`; `source` is the baggage's container."""
+        self.name = name
+        self.place = place
+        self._info = info
+        self._lanes = {}
+        suffix = ".nut" if name == PIPE else name.suffix.lower()
+        where = "pipe:1" if name == PIPE else str(place)
+        options = _options(suffix, info, source)
+        try:
+            self._container: OutputContainer = av.open(
+                where, "w", format=MUXERS[suffix], container_options=options
+            )
+            self._container.flags |= _BITEXACT
+
+            def add_video() -> VideoStream:
+                self._video = self._add(video, suffix)
+                return self._video
+
+            if baggage is None:
+                add_video()
+            else:
+                self._lanes = lay_out(baggage, source, self._container, suffix, add_video)
+            self._container.start_encoding()
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            self.discard()
+            raise write_failure(name, error) from error
+
+    def write(self, packet: CodedPacket) -> None:
+        """Write a coded frame; decoding times must rise."""
+        coded: Any = Packet(packet.data)
+        coded.pts, coded.dts, coded.duration = packet.pts, packet.dts, packet.duration
+        coded.time_base = self._info.time_base
+        coded.is_keyframe = packet.is_keyframe
+        coded.stream = self._video
+        self._mux(coded)
+
+    def copy(self, packet: AnyPacket) -> None:
+        """Write what becomes of a packet of another stream; of one left out, nothing."""
+        lane = self._lanes.get(packet.stream.index)
+        if lane is not None and packet.dts is not None:
+            for becomes in lane.packets(packet):
+                self._mux(becomes)
+
+    def close(self) -> None:
+        """Write what comes last, and make sure that it is on the disk."""
+        try:
+            self._container.close()
+            if self.name != PIPE:
+                with self.place.open("rb") as written:
+                    os.fsync(written.fileno())
+        except (av.error.FFmpegError, OSError) as error:
+            raise write_failure(self.name, error) from error
+
+    def discard(self) -> None:
+        """Leave nothing; a file that is thrown away needs no proper end."""
+        if hasattr(self, "_container"):
+            with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
+                self._container.close()
+        if self.name != PIPE:
+            self.place.unlink(missing_ok=True)
+
+    def _add(self, video: CodedVideo, suffix: str) -> VideoStream:
+        info = self._info
+        with stream_like(video, info) as like:
+            stream: Any = self._container.add_stream_from_template(
+                like.streams.video[0], opaque=True
+            )
+        context = stream.codec_context
+        context.width, context.height = info.width, info.height
+        context.pix_fmt = info.layout.name
+        if video.extradata:
+            context.extradata = video.extradata
+        if video.tag:
+            context.codec_tag = video.tag
+        elif video.codec == "hevc" and suffix in (".mp4", ".mov"):
+            context.codec_tag = "hvc1"  # the only tag that Apple's players take
+        context.framerate = info.frame_rate
+        context.sample_aspect_ratio = info.sample_aspect_ratio
+        context.colorspace = info.colour.matrix
+        context.color_primaries = info.colour.primaries
+        context.color_trc = info.colour.transfer
+        full = info.colour.full_range
+        context.color_range = (ColorRange.JPEG if full else ColorRange.MPEG).value
+        stream.time_base = info.time_base
+        if info.display_matrix:
+            stream.set_display_matrix(info.display_matrix)
+        result: VideoStream = stream
+        return result
+
+    def _mux(self, packet: AnyPacket) -> None:
+        try:
+            self._container.mux(packet)
+        except (av.error.FFmpegError, OSError) as error:
+            raise write_failure(self.name, error) from error
+
+
+def write_failure(name: Path, error: Exception) -> OutputError:
+    """What to tell of an error while writing."""
+    reason = str(getattr(error, "strerror", None) or error).lower()
+    return OutputError(f"{name}: can't be written: {reason}")
+
+
+def mux(
+    name: Path,
+    place: Path,
+    video: CodedVideo,
+    info: StreamInfo,
+    packets: Any,
+    baggage: Baggage,
+) -> None:
+    """Write a whole file from coded packets, in decoding order, and from what went along.
+
+    The source is read once more, for its other streams alone.
+    """
+    with open_input(baggage.path) as source:
+        muxer = Muxer(name, place, video, info, baggage, source)
+        try:
+            wanted = [source.streams[carried.index] for carried in baggage.streams]
+            others = _readable(source, wanted) if wanted else iter(())
+            other = next(others, None)
+            for packet in packets:
+                time = packet.dts * info.time_base
+                while other is not None and _time(other) <= time:
+                    muxer.copy(other)
+                    other = next(others, None)
+                muxer.write(packet)
+            while other is not None:
+                muxer.copy(other)
+                other = next(others, None)
+            muxer.close()
+        except BaseException:
+            muxer.discard()
+            raise
+
+
+def _readable(source: Any, streams: Any) -> Any:
+    """Packets of some streams, reading on behind what can't be read."""
+    failures = 0
+    while failures < 16:
+        try:
+            for packet in source.demux(*streams):
+                if packet.size and packet.dts is not None:
+                    failures = 0
+                    yield packet
+            return
+        except av.error.FFmpegError:
+            failures += 1
+
+
+def _time(packet: AnyPacket) -> Any:
+    return packet.dts * packet.time_base
+
+
+def _options(suffix: str, info: StreamInfo, source: Any) -> dict[str, str]:
+    if suffix not in (".mp4", ".mov"):
+        return {"default_mode": "passthrough"} if suffix in (".mkv", ".webm") else {}
+    # The muxer's clocks are the source's, so that no time is rounded: each stream's own, and the
+    # film's, in which edit lists are written, a common multiple of all.
+    clocks = [info.time_base.denominator]
+    if source is not None:
+        clocks += [stream.time_base.denominator for stream in source.streams if stream.time_base]
+    movie = math.lcm(*(clock for clock in clocks if clock < _MOST_TICKS))
+    options = {
+        "movflags": "+faststart",
+        "video_track_timescale": str(info.time_base.denominator),
+        "movie_timescale": str(movie if movie < _MOST_TICKS else 1_000_000),
+    }
+    if source is not None and needs_free_tags(source):
+        options["movflags"] += "+use_metadata_tags"
+    return options

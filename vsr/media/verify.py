@@ -1,0 +1,345 @@
+"""Prove that an upscaled film has all that its source has, side by side."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.bitstream import BitStreamFilterContext
+from av.container import InputContainer
+from av.stream import Discard, Disposition, Stream
+
+from vsr.media.carry import global_tags, stream_tags
+from vsr.media.frame import StreamInfo
+from vsr.media.reader import VideoReader, open_input
+
+_MADE_BY_MUXERS = {"handler_name", "language", "mimetype", "filename"}
+_UNSAID = ("", "und")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was compared."""
+
+    what: str
+    source: str
+    output: str
+    kept: bool
+
+
+@dataclass
+class _Track:
+    """A stream beside the video, as it is held in one of the files."""
+
+    kind: str
+    codec: str
+    tags: dict[str, str]
+    disposition: int
+    digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=8))
+    packets: int = 0
+    first: Fraction | None = None
+    last: Fraction | None = None
+    tick: Fraction = Fraction(0)
+
+
+@dataclass
+class _Film:
+    """What a file holds."""
+
+    info: StreamInfo
+    times: list[int]
+    tracks: list[_Track]
+    chapters: list[tuple[Fraction, Fraction, str]]
+    tags: dict[str, str]
+
+
+def verify_film(source: Path, output: Path) -> list[Finding]:
+    """Compare an upscaled film with its source: what of it was kept, and what wasn't.
+
+    Both are read whole; of the video only times are, and the first frame. Times may differ by
+    half a tick of the coarser clock. Raises `MediaError` where a file can't be read.
+    """
+    before, after = _read(source), _read(output)
+    findings = [*_video(before, after), *_tracks(before, after)]
+    if before.chapters or after.chapters:
+        told = [
+            [f"{float(a):.2f}-{float(b):.2f} {t}" for a, b, t in f.chapters]
+            for f in (before, after)
+        ]
+        kept = len(before.chapters) == len(after.chapters) and all(
+            abs(one[0] - other[0]) <= Fraction(1, 1000) and one[2] == other[2]
+            for one, other in zip(before.chapters, after.chapters, strict=True)
+        )
+        findings.append(Finding("chapters", _few(told[0]), _few(told[1]), kept))
+    for key, value in sorted(before.tags.items()):
+        found = _tag(after.tags, key)
+        findings.append(Finding(f"tag {key}", value, found or "none", found == value))
+    return findings
+
+
+def table(findings: list[Finding]) -> str:
+    """The findings, a line each, those that were lost marked."""
+    rows = [("", "", "source", "output")]
+    rows += [
+        ("ok" if finding.kept else "LOST", finding.what, finding.source, finding.output)
+        for finding in findings
+    ]
+    widths = [max(len(_short(row[column])) for row in rows) for column in range(4)]
+    return "\n".join(
+        "  ".join(
+            _short(cell).ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _video(before: _Film, after: _Film) -> Iterator[Finding]:
+    one, other = before.info, after.info
+    scale = Fraction(other.width, one.width)
+    turned = Fraction(other.width, one.height)
+    same_shape = other.height == scale * one.height or other.height == turned * one.width
+    yield Finding("frame size", _size(one), _size(other), same_shape)
+    yield _same("frames", len(before.times), len(after.times))
+    slack = max(one.time_base, other.time_base) / 2 + Fraction(1, 10**9)
+    late = [
+        abs(mine * one.time_base - theirs * other.time_base)
+        for mine, theirs in zip(before.times, after.times, strict=False)
+    ]
+    kept = bool(late) and max(late) <= slack and len(before.times) == len(after.times)
+    yield Finding("frame times", _span(before), _span(after), kept)
+    yield _same(
+        "clock",
+        one.time_base,
+        other.time_base,
+        other.time_base <= max(one.time_base, Fraction(1, 1000)),
+    )
+    applied = one.display_matrix is not None and other.display_matrix is None and scale != 1
+    aspect = one.sample_aspect_ratio
+    yield _same(
+        "pixel aspect",
+        aspect,
+        other.sample_aspect_ratio,
+        other.sample_aspect_ratio == aspect
+        or (applied and other.sample_aspect_ratio == 1 / aspect),
+    )
+    turn = one.display_matrix == other.display_matrix or applied
+    yield _same("display matrix", one.display_matrix, other.display_matrix, turn)
+    depths = one.layout.bit_depth, other.layout.bit_depth
+    yield _same("bit depth", *depths, depths[1] >= depths[0])
+    chroma = [f"{layout.across}x{layout.down}" for layout in (one.layout, other.layout)]
+    coarser = (other.layout.across, other.layout.down) > (one.layout.across, one.layout.down)
+    yield _same("chroma subsampling", *chroma, not coarser)
+    yield _same(
+        "alpha", one.layout.alpha, other.layout.alpha, other.layout.alpha >= one.layout.alpha
+    )
+    for what in ("matrix", "primaries", "transfer", "full_range", "siting"):
+        mine, theirs = getattr(one.colour, what), getattr(other.colour, what)
+        unsaid = what in ("matrix", "primaries", "transfer") and mine in (0, 2)
+        yield _same(f"colour {what.replace('_', ' ')}", mine, theirs, mine == theirs or unsaid)
+    if one.hdr.mastering or other.hdr.mastering:
+        yield _same(
+            "mastering display",
+            *map(_numbers, (one.hdr.mastering, other.hdr.mastering)),
+            _close(one, other),
+        )
+    if one.hdr.light or other.hdr.light:
+        yield _same("light level", one.hdr.light, other.hdr.light)
+
+
+def _tracks(before: _Film, after: _Film) -> Iterator[Finding]:
+    left = list(after.tracks)
+    counts: dict[str, int] = {}
+    for track in before.tracks:
+        counts[track.kind] = counts.get(track.kind, 0) + 1
+        name = f"{track.kind} {counts[track.kind]} ({track.codec})"
+        same = next((other for other in left if _like(track, other)), None)
+        if same is None:
+            yield Finding(name, _packets(track), "none", False)
+            continue
+        left.remove(same)
+        alike = same.digest.digest() == track.digest.digest() and same.packets == track.packets
+        yield Finding(f"{name} packets", _packets(track), _packets(same), alike)
+        if track.first is not None and same.first is not None:
+            slack = max(track.tick, same.tick)
+            assert track.last is not None
+            assert same.last is not None
+            late = max(abs(same.first - track.first), abs(same.last - track.last))
+            times = [f"{float(t.first or 0):.4f}-{float(t.last or 0):.4f} s" for t in (track, same)]
+            yield Finding(f"{name} times", times[0], times[1], late <= slack)
+        for key, value in sorted(track.tags.items()):
+            if key.lower() == "handler_name" or (key == "language" and value in _UNSAID):
+                continue
+            found = _tag(same.tags, key)
+            yield Finding(f"{name} {key}", value, found or "none", found == value)
+        wanted = track.disposition & ~int(Disposition.default)
+        has = same.disposition & ~int(Disposition.default)
+        if wanted:
+            said = [str(Disposition(flags)).split(".")[-1] for flags in (wanted, has)]
+            yield Finding(f"{name} disposition", said[0], said[1], wanted & has == wanted)
+
+
+def _read(path: Path) -> _Film:
+    with VideoReader(path, closely=True) as reader:
+        info, index = reader.info, reader.index
+    with open_input(path) as container:
+        video = container.streams[index]
+        tracks = {
+            stream.index: _track(stream)
+            for stream in container.streams
+            if stream.index != index
+            and stream.discard is not Discard.all
+            and not _is_timecode(stream)
+        }
+        times = _packets_of(container, video, tracks)
+        chapters = [
+            (
+                chapter["start"] * chapter["time_base"],
+                chapter["end"] * chapter["time_base"],
+                chapter["metadata"].get("title", ""),
+            )
+            for chapter in container.chapters()
+        ]
+        return _Film(info, times, list(tracks.values()), chapters, global_tags(container))
+
+
+def _packets_of(container: InputContainer, video: Stream, tracks: dict[int, _Track]) -> list[int]:
+    """Take in all packets; the times of the video's."""
+    times = []
+    plain = {
+        stream.index: BitStreamFilterContext("aac_adtstoasc", stream)
+        for stream in container.streams
+        if stream.codec_context
+        and stream.codec_context.name == "aac"
+        and not stream.codec_context.extradata
+    }
+    texts = {index for index, track in tracks.items() if track.codec == "text"}
+    try:
+        for packet in container.demux():
+            if not packet.size:
+                continue
+            if packet.stream.index == video.index:
+                if packet.pts is not None and not packet.is_discard:
+                    times.append(packet.pts)
+                continue
+            track = tracks.get(packet.stream.index)
+            if track is None:
+                continue
+            _take(track, packet, packet.stream.index in texts, plain.get(packet.stream.index))
+    except av.error.FFmpegError:
+        pass  # what can be read counts, in both
+    return sorted(times)
+
+
+def _take(track: _Track, packet: Any, is_text: bool, plain: BitStreamFilterContext | None) -> None:
+    time = None if packet.pts is None else packet.pts * packet.time_base
+    if is_text:
+        content = _text(packet)
+        if not content:
+            return  # what fills gaps in mp4
+    elif plain is not None:
+        content = b"".join(bytes(part) for part in plain.filter(packet))
+    else:
+        content = bytes(packet)
+    track.packets += 1
+    track.digest.update(len(content).to_bytes(8, "big") + content)
+    if time is not None:
+        track.first = time if track.first is None else track.first
+        track.last = time
+
+
+def _text(packet: Any) -> bytes:
+    """What a subtitle says, however it is coded."""
+    try:
+        found = packet.stream.codec_context.decode2(packet)
+    except av.error.FFmpegError:
+        return bytes(packet)
+    lines = [rect.dialogue for rect in (found or ()) if hasattr(rect, "dialogue")]
+    return b"\n".join(lines).strip()
+
+
+def _track(stream: Stream) -> _Track:
+    codec = stream.codec_context.name if stream.codec_context else ""
+    if codec in ("subrip", "srt", "mov_text", "text"):
+        codec = "text"
+    kind = stream.type
+    if stream.disposition & Disposition.attached_pic:
+        kind = "picture"
+    track = _Track(
+        kind,
+        codec,
+        stream_tags(stream),
+        int(stream.disposition),
+        tick=stream.time_base or Fraction(0),
+    )
+    if stream.type == "attachment":
+        track.digest.update(stream.data)  # type: ignore[attr-defined]
+        track.packets = 1
+        track.codec = stream.metadata.get("filename", "")
+    return track
+
+
+def _like(one: _Track, other: _Track) -> bool:
+    if one.kind != other.kind or one.codec != other.codec:
+        return False
+    languages = [track.tags.get("language", "und") for track in (one, other)]
+    return languages[0] == languages[1]
+
+
+def _is_timecode(stream: Stream) -> bool:
+    return stream.type == "data" and "timecode" in stream.metadata
+
+
+def _tag(tags: dict[str, str], key: str) -> str | None:
+    """A tag by its name, which some containers write in capitals."""
+    return next((value for other, value in tags.items() if other.lower() == key.lower()), None)
+
+
+def _same(what: str, one: object, other: object, kept: bool | None = None) -> Finding:
+    return Finding(what, _say(one), _say(other), one == other if kept is None else kept)
+
+
+def _say(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _close(one: StreamInfo, other: StreamInfo) -> bool:
+    """Whether two mastering displays are the same, up to the roundings of AV1's numbers."""
+    mine, theirs = one.hdr.mastering, other.hdr.mastering
+    if mine is None or theirs is None:
+        return mine == theirs
+    return all(
+        abs(a - b) <= max(abs(a) / 1000, Fraction(1, 10_000))
+        for a, b in zip(mine, theirs, strict=True)
+    )
+
+
+def _numbers(values: tuple[Fraction, ...] | None) -> str:
+    return "none" if values is None else " ".join(f"{float(value):g}" for value in values)
+
+
+def _size(info: StreamInfo) -> str:
+    return f"{info.width}x{info.height}"
+
+
+def _span(film: _Film) -> str:
+    if not film.times:
+        return "none"
+    first, last = (float(film.times[n] * film.info.time_base) for n in (0, -1))
+    return f"{first:.4f}-{last:.4f} s"
+
+
+def _packets(track: _Track) -> str:
+    return f"{track.packets}, {track.digest.hexdigest()}"
+
+
+def _few(words: list[str]) -> str:
+    return (
+        ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "") or "none"
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 44 else f"{text[:41]}..."
