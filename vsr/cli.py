@@ -146,20 +146,18 @@ def upscale(
     ffmpeg -i old.avi -f nut - | vsr upscale - - | mpv -
     """
     from vsr.engine.folder import film_jobs
-    from vsr.engine.video import Options, upscale_video
+    from vsr.engine.video import upscale_video
     from vsr.media.encoder import EncoderSettings
 
-    chosen = codec or ("av1" if output.suffix.lower() == ".webm" else "h264")
-    options = Options(
-        model=model,
-        scale=None if scale == "auto" else int(scale),
-        detail=detail,
-        device=device,
-        settings=EncoderSettings(chosen, crf, preset),
-        deinterlace=deinterlace,
-        rotate=rotate,
-    )
+    chosen: Any = codec or ("av1" if output.suffix.lower() == ".webm" else "h264")
     settings: dict[str, Any] = {
+        "model": model,
+        "scale": None if scale == "auto" else int(scale),
+        "detail": detail,
+        "device": device,
+        "settings": EncoderSettings(chosen, crf, preset),
+        "deinterlace": deinterlace,
+        "rotate": rotate,
         "overwrite": overwrite,
         "resume": not no_resume,
         "strict": strict,
@@ -182,7 +180,7 @@ def upscale(
 
                 try:
                     summary = upscale_video(
-                        *(film, target, options),
+                        *(film, target),
                         **settings,
                         stop=stop,
                         watch=watch,

@@ -16,10 +16,10 @@ from vsr.checkpoint import load_generator
 from vsr.engine import video
 from vsr.engine.upscaler import Upscaler, pick_device
 from vsr.engine.video import Progress, upscale_video
-from vsr.errors import MediaError, ModelError, OutputError, VsrError
+from vsr.errors import ModelError, OutputError, VsrError
+from vsr.media.encoder import EncoderSettings, output_info
 from vsr.media.frame import LAYOUTS
 from vsr.media.reader import VideoReader
-from vsr.media.encoder import EncoderSettings, output_info
 from vsr.models import Generator
 from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 
@@ -158,7 +158,7 @@ def test_nothing_is_left_when_it_fails_halfway(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_film_cut_short_in_its_middle_is_an_error_and_leaves_nothing(
+def test_a_film_with_a_hole_keeps_its_length_and_tells_where_it_is_damaged(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     whole = write_film(
@@ -168,9 +168,10 @@ def test_a_film_cut_short_in_its_middle_is_an_error_and_leaves_nothing(
     middle = len(data) // 3
     data[middle : middle + len(data) // 4] = bytes(len(data) // 4)
     (tmp_path / "hole.mp4").write_bytes(data)
-    with pytest.raises(MediaError, match="damaged near"):
-        upscale_video(tmp_path / "hole.mp4", tmp_path / "b.mp4", model=str(tiny_model))
-    assert not list(tmp_path.glob("*b*.mp4"))
+    summary = upscale_video(tmp_path / "hole.mp4", tmp_path / "b.mp4", model=str(tiny_model))
+    assert summary.frames == 40
+    assert pts_of(tmp_path / "b.mp4")[0] == pts_of(whole)[0]
+    assert 5 < len(summary.damaged_seconds) < 30
 
 
 def test_mistakes_are_told_before_any_work(

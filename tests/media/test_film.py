@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import AudioTrack, scenes, write_film
 from vsr.errors import MediaError, OutputError
+from vsr.media.carry import pack
 from vsr.media.encoder import EncoderSettings, output_info
 from vsr.media.frame import LAYOUTS, Frame, PixelLayout
 from vsr.media.reader import VideoReader
@@ -258,13 +259,17 @@ def test_outputs_that_can_not_be_are_refused_beforehand(
         check_output(tmp_path / name, settings, overwrite=False)
 
 
-def test_audio_that_the_container_does_not_hold_is_one_clear_line(tmp_path: Path) -> None:
+def test_audio_that_the_container_does_not_hold_is_named_with_one_that_does(
+    tmp_path: Path,
+) -> None:
     source = write_film(
         tmp_path / "a.mkv", scenes(64, 48, [9]), audio=[AudioTrack("libopus", 440, 48_000)]
     )
-    with pytest.raises(OutputError, match=r"\.mov doesn't hold opus audio; use \.mkv"):
-        copy(source, tmp_path / "b.mov", EncoderSettings("h264"))
-    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+    with VideoReader(source) as reader:
+        assert pack(reader, ".mov").left_out == (
+            "stream 1, opus audio: .mov can't hold it, .mkv can",
+        )
+        assert pack(reader, ".mkv").left_out == ()
 
 
 def test_webm_with_opus_becomes_mp4(tmp_path: Path) -> None:

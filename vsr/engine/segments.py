@@ -46,7 +46,7 @@ def mark_segments(
     frames: Iterator[Frame], place: Place, before: Sequence[Frame] = ()
 ) -> Iterator[Marked]:
     """Mark the frames of a film from `place` on; `before` are those that it remembers."""
-    marker = CutMarker(frames, before)
+    marker: CutMarker[Frame] = CutMarker(frames, before)
     last: deque[Frame] = deque(before, maxlen=LOOK_BACK_FRAMES)
     number, length, begun = place.number, 0, place.frame
     for item, is_cut in marker:
@@ -125,7 +125,8 @@ class SegmentSink:
 
     def _finish(self, following: Marked | None) -> None:
         assert self._writer is not None
-        done = self._writer.finish()
+        done, video = self._writer.finish(), self._writer.video
+        self._writer = None  # its encoder's memory is free before the next one asks for its own
         place = following.place if following else None
         if following and place and following.state is not None:
             path = self._journal.state(place.number)
@@ -140,7 +141,7 @@ class SegmentSink:
             Finished(
                 self._number, done.frames, self._shots, done.size, done.digest, damaged, place
             ),
-            self._writer.video,
+            video,
         )
 
 

@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import av
 import torch
 
-from vsr import __version__
 from vsr.colour import CODE_OF_MATRIX
 from vsr.engine.journal import Journal, is_in_place
 from vsr.engine.pipeline import StageTimes, run_stages
@@ -47,21 +46,16 @@ _HASHED_PLACES = 16
 
 
 @dataclass(frozen=True)
-class Options:
-    """How a film is upscaled; all of it decides what comes out."""
+class _Options:
+    """How a film is upscaled; all of it decides what comes out. See `upscale_video`."""
 
-    model: str | None = None
-    """A name from `vsr.list_models()` or a file; None for the one for the scale."""
-    scale: int | None = None
-    """None for the model's, and where that isn't given either, x4 up to 576 lines, x2 above."""
-    detail: float = 0.0
-    """From 0, faithful, to 1, where a twin of the model invents texture."""
-    device: str = "auto"
-    settings: EncoderSettings = EncoderSettings()
-    deinterlace: Deinterlace = "auto"
-    """Whether interlaced frames are made whole: where they say so, always, or never."""
-    rotate: Rotate = "keep"
-    """Whether a turn that players are told to make stays their affair, or is made."""
+    model: str | None
+    scale: int | None
+    detail: float
+    device: str
+    settings: EncoderSettings
+    deinterlace: Deinterlace
+    rotate: Rotate
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,7 @@ class Summary:
 class _Job:
     """A film, a network and what is to come of both."""
 
-    def __init__(self, source: Path, options: Options, suffix: str) -> None:
+    def __init__(self, source: Path, options: _Options, suffix: str) -> None:
         self.options = options
         self.began = time.perf_counter()
         self.reader = VideoReader(
@@ -168,8 +162,14 @@ class _Job:
 def upscale_video(
     source: Path | str,
     output: Path | str,
-    options: Options = Options(),
+    model: str | None = None,
+    scale: int | None = None,
+    detail: float = 0.0,
+    device: str = "auto",
+    settings: EncoderSettings = EncoderSettings(),
     *,
+    deinterlace: Deinterlace = "auto",
+    rotate: Rotate = "keep",
     overwrite: bool = False,
     resume: bool = True,
     strict: bool = False,
@@ -177,25 +177,29 @@ def upscale_video(
     stop: threading.Event | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
     tell: Callable[[str], None] = lambda line: None,
-    **changes: Any,
 ) -> Summary:
     """Upscale the film at `source` into `output`, frame by frame, whatever its length.
 
-    `changes` are to `options`, by name: `model="tiny-x4"`. Frames keep their times, and all else
-    in the file goes along as it is; what the output can't hold is told of in the summary, or
-    is an error before any work, if `strict`. Work goes in segments that are kept in a folder beside
-    the output: a run that ended before its time goes on there, and gives the same bytes, unless
-    not to `resume`. Once `stop` is set, it ends with the segment in hand, by `Interrupted`.
-    `-` is standard input or output; there, work can't go on. `watch` is called after every
-    frame, in another thread; `tell` when the user should know something at once. The output
-    appears under its name when it is whole. Raises `VsrError`.
+    `model` is a name from `vsr.list_models()` or a file; left out, it is the one for `scale`,
+    and where that is left out too, x4 up to 576 lines and x2 above. `detail` goes from 0, faithful,
+    to 1, where a twin of the model invents texture. Interlaced frames are made whole where they
+    say so, always, or never (`deinterlace`); turning the picture is left to players, or
+    done (`rotate`).
+
+    Frames keep their times, and all else in the file goes along as it is; what the output
+    can't hold is told of in the summary, or is an error before any work, if `strict`. Work goes
+    in segments that are kept in a folder beside the output: a run that ended before its time goes
+    on there, and gives the same bytes, unless not to `resume`. Once `stop` is set, it ends with
+    the segment in hand, by `Interrupted`. `-` is standard input or output; there, work can't
+    go on. `watch` is called after every frame, in another thread; `tell` when the user should
+    know something at once. The output appears under its name when it is whole. Raises `VsrError`.
     """
     source, output = Path(source), Path(output)
-    options = replace(options, **changes)
     if output == PIPE:
-        if options.settings != EncoderSettings():
+        if settings != EncoderSettings():
             raise OutputError("-: a pipe carries raw video; leave --codec, --crf and --preset out")
-        options = replace(options, settings=EncoderSettings("raw"))
+        settings = EncoderSettings("raw")
+    options = _Options(model, scale, detail, device, settings, deinterlace, rotate)
     if PIPE in (source, output):
         return _stream(source, output, options, overwrite, strict, pipe_format, watch)
     if output.exists() and source.exists() and output.samefile(source):
@@ -274,7 +278,7 @@ def _join(job: _Job, journal: Journal, baggage: Baggage, overwrite: bool) -> Non
 def _stream(
     source: Path,
     output: Path,
-    options: Options,
+    options: _Options,
     overwrite: bool,
     strict: bool,
     pipe_format: PipeFormat,
@@ -411,7 +415,7 @@ def _identity(source: Path, job: _Job) -> dict[str, Any]:
     settings = options.pop("settings")
     options |= {"model": job.model, "scale": job.upscaler.scale}
     options["device"] = job.upscaler.device.type
-    versions = {"vsr": __version__, "torch": torch.__version__, "av": av.__version__}
+    versions = {name: version(name) for name in ("vsr", "torch", "av")}
     return {
         "source": identity_of(source),
         "weights": job.weights,

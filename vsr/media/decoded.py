@@ -3,12 +3,12 @@
 import re
 import struct
 from collections import deque
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import av
-import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.filter import Graph
 from av.sidedata.sidedata import Type
@@ -32,25 +32,32 @@ _SITINGS: dict[tuple[str, int], ChromaSiting] = {
 
 def hdr_of(frame: VideoFrame) -> Hdr:
     """The HDR10 metadata that comes with a frame, from its bitstream or its container."""
-    mastering, light = None, None
-    for data in frame.side_data:
+    mastering: tuple[Fraction, ...] | None = None
+    light: tuple[int, int] | None = None
+    for data in _side_data(frame):
         if data.type is Type.MASTERING_DISPLAY_METADATA:
             *numbers, has_primaries, has_luminance = _MASTERING.unpack_from(bytes(data))
             pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
             if has_primaries and has_luminance and all(bottom for _, bottom in pairs):
                 mastering = tuple(Fraction(top, bottom) for top, bottom in pairs)
         elif data.type is Type.CONTENT_LIGHT_LEVEL:
-            light = _LIGHT.unpack_from(bytes(data))
+            most, mean = _LIGHT.unpack_from(bytes(data))
+            light = (most, mean)
     return Hdr(mastering, light)
 
 
 def display_matrix_of(frame: VideoFrame) -> tuple[int, ...] | None:
     """How players turn the picture, if at all; see `StreamInfo.display_matrix`."""
-    for data in frame.side_data:
+    for data in _side_data(frame):
         if data.type is Type.DISPLAYMATRIX:
             matrix = struct.unpack_from("@9i", bytes(data))
             return None if matrix == (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30) else matrix
     return None
+
+
+def _side_data(frame: VideoFrame) -> Iterator[Any]:
+    """What PyAV's stubs take for a mapping of names."""
+    yield from frame.side_data
 
 
 def siting_of(path: Path, index: int) -> ChromaSiting:
@@ -61,7 +68,7 @@ def siting_of(path: Path, index: int) -> ChromaSiting:
     level = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)
     try:
-        with av.open(str(path)) as container, av.logging.Capture(local=True) as lines:
+        with av.logging.Capture(local=True) as lines, av.open(str(path)) as container:
             stream = container.streams[index]
             trace = BitStreamFilterContext("trace_headers", stream)
             for packet in container.demux(stream):
@@ -89,10 +96,10 @@ class Turn(NamedTuple):
 
     def apply(self, plane: Plane) -> Plane:
         """Turn one plane."""
-        turned = plane.T if self.transposed else plane
+        turned: Plane = plane.T if self.transposed else plane
         turned = turned[:, ::-1] if self.mirrored else turned
         turned = turned[::-1] if self.flipped else turned
-        return np.ascontiguousarray(turned)
+        return turned.copy(order="C")
 
 
 def turn_of(matrix: tuple[int, ...] | None) -> Turn | None:
@@ -156,7 +163,7 @@ class Deinterlacer:
 
     def _pulled(self) -> list[VideoFrame]:
         assert self._graph is not None
-        ready = []
+        ready: list[VideoFrame] = []
         while True:
             try:
                 out = self._graph.vpull()

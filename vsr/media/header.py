@@ -54,7 +54,8 @@ def stream_like(video: CodedVideo, info: StreamInfo) -> InputContainer:
         _element(0x1F43B675, [_element(0xE7, 0)]),
     ]
     head = _element(0x1A45DFA3, [_element(0x4282, "matroska")])
-    return av.open(io.BytesIO(head + _element(0x18538067, segment)), format="matroska")
+    whole = io.BytesIO(head + _element(0x18538067, segment))
+    return av.open(whole, mode="r", format="matroska")
 
 
 def _element(key: int, payload: Payload) -> bytes:

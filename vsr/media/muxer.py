@@ -187,7 +187,7 @@ def _readable(source: Any, streams: Any) -> Any:
             failures += 1
 
 
-def _time(packet: AnyPacket) -> Any:
+def _time(packet: Any) -> Any:
     return packet.dts * packet.time_base
 
 

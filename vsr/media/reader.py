@@ -15,7 +15,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard, Disposition
+from av.stream import Discard, Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
@@ -24,6 +24,7 @@ from vsr.errors import MediaError
 from vsr.media.decoded import (
     Deinterlace,
     Deinterlacer,
+    Turn,
     display_matrix_of,
     hdr_of,
     siting_of,
@@ -102,11 +103,12 @@ class VideoReader:
         self.notes: list[str] = []
         """What the user should know, a line each."""
         self._deinterlace = deinterlace
+        self._pending: Iterator[Frame | AnyPacket] | None = None
+        self._turn: Turn | None = None
         self._container = open_input(self.path)
         try:
             self._open_stream()
             self.info = self._describe()
-            self._turn = None
             if closely or upright:
                 self._look_closely(upright)
         except BaseException:
@@ -218,7 +220,6 @@ class VideoReader:
         self._stream = self._video_stream()
         self._stream.thread_type = "AUTO"
         self._deinterlacer = Deinterlacer(self._stream, self._deinterlace)
-        self._pending: Iterator[Frame | AnyPacket] | None = None
         self._owed: list[int] = []
         self._suspect = 0
 
@@ -269,7 +270,7 @@ class VideoReader:
 
     def _packets(self, others: bool) -> Iterator[AnyPacket | None]:
         """Packets in file order, reading on behind what can't be read; None at the end."""
-        streams = [self._stream]
+        streams: list[Stream] = [self._stream]
         if others:
             streams += [s for s in self._container.streams if s.discard is not Discard.all]
         failures = 0
@@ -419,7 +420,7 @@ def mark_of(frame: Frame) -> FrameMark:
     """What to know a frame by."""
     digest = hashlib.blake2b(digest_size=16)
     for plane in frame.planes:
-        digest.update(np.ascontiguousarray(plane))
+        digest.update(plane.tobytes())
     return FrameMark(frame.pts, digest.hexdigest())
 
 
@@ -449,17 +450,18 @@ def open_input(path: Path) -> InputContainer:
 
     Raises `MediaError` in one line where that can't be done.
     """
-    options: dict[str, Any] = {"metadata_errors": "replace", "container_options": _LOCAL}
+    file: Any = sys.stdin.buffer if path == PIPE else str(path)
     try:
-        if path == PIPE:
-            return av.open(sys.stdin.buffer, **options)
-        if not path.exists():
+        if path != PIPE and not path.exists():
             raise MediaError(f"{path}: no such file")
         if path.is_dir():
             raise MediaError(f"{path}: is a folder, not a video file")
         if path.is_file() and path.stat().st_size == 0:
             raise MediaError(f"{path}: is empty (0 bytes)")
-        return av.open(str(path), **options)
+        opened: InputContainer = av.open(
+            file, mode="r", metadata_errors="replace", container_options=_LOCAL
+        )
+        return opened
     except (av.error.FFmpegError, OSError) as error:
         name = "standard input" if path == PIPE else path
         raise MediaError(

@@ -16,7 +16,6 @@ from vsr.media.carry import global_tags, stream_tags
 from vsr.media.frame import StreamInfo
 from vsr.media.reader import VideoReader, open_input
 
-_MADE_BY_MUXERS = {"handler_name", "language", "mimetype", "filename"}
 _UNSAID = ("", "und")
 
 
@@ -53,6 +52,7 @@ class _Film:
     times: list[int]
     tracks: list[_Track]
     chapters: list[tuple[Fraction, Fraction, str]]
+    """From, to, in seconds, and what it is called."""
     tags: dict[str, str]
 
 
@@ -110,41 +110,28 @@ def _video(before: _Film, after: _Film) -> Iterator[Finding]:
     ]
     kept = bool(late) and max(late) <= slack and len(before.times) == len(after.times)
     yield Finding("frame times", _span(before), _span(after), kept)
-    yield _same(
-        "clock",
-        one.time_base,
-        other.time_base,
-        other.time_base <= max(one.time_base, Fraction(1, 1000)),
-    )
-    applied = one.display_matrix is not None and other.display_matrix is None and scale != 1
-    aspect = one.sample_aspect_ratio
-    yield _same(
-        "pixel aspect",
-        aspect,
-        other.sample_aspect_ratio,
-        other.sample_aspect_ratio == aspect
-        or (applied and other.sample_aspect_ratio == 1 / aspect),
-    )
+    finest = max(one.time_base, Fraction(1, 1000))  # Matroska's
+    yield _same("clock", one.time_base, other.time_base, other.time_base <= finest)
+    applied = one.display_matrix is not None and other.display_matrix is None
+    turned_now = applied and other.height == turned * one.width
+    aspect, found = one.sample_aspect_ratio, other.sample_aspect_ratio
+    yield _same("pixel aspect", aspect, found, found == (1 / aspect if turned_now else aspect))
     turn = one.display_matrix == other.display_matrix or applied
     yield _same("display matrix", one.display_matrix, other.display_matrix, turn)
-    depths = one.layout.bit_depth, other.layout.bit_depth
-    yield _same("bit depth", *depths, depths[1] >= depths[0])
-    chroma = [f"{layout.across}x{layout.down}" for layout in (one.layout, other.layout)]
-    coarser = (other.layout.across, other.layout.down) > (one.layout.across, one.layout.down)
-    yield _same("chroma subsampling", *chroma, not coarser)
-    yield _same(
-        "alpha", one.layout.alpha, other.layout.alpha, other.layout.alpha >= one.layout.alpha
-    )
+    here, there = one.layout, other.layout
+    deep = there.bit_depth >= here.bit_depth
+    yield _same("bit depth", here.bit_depth, there.bit_depth, deep)
+    fine = (there.across, there.down) <= (here.across, here.down)
+    chroma = [f"{layout.across}x{layout.down}" for layout in (here, there)]
+    yield _same("chroma subsampling", chroma[0], chroma[1], fine)
+    yield _same("alpha", here.alpha, there.alpha, there.alpha >= here.alpha)
     for what in ("matrix", "primaries", "transfer", "full_range", "siting"):
         mine, theirs = getattr(one.colour, what), getattr(other.colour, what)
         unsaid = what in ("matrix", "primaries", "transfer") and mine in (0, 2)
         yield _same(f"colour {what.replace('_', ' ')}", mine, theirs, mine == theirs or unsaid)
     if one.hdr.mastering or other.hdr.mastering:
-        yield _same(
-            "mastering display",
-            *map(_numbers, (one.hdr.mastering, other.hdr.mastering)),
-            _close(one, other),
-        )
+        said = [_numbers(film.hdr.mastering) for film in (one, other)]
+        yield _same("mastering display", said[0], said[1], _close(one, other))
     if one.hdr.light or other.hdr.light:
         yield _same("light level", one.hdr.light, other.hdr.light)
 
@@ -196,8 +183,8 @@ def _read(path: Path) -> _Film:
         times = _packets_of(container, video, tracks)
         chapters = [
             (
-                chapter["start"] * chapter["time_base"],
-                chapter["end"] * chapter["time_base"],
+                Fraction(chapter["start"] * (chapter["time_base"] or 1)),
+                Fraction(chapter["end"] * (chapter["time_base"] or 1)),
                 chapter["metadata"].get("title", ""),
             )
             for chapter in container.chapters()
@@ -264,7 +251,7 @@ def _track(stream: Stream) -> _Track:
     codec = stream.codec_context.name if stream.codec_context else ""
     if codec in ("subrip", "srt", "mov_text", "text"):
         codec = "text"
-    kind = stream.type
+    kind: str = stream.type
     if stream.disposition & Disposition.attached_pic:
         kind = "picture"
     track = _Track(
