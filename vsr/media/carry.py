@@ -68,6 +68,11 @@ def pack(reader: VideoReader, suffix: str) -> Baggage:
             carried.append(Carried(stream.index, way))
         else:
             left_out.append(_words(stream, suffix))
+    if suffix == ".mp4" and has_cover(reader.container):
+        left_out += [
+            f"tag {key}: .mp4 can't hold it beside a cover picture, .mkv can"
+            for key in free_tags(reader.container)
+        ]
     return Baggage(reader.path, reader.index, tuple(carried), tuple(left_out))
 
 
@@ -85,7 +90,10 @@ class Lane:
             copy.time_base = source.time_base
         else:
             copy = output.add_stream_from_template(source, opaque=True)
-        copy.metadata.update(stream_tags(source))
+        tags = stream_tags(source)
+        if suffix in (".mp4", ".mov") and "title" in tags:
+            tags.setdefault("handler_name", tags["title"])  # which is what many players show
+        copy.metadata.update(tags)
         copy.disposition = source.disposition
         self._copy = copy
 
@@ -139,16 +147,31 @@ def global_tags(source: InputContainer) -> dict[str, str]:
 
 def stream_tags(stream: Stream) -> dict[str, str]:
     """What a stream says of itself, less what is true of its old packets alone."""
-    return {
+    tags = {
         key: value
         for key, value in stream.metadata.items()
         if key.lower() not in _STALE and not key.lower().startswith(_STATISTICS)
     }
+    if "name" in tags and stream.type != "attachment":  # so MP4 calls a title
+        tags["title"] = tags.pop("name")
+    return tags
 
 
-def needs_free_tags(source: InputContainer) -> bool:
-    """Whether a file says something of itself that MP4's usual tags have no place for."""
-    return not {key.lower() for key in global_tags(source)} <= _KNOWN_TO_MP4
+def free_tags(source: InputContainer) -> list[str]:
+    """What a file says of itself that MP4's usual tags have no place for, by name."""
+    return [key for key in global_tags(source) if key.lower() not in _KNOWN_TO_MP4]
+
+
+def has_cover(source: InputContainer) -> bool:
+    """Whether one of a file's streams is a cover picture."""
+    return any(stream.disposition & Disposition.attached_pic for stream in source.streams)
+
+
+def has_time(packet: AnyPacket) -> bool:
+    """Whether a packet says when it is due; cover pictures don't, and are due at once."""
+    if packet.dts is None and packet.stream.disposition & Disposition.attached_pic:
+        packet.pts = packet.dts = 0
+    return packet.dts is not None
 
 
 def _way(stream: Stream, suffix: str) -> Way | None:

@@ -13,7 +13,7 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from vsr.errors import OutputError
-from vsr.media.carry import MUXERS, Baggage, lay_out, needs_free_tags
+from vsr.media.carry import MUXERS, Baggage, free_tags, has_cover, has_time, lay_out
 from vsr.media.encoder import CodedPacket, CodedVideo
 from vsr.media.frame import StreamInfo
 from vsr.media.header import stream_like
@@ -77,7 +77,7 @@ class Muxer:
     def copy(self, packet: AnyPacket) -> None:
         """Write what becomes of a packet of another stream; of one left out, nothing."""
         lane = self._lanes.get(packet.stream.index)
-        if lane is not None and packet.dts is not None:
+        if lane is not None and has_time(packet):
             for becomes in lane.packets(packet):
                 self._mux(becomes)
 
@@ -179,7 +179,7 @@ def _readable(source: Any, streams: Any) -> Any:
     while failures < 16:
         try:
             for packet in source.demux(*streams):
-                if packet.size and packet.dts is not None:
+                if packet.size and has_time(packet):
                     failures = 0
                     yield packet
             return
@@ -192,8 +192,11 @@ def _time(packet: Any) -> Any:
 
 
 def _options(suffix: str, info: StreamInfo, source: Any) -> dict[str, str]:
-    if suffix not in (".mp4", ".mov"):
-        return {"default_mode": "passthrough"} if suffix in (".mkv", ".webm") else {}
+    if suffix in (".mkv", ".webm"):
+        # What sound begins with before time zero, for decoders to settle, stays before zero.
+        return {"default_mode": "passthrough", "avoid_negative_ts": "disabled"}
+    if suffix == ".nut":
+        return {}
     # The muxer's clocks are the source's, so that no time is rounded: each stream's own, and the
     # film's, in which edit lists are written, a common multiple of all.
     clocks = [info.time_base.denominator]
@@ -205,6 +208,7 @@ def _options(suffix: str, info: StreamInfo, source: Any) -> dict[str, str]:
         "video_track_timescale": str(info.time_base.denominator),
         "movie_timescale": str(movie if movie < _MOST_TICKS else 1_000_000),
     }
-    if source is not None and needs_free_tags(source):
+    # Free tags take the place where .mp4 holds cover pictures.
+    if source is not None and free_tags(source) and not (suffix == ".mp4" and has_cover(source)):
         options["movflags"] += "+use_metadata_tags"
     return options

@@ -16,6 +16,7 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
@@ -218,7 +219,8 @@ class VideoReader:
 
     def _open_stream(self) -> None:
         self._stream = self._video_stream()
-        self._stream.thread_type = "AUTO"
+        self._decoder = _decoder_of(self._stream)
+        self._decoder.thread_type = "AUTO"
         self._deinterlacer = Deinterlacer(self._stream, self._deinterlace)
         self._owed: list[int] = []
         self._suspect = 0
@@ -261,7 +263,7 @@ class VideoReader:
             if packet.is_corrupt:
                 self._suspect = _SUSPECT_FRAMES
         try:
-            return self._stream.decode(packet if packet is not None and packet.size else None)
+            return self._decoder.decode(packet if packet is not None and packet.size else None)
         except av.error.EOFError:
             return []
         except av.error.FFmpegError:
@@ -327,6 +329,8 @@ class VideoReader:
         if stream.time_base is None:
             raise MediaError(f"{self.path}: its video stream has no time base")
         layout = _layout_for(context.format)
+        if self._decoder is not context:
+            layout = replace(layout, alpha=True)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         jpeg = name.startswith("yuvj")
         rgb = bool(context.format and context.format.is_rgb)
@@ -354,8 +358,6 @@ class VideoReader:
         if info.layout.down == 2 and self.path != PIPE and info.colour.siting == "left":
             siting = siting_of(self.path, self._stream.index)
             info = replace(info, colour=replace(info.colour, siting=siting))
-        if self._stream.metadata.get("alpha_mode") == "1" and not info.layout.alpha:
-            self.notes.append(f"the alpha of {self.codec} video can't be decoded, and is left out")
         read: list[VideoFrame | AnyPacket] = []
         items = self._decoded(others=True)
         for item in items:
@@ -472,6 +474,17 @@ def open_input(path: Path) -> InputContainer:
 def reason_of(error: Exception) -> str:
     """An error of FFmpeg's or the system's in a few words."""
     return str(getattr(error, "strerror", None) or error).lower()
+
+
+def _decoder_of(stream: VideoStream) -> VideoCodecContext:
+    """What decodes a stream: FFmpeg's own decoders of VP8 and VP9 pass over their alpha."""
+    own = stream.codec_context
+    if stream.metadata.get("alpha_mode") != "1" or own.name not in ("vp8", "vp9"):
+        return own
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}[own.name]
+    decoder = av.CodecContext.create(name, "r")
+    assert isinstance(decoder, VideoCodecContext)
+    return decoder
 
 
 def _layout_for(pixel_format: Any) -> PixelLayout:

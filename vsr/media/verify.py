@@ -1,6 +1,7 @@
 """Prove that an upscaled film has all that its source has, side by side."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -159,6 +160,8 @@ def _tracks(before: _Film, after: _Film) -> Iterator[Finding]:
         for key, value in sorted(track.tags.items()):
             if key.lower() == "handler_name" or (key == "language" and value in _UNSAID):
                 continue
+            if key == "creation_time" and value == _tag(before.tags, key):
+                continue  # the film says so, below
             found = _tag(same.tags, key)
             yield Finding(f"{name} {key}", value, found or "none", found == value)
         wanted = track.disposition & ~int(Disposition.default)
@@ -244,7 +247,26 @@ def _text(packet: Any) -> bytes:
     except av.error.FFmpegError:
         return bytes(packet)
     lines = [rect.dialogue for rect in (found or ()) if hasattr(rect, "dialogue")]
-    return b"\n".join(lines).strip()
+    return _styled(b"\n".join(lines).strip().decode(errors="replace")).encode()
+
+
+def _styled(line: str) -> str:
+    """A line of ASS, each stretch of it after the styles that it is shown in.
+
+    Decoders end a style in ways of their own: by the opposite, or by ending all.
+    """
+    said, now, written = "", frozenset[str](), frozenset[str]()
+    for part in re.split(r"(\{[^}]*\})", line):
+        if part.startswith("{"):
+            for name, value in re.findall(r"\\([a-z]+)([^\\}]*)", part):
+                kept = {style for style in now if not style.startswith(f"\\{name}=")}
+                now = frozenset() if name == "r" else frozenset(kept)
+                if name != "r" and value != "0":
+                    now |= {f"\\{name}={value}"}
+        elif part:
+            said += ("" if now == written else "{" + "".join(sorted(now)) + "}") + part
+            written = now
+    return said
 
 
 def _track(stream: Stream) -> _Track:
