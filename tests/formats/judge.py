@@ -23,9 +23,24 @@ def probe(path: Path) -> dict[str, Any]:
 
 def decodes_cleanly(path: Path) -> bool:
     """Whether a decoder has nothing to say against any stream."""
-    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", str(path), "-map", "0:v"]
+    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", str(path)]
+    command += ["-map", "0:v", "-map", "0:a?", "-fps_mode", "passthrough", "-enc_time_base", "-1"]
     done = subprocess.run(
-        [*command, "-map", "0:a?", "-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "null", "-"], capture_output=True, text=True, timeout=60
+        [
+            *command,
+            "-map",
+            "0:a?",
+            "-fps_mode",
+            "passthrough",
+            "-enc_time_base",
+            "-1",
+            "-f",
+            "null",
+            "-",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     return done.returncode == 0 and not done.stderr.strip()
 
@@ -150,9 +165,7 @@ def _sound(film: dict[str, Any], stream: dict[str, Any]) -> str:
     """A hash of what is heard."""
     command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", film["format"]["filename"]]
     command += ["-map", f"0:{stream['index']}", "-f", "md5", "-"]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=60
-    ).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def _tags_lost(name: str, one: dict[str, Any], other: dict[str, Any]) -> list[str]:

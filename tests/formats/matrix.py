@@ -1,6 +1,6 @@
 """Every kind of film through `vsr upscale`, and the table of what became of each.
 
-    python -m tests.formats.matrix    # writes docs/formats.md
+python -m tests.formats.matrix    # writes docs/formats.md
 """
 
 import tempfile
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 import torch
 
 from tests.formats.judge import losses
@@ -19,20 +20,20 @@ from vsr.media.encoder import EncoderSettings
 from vsr.media.verify import verify_film
 from vsr.models import Recurrent, RecurrentConfig
 
-KEPT, NO_SUCH_FILM = "kept", "–"
+KEPT, NO_SUCH_FILM = "kept", "-"
 DOC = Path(__file__).parents[2] / "docs" / "formats.md"
 _WRITTEN = (".mp4", ".mov", ".mkv", ".webm")
 _SCALE = 4
 
 _HEAD = """# What is kept, by format
 
-Made by `python -m tests.formats.matrix`: films of twenty frames, made by Debian's ffmpeg, went through
-`vsr upscale`; `vsr verify` and Debian's ffprobe, which shares no code with what wrote the output, then compared
-frame times, pixel formats, colours, packets, tags, chapters and dispositions, and every output was decoded to its
-end. CI does the same again and holds this page to it.
+Made by `python -m tests.formats.matrix`: films of twenty frames, made by Debian's ffmpeg, went
+through `vsr upscale`; `vsr verify` and Debian's ffprobe, which shares no code with what wrote the
+output, then compared frame times, pixel formats, colours, packets, tags, chapters and dispositions,
+and every output was decoded to its end. CI does the same again and holds this page to it.
 
-`✓` all of it is kept; `–` no such film can be made; a number: something can't be kept, `vsr upscale` says so in a
-line beforehand, and `--strict` makes that an error.
+`✓` all of it is kept; `-` no such film can be made; a number: something can't be kept, `vsr
+upscale` says so in a line, and `--strict` makes that an error before any work.
 """
 
 
@@ -83,13 +84,11 @@ def outcome(cell: Cell, folder: Path, model: Path) -> str:
     assert len(by_us) == len(summary.left_out), (by_us, summary.left_out)
     assert len(by_ffprobe) == len(summary.left_out), (by_ffprobe, summary.left_out)
     strict = folder / f"strict{cell.output}"
-    try:
+    with pytest.raises(OutputError) as refusal:
         upscale_video(source, strict, strict=True, **shared)  # type: ignore[arg-type]
-    except OutputError as error:
-        assert all(what in str(error) for what in summary.left_out)
-        assert not strict.exists()
-        return "; ".join(summary.left_out)
-    raise AssertionError("strict, and yet made")
+    assert all(what in str(refusal.value) for what in summary.left_out)
+    assert not strict.exists()
+    return "; ".join(summary.left_out)
 
 
 def page(outcomes: Mapping[Cell, str]) -> str:

@@ -1,4 +1,4 @@
-"""Media of every kind, made by Debian's ffmpeg: containers, clocks, pixels, and all that goes along."""
+"""Media of every kind, made by Debian's ffmpeg: containers, clocks, pixels, and more."""
 
 import struct
 import subprocess
@@ -107,7 +107,9 @@ def _pixels(pixel_format: str) -> Callable[[Path], None]:
             if pixel_format != "yuva444p10le":
                 raise CantBeMade("ProRes has alpha in 10 bit 4:4:4 alone")
             coder = ["-c:v", "prores_ks", "-profile:v", "4"]
-        picture = ["-vf", "format=rgba,geq=r='p(X,Y)':g='p(X,Y)':b='p(X,Y)':a='4*X'"] if alpha else []
+        picture = (
+            ["-vf", "format=rgba,geq=r='p(X,Y)':g='p(X,Y)':b='p(X,Y)':a='4*X'"] if alpha else []
+        )
         _plain(path, *picture, *coder, "-pix_fmt", pixel_format)
 
     return make
@@ -197,7 +199,7 @@ def _rotation(path: Path) -> None:
         for stream in source.streams:
             lanes[stream.index] = copy = output.add_stream_from_template(stream)
             if stream.type == "video":
-                copy.set_display_matrix(quarter)  # type: ignore[union-attr]
+                copy.set_display_matrix(quarter)  # type: ignore[attr-defined]
         for packet in source.demux():
             if packet.size:
                 packet.stream = lanes[packet.stream.index]
@@ -237,7 +239,7 @@ def _tags(path: Path) -> None:
     words = {"title": "Holiday", "comment": "By the sea", "creation_time": "2001-02-03T04:05:06Z"}
     if path.suffix in (".mov", ".mp4"):
         words["timecode"] = "01:02:03:04"
-    _plain(path, *(part for key, value in words.items() for part in ("-metadata", f"{key}={value}")))
+    _plain(path, *(w for key, value in words.items() for w in ("-metadata", f"{key}={value}")))
 
 
 FEATURES: dict[str, Callable[[Path], None]] = {

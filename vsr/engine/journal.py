@@ -153,6 +153,9 @@ class Journal:
                 self.video = CodedVideo(line["video"][0], bytes.fromhex(line["video"][1]), "")
                 self.video = self.video._replace(tag=line["video"][2])
                 self.finished.append(finished)
+            # States that have been used are gone: back to a beginning that can be begun at.
+            while self.finished and not self._can_begin(self.next_place):
+                self.finished.pop()
         self.resumed_frames = self.frames
         self._begin(record, wanted)
 
@@ -188,13 +191,10 @@ class Journal:
         except OSError as error:
             raise write_failure(self.output, error) from error
 
+    def _can_begin(self, place: Place | None) -> bool:
+        return place is None or place.begins_shot or self.state(place.number).is_file()
+
     def _is_whole(self, finished: Finished) -> bool:
-        following = finished.following
-        if following and not following.begins_shot and not self.state(following.number).is_file():
-            # Only the newest state is kept: those before have been used.
-            later = self.segment(following.number)
-            if not later.is_file():
-                return False
         try:
             return digest_of(self.segment(finished.number)) == finished.digest
         except OSError:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from vsr.engine.journal import Finished, Journal, Place
@@ -102,7 +102,7 @@ class SegmentSink:
             if self._writer is not None:
                 self._finish(item)
                 if self._stop.is_set():
-                    raise Interrupted(f"{self._journal.frames} frames are done and kept")
+                    raise Interrupted("stopped")
             self._begin(item.place, item.frame.pts)
         assert self._writer is not None
         self._shots += item.begins_shot
@@ -149,8 +149,9 @@ def save_state(path: Path, state: State, name: Path) -> None:
     """Have a state on the disk, on the way to `name`. Raises `OutputError`."""
     partial = path.with_name(f"{path.name}.partial")
     try:
-        save_file({str(number): part.contiguous() for number, part in enumerate(state)}, partial)
-        with partial.open("rb") as file:
+        with partial.open("wb") as file:
+            file.write(save({str(number): part.contiguous() for number, part in enumerate(state)}))
+            file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:

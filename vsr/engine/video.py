@@ -18,7 +18,7 @@ from vsr.engine.journal import Journal, is_in_place
 from vsr.engine.pipeline import StageTimes, run_stages
 from vsr.engine.segments import Marked, SegmentSink, State, frames_from, load_state
 from vsr.engine.upscaler import Upscaler, pick_device
-from vsr.errors import MediaError, OutputError
+from vsr.errors import MediaError, OutputError, VsrError
 from vsr.media.carry import Baggage, pack
 from vsr.media.decoded import Deinterlace
 from vsr.media.encoder import (
@@ -108,6 +108,8 @@ class _Job:
 
     def __init__(self, source: Path, options: _Options, suffix: str) -> None:
         self.options = options
+        self.refused = 0
+        """Packets of other streams that are too broken to go along."""
         self.began = time.perf_counter()
         self.reader = VideoReader(
             source, options.deinterlace, upright=options.rotate == "apply", closely=True
@@ -156,6 +158,8 @@ class _Job:
             notes.append(f"{self.reader.interlaced} interlaced frames {made}")
         if self.reader.damage.ends_early:
             notes.append("the source can't be read to its end; what came before is kept")
+        if self.refused:
+            notes.append(f"{self.refused} broken packets of sound and the like are left out")
         return tuple(notes)
 
 
@@ -213,14 +217,18 @@ def upscale_video(
         _refuse(output, left_out, strict)
         journal = Journal(output, _identity(source, job), resume)
         stages, first = StageTimes(), 0.0
-        tell_of = _Teller(job, journal, tell)
         try:
             if not in_place:
-                tell_of.beginning()
+                _tell_beginning(job, journal, tell)
                 stages, first = _do_segments(job, journal, stop or threading.Event(), watch)
-                _join(job, journal, baggage, overwrite)
+                job.refused = _join(job, journal, baggage, overwrite)
+        except VsrError as error:
+            if journal.leave():
+                raise type(error)(f"{error}; {_to_go_on(journal)}") from error
+            raise
         except BaseException:
-            tell_of.ending(journal.leave())
+            if journal.leave():
+                tell(_to_go_on(journal))
             raise
         journal.remove()
         return _summary(job, output, left_out, journal, stages, first)
@@ -263,16 +271,20 @@ def _do_segments(
     return stages, first
 
 
-def _join(job: _Job, journal: Journal, baggage: Baggage, overwrite: bool) -> None:
-    """Make the output of the segments and of what goes along, and give it its name."""
+def _join(job: _Job, journal: Journal, baggage: Baggage, overwrite: bool) -> int:
+    """Make the output of the segments and of what goes along, and give it its name.
+
+    Gives the number of packets beside the video that are too broken to go along.
+    """
     assert journal.video is not None
     output = journal.output
     whole = journal.folder / f"whole{output.suffix}"
     packets = joined([journal.segment(done.number) for done in journal.finished])
-    mux(output, whole, journal.video, job.info, packets, baggage)
+    refused = mux(output, whole, journal.video, job.info, packets, baggage)
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: appeared while it was being made; left as it is")
     journal.put_in_place(whole)
+    return refused
 
 
 def _stream(
@@ -328,6 +340,8 @@ def _stream(
                     watch(Progress(count, info.frame_count, seconds))
 
             stages = run_stages(mark_cuts(job.reader), work, write)
+        if isinstance(opened, VideoWriter):
+            job.refused = opened.refused
         return _summary(job, output, left_out, (count, shots), stages, first)
 
 
@@ -365,36 +379,27 @@ def _summary(
     )
 
 
-class _Teller:
-    """Tells what a user should know before a long run, and after one that didn't end well."""
+def _tell_beginning(job: _Job, journal: Journal, tell: Callable[[str], None]) -> None:
+    """Tell where work goes on. Raises `OutputError` where the disk can't hold the output."""
+    info = job.info
+    if journal.frames:
+        tell(f"going on after the {journal.frames} frames that are done")
+    if not info.frame_count:
+        return
+    frames = max(0, info.frame_count - journal.frames)
+    # Segments, and the whole that is made of them.
+    needed = 2 * foretold_bytes(info, job.options.settings, frames)
+    needed += job.reader.path.stat().st_size
+    free = shutil.disk_usage(journal.folder).free
+    line = f"about {_bytes(needed)} of disk will be needed, {_bytes(free)} are free"
+    if needed > 4 * free:
+        raise OutputError(f"{journal.output}: {line}")
+    if needed > free:
+        tell(line)
 
-    def __init__(self, job: _Job, journal: Journal, tell: Callable[[str], None]) -> None:
-        self._job = job
-        self._journal = journal
-        self._tell = tell
 
-    def beginning(self) -> None:
-        """Tell where work goes on. Raises `OutputError` where the disk can't hold the output."""
-        info, journal = self._job.info, self._journal
-        if journal.frames:
-            self._tell(f"going on after the {journal.frames} frames that are done")
-        if not info.frame_count:
-            return
-        frames = max(0, info.frame_count - journal.frames)
-        # Segments, and the whole that is made of them.
-        needed = 2 * foretold_bytes(info, self._job.options.settings, frames)
-        needed += self._job.reader.path.stat().st_size
-        free = shutil.disk_usage(journal.folder).free
-        line = f"about {_bytes(needed)} of disk will be needed, {_bytes(free)} are free"
-        if needed > 4 * free:
-            raise OutputError(f"{journal.output}: {line}")
-        if needed > free:
-            self._tell(line)
-
-    def ending(self, kept: bool) -> None:
-        """Tell how to go on."""
-        if kept:
-            self._tell(f"{self._journal.frames} frames are done; the same command goes on")
+def _to_go_on(journal: Journal) -> str:
+    return f"{journal.frames} frames are done, and the same command goes on"
 
 
 def _bytes(count: int) -> str:

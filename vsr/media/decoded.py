@@ -1,21 +1,18 @@
 """What a decoded frame holds beside its pixels, and how frames are turned and deinterlaced."""
 
-import re
 import struct
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import av
-from av.bitstream import BitStreamFilterContext
 from av.filter import Graph
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vsr.media.frame import ChromaSiting, Hdr, Plane
+from vsr.media.frame import Hdr, Plane
 
 Deinterlace = Literal["auto", "on", "off"]
 
@@ -23,11 +20,6 @@ _MASTERING = struct.Struct("@20i2i")
 """AVMasteringDisplayMetadata: primaries, white, least and most luminance as fractions, and
 whether each half is there."""
 _LIGHT = struct.Struct("@2I")
-_SITINGS: dict[tuple[str, int], ChromaSiting] = {
-    ("chroma_sample_loc_type_top_field", 1): "center",  # H.264 and HEVC
-    ("chroma_sample_loc_type_top_field", 2): "topleft",
-    ("chroma_sample_position", 2): "topleft",  # AV1
-}
 
 
 def hdr_of(frame: VideoFrame) -> Hdr:
@@ -58,31 +50,6 @@ def display_matrix_of(frame: VideoFrame) -> tuple[int, ...] | None:
 def _side_data(frame: VideoFrame) -> Iterator[Any]:
     """What PyAV's stubs take for a mapping of names."""
     yield from frame.side_data
-
-
-def siting_of(path: Path, index: int) -> ChromaSiting:
-    """Where the bitstream of a file's stream says that chroma lies; left if it doesn't say.
-
-    FFmpeg keeps this from PyAV, so its trace of the headers is read.
-    """
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.INFO)
-    try:
-        with av.logging.Capture(local=True) as lines, av.open(str(path)) as container:
-            stream = container.streams[index]
-            trace = BitStreamFilterContext("trace_headers", stream)
-            for packet in container.demux(stream):
-                trace.filter(packet)
-                break
-    except (av.error.FFmpegError, ValueError):
-        return "left"
-    finally:
-        av.logging.set_level(level)
-    for _, _, line in lines:
-        found = re.search(r"(chroma_sample_(?:loc_type_top_field|position)) .*= (\d+)", line)
-        if found:
-            return _SITINGS.get((found[1], int(found[2])), "left")
-    return "left"
 
 
 class Turn(NamedTuple):

@@ -1,7 +1,8 @@
-"""A Matroska header of a few hundred bytes, to tell a muxer what PyAV has no words for.
+"""A Matroska header of a few hundred bytes, to tell and to learn what PyAV has no words for.
 
 HDR metadata can only be given to a stream that is made after the likeness of one that was
-read. So one is written and read: elements by the Matroska specification (RFC 9559).
+read. So one is written and read: elements by the Matroska specification (RFC 9559). And where
+chroma lies can only be learnt of a stream from a header that is written after its likeness.
 """
 
 import io
@@ -10,9 +11,10 @@ from fractions import Fraction
 
 import av
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from vsr.media.encoder import CodedVideo
-from vsr.media.frame import StreamInfo
+from vsr.media.frame import ChromaSiting, StreamInfo
 
 Payload = bytes | int | Fraction | str | list[bytes]
 
@@ -26,6 +28,13 @@ _CODEC_IDS = {
 }
 _MASTERING = range(0x55D1, 0x55D9)
 """x and y of red, green, blue and white; the luminances follow, most before least."""
+
+_SITINGS: dict[tuple[int, int], ChromaSiting] = {
+    (1, 2): "left",
+    (2, 2): "center",
+    (1, 1): "topleft",
+}
+"""By ChromaSitingHorz and ChromaSitingVert: 1 is at the first luma sample, 2 half-way."""
 
 
 def stream_like(video: CodedVideo, info: StreamInfo) -> InputContainer:
@@ -56,6 +65,25 @@ def stream_like(video: CodedVideo, info: StreamInfo) -> InputContainer:
     head = _element(0x1A45DFA3, [_element(0x4282, "matroska")])
     whole = io.BytesIO(head + _element(0x18538067, segment))
     return av.open(whole, mode="r", format="matroska")
+
+
+def siting_of(stream: VideoStream) -> ChromaSiting:
+    """Where a stream's chroma lies, as its bitstream or container says; left if neither does."""
+    written = io.BytesIO()
+    try:
+        with av.open(written, "w", format="matroska") as output:
+            output.add_stream_from_template(stream, opaque=True)
+            output.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return "left"  # nothing that Matroska holds
+    across, down = (_only_byte(written.getvalue(), key) for key in (0x55B7, 0x55B8))
+    return _SITINGS.get((across, down), "left")
+
+
+def _only_byte(header: bytes, key: int) -> int:
+    """The value of a header's element of one byte; 0 if it isn't there."""
+    start = header.find(key.to_bytes(2, "big") + b"\x81")
+    return header[start + 3] if start >= 0 else 0
 
 
 def _element(key: int, payload: Payload) -> bytes:

@@ -43,6 +43,8 @@ class Muxer:
         self.place = place
         self._info = info
         self._lanes = {}
+        self.refused = 0
+        """Packets of the source that the container didn't take: broken ones."""
         suffix = ".nut" if name == PIPE else name.suffix.lower()
         where = "pipe:1" if name == PIPE else str(place)
         options = _options(suffix, info, source)
@@ -72,14 +74,22 @@ class Muxer:
         coded.time_base = self._info.time_base
         coded.is_keyframe = packet.is_keyframe
         coded.stream = self._video
-        self._mux(coded)
+        try:
+            self._container.mux(coded)
+        except (av.error.FFmpegError, OSError) as error:
+            raise write_failure(self.name, error) from error
 
     def copy(self, packet: AnyPacket) -> None:
         """Write what becomes of a packet of another stream; of one left out, nothing."""
         lane = self._lanes.get(packet.stream.index)
         if lane is not None and has_time(packet):
             for becomes in lane.packets(packet):
-                self._mux(becomes)
+                try:
+                    self._container.mux(becomes)
+                except (av.error.ArgumentError, av.error.InvalidDataError):
+                    self.refused += 1
+                except (av.error.FFmpegError, OSError) as error:
+                    raise write_failure(self.name, error) from error
 
     def close(self) -> None:
         """Write what comes last, and make sure that it is on the disk."""
@@ -127,12 +137,6 @@ class Muxer:
         result: VideoStream = stream
         return result
 
-    def _mux(self, packet: AnyPacket) -> None:
-        try:
-            self._container.mux(packet)
-        except (av.error.FFmpegError, OSError) as error:
-            raise write_failure(self.name, error) from error
-
 
 def write_failure(name: Path, error: Exception) -> OutputError:
     """What to tell of an error while writing."""
@@ -147,10 +151,11 @@ def mux(
     info: StreamInfo,
     packets: Any,
     baggage: Baggage,
-) -> None:
+) -> int:
     """Write a whole file from coded packets, in decoding order, and from what went along.
 
-    The source is read once more, for its other streams alone.
+    The source is read once more, for its other streams alone. Gives the number of their
+    packets that the container didn't take.
     """
     with open_input(baggage.path) as source:
         muxer = Muxer(name, place, video, info, baggage, source)
@@ -168,6 +173,7 @@ def mux(
                 muxer.copy(other)
                 other = next(others, None)
             muxer.close()
+            return muxer.refused
         except BaseException:
             muxer.discard()
             raise

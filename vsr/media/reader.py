@@ -28,10 +28,10 @@ from vsr.media.decoded import (
     Turn,
     display_matrix_of,
     hdr_of,
-    siting_of,
     turn_of,
 )
 from vsr.media.frame import LAYOUTS, ColourTags, Frame, PixelLayout, Plane, StreamInfo
+from vsr.media.header import siting_of
 from vsr.media.samples import read_plane
 
 if TYPE_CHECKING:
@@ -334,7 +334,6 @@ class VideoReader:
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         jpeg = name.startswith("yuvj")
         rgb = bool(context.format and context.format.is_rgb)
-        siting = "center" if jpeg and context.name == "mjpeg" else "left"
         return StreamInfo(
             width=context.width,
             height=context.height,
@@ -344,7 +343,7 @@ class VideoReader:
                 primaries=context.color_primaries,
                 transfer=context.color_trc,
                 full_range=not rgb and (jpeg or context.color_range == ColorRange.JPEG),
-                siting=siting,  # type: ignore[arg-type]
+                siting=siting_of(stream) if layout.down == 2 else "left",
             ),
             time_base=stream.time_base,
             frame_rate=Fraction(rate),
@@ -353,11 +352,8 @@ class VideoReader:
         )
 
     def _look_closely(self, upright: bool) -> None:
-        """Learn from the bitstream and the first frame, and read on from there as if not."""
+        """Learn from the first frame, and read on from there as if not."""
         info = self.info
-        if info.layout.down == 2 and self.path != PIPE and info.colour.siting == "left":
-            siting = siting_of(self.path, self._stream.index)
-            info = replace(info, colour=replace(info.colour, siting=siting))
         read: list[VideoFrame | AnyPacket] = []
         items = self._decoded(others=True)
         for item in items:

@@ -78,6 +78,11 @@ class VideoWriter:
             self._muxer.discard()
             raise
 
+    @property
+    def refused(self) -> int:
+        """Packets of the source that the container didn't take: broken ones."""
+        return self._muxer.refused
+
     def write(self, item: Frame | AnyPacket) -> None:
         """Encode a frame, or copy a packet of the source's other streams."""
         if not isinstance(item, Frame):

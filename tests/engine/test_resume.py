@@ -1,0 +1,257 @@
+"""Work that is left and gone on with: the same bytes, whatever happened on the way."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import AudioTrack, scenes, write_film
+from vsr.engine import segments, video
+from vsr.engine.journal import START, Journal, work_folder
+from vsr.engine.segments import LONGEST_FRAMES, SHORTEST_FRAMES, mark_segments
+from vsr.engine.video import Summary, upscale_video
+from vsr.errors import Interrupted, OutputError
+from vsr.media.encoder import EncoderSettings
+from vsr.media.frame import Frame
+from vsr.media.reader import VideoReader
+from vsr.media.segment import SegmentWriter
+
+FAST = EncoderSettings(preset="ultrafast")
+
+
+@pytest.fixture
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "LONGEST_FRAMES", 12)
+    monkeypatch.setattr(segments, "SHORTEST_FRAMES", 5)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fifty frames in three shots, with B frames and sound."""
+    path = tmp_path_factory.mktemp("resume") / "a.mp4"
+    return write_film(
+        path,
+        scenes(64, 48, [30, 8, 12]),
+        codec="libx264",
+        options={"bf": "2", "g": "10"},
+        audio=[AudioTrack("aac", 440)],
+    )
+
+
+def make(film: Path, output: Path, model: Path, **more: object) -> Summary:
+    options = {"model": str(model), "device": "cpu", "settings": FAST, **more}
+    return upscale_video(film, output, **options)  # type: ignore[arg-type]
+
+
+def stopping_after(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
+    """Let the encoder break when it has had so many frames."""
+    write, seen = SegmentWriter.write, 0
+
+    def failing(self: SegmentWriter, frame: Frame) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > frames:
+            raise OutputError("broke")
+        write(self, frame)
+
+    monkeypatch.setattr(SegmentWriter, "write", failing)
+
+
+def test_segments_end_at_cuts_and_at_length(film: Path) -> None:
+    with VideoReader(film) as reader:
+        frames = list(reader.frames())
+    longer = frames[:30] * 9 + frames[30:] * 3  # a shot of 270 frames, then shots of 8 and 12
+    renumbered = [Frame(frame.planes, number) for number, frame in enumerate(longer)]
+    marked = list(mark_segments(iter(renumbered), START))
+    starts = [item.place.frame for item in marked if item.place]
+    assert starts[0] == 0
+    assert LONGEST_FRAMES in starts  # in mid-shot
+    assert not next(m for m in marked if m.place and m.place.frame == LONGEST_FRAMES).begins_shot
+    lengths = np.diff([*starts, len(longer)])
+    assert max(lengths) <= LONGEST_FRAMES
+    assert min(lengths[:-1]) >= SHORTEST_FRAMES
+
+
+@pytest.mark.usefixtures("short_segments")
+@pytest.mark.parametrize("frames", [3, 12, 13, 25, 31, 44, 49])
+def test_going_on_gives_the_bytes_of_a_run_without_a_break(
+    film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
+    make(film, tmp_path / "whole.mp4", tiny_model)
+    with monkeypatch.context() as patched:
+        stopping_after(patched, frames)
+        with pytest.raises(OutputError, match="broke"):
+            make(film, tmp_path / "b.mp4", tiny_model)
+    assert not (tmp_path / "b.mp4").exists()
+    told: list[str] = []
+    summary = make(film, tmp_path / "b.mp4", tiny_model, tell=told.append)
+    assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert summary.frames == 50
+    assert 0 <= frames - summary.resumed_frames <= 13
+    assert (summary.resumed_frames > 0) == any("going on after" in line for line in told)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.mp4", "whole.mp4"]
+
+
+@pytest.mark.usefixtures("short_segments")
+@pytest.mark.parametrize("harm", ["cut", "changed", "gone", "record", "state"])
+def test_what_a_power_cut_spoilt_is_done_anew(
+    film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    make(film, tmp_path / "whole.mp4", tiny_model)
+    with monkeypatch.context() as patched:
+        stopping_after(patched, 27)
+        with pytest.raises(OutputError, match="broke"):
+            make(film, tmp_path / "b.mp4", tiny_model)
+    work = work_folder(tmp_path / "b.mp4")
+    second = work / "000001.segment"
+    match harm:
+        case "cut":
+            second.write_bytes(second.read_bytes()[:-9])
+        case "changed":
+            data = bytearray(second.read_bytes())
+            data[100] ^= 1
+            second.write_bytes(data)
+        case "gone":
+            second.unlink()
+        case "record":
+            record = work / "journal.jsonl"
+            record.write_bytes(record.read_bytes()[:-30])
+        case _:
+            for state in work.glob("*.state"):
+                state.unlink()
+    make(film, tmp_path / "b.mp4", tiny_model)
+    assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+@pytest.mark.usefixtures("short_segments")
+def test_other_settings_or_another_source_start_afresh_only_when_told(
+    film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "b.mp4"
+    with monkeypatch.context() as patched:
+        stopping_after(patched, 27)
+        with pytest.raises(OutputError, match="broke"):
+            make(film, output, tiny_model)
+    kept = sorted(path.name for path in work_folder(output).iterdir())
+    with pytest.raises(OutputError, match=r"other settings \(crf None, now 20\); --no-resume"):
+        make(film, output, tiny_model, settings=EncoderSettings(crf=20, preset="ultrafast"))
+    other = write_film(tmp_path / "other.mp4", scenes(64, 48, [50]))
+    with pytest.raises(OutputError, match="of another source; --no-resume starts afresh"):
+        make(other, output, tiny_model)
+    assert sorted(path.name for path in work_folder(output).iterdir()) == kept
+    assert make(other, output, tiny_model, resume=False).resumed_frames == 0
+
+
+@pytest.mark.usefixtures("short_segments")
+def test_a_stop_ends_with_the_segment_in_hand(film: Path, tmp_path: Path, tiny_model: Path) -> None:
+    make(film, tmp_path / "whole.mp4", tiny_model)
+    stop = threading.Event()
+    with pytest.raises(Interrupted, match="stopped; 12 frames are done, and the same command"):
+        make(film, tmp_path / "b.mp4", tiny_model, stop=stop, watch=lambda now: stop.set())
+    assert make(film, tmp_path / "b.mp4", tiny_model).resumed_frames == 12
+    assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_two_runs_on_one_output_do_not_mix(film: Path, tmp_path: Path, tiny_model: Path) -> None:
+    journal = Journal(tmp_path / "b.mp4", {}, resume=True)
+    with pytest.raises(OutputError, match="another vsr is at work on it"):
+        make(film, tmp_path / "b.mp4", tiny_model)
+    journal.remove()
+    make(film, tmp_path / "b.mp4", tiny_model)
+
+
+def test_an_output_that_is_in_place_is_only_tidied_up(
+    film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a kill between the renaming and the end."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "remove", lambda self: self._lock.release())
+        make(film, tmp_path / "b.mp4", tiny_model)
+    whole = (tmp_path / "b.mp4").read_bytes()
+    assert work_folder(tmp_path / "b.mp4").exists()
+    monkeypatch.setattr(video, "run_stages", None)  # nothing is upscaled again
+    assert make(film, tmp_path / "b.mp4", tiny_model).resumed_frames == 50
+    assert (tmp_path / "b.mp4").read_bytes() == whole
+    assert not work_folder(tmp_path / "b.mp4").exists()
+
+
+def test_too_small_a_disk_is_told_before_work(
+    film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(OutputError, match="of disk will be needed, 1 kB are free"):
+        make(film, tmp_path / "b.mp4", tiny_model)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1.2 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.usefixtures("short_segments")
+def test_a_full_disk_is_one_line_and_work_goes_on_when_there_is_room(
+    tmp_path: Path, small_disk: Path, tiny_model: Path
+) -> None:
+    film = write_film(tmp_path / "a.mp4", scenes(96, 64, [50]))
+    make(film, tmp_path / "whole.mp4", tiny_model)
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(500_000))
+    with pytest.raises(OutputError, match=r"b\.mp4: can't be written: no space left on device"):
+        make(film, small_disk / "b.mp4", tiny_model)
+    assert work_folder(small_disk / "b.mp4").is_dir()
+    filler.unlink()
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    assert make(film, small_disk / "b.mp4", tiny_model).resumed_frames > 0
+    assert (small_disk / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_change_nothing() -> None:
+    code = "from tests.engine.kills import disturb; print(*disturb(4, seed=1))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
+    kills, different = map(int, done.stdout.split())
+    assert kills >= 1
+    assert different == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, tiny_model: Path) -> None:
+    film = write_film(tmp_path / "a.mp4", scenes(64, 48, [300, 300]))
+    command: list[str | Path] = [sys.executable, "-m", "vsr", "upscale", film]
+    command += [tmp_path / "b.mp4", "--model", tiny_model, "--device", "cpu"]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    work = work_folder(tmp_path / "b.mp4")
+    deadline = time.monotonic() + 60
+    while not list(work.glob("*.partial")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "ending the segment in hand" in told
+    assert "stopped; 240 frames are done, and the same command goes on" in told
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "going on after the 240 frames that are done" in done.stderr
+    assert "600 frames" in done.stdout
