@@ -202,7 +202,7 @@ def _options(suffix: str, info: StreamInfo, source: Any) -> dict[str, str]:
         # What sound begins with before time zero, for decoders to settle, stays before zero.
         return {"default_mode": "passthrough", "avoid_negative_ts": "disabled"}
     if suffix == ".nut":
-        return {}
+        return {}  # knows no times before zero: with such sound, all is moved alike
     # The muxer's clocks are the source's, so that no time is rounded: each stream's own, and the
     # film's, in which edit lists are written, a common multiple of all.
     clocks = [info.time_base.denominator]
