@@ -33,6 +33,13 @@ _detail_option = click.option(
     show_default=True,
     help="0 is faithful; up to 1, the model's -gan twin invents texture.",
 )
+_backend_option = click.option(
+    "--backend",
+    type=click.Choice(["auto", "torch", "openvino"]),
+    default="auto",
+    show_default=True,
+    help="What computes: OpenVINO on a CPU where it is worth it, else torch.",
+)
 _overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
 _OUT_FILE = click.Path(path_type=Path, allow_dash=True)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -84,6 +91,7 @@ def cli() -> None:
 @_model_option
 @_detail_option
 @_device_option
+@_backend_option
 @click.option(
     "--codec",
     type=click.Choice(["h264", "hevc", "av1", "prores", "ffv1"]),
@@ -124,6 +132,7 @@ def upscale(
     model: str | None,
     detail: float,
     device: str,
+    backend: Any,
     codec: Any,
     crf: int | None,
     preset: str | None,
@@ -155,6 +164,7 @@ def upscale(
         "scale": None if scale == "auto" else int(scale),
         "detail": detail,
         "device": device,
+        "backend": backend,
         "settings": EncoderSettings(chosen, crf, preset),
         "deinterlace": deinterlace,
         "rotate": rotate,
@@ -578,6 +588,7 @@ def doctor() -> None:
     import av
     import torch
 
+    from vsr.engine.backends import openvino_version
     from vsr.media.encoder import encoders
     from vsr.zoo import list_models
 
@@ -587,6 +598,7 @@ def doctor() -> None:
     libraries = ", ".join(
         f"{name[3:]} {'.'.join(map(str, version))}" for name, version in av.library_versions.items()
     )
+    click.echo(f"openvino {openvino_version() or 'not installed'}")
     click.echo(f"PyAV     {av.__version__} ({libraries})")
     devices = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     click.echo(f"devices  cpu{''.join(f', cuda:{n} {name}' for n, name in enumerate(devices))}")
@@ -609,7 +621,8 @@ def _tell_summary(summary: Any, as_json: bool) -> None:
     stages = summary.stages
     click.echo(
         f"{summary.output}: {summary.frames} frames of {summary.width}x{summary.height} "
-        f"({summary.model} on {summary.device}), {summary.audio_tracks} audio tracks, "
+        f"({summary.model} on {summary.device} by {summary.backend.split()[0]}), "
+        f"{summary.audio_tracks} audio tracks, "
         f"{summary.seconds:.1f} s, {summary.frames_per_second:.1f} frames/s "
         f"(decode {stages.decode:.1f}, upscale {stages.upscale:.1f}, "
         f"encode {stages.encode:.1f} s)",

@@ -76,7 +76,7 @@ class ColourSpec:
         return float(2 ** (self.bit_depth - 1)), float(swing)
 
     @property
-    def _cosited(self) -> tuple[bool, bool]:
+    def cosited(self) -> tuple[bool, bool]:
         """Whether chroma lies on a luma sample, across and down."""
         return self.siting is not Siting.CENTER, self.siting is Siting.TOP_LEFT
 
@@ -120,7 +120,7 @@ def to_rgb(planes: Sequence[Tensor], spec: ColourSpec) -> Tensor:
     neutral, swing = spec.chroma_range
     y = (luma - black) / (white - black)
     colour = (torch.stack(chroma) - neutral) / swing
-    cosited_across, cosited_down = spec._cosited
+    cosited_across, cosited_down = spec.cosited
     if down == 2:
         colour = _upsample(colour, height, cosited_down, dim=-2)
     if across == 2:
@@ -144,7 +144,7 @@ def from_rgb(rgb: Tensor, spec: ColourSpec) -> tuple[Tensor, Tensor, Tensor]:
     black, white = spec.luma_range
     neutral, swing = spec.chroma_range
     small = rgb
-    cosited_across, cosited_down = spec._cosited
+    cosited_across, cosited_down = spec.cosited
     # Filters are linear: subsampling RGB first leaves a quarter of the pixels to convert.
     if spec.subsampling.down == 2:
         small = _downsample(small, cosited_down, dim=-2)
@@ -158,6 +158,13 @@ def from_rgb(rgb: Tensor, spec: ColourSpec) -> tuple[Tensor, Tensor, Tensor]:
         _quantise(cb * swing + neutral, spec.bit_depth),
         _quantise(cr * swing + neutral, spec.bit_depth),
     )
+
+
+def chroma_weights(matrix: Matrix) -> tuple[Tensor, Tensor, Tensor]:
+    """What R, G and B contribute to luma in [0, 1], and to Cb and Cr in [-0.5, 0.5]: three (3,)."""
+    luma = torch.tensor(matrix.luma_weights)
+    red, blue = torch.eye(3)[0], torch.eye(3)[2]
+    return luma, (blue - luma) / (2 * (1 - luma[2])), (red - luma) / (2 * (1 - luma[0]))
 
 
 def luma_of(rgb: Tensor) -> Tensor:
@@ -185,7 +192,9 @@ def _quantise(values: Tensor, bit_depth: int) -> Tensor:
 def _upsample(samples: Tensor, length: int, cosited: bool, dim: int) -> Tensor:
     """Double along `dim` by linear interpolation, then cut to `length`; borders repeat."""
     count = samples.shape[dim]
-    following = torch.cat((samples.narrow(dim, 1, count - 1), samples.narrow(dim, -1, 1)), dim)
+    following = torch.cat(
+        (samples.narrow(dim, 1, count - 1), samples.narrow(dim, count - 1, 1)), dim
+    )
     if cosited:
         even, odd = samples, (samples + following) / 2
     else:
@@ -197,8 +206,9 @@ def _upsample(samples: Tensor, length: int, cosited: bool, dim: int) -> Tensor:
 
 def _downsample(samples: Tensor, cosited: bool, dim: int) -> Tensor:
     """Halve along `dim`; an odd length and the borders repeat the last sample."""
-    if samples.shape[dim] % 2:
-        samples = torch.cat((samples, samples.narrow(dim, -1, 1)), dim)
+    count = samples.shape[dim]
+    if count % 2:
+        samples = torch.cat((samples, samples.narrow(dim, count - 1, 1)), dim)
     every_other = torch.arange(0, samples.shape[dim], 2, device=samples.device)
     even, odd = (samples.index_select(dim, every_other + first) for first in (0, 1))
     if not cosited:

@@ -14,10 +14,11 @@ from typing import Any, Literal
 import torch
 
 from vsr.colour import CODE_OF_MATRIX
+from vsr.engine.backends import BackendName, pick_backend
 from vsr.engine.journal import Journal, is_in_place
 from vsr.engine.pipeline import StageTimes, run_stages
 from vsr.engine.segments import Marked, SegmentSink, State, frames_from, load_state
-from vsr.engine.upscaler import Upscaler, pick_device
+from vsr.engine.upscaler import pick_device
 from vsr.errors import MediaError, OutputError, VsrError
 from vsr.media.carry import Baggage, pack
 from vsr.media.decoded import Deinterlace
@@ -34,7 +35,7 @@ from vsr.media.reader import PIPE, AnyPacket, VideoReader
 from vsr.media.segment import joined
 from vsr.media.writer import VideoWriter, check_output
 from vsr.media.y4m import Y4mWriter
-from vsr.planes import alpha_to_plane, colour_spec, planes_to_rgb, rgb_to_planes
+from vsr.planes import alpha_to_plane, colour_spec
 from vsr.shots import mark_cuts
 from vsr.zoo import default_model, load
 
@@ -53,6 +54,7 @@ class _Options:
     scale: int | None
     detail: float
     device: str
+    backend: BackendName
     settings: EncoderSettings
     deinterlace: Deinterlace
     rotate: Rotate
@@ -79,6 +81,8 @@ class Summary:
     output: str
     model: str
     device: str
+    backend: str
+    """What computed the frames, with its version."""
     width: int
     height: int
     frames: int
@@ -119,11 +123,15 @@ class _Job:
             self.model = options.model or default_model(options.scale, source_info.height)
             generator = load(self.model, options.scale, options.detail)
             self.weights = _digest(generator.state_dict())
-            self.upscaler = Upscaler(generator, pick_device(options.device))
-            self.read_as = colour_spec(source_info)
-            matrix = CODE_OF_MATRIX[self.read_as.matrix]
-            self.info = output_info(source_info, self.upscaler.scale, matrix, options.settings)
-            self.write_as = colour_spec(self.info)
+            self.scale, self.device = generator.scale, pick_device(options.device)
+            read_as = colour_spec(source_info)
+            matrix = CODE_OF_MATRIX[read_as.matrix]
+            self.info = output_info(source_info, self.scale, matrix, options.settings)
+            self.backend = pick_backend(
+                *(options.backend, generator, self.device, (read_as, colour_spec(self.info))),
+                size=(source_info.height, source_info.width),
+                frames=source_info.frame_count,
+            )
             self.lost = losses(source_info, self.info, options.settings)
             aspect = self.info.sample_aspect_ratio
             if aspect != 1 and suffix in (".mkv", ".webm") and not says_aspect(options.settings):
@@ -134,12 +142,11 @@ class _Job:
             raise
 
     def upscale(self, frame: Frame, begins_shot: bool) -> Frame:
-        """One frame, its planes converted on the device."""
-        low = planes_to_rgb(frame.planes, self.read_as, self.upscaler.device)
-        planes = rgb_to_planes(self.upscaler.upscale(low, begins_shot), self.write_as)
+        """One frame, alpha by the side."""
+        planes = self.backend.upscale(frame.planes[:3], begins_shot)
         if self.info.layout.alpha:
             depths = self.reader.info.layout.bit_depth, self.info.layout.bit_depth
-            planes += (alpha_to_plane(frame.planes[3], self.upscaler.scale, *depths),)
+            planes += (alpha_to_plane(frame.planes[3], self.scale, *depths),)
         return Frame(planes, frame.pts, frame.duration)
 
     def left_out(self, baggage: Baggage | None) -> tuple[str, ...]:
@@ -172,6 +179,7 @@ def upscale_video(
     device: str = "auto",
     settings: EncoderSettings = EncoderSettings(),
     *,
+    backend: BackendName = "auto",
     deinterlace: Deinterlace = "auto",
     rotate: Rotate = "keep",
     overwrite: bool = False,
@@ -186,9 +194,10 @@ def upscale_video(
 
     `model` is a name from `vsr.list_models()` or a file; left out, it is the one for `scale`,
     and where that is left out too, x4 up to 576 lines and x2 above. `detail` goes from 0, faithful,
-    to 1, where a twin of the model invents texture. Interlaced frames are made whole where they
-    say so, always, or never (`deinterlace`); turning the picture is left to players, or
-    done (`rotate`).
+    to 1, where a twin of the model invents texture. `backend` "auto" computes by OpenVINO on a
+    CPU where the film is long enough to be worth it, else by torch. Interlaced frames are made
+    whole where they say so, always, or never (`deinterlace`); turning the picture is left to
+    players, or done (`rotate`).
 
     Frames keep their times, and all else in the file goes along as it is; what the output
     can't hold is told of in the summary, or is an error before any work, if `strict`. Work goes
@@ -203,7 +212,7 @@ def upscale_video(
         if settings != EncoderSettings():
             raise OutputError("-: a pipe carries raw video; leave --codec, --crf and --preset out")
         settings = EncoderSettings("raw")
-    options = _Options(model, scale, detail, device, settings, deinterlace, rotate)
+    options = _Options(model, scale, detail, device, backend, settings, deinterlace, rotate)
     if PIPE in (source, output):
         return _stream(source, output, options, overwrite, strict, pipe_format, watch)
     if output.exists() and source.exists() and output.samefile(source):
@@ -243,14 +252,14 @@ def _do_segments(
         return StageTimes(), 0.0
     marked = frames_from(job.reader, place)
     if not place.begins_shot:
-        job.upscaler.go_on_from(load_state(journal.state(place.number)))
+        job.backend.go_on_from(load_state(journal.state(place.number)))
     before = count = journal.frames
     first = 0.0
 
     def work(item: Marked) -> Marked:
         state: State | None = None
         if item.place and item.place.number > place.number and not item.begins_shot:
-            state = job.upscaler.keep_state()
+            state = job.backend.keep_state()
         high = job.upscale(item.frame, item.begins_shot)
         return Marked(high, item.begins_shot, item.place, state)
 
@@ -363,7 +372,8 @@ def _summary(
     return Summary(
         output=str(output),
         model=job.model,
-        device=str(job.upscaler.device),
+        device=str(job.device),
+        backend=job.backend.name,
         width=job.info.width,
         height=job.info.height,
         frames=frames,
@@ -418,8 +428,8 @@ def _identity(source: Path, job: _Job) -> dict[str, Any]:
     """All that the output's bytes depend on, as JSON holds it."""
     options = asdict(job.options)
     settings = options.pop("settings")
-    options |= {"model": job.model, "scale": job.upscaler.scale}
-    options["device"] = job.upscaler.device.type
+    options |= {"model": job.model, "scale": job.scale}
+    options |= {"device": job.device.type, "backend": job.backend.name}
     versions = {name: version(name) for name in ("vsr", "torch", "av")}
     return {
         "source": identity_of(source),

@@ -100,10 +100,14 @@ class Recurrent(Generator[RecurrentState]):
 
     def step(self, low: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """Upscale one frame, (B, 3, H, W) to (B, 3, sH, sW), and give the next state."""
-        features = self.exit(self.trunk(F.relu(self.entry(self._seen(low, state)))))
-        features = F.relu(features)
+        features = self.features(low, state)
         high = F.pixel_shuffle(self.head(torch.cat((features, low), dim=1)), self.scale)
         return high, RecurrentState(low, features[:, : self.memory])
+
+    def features(self, low: Tensor, state: RecurrentState) -> Tensor:
+        """What the head sees beside the frame, (B, C, H, W); its first channels are remembered."""
+        trunk: Tensor = self.trunk(F.relu(self.entry(self._seen(low, state))))
+        return F.relu(self.exit(trunk))
 
     def _seen(self, low: Tensor, state: RecurrentState) -> Tensor:
         """What the trunk looks at: this frame, and the past laid upon it."""

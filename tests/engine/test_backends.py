@@ -1,0 +1,160 @@
+"""Backends compute the same, whatever computes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import vsr
+from tests.conftest import scenes, write_film
+from vsr.checkpoint import load_generator
+from vsr.colour import ColourSpec, Matrix, Siting, Subsampling, from_rgb
+from vsr.engine.backends import OpenVinoBackend, TorchBackend, pick_backend
+from vsr.engine.backends import openvino as openvino_backend
+from vsr.engine.backends.planes import FoldedStep, planes_step
+from vsr.engine.video import upscale_video
+from vsr.errors import VsrError
+from vsr.media.encoder import EncoderSettings
+from vsr.models import GeneratorConfig, RrdbnetConfig, SrresnetConfig, build_generator
+from vsr.tensors import to_float
+
+CPU = torch.device("cpu")
+Planes = tuple[NDArray[Any], ...]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def film_planes(spec: ColourSpec, width: int, height: int, frames: int) -> list[Planes]:
+    pictures = scenes(width, height, [frames])
+    planes = []
+    for picture in pictures:
+        rgb = to_float(torch.from_numpy(picture)).permute(2, 0, 1)
+        codes = (plane.numpy() for plane in from_rgb(rgb, spec))
+        planes.append(tuple(c if spec.bit_depth == 8 else c.view(np.uint16) for c in codes))
+    return planes
+
+
+def farthest(one: Planes, other: Planes) -> int:
+    return max(
+        int(np.abs(a.astype(int) - b.astype(int)).max()) for a, b in zip(one, other, strict=True)
+    )
+
+
+SPECS = {
+    "left": ColourSpec(Matrix.BT601),
+    "center, full range": ColourSpec(Matrix.BT601, True, siting=Siting.CENTER),
+    "top left, 10 bit": ColourSpec(Matrix.BT2020, False, 10, siting=Siting.TOP_LEFT),
+    "4:2:2, 10 bit": ColourSpec(Matrix.BT709, False, 10, Subsampling(2, 1)),
+    "4:4:4": ColourSpec(Matrix.BT709, False, 8, Subsampling(1, 1)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "kind"), [*(("tiny-x4", kind) for kind in SPECS), ("tiny-x2", "left")]
+)
+def test_folded_colours_equal_rgb_within_one_code_value(name: str, kind: str) -> None:
+    """Odd sizes, and a cut."""
+    spec = SPECS[kind]
+    films = film_planes(spec, 71, 45, 4)
+    eager = TorchBackend(vsr.load(name), CPU, (spec, spec))
+    folded = OpenVinoBackend(vsr.load(name), (spec, spec), (45, 71))
+    for number, planes in enumerate(films):
+        one, other = (b.upscale(planes, number in (0, 3)) for b in (eager, folded))
+        assert [plane.shape for plane in one] == [plane.shape for plane in other]
+        assert [plane.dtype for plane in one] == [plane.dtype for plane in other]
+        assert farthest(one, other) <= 1
+
+
+@pytest.mark.parametrize(
+    "config",
+    [SrresnetConfig(channels=8, blocks=1), RrdbnetConfig(channels=8, growth=4, blocks=1)],
+    ids=["srresnet", "rrdbnet"],
+)
+def test_still_image_networks_run_there_too(config: GeneratorConfig) -> None:
+    spec = ColourSpec(Matrix.BT601)
+    generator = build_generator(config).eval()
+    planes = film_planes(spec, 34, 22, 1)[0]
+    eager = TorchBackend(generator, CPU, (spec, spec)).upscale(planes, True)
+    built = OpenVinoBackend(generator, (spec, spec), (22, 34)).upscale(planes, True)
+    assert farthest(eager, built) <= 1
+
+
+def test_the_head_of_a_folded_step_has_a_third_less_to_do(tiny_model: Path) -> None:
+    spec = ColourSpec(Matrix.BT601)
+    step, _ = planes_step(load_generator(tiny_model), (spec, spec), (32, 32))
+    assert isinstance(step, FoldedStep)
+    assert len(step.luma_bias) + len(step.chroma_bias) == 32  # of 48
+
+
+def test_a_state_that_was_kept_goes_on_exactly(tiny_model: Path) -> None:
+    spec = ColourSpec(Matrix.BT601)
+    films = film_planes(spec, 64, 48, 6)
+
+    def backend() -> OpenVinoBackend:
+        return OpenVinoBackend(load_generator(tiny_model), (spec, spec), (48, 64))
+
+    whole, first, second = backend(), backend(), backend()
+    wanted = [whole.upscale(planes, number == 0) for number, planes in enumerate(films)]
+    for number, planes in enumerate(films[:3]):
+        first.upscale(planes, number == 0)
+    second.go_on_from(first.keep_state())
+    for planes, want in zip(films[3:], wanted[3:], strict=True):
+        assert farthest(second.upscale(planes, False), want) == 0
+
+
+def test_what_was_built_is_kept_for_the_next_run_and_a_broken_file_is_made_anew(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ColourSpec(Matrix.BT601)
+    planes = film_planes(spec, 64, 48, 1)[0]
+
+    def output() -> Planes:
+        return OpenVinoBackend(load_generator(tiny_model), (spec, spec), (48, 64)).upscale(
+            planes, True
+        )
+
+    wanted = output()
+    built = list((tmp_path / "cache" / "vsr" / "openvino").glob("*.xml"))
+    assert len(built) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(openvino_backend, "convert_step", None)
+        assert farthest(output(), wanted) == 0
+    built[0].write_text("broken")
+    assert farthest(output(), wanted) == 0
+
+
+def test_auto_builds_for_long_films_on_a_cpu(tiny_model: Path) -> None:
+    generator, spec = load_generator(tiny_model), ColourSpec(Matrix.BT601)
+
+    def picked(name: Any, device: str, frames: int | None) -> str:
+        specs = (spec, spec)
+        return pick_backend(name, generator, torch.device(device), specs, (48, 64), frames).name
+
+    assert picked("auto", "cpu", 100).startswith("torch ")
+    assert picked("auto", "cpu", 100_000).startswith("openvino ")
+    assert picked("torch", "cpu", 100_000).startswith("torch ")
+    with pytest.raises(VsrError, match="computes on the CPU, not on cuda"):
+        picked("openvino", "cuda", None)
+
+
+def test_a_film_by_either_is_the_same_film(tmp_path: Path, tiny_model: Path) -> None:
+    source = write_film(tmp_path / "a.mkv", scenes(64, 48, [6, 5]))
+    made = []
+    for backend in ("torch", "openvino"):
+        output = tmp_path / f"{backend}.mkv"
+        summary = upscale_video(
+            *(source, output, str(tiny_model)),
+            backend=backend,
+            settings=EncoderSettings("ffv1"),
+        )
+        assert summary.backend.startswith(backend)
+        made.append(output)
+    report = vsr.evaluate(made[1], made[0], metrics=["psnr_y"])
+    assert report["psnr_y"].mean > 55

@@ -1,0 +1,155 @@
+"""Frames computed by OpenVINO on the CPU: one call a frame, from planes to planes."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vsr.colour import ColourSpec
+from vsr.engine.backends.planes import Layout, PlanesStep, planes_step
+from vsr.media.frame import Plane
+from vsr.models import Generator
+from vsr.planes import planes_to_rgb
+
+_MOST_CACHED = 32
+"""Networks that are kept for the next run: some megabytes each."""
+
+
+def openvino_version() -> str | None:
+    """Which OpenVINO is installed; None where none is."""
+    try:
+        return version("openvino")
+    except PackageNotFoundError:
+        return None
+
+
+class OpenVinoBackend:
+    """A step that is built once for a frame size; its state lies in two buffers in turn."""
+
+    def __init__(
+        self,
+        generator: Generator[Any],
+        specs: tuple[ColourSpec, ColourSpec],
+        size: tuple[int, int],
+    ) -> None:
+        """`specs` tell how planes are read and written; `size` is (height, width)."""
+        self.name = f"openvino {openvino_version()}"
+        self._read_as = specs[0]
+        self._step, layout = planes_step(generator, specs, size)
+        self._request = _compiled(self._step, layout, specs).create_infer_request()
+        outputs = [output.shape for output in self._request.model_outputs]
+        kinds = [output.element_type.to_dtype() for output in self._request.model_outputs]
+        self._frames = len(outputs) - len(layout.state)
+        self._made = [
+            np.empty(tuple(shape), kind)
+            for shape, kind in zip(outputs[: self._frames], kinds, strict=False)
+        ]
+        # Two sets of buffers: one holds the state, into the other the next one is written.
+        self._states = [[part.numpy().copy() for part in layout.state] for _ in range(2)]
+        self._begun = False
+
+    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> tuple[Plane, ...]:
+        """Y, Cb and Cr of the next frame."""
+        if begins_shot or not self._begun:
+            low = planes_to_rgb(planes, self._read_as, torch.device("cpu"))
+            self.go_on_from(self._step.start(low[None]))
+        state, following = self._states
+        kind = np.uint8 if planes[0].dtype == np.uint8 else np.int16
+        frame = [np.ascontiguousarray(plane).view(kind)[None, None] for plane in planes[:3]]
+        for number, array in enumerate((*frame, *state)):
+            self._request.set_input_tensor(number, _tensor(array))
+        for number, array in enumerate((*self._made, *following)):
+            self._request.set_output_tensor(number, _tensor(array))
+        self._request.infer()
+        self._states = [following, state]
+        return self._step.assemble(self._made)
+
+    def keep_state(self) -> tuple[Tensor, ...]:
+        """What the next frame is to begin with."""
+        return tuple(torch.from_numpy(part.copy()) for part in self._states[0])
+
+    def go_on_from(self, kept: tuple[Tensor, ...]) -> None:
+        """Begin the next frame with a state that was kept."""
+        for part, value in zip(self._states[0], kept, strict=True):
+            np.copyto(part, value.numpy())
+        self._begun = True
+
+
+def convert_step(step: PlanesStep, layout: Layout) -> Any:
+    """A step as an `openvino.Model`; its inputs are the planes, then the state."""
+    import openvino
+
+    takes = (*layout.planes, *layout.state)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sizes become constants, as is meant
+        traced = torch.jit.trace(step, takes, check_trace=False)  # type: ignore[no-untyped-call]
+        return openvino.convert_model(
+            traced, example_input=takes, input=[tuple(part.shape) for part in takes]
+        )
+
+
+def _compiled(step: PlanesStep, layout: Layout, specs: tuple[ColourSpec, ColourSpec]) -> Any:
+    import openvino
+
+    core = openvino.Core()
+    path = _cache_folder() / f"{_key(step, layout, specs)}.xml"
+    model = None
+    if path.is_file():
+        with suppress(RuntimeError):  # a broken file is made anew
+            model = core.read_model(path)
+    if model is None:
+        model = convert_step(step, layout)
+        with suppress(OSError, RuntimeError):  # a cache that can't be written is none
+            _keep(model, path)
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    return core.compile_model(model, "CPU", {**settings, "INFERENCE_NUM_THREADS": _threads()})
+
+
+def _threads() -> int:
+    """As many as torch would use, so that one setting limits both."""
+    return torch.get_num_threads()
+
+
+def _tensor(array: Any) -> Any:
+    import openvino
+
+    return openvino.Tensor(array, shared_memory=True)
+
+
+def _cache_folder() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "vsr" / "openvino"
+
+
+def _key(step: PlanesStep, layout: Layout, specs: tuple[ColourSpec, ColourSpec]) -> str:
+    """All that a converted step depends on."""
+    digest = hashlib.blake2b(digest_size=16)
+    shapes = [tuple(part.shape) for part in (*layout.planes, *layout.state)]
+    versions = [version(name) for name in ("vsr", "torch", "openvino")]
+    digest.update(repr((versions, specs, shapes, repr(step))).encode())
+    for name, tensor in sorted(step.state_dict().items()):
+        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _keep(model: Any, path: Path) -> None:
+    """Write a network for the next run, whole or not at all, and forget the oldest."""
+    import openvino
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.xml")
+    openvino.save_model(model, partial, compress_to_fp16=False)
+    partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
+    partial.replace(path)
+    by_age = sorted(path.parent.glob("*.xml"), key=lambda old: old.stat().st_mtime)
+    for old in by_age[:-_MOST_CACHED]:
+        old.unlink(missing_ok=True)
+        old.with_suffix(".bin").unlink(missing_ok=True)
