@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,21 @@ from vsr.errors import ModelError
 from vsr.models import Generator, GeneratorConfig, build_generator
 
 _CONFIG_KEY = "vsr.generator"
+_RANGES_KEY = "vsr.ranges"
 
 
-def save_generator(path: Path, weights: dict[str, Tensor], config: GeneratorConfig) -> None:
+def save_generator(path: Path, weights: Mapping[str, Tensor], config: GeneratorConfig) -> None:
     """Write weights and configuration, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(tensors, partial, metadata={_CONFIG_KEY: config.model_dump_json()})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    _write(path, tensors, {_CONFIG_KEY: config.model_dump_json()})
+
+
+def add_ranges(path: Path, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Put `Generator.ranges` into a model file, which stays as it is otherwise."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    _write(path, tensors, metadata | {_RANGES_KEY: json.dumps(dict(ranges))})
 
 
 def load_generator(path: Path) -> Generator[Any]:
@@ -37,13 +42,11 @@ def load_generator(path: Path) -> Generator[Any]:
         raise ModelError(f"{path}: no such model file")
     try:
         with safe_open(path, framework="pt") as file:
-            described = (file.metadata() or {}).get(_CONFIG_KEY)
-            if described is None:
-                raise ModelError(f"{path}: a safetensors file, but not one of vsr's models")
-            config: GeneratorConfig = TypeAdapter(GeneratorConfig).validate_python(
-                json.loads(described)
-            )
+            metadata = file.metadata() or {}
+            config = _config(metadata, path)
             generator = build_generator(config)
+            ranges = json.loads(metadata.get(_RANGES_KEY, "{}"))
+            generator.ranges = {name: (least, most) for name, (least, most) in ranges.items()}
             generator.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not a model file (safetensors): {error}") from error
@@ -53,3 +56,20 @@ def load_generator(path: Path) -> Generator[Any]:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path}: made for another version of vsr: {reason}") from error
     return generator.eval().float()
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(tensors, partial, metadata=metadata)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
+    described = metadata.get(_CONFIG_KEY)
+    if described is None:
+        raise ModelError(f"{path}: a safetensors file, but not one of vsr's models")
+    config: GeneratorConfig = TypeAdapter(GeneratorConfig).validate_python(json.loads(described))
+    return config

@@ -40,6 +40,13 @@ _backend_option = click.option(
     show_default=True,
     help="What computes: OpenVINO on a CPU where it is worth it, else torch.",
 )
+_precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "f32", "int8"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic of the trunk: int8 by OpenVINO loses hundredths of a dB.",
+)
 _overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
 _OUT_FILE = click.Path(path_type=Path, allow_dash=True)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -92,6 +99,7 @@ def cli() -> None:
 @_detail_option
 @_device_option
 @_backend_option
+@_precision_option
 @click.option(
     "--codec",
     type=click.Choice(["h264", "hevc", "av1", "prores", "ffv1"]),
@@ -133,6 +141,7 @@ def upscale(
     detail: float,
     device: str,
     backend: Any,
+    precision: Any,
     codec: Any,
     crf: int | None,
     preset: str | None,
@@ -165,6 +174,7 @@ def upscale(
         "detail": detail,
         "device": device,
         "backend": backend,
+        "precision": precision,
         "settings": EncoderSettings(chosen, crf, preset),
         "deinterlace": deinterlace,
         "rotate": rotate,
@@ -621,7 +631,7 @@ def _tell_summary(summary: Any, as_json: bool) -> None:
     stages = summary.stages
     click.echo(
         f"{summary.output}: {summary.frames} frames of {summary.width}x{summary.height} "
-        f"({summary.model} on {summary.device} by {summary.backend.split()[0]}), "
+        f"({summary.model} on {summary.device} by {summary.backend}), "
         f"{summary.audio_tracks} audio tracks, "
         f"{summary.seconds:.1f} s, {summary.frames_per_second:.1f} frames/s "
         f"(decode {stages.decode:.1f}, upscale {stages.upscale:.1f}, "

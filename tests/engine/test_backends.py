@@ -10,15 +10,26 @@ from numpy.typing import NDArray
 
 import vsr
 from tests.conftest import scenes, write_film
-from vsr.checkpoint import load_generator
+from vsr.checkpoint import add_ranges, load_generator, save_generator
 from vsr.colour import ColourSpec, Matrix, Siting, Subsampling, from_rgb
+from vsr.degrade import Degradation, degrade
 from vsr.engine.backends import OpenVinoBackend, TorchBackend, pick_backend
 from vsr.engine.backends import openvino as openvino_backend
+from vsr.engine.backends.openvino import computes_int8
 from vsr.engine.backends.planes import FoldedStep, planes_step
 from vsr.engine.video import upscale_video
 from vsr.errors import VsrError
 from vsr.media.encoder import EncoderSettings
-from vsr.models import GeneratorConfig, RrdbnetConfig, SrresnetConfig, build_generator
+from vsr.metrics.image import psnr_y
+from vsr.models import (
+    GeneratorConfig,
+    Recurrent,
+    RecurrentConfig,
+    RrdbnetConfig,
+    SrresnetConfig,
+    build_generator,
+)
+from vsr.models.quantise import calibrate, quantised
 from vsr.tensors import to_float
 
 CPU = torch.device("cpu")
@@ -133,15 +144,21 @@ def test_what_was_built_is_kept_for_the_next_run_and_a_broken_file_is_made_anew(
 def test_auto_builds_for_long_films_on_a_cpu(tiny_model: Path) -> None:
     generator, spec = load_generator(tiny_model), ColourSpec(Matrix.BT601)
 
-    def picked(name: Any, device: str, frames: int | None) -> str:
-        specs = (spec, spec)
-        return pick_backend(name, generator, torch.device(device), specs, (48, 64), frames).name
+    def picked(name: Any, device: str, frames: int | None, precision: Any = "auto") -> str:
+        where = torch.device(device)
+        return pick_backend(
+            *(name, precision, generator, where, (spec, spec), (48, 64), frames)
+        ).name
 
     assert picked("auto", "cpu", 100).startswith("torch ")
     assert picked("auto", "cpu", 100_000).startswith("openvino ")
     assert picked("torch", "cpu", 100_000).startswith("torch ")
     with pytest.raises(VsrError, match="computes on the CPU, not on cuda"):
         picked("openvino", "cuda", None)
+    with pytest.raises(VsrError, match="int8 needs backend openvino"):
+        picked("torch", "cpu", None, "int8")
+    with pytest.raises(VsrError, match="int8 needs a model with measured ranges"):
+        picked("auto", "cpu", None, "int8")
 
 
 def test_a_film_by_either_is_the_same_film(tmp_path: Path, tiny_model: Path) -> None:
@@ -158,3 +175,79 @@ def test_a_film_by_either_is_the_same_film(tmp_path: Path, tiny_model: Path) -> 
         made.append(output)
     report = vsr.evaluate(made[1], made[0], metrics=["psnr_y"])
     assert report["psnr_y"].mean > 55
+
+
+def gliding_lows(frames: int, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture that moves, (T, 3, H, W), and what it was before it was shrunk."""
+    target = to_float(torch.from_numpy(np.stack(scenes(192, 128, [frames])))).permute(0, 3, 1, 2)
+    return degrade(target, scale, Degradation.BI), target
+
+
+@pytest.mark.parametrize("name", [card.name for card in vsr.list_models()])
+def test_eight_bits_cost_less_than_a_tenth_of_a_decibel(name: str) -> None:
+    """On pictures that nothing was measured on."""
+    generator = vsr.load(name)
+    assert isinstance(generator, Recurrent)
+    low, target = gliding_lows(12, generator.scale)
+    with torch.inference_mode():
+        exact, rounded = (
+            psnr_y(model(low[None])[0].clamp(0, 1), target).mean()
+            for model in (generator, quantised(generator, generator.ranges))
+        )
+    assert exact != rounded
+    assert rounded > exact - 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny-x4", "tiny-x2"])
+def test_eight_bits_do_not_drift(name: str) -> None:
+    """Five hundred frames that stand still."""
+    generator = vsr.load(name)
+    assert isinstance(generator, Recurrent)
+    low, target = gliding_lows(1, generator.scale)
+    twin = quantised(generator, generator.ranges)
+    with torch.inference_mode():
+        state = twin.start(low)
+        quality = []
+        for _ in range(500):
+            high, state = twin.step(low, state)
+            quality.append(float(psnr_y(high[0].clamp(0, 1), target[0])))
+    assert quality[-1] > quality[30] - 0.05
+    assert min(quality[30:]) > quality[30] - 0.05
+
+
+@pytest.mark.skipif(not computes_int8(), reason="needs a processor with VNNI")
+def test_openvino_computes_eight_bits_as_torch_foretells() -> None:
+    spec = ColourSpec(Matrix.BT601)
+    generator = vsr.load("tiny-x4")
+    assert isinstance(generator, Recurrent)
+    twin = quantised(generator, generator.ranges)
+    foretold = TorchBackend(twin, CPU, (spec, spec))
+    built = OpenVinoBackend(twin, (spec, spec), (48, 64))
+    for number, planes in enumerate(film_planes(spec, 64, 48, 5)):
+        one, other = (b.upscale(planes, number == 0) for b in (foretold, built))
+        differences = np.abs(one[0].astype(int) - other[0].astype(int))
+        assert differences.max() <= 3  # a level of 256 now and then falls the other way
+        assert (differences > 1).mean() < 0.01
+
+
+def test_ranges_are_those_that_were_seen_and_survive_a_file(tmp_path: Path) -> None:
+    generator = build_generator(RecurrentConfig(channels=4, blocks=1, memory=4, flow_channels=4))
+    assert isinstance(generator, Recurrent)
+    seen: list[float] = []
+    generator.exit.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].max()))
+    ranges = calibrate(generator.eval(), [iter(torch.rand(3, 3, 32, 32))])
+    assert set(ranges) == {"entry", "trunk.0.first", "trunk.0.second", "exit"}
+    assert ranges["exit"][1] == pytest.approx(max(map(float, seen)))
+    path = tmp_path / "a.safetensors"
+    save_generator(path, generator.state_dict(), RecurrentConfig(
+        channels=4, blocks=1, memory=4, flow_channels=4
+    ))  # fmt: skip
+    assert load_generator(path).ranges == {}
+    add_ranges(path, ranges)
+    again = load_generator(path)
+    assert again.ranges == ranges
+    assert all(
+        torch.equal(value, again.state_dict()[name])
+        for name, value in generator.state_dict().items()
+    )

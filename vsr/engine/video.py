@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 
 from vsr.colour import CODE_OF_MATRIX
-from vsr.engine.backends import BackendName, pick_backend
+from vsr.engine.backends import BackendName, Precision, pick_backend
 from vsr.engine.journal import Journal, is_in_place
 from vsr.engine.pipeline import StageTimes, run_stages
 from vsr.engine.segments import Marked, SegmentSink, State, frames_from, load_state
@@ -55,6 +55,7 @@ class _Options:
     detail: float
     device: str
     backend: BackendName
+    precision: Precision
     settings: EncoderSettings
     deinterlace: Deinterlace
     rotate: Rotate
@@ -128,7 +129,8 @@ class _Job:
             matrix = CODE_OF_MATRIX[read_as.matrix]
             self.info = output_info(source_info, self.scale, matrix, options.settings)
             self.backend = pick_backend(
-                *(options.backend, generator, self.device, (read_as, colour_spec(self.info))),
+                *(options.backend, options.precision, generator, self.device),
+                specs=(read_as, colour_spec(self.info)),
                 size=(source_info.height, source_info.width),
                 frames=source_info.frame_count,
             )
@@ -180,6 +182,7 @@ def upscale_video(
     settings: EncoderSettings = EncoderSettings(),
     *,
     backend: BackendName = "auto",
+    precision: Precision = "auto",
     deinterlace: Deinterlace = "auto",
     rotate: Rotate = "keep",
     overwrite: bool = False,
@@ -195,9 +198,10 @@ def upscale_video(
     `model` is a name from `vsr.list_models()` or a file; left out, it is the one for `scale`,
     and where that is left out too, x4 up to 576 lines and x2 above. `detail` goes from 0, faithful,
     to 1, where a twin of the model invents texture. `backend` "auto" computes by OpenVINO on a
-    CPU where the film is long enough to be worth it, else by torch. Interlaced frames are made
-    whole where they say so, always, or never (`deinterlace`); turning the picture is left to
-    players, or done (`rotate`).
+    CPU where the film is long enough to be worth it, else by torch; `precision` "auto" is "int8"
+    there, if the model was measured for it, else "f32". Interlaced frames are made whole where
+    they say so, always, or never (`deinterlace`); turning the picture is left to players, or
+    done (`rotate`).
 
     Frames keep their times, and all else in the file goes along as it is; what the output
     can't hold is told of in the summary, or is an error before any work, if `strict`. Work goes
@@ -212,7 +216,9 @@ def upscale_video(
         if settings != EncoderSettings():
             raise OutputError("-: a pipe carries raw video; leave --codec, --crf and --preset out")
         settings = EncoderSettings("raw")
-    options = _Options(model, scale, detail, device, backend, settings, deinterlace, rotate)
+    options = _Options(
+        model, scale, detail, device, backend, precision, settings, deinterlace, rotate
+    )
     if PIPE in (source, output):
         return _stream(source, output, options, overwrite, strict, pipe_format, watch)
     if output.exists() and source.exists() and output.samefile(source):

@@ -1,6 +1,8 @@
 """What every generator offers: `start`, `step`, and `forward` as a loop over them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -15,6 +17,8 @@ class Generator(nn.Module, ABC, Generic[State]):
 
     scale: int
     """Output side over input side."""
+    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
+    """What eight-bit arithmetic rounds by, see `models.quantise`; empty where nobody measured."""
 
     @abstractmethod
     def start(self, low: Tensor) -> State:

@@ -64,6 +64,11 @@ def _interpolate(
     if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in theirs.items()}:
         raise ModelError(f"{where}: has another shape than the model that it is to be a twin of")
     generator.load_state_dict({key: own[key].lerp(theirs[key], share) for key in own})
+    generator.ranges = {
+        name: (min(least, other.ranges[name][0]), max(most, other.ranges[name][1]))
+        for name, (least, most) in generator.ranges.items()
+        if name in other.ranges
+    }
 
 
 __all__ = ["Card", "default_model", "list_models", "load", "read_card"]

@@ -8,12 +8,14 @@ from torch import Tensor
 
 from vsr.colour import ColourSpec
 from vsr.engine.backends.eager import TorchBackend
-from vsr.engine.backends.openvino import OpenVinoBackend, openvino_version
+from vsr.engine.backends.openvino import OpenVinoBackend, computes_int8, openvino_version
 from vsr.errors import VsrError
 from vsr.media.frame import Plane
-from vsr.models import Generator
+from vsr.models import Generator, Recurrent
+from vsr.models.quantise import quantised
 
 BackendName = Literal["auto", "torch", "openvino"]
+Precision = Literal["auto", "f32", "int8"]
 
 _WORTH_COMPILING_PIXELS = 10_000_000
 """Low-resolution pixels of a film from which on a network that is built for its frame size
@@ -38,6 +40,7 @@ class Backend(Protocol):
 
 def pick_backend(
     name: BackendName,
+    precision: Precision,
     generator: Generator[Any],
     device: torch.device,
     specs: tuple[ColourSpec, ColourSpec],
@@ -47,25 +50,38 @@ def pick_backend(
     """The backend for films of `size` = (height, width), read and written by `specs`.
 
     "auto" is OpenVINO on a CPU where it is installed and the film is long enough to be worth the
-    seconds that it takes to begin. Raises `VsrError` where the one asked for can't be had.
+    seconds that it takes to begin; there, "auto" rounds the trunk to eight bits where the model
+    has been measured for it and the processor computes so exactly. Raises `VsrError` where what
+    is asked for can't be had.
     """
-    if name == "openvino":
+    if name == "openvino" or (precision == "int8" and name == "auto"):
         if device.type != "cpu":
             raise VsrError(f"backend openvino computes on the CPU, not on {device}")
         if openvino_version() is None:
             raise VsrError("backend openvino isn't installed: pip install openvino")
+        name = "openvino"
     worth = frames is None or frames * size[0] * size[1] >= _WORTH_COMPILING_PIXELS
-    if name == "openvino" or (
-        name == "auto" and device.type == "cpu" and openvino_version() is not None and worth
-    ):
-        return OpenVinoBackend(generator, specs, size)
-    return TorchBackend(generator, device, specs)
+    if name == "auto" and device.type == "cpu" and openvino_version() is not None and worth:
+        name = "openvino"
+    if name != "openvino":
+        if precision == "int8":
+            raise VsrError("int8 needs backend openvino")
+        return TorchBackend(generator, device, specs)
+    known = isinstance(generator, Recurrent) and bool(generator.ranges)
+    if precision == "int8" and not known:
+        raise VsrError("int8 needs a model with measured ranges (tools/calibrate.py); use f32")
+    rounds = precision == "int8" or (precision == "auto" and known and computes_int8())
+    if rounds:
+        assert isinstance(generator, Recurrent)
+        generator = quantised(generator, generator.ranges)
+    return OpenVinoBackend(generator, specs, size, "int8" if rounds else "f32")
 
 
 __all__ = [
     "Backend",
     "BackendName",
     "OpenVinoBackend",
+    "Precision",
     "TorchBackend",
     "openvino_version",
     "pick_backend",

@@ -31,6 +31,13 @@ def openvino_version() -> str | None:
         return None
 
 
+def computes_int8() -> bool:
+    """Whether the processor adds up products of eight bits without overflow (VNNI)."""
+    with suppress(OSError):
+        return "vnni" in Path("/proc/cpuinfo").read_text()
+    return False
+
+
 class OpenVinoBackend:
     """A step that is built once for a frame size; its state lies in two buffers in turn."""
 
@@ -39,9 +46,13 @@ class OpenVinoBackend:
         generator: Generator[Any],
         specs: tuple[ColourSpec, ColourSpec],
         size: tuple[int, int],
+        precision: str = "f32",
     ) -> None:
-        """`specs` tell how planes are read and written; `size` is (height, width)."""
-        self.name = f"openvino {openvino_version()}"
+        """`specs` tell how planes are read and written; `size` is (height, width).
+
+        `precision` names what the generator computes in.
+        """
+        self.name = f"openvino {openvino_version()} {precision}"
         self._read_as = specs[0]
         self._step, layout = planes_step(generator, specs, size)
         self._request = _compiled(self._step, layout, specs).create_infer_request()

@@ -1,0 +1,309 @@
+"""Measure where time goes, and how fast others are on the same frames in the same run.
+
+    python tools/bench.py --size 640x360
+    python tools/bench.py --size 320x180 --others --json bench.json
+
+Medians after a warm-up. The film is made of scikit-image's photographs under a moving camera.
+Others have random weights, since speed does not depend on them: Real-ESRGAN's "Compact" (SRVGGNet
+in the shape of animevideov3) and ESRGAN's RRDB network, through Spandrel, as torch runs them
+and compiled; and FFmpeg's own bicubic scaler, when the command is there. `pip install '.[bench]'`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from demo import write_film
+from skimage import data
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import vsr.zoo
+from vsr.colour import CODE_OF_MATRIX
+from vsr.engine.backends import OpenVinoBackend, TorchBackend, openvino_version, pick_backend
+from vsr.engine.backends.openvino import computes_int8
+from vsr.engine.upscaler import Upscaler, pick_device
+from vsr.engine.video import upscale_video
+from vsr.media.encoder import EncoderSettings, VideoEncoder, output_info
+from vsr.media.frame import Frame
+from vsr.media.reader import VideoReader
+from vsr.models import multiplies_per_pixel
+from vsr.planes import colour_spec, planes_to_rgb
+from vsr.tensors import to_float
+
+_WARM_UP = 3
+
+
+@dataclass
+class Row:
+    """One thing that was measured."""
+
+    what: str
+    milliseconds: float
+    """Of a frame, the median."""
+    note: str = ""
+
+    @property
+    def frames_per_second(self) -> float:
+        """How many of them a second holds."""
+        return 1000 / self.milliseconds
+
+
+def main() -> None:
+    """Print a table; write JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", default="640x360", help="of the film, in pixels")
+    parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--model", default="tiny-x4")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--preset", default="veryfast", help="of x264, for the whole")
+    parser.add_argument("--others", action="store_true", help="measure other networks too")
+    parser.add_argument("--json", type=Path, help="write all as JSON")
+    chosen = parser.parse_args()
+    width, height = map(int, chosen.size.split("x"))
+    device = pick_device(chosen.device)
+    with tempfile.TemporaryDirectory() as name:
+        film = Path(name) / "film.mp4"
+        write_film(film, _frames(width, height, chosen.frames))
+        rows = list(measure(film, chosen.model, device, chosen.preset))
+        if chosen.others:
+            rows += _others(film, device, vsr.load(chosen.model).scale)
+    peak = _convolution_peak(device)
+    generator = vsr.load(chosen.model)
+    work = 2 * multiplies_per_pixel(generator) * width * height / 1e9
+    machine = f"{_processor()}, {torch.get_num_threads()} threads, device {device}"
+    machine += f", torch {torch.__version__}, OpenVINO {openvino_version()}"
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"{machine}\n{chosen.model}, {width}x{height}, {work:.1f} GFLOP a frame")
+    print(
+        f"torch's 3x3 convolution of 64 channels: {peak:.0f} GFLOP/s; peak memory {memory:.2f} GB\n"
+    )
+    first = rows[0].milliseconds
+    print("| | ms a frame | frames/s | over the first | |\n|---|---|---|---|---|")
+    for row in rows:
+        print(f"| {row.what} | {row.milliseconds:.1f} | {row.frames_per_second:.2f} | "
+              f"{row.milliseconds / first:.2f} | {row.note} |")  # fmt: skip
+    if chosen.json:
+        told = {"machine": machine, "model": chosen.model, "size": chosen.size, "gflop": work}
+        told |= {"peak_gflops": peak, "peak_memory_gb": memory}
+        told |= {
+            "rows": [{**vars(row), "frames_per_second": row.frames_per_second} for row in rows]
+        }
+        chosen.json.write_text(json.dumps(told, indent=1))
+
+
+def measure(film: Path, model: str, device: torch.device, preset: str) -> list[Row]:
+    """Model and colour by each backend; encoder alone; the whole."""
+    with VideoReader(film) as reader:
+        info, frames = reader.info, list(reader.frames())
+    generator = vsr.load(model)
+    read_as = colour_spec(info)
+    settings = EncoderSettings(preset=preset)
+    high = output_info(info, generator.scale, CODE_OF_MATRIX[read_as.matrix], settings)
+    specs, size = (read_as, colour_spec(high)), (info.height, info.width)
+    rows = []
+    if device.type == "cpu" and openvino_version():
+        for precision in ("int8", "f32"):
+            if precision == "int8" and not (generator.ranges and computes_int8()):
+                continue
+            began = time.perf_counter()
+            backend = pick_backend(
+                "openvino", precision, vsr.load(model), device, specs, size, None
+            )
+            seconds = time.perf_counter() - began
+            note = f"ready after {seconds:.1f} s"
+            assert isinstance(backend, OpenVinoBackend)
+            rows.append(Row(f"model and colour, OpenVINO {precision}", _of(backend, frames), note))
+    eager = TorchBackend(vsr.load(model), device, specs)
+    rows.append(Row("model and colour, torch", _of(eager, frames)))
+    upscaler = Upscaler(vsr.load(model), device)
+    lows = [planes_to_rgb(frame.planes, read_as, device) for frame in frames]
+    rows.append(
+        Row(
+            "model alone, torch",
+            _median(lambda n: upscaler.upscale(lows[n % len(lows)], n == 0), device),
+        )
+    )
+    upscaled = [
+        Frame(eager.upscale(f.planes, n == 0), f.pts, f.duration) for n, f in enumerate(frames)
+    ]
+    encoder = VideoEncoder(high, settings)
+    began = time.perf_counter()
+    for frame in upscaled:
+        for _ in encoder.encode(frame):
+            pass
+    for _ in encoder.finish():
+        pass
+    alone = 1000 * (time.perf_counter() - began) / len(frames)
+    rows.append(Row(f"encoder alone, h264 {preset}", alone))
+    # The whole, at length, so that starting counts for little.
+    long = film.with_name("long.mkv")
+    _repeat(film, long, 5)
+    best = min((row.milliseconds for row in rows[:2]), default=alone)
+    for _ in range(2):  # the first run fills caches
+        summary = upscale_video(long, film.with_name("out.mp4"), model, device=str(device),
+                                settings=settings, overwrite=True)  # fmt: skip
+    per_frame = 1000 * (summary.seconds - summary.first_frame_seconds) / (summary.frames - 1)
+    stages = summary.stages
+    busy = ", ".join(
+        f"{name} {1000 * seconds / summary.frames:.1f}"
+        for name, seconds in (
+            ("decode", stages.decode),
+            ("upscale", stages.upscale),
+            ("encode", stages.encode),
+        )
+    )
+    over = 100 * (per_frame / max(best, alone) - 1)
+    note = (
+        f"{summary.backend}; busy ms: {busy}; {over:+.0f}% over the slower of model and encoder; "
+    )
+    note += f"first frame after {summary.first_frame_seconds:.1f} s"
+    rows.append(Row("the whole", per_frame, note))
+    return rows
+
+
+def _others(film: Path, device: torch.device, scale: int) -> list[Row]:
+    from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
+    from spandrel.architectures.ESRGAN.__arch.RRDB import RRDBNet
+
+    with VideoReader(film) as reader:
+        frame = next(reader.frames())
+        low = planes_to_rgb(frame.planes, colour_spec(reader.info), device)[None]
+    low = low.contiguous(memory_format=torch.channels_last)
+    rows = []
+    networks: list[tuple[str, Callable[[], nn.Module], int]] = [
+        ("Compact (16 convolutions of 64)", lambda: SRVGGNetCompact(num_conv=16, upscale=scale), 5),
+        (
+            "RRDB (23 blocks)",
+            lambda: RRDBNet(num_in_ch=3, num_out_ch=3, num_block=23, scale=scale),
+            1,
+        ),
+    ]
+    for name, build, count in networks:
+        network: Any = build()
+        network = network.eval().to(device, memory_format=torch.channels_last)
+
+        def run(number: int, network: Any = network) -> Tensor:
+            with torch.inference_mode():
+                result: Tensor = network(low)
+            return result
+
+        rows.append(Row(f"{name}, torch", _median(run, device, count)))
+        compiled = torch.compile(
+            network, options={"freezing": True} if device.type == "cpu" else None
+        )
+
+        def run_compiled(number: int, network: Any = compiled) -> Tensor:
+            with torch.no_grad():
+                result: Tensor = network(low)
+            return result
+
+        rows.append(Row(f"{name}, compiled", _median(run_compiled, device, count)))
+    if shutil.which("ffmpeg"):
+        rows.append(_scaler(film, scale))
+    return rows
+
+
+def _scaler(film: Path, scale: int) -> Row:
+    """FFmpeg's bicubic scaler, decoding included."""
+    seconds = []
+    command = ["ffmpeg", "-loglevel", "error", "-nostdin", "-stream_loop", "4", "-i", str(film)]
+    command += ["-vf", f"scale=iw*{scale}:ih*{scale}:flags=bicubic", "-f", "null", "-"]
+    with VideoReader(film) as reader:
+        frames = 5 * sum(1 for _ in reader.frames())
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run(command, check=True)
+        seconds.append(time.perf_counter() - began)
+    return Row("bicubic, FFmpeg's scaler", 1000 * statistics.median(seconds) / frames)
+
+
+def _of(backend: Any, frames: list[Frame]) -> float:
+    return _median(
+        lambda n: backend.upscale(frames[n % len(frames)].planes, n == 0), torch.device("cpu")
+    )
+
+
+def _median(run: Callable[[int], object], device: torch.device, count: int = 15) -> float:
+    """Milliseconds of a call."""
+    milliseconds = []
+    for number in range(count + min(_WARM_UP, count)):
+        began = time.perf_counter()
+        run(number)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        milliseconds.append(1000 * (time.perf_counter() - began))
+    return statistics.median(milliseconds[-count:])
+
+
+@torch.inference_mode()
+def _convolution_peak(device: torch.device) -> float:
+    """GFLOP/s of a 3x3 convolution of 64 channels, as torch computes it."""
+    kind = torch.float16 if device.type == "cuda" else torch.float32
+    x = torch.rand(1, 64, 360, 640, device=device, dtype=kind).contiguous(
+        memory_format=torch.channels_last
+    )
+    weight = torch.rand(64, 64, 3, 3, device=device, dtype=kind).contiguous(
+        memory_format=torch.channels_last
+    )
+    milliseconds = _median(lambda number: F.conv2d(x, weight, padding=1), device)
+    return float(2 * 64 * 64 * 9 * 360 * 640 / milliseconds / 1e6)
+
+
+def _frames(width: int, height: int, count: int) -> Tensor:
+    """(T, 3, H, W): a camera that glides over photographs."""
+    picture = np.concatenate((data.astronaut(), cv2.resize(data.coffee(), (512, 512))), axis=1)
+    zoom = max((width + 80) / picture.shape[1], (height + 80) / picture.shape[0])
+    frames = []
+    for step in range(count):
+        turn = 2 * np.pi * step / 60
+        shift = -30 * (1 + np.array([np.cos(turn), np.sin(turn)]))
+        matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
+        frames.append(cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_AREA))
+    return to_float(torch.from_numpy(np.stack(frames))).permute(0, 3, 1, 2).contiguous()
+
+
+def _repeat(film: Path, output: Path, times: int) -> None:
+    """The same film several times over, to and fro."""
+    import av
+
+    with av.open(str(film)) as source, av.open(str(output), "w") as target:
+        lane = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        step = max(p.pts for p in packets) - min(p.pts for p in packets) + packets[0].duration  # type: ignore[type-var,operator]
+        for turn in range(times):
+            for packet in packets:
+                again: Any = av.Packet(bytes(packet))
+                again.pts, again.dts = packet.pts + turn * step, packet.dts + turn * step  # type: ignore[operator]
+                again.time_base, again.stream = packet.time_base, lane
+                again.is_keyframe, again.duration = packet.is_keyframe, packet.duration
+                target.mux(again)
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = {
+        line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")
+    }
+    return f"{', '.join(sorted(names))}, {os.cpu_count()} cores"
+
+
+if __name__ == "__main__":
+    main()

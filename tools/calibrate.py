@@ -1,0 +1,78 @@
+"""Measure what eight-bit arithmetic rounds by, put it into model files, and say what it costs.
+
+    python tools/calibrate.py footage/train footage/val
+    python tools/calibrate.py footage/train footage/val --only tiny-x4
+
+The ranges of the trunk's inputs, recurrent states included, are those seen on TRAIN, shrunk by `bi`
+and by `bd`; the cost is the luma PSNR that films of VAL lose by it, shrunk by `bi`.
+"""
+
+import argparse
+import math
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+from scores import ZOO
+from torch import Tensor
+
+import vsr.zoo
+from vsr.checkpoint import add_ranges, load_generator
+from vsr.data.sources import Kind, find_sources, source_frames
+from vsr.degrade import Degradation
+from vsr.metrics.image import psnr_y
+from vsr.models import Recurrent
+from vsr.models.quantise import calibrate, quantised
+from vsr.scoring import degraded, upscale_pairs
+
+_CPU = torch.device("cpu")
+_FRAMES = 24
+"""Of each film that ranges are learnt from, and that the cost is measured on."""
+
+
+def main() -> None:
+    """Calibrate the recurrent models that ship."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("train", type=Path, help="films to learn ranges from")
+    parser.add_argument("val", type=Path, help="films to measure the cost on")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these models alone")
+    chosen = parser.parse_args()
+    for card in vsr.zoo.list_models():
+        if chosen.only and card.name not in chosen.only:
+            continue
+        path = ZOO / "weights" / f"{card.name}.safetensors"
+        generator = load_generator(path)
+        if not isinstance(generator, Recurrent):
+            continue
+        ranges = calibrate(generator, _clips(chosen.train, generator.scale))
+        add_ranges(path, ranges)
+        exact, rounded = (
+            _psnr(model, chosen.val) for model in (generator, quantised(generator, ranges))
+        )
+        print(f"{card.name:<12} f32 {exact:.3f} dB, int8 {rounded:.3f} ({rounded - exact:+.3f})")
+
+
+def _clips(data: Path, scale: int) -> Iterator[Iterator[Tensor]]:
+    for source in find_sources([data]):
+        if source.kind is Kind.FILM:
+            for kind in (Degradation.BI, Degradation.BD):
+                pairs = degraded(islice(source_frames(source, _CPU), _FRAMES), scale, kind)
+                yield (low for low, _, _ in pairs)
+
+
+@torch.inference_mode()
+def _psnr(generator: Recurrent, data: Path) -> float:
+    """Mean over films of the mean over their first frames, in dB."""
+    means = []
+    for source in find_sources([data]):
+        if source.kind is Kind.FILM:
+            frames = islice(source_frames(source, _CPU), _FRAMES)
+            pairs = upscale_pairs(generator, degraded(frames, generator.scale, Degradation.BI))
+            values = [float(psnr_y(p.output, p.target)) for p, _ in pairs]
+            means.append(math.fsum(values) / len(values))
+    return math.fsum(means) / len(means)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Eight-bit arithmetic for the trunk of a `Recurrent` generator.
+
+Between its first convolution and its head, inputs are rounded to 256 levels, from ranges that were
+seen on film, recurrent states included, and weights to 255 levels, a scale for each output channel
+(Jacob et al., Quantization and Training of Neural Networks, 2018). Motion and the head stay f32.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vsr.models.recurrent import Recurrent
+
+Ranges = Mapping[str, tuple[float, float]]
+"""Least and greatest input of each convolution that is rounded, by its name in the generator."""
+
+
+class QuantisedConv(nn.Module):
+    """A 3x3 convolution whose input and weights are rounded as eight-bit arithmetic does."""
+
+    def __init__(self, conv: nn.Conv2d, least: float, greatest: float) -> None:
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+        self.signed = least < 0
+        # Symmetric where there are negative values: zero must stay zero.
+        self.scale = max(-least, greatest, 1e-6) / (127 if self.signed else 255)
+        self.register_buffer(
+            "weight_scales", conv.weight.detach().flatten(1).abs().amax(1).clamp_min(1e-9) / 127
+        )
+        self.register_buffer("zeros", torch.zeros(conv.out_channels, dtype=torch.int32))
+
+    weight_scales: Tensor
+    zeros: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, D, H, W)."""
+        levels = (-128, 127) if self.signed else (0, 255)
+        x = torch.fake_quantize_per_tensor_affine(x, self.scale, 0, *levels)
+        weight = torch.fake_quantize_per_channel_affine(
+            self.weight, self.weight_scales, self.zeros, 0, -127, 127
+        )
+        return F.conv2d(x, weight, self.bias, padding=1)
+
+
+def rounded_layers(generator: Recurrent) -> dict[str, nn.Conv2d]:
+    """The convolutions that are rounded, by name."""
+    return {
+        name: layer
+        for name, layer in generator.named_modules()
+        if isinstance(layer, nn.Conv2d) and name.split(".")[0] in ("entry", "trunk", "exit")
+    }
+
+
+@torch.inference_mode()
+def calibrate(
+    generator: Recurrent, clips: Iterable[Iterable[Tensor]]
+) -> dict[str, tuple[float, float]]:
+    """The ranges of a generator's inputs on clips of frames (3, H, W), each from its start."""
+    seen: dict[str, tuple[float, float]] = {}
+    hooks = []
+    for name, layer in rounded_layers(generator).items():
+
+        def look(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
+            least, greatest = seen.get(name, (0.0, 0.0))
+            x = inputs[0]
+            seen[name] = min(least, float(x.min())), max(greatest, float(x.max()))
+
+        hooks.append(layer.register_forward_pre_hook(look))
+    try:
+        for clip in clips:
+            state = None
+            for low in clip:
+                state = generator.start(low[None]) if state is None else state
+                _, state = generator.step(low[None], state)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def quantised(generator: Recurrent, ranges: Ranges) -> Recurrent:
+    """A copy whose trunk rounds. Raises KeyError where the range of a layer isn't known."""
+    twin = copy.deepcopy(generator)
+    for name, layer in rounded_layers(twin).items():
+        parent, _, last = name.rpartition(".")
+        setattr(twin.get_submodule(parent), last, QuantisedConv(layer, *ranges[name]))
+    return twin
