@@ -21,7 +21,7 @@ from tests.media.test_film import broken_inputs
 SMOKE = Path(__file__).parents[1] / "configs" / "smoke.toml"
 
 
-VERBS = ("upscale", "image", "train", "evaluate", "compare", "models", "doctor")
+VERBS = ("upscale", "verify", "image", "train", "evaluate", "compare", "export", "models", "doctor")
 
 
 def vsr(*arguments: object) -> subprocess.CompletedProcess[str]:

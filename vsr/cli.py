@@ -565,6 +565,31 @@ def compare(films: tuple[Path, ...], page: Path, overwrite: bool) -> None:
 
 
 @cli.command()
+@click.argument("model")
+@click.argument("output", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--size", default="640x360", show_default=True, help="Of frames: WIDTHxHEIGHT.")
+@_detail_option
+@_overwrite_option
+def export(model: str, output: Path, size: str, detail: float, overwrite: bool) -> None:
+    """Write a step of MODEL to FILE for other runtimes: .onnx, or .xml for OpenVINO.
+
+    The state goes in and comes out: low, state0, state1 to high, next0, next1. The file is
+    proven on thirty frames before it gets its name.
+
+    \b
+    vsr export tiny-x4 tiny-x4.onnx --size 640x360
+    """
+    from vsr.engine.export import export_model
+
+    sides = size.lower().split("x")
+    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise click.BadParameter(f"{size!r} isn't WIDTHxHEIGHT", param_hint="--size")
+    width, height = map(int, sides)
+    worst = export_model(model, output, (height, width), detail, overwrite)
+    click.echo(f"{output}: {width}x{height}, within {worst:.1e} of torch over thirty frames")
+
+
+@cli.command()
 @_json_option
 def models(as_json: bool) -> None:
     """List the models that ship: scale, size, and what they gain over bicubic.
