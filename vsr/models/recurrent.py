@@ -1,9 +1,9 @@
 """The video generator: one recurrent cell, its trunk at the input's resolution."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,6 +11,15 @@ from vsr.config import Config
 from vsr.models.flow import PyramidFlow
 from vsr.models.generator import Generator
 from vsr.tensors import warp
+
+_AROUND = 5
+"""Side in pixels of the surroundings by which noise is told from change."""
+_ENLARGED = 10.0
+"""Differences of some code values are small numbers."""
+_MOST_OF_THE_PAST = 0.9
+"""The largest share that the past may have: what was wrong must fade."""
+_LITTLE = -3.0
+"""Before the sigmoid: the share that an untrained filter takes."""
 
 
 class RecurrentConfig(Config):
@@ -29,15 +38,52 @@ class RecurrentConfig(Config):
     """Feature maps of the motion network; 0 leaves memory where it lies, unaligned."""
     flow_levels: PositiveInt = 4
     """Halvings in the motion network's pyramid."""
+    steadies: bool = False
+    """Whether each frame is first averaged with what the frames before it settled on, where they
+    agree but for noise; needs memory and motion."""
+
+    @model_validator(mode="after")
+    def _steadies_along_motion(self) -> Self:
+        if self.steadies and not (self.memory and self.flow_channels):
+            raise ValueError("steadies needs memory and flow_channels above 0")
+        return self
 
 
 class RecurrentState(NamedTuple):
     """All that one frame hands to the next; start afresh at a cut."""
 
     low: Tensor
-    """(B, 3, H, W): the previous input."""
+    """(B, 3, H, W): the previous input, steadied if the generator does."""
     hidden: Tensor
     """(B, memory, H, W): what the trunk chose to remember."""
+
+
+class Steadier(nn.Module):
+    """A recursive temporal filter along motion: how much of the past each pixel takes in.
+
+    Noise is where two frames differ much at a pixel and little in the mean of its
+    surroundings; what was warped wrongly, or has changed, differs in the mean as well. A small
+    network judges by both. Noise that is left falls by sqrt((1 - k) / (1 + k)) for a share k.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(9, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 1, 3, padding=1)
+        with torch.no_grad():
+            assert self.second.bias is not None
+            self.second.bias.fill_(_LITTLE)
+
+    def forward(self, low: Tensor, past: Tensor) -> Tensor:
+        """A frame and the past laid upon it, (B, 3, H, W) both, to the steadied frame."""
+        change = past - low
+        around = [
+            F.avg_pool2d(x, _AROUND, 1, _AROUND // 2, count_include_pad=False)
+            for x in (change, change.abs())
+        ]
+        seen = _ENLARGED * torch.cat((change.abs(), around[0].abs(), around[1]), dim=1)
+        share = _MOST_OF_THE_PAST * torch.sigmoid(self.second(F.relu(self.first(seen))))
+        return low + share * change
 
 
 class ResidualPair(nn.Module):
@@ -75,6 +121,7 @@ class Recurrent(Generator[RecurrentState]):
             if config.memory and config.flow_channels
             else None
         )
+        self.steady = Steadier() if config.steadies else None
         # With memory come the previous frame and, where it was warped, what the warp got wrong.
         previous = (6 if self.flow else 3) if config.memory else 0
         self.entry = nn.Conv2d(3 + previous + config.memory, channels, 3, padding=1)
@@ -100,24 +147,29 @@ class Recurrent(Generator[RecurrentState]):
 
     def step(self, low: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """Upscale one frame, (B, 3, H, W) to (B, 3, sH, sW), and give the next state."""
-        features = self.features(low, state)
+        features, low = self.features(low, state)
         high = F.pixel_shuffle(self.head(torch.cat((features, low), dim=1)), self.scale)
         return high, RecurrentState(low, features[:, : self.memory])
 
-    def features(self, low: Tensor, state: RecurrentState) -> Tensor:
-        """What the head sees beside the frame, (B, C, H, W); its first channels are remembered."""
-        trunk: Tensor = self.trunk(F.relu(self.entry(self._seen(low, state))))
-        return F.relu(self.exit(trunk))
+    def features(self, low: Tensor, state: RecurrentState) -> tuple[Tensor, Tensor]:
+        """What the head sees: features (B, C, H, W), of which the first channels are remembered,
+        and the frame, steadied if the model does.
+        """
+        low, seen = self._look(low, state)
+        trunk: Tensor = self.trunk(F.relu(self.entry(seen)))
+        return F.relu(self.exit(trunk)), low
 
-    def _seen(self, low: Tensor, state: RecurrentState) -> Tensor:
-        """What the trunk looks at: this frame, and the past laid upon it."""
+    def _look(self, low: Tensor, state: RecurrentState) -> tuple[Tensor, Tensor]:
+        """The frame, and what the trunk looks at: it, and the past laid upon it."""
         if not self.memory:
-            return low
+            return low, low
         if self.flow is None:
-            return torch.cat((low, state.low, state.hidden), dim=1)
+            return low, torch.cat((low, state.low, state.hidden), dim=1)
         flow = self.flow(low, state.low)
         past = warp(torch.cat((state.low, state.hidden), dim=1), flow)
-        return torch.cat((low, past, (low - past[:, :3]).abs()), dim=1)
+        if self.steady is not None:
+            low = self.steady(low, past[:, :3])
+        return low, torch.cat((low, past, (low - past[:, :3]).abs()), dim=1)
 
 
 def bilinear_kernel(scale: int) -> Tensor:

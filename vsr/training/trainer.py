@@ -331,10 +331,12 @@ class Trainer:
         if name is not None:
             given = load(name, self.config.model.scale).state_dict()
             own = generator.state_dict()
-            other = [key for key in own if key not in given or own[key].shape != given[key].shape]
-            if other or len(given) != len(own):
+            parts = {key.split(".")[0] for key in given}
+            # A part that the other one hasn't at all begins anew.
+            wanted = {k: v.shape for k, v in own.items() if k.split(".")[0] in parts}
+            if wanted != {key: value.shape for key, value in given.items()}:
                 raise TrainingError(f"training.start_from: {name} has another shape than [model]")
-            generator.load_state_dict(given)
+            generator.load_state_dict(own | given)
         return generator
 
     def _fresh_adversary(self) -> Adversary | None:

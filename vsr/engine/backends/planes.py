@@ -91,7 +91,7 @@ class FoldedStep(PlanesStep):
         """The cells of the next planes, and the next state."""
         low = to_rgb((y[:, 0], cb[:, 0], cr[:, 0]), self.read_as)
         before = RecurrentState(state[0], state[1].permute(0, 3, 1, 2))
-        features = self.generator.features(low, before)
+        features, low = self.generator.features(low, before)
         seen = F.pad(torch.cat((features, low), dim=1), (1, 1, 1, 1), mode="replicate")
         luma = F.conv2d(seen, self.luma_weight, self.luma_bias)
         chroma = self._filtered(F.conv2d(seen, self.chroma_weight, self.chroma_bias))
