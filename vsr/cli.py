@@ -47,6 +47,13 @@ _precision_option = click.option(
     show_default=True,
     help="Arithmetic of the trunk: int8 by OpenVINO loses hundredths of a dB.",
 )
+_tile_option = click.option(
+    "--tile",
+    default="auto",
+    show_default=True,
+    metavar="auto|off|N",
+    help="Do frames in overlapping tiles: where memory asks for it, never, or of N input pixels.",
+)
 _overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
 _OUT_FILE = click.Path(path_type=Path, allow_dash=True)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -100,6 +107,7 @@ def cli() -> None:
 @_device_option
 @_backend_option
 @_precision_option
+@_tile_option
 @click.option(
     "--codec",
     type=click.Choice(["h264", "hevc", "av1", "prores", "ffv1"]),
@@ -142,6 +150,7 @@ def upscale(
     device: str,
     backend: Any,
     precision: Any,
+    tile: str,
     codec: Any,
     crf: int | None,
     preset: str | None,
@@ -175,6 +184,7 @@ def upscale(
         "device": device,
         "backend": backend,
         "precision": precision,
+        "tiling": _tiling(tile),
         "settings": EncoderSettings(chosen, crf, preset),
         "deinterlace": deinterlace,
         "rotate": rotate,
@@ -640,6 +650,14 @@ def doctor() -> None:
     for codec, present in encoders().items():
         click.echo(f"{codec:<8} {'yes' if present else 'no encoder'}")
     click.echo(f"models   {', '.join(card.name for card in list_models()) or 'none'}")
+
+
+def _tiling(text: str) -> Any:
+    if text in ("auto", "off"):
+        return text
+    if not text.isdigit():
+        raise click.BadParameter(f"{text!r} is neither auto, off nor a number", param_hint="--tile")
+    return int(text)
 
 
 def _tell_summary(summary: Any, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 
 from vsr.colour import CODE_OF_MATRIX
-from vsr.engine.backends import BackendName, Precision, pick_backend
+from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
 from vsr.engine.journal import Journal, is_in_place
 from vsr.engine.pipeline import StageTimes, run_stages
 from vsr.engine.segments import Marked, SegmentSink, State, frames_from, load_state
@@ -56,6 +56,7 @@ class _Options:
     device: str
     backend: BackendName
     precision: Precision
+    tiling: Tiling
     settings: EncoderSettings
     deinterlace: Deinterlace
     rotate: Rotate
@@ -133,6 +134,7 @@ class _Job:
                 specs=(read_as, colour_spec(self.info)),
                 size=(source_info.height, source_info.width),
                 frames=source_info.frame_count,
+                tiling=options.tiling,
             )
             self.lost = losses(source_info, self.info, options.settings)
             aspect = self.info.sample_aspect_ratio
@@ -183,6 +185,7 @@ def upscale_video(
     *,
     backend: BackendName = "auto",
     precision: Precision = "auto",
+    tiling: Tiling = "auto",
     deinterlace: Deinterlace = "auto",
     rotate: Rotate = "keep",
     overwrite: bool = False,
@@ -199,9 +202,10 @@ def upscale_video(
     and where that is left out too, x4 up to 576 lines and x2 above. `detail` goes from 0, faithful,
     to 1, where a twin of the model invents texture. `backend` "auto" computes by OpenVINO on a
     CPU where the film is long enough to be worth it, else by torch; `precision` "auto" is "int8"
-    there, if the model was measured for it, else "f32". Interlaced frames are made whole where
-    they say so, always, or never (`deinterlace`); turning the picture is left to players, or
-    done (`rotate`).
+    there, if the model was measured for it, else "f32". Frames that don't fit into memory are
+    done in overlapping tiles (`tiling`: "auto", "off", or their side in low-resolution pixels).
+    Interlaced frames are made whole where they say so, always, or never (`deinterlace`); turning
+    the picture is left to players, or done (`rotate`).
 
     Frames keep their times, and all else in the file goes along as it is; what the output
     can't hold is told of in the summary, or is an error before any work, if `strict`. Work goes
@@ -217,7 +221,7 @@ def upscale_video(
             raise OutputError("-: a pipe carries raw video; leave --codec, --crf and --preset out")
         settings = EncoderSettings("raw")
     options = _Options(
-        model, scale, detail, device, backend, precision, settings, deinterlace, rotate
+        model, scale, detail, device, backend, precision, tiling, settings, deinterlace, rotate
     )
     if PIPE in (source, output):
         return _stream(source, output, options, overwrite, strict, pipe_format, watch)

@@ -1,6 +1,6 @@
 """How frames are computed: planes in, planes out, the state of the network kept in between."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from vsr.colour import ColourSpec
 from vsr.engine.backends.eager import TorchBackend
 from vsr.engine.backends.openvino import OpenVinoBackend, computes_int8, openvino_version
+from vsr.engine.backends.tiles import TiledBackend, Tiling, pick_tile
 from vsr.errors import VsrError
 from vsr.media.frame import Plane
 from vsr.models import Generator, Recurrent
@@ -46,14 +47,31 @@ def pick_backend(
     specs: tuple[ColourSpec, ColourSpec],
     size: tuple[int, int],
     frames: int | None,
+    tiling: Tiling = "auto",
 ) -> Backend:
     """The backend for films of `size` = (height, width), read and written by `specs`.
 
     "auto" is OpenVINO on a CPU where it is installed and the film is long enough to be worth the
     seconds that it takes to begin; there, "auto" rounds the trunk to eight bits where the model
     has been measured for it and the processor computes so exactly. Raises `VsrError` where what
-    is asked for can't be had.
+    is asked for can't be had. Frames that don't fit into memory are done in tiles.
     """
+    build = _builder(name, precision, generator, device, specs, size, frames)
+    tile = pick_tile(tiling, generator, device, size)
+    if tile is None:
+        return build(size)
+    return TiledBackend(build, size, tile, generator.scale, specs)
+
+
+def _builder(
+    name: BackendName,
+    precision: Precision,
+    generator: Generator[Any],
+    device: torch.device,
+    specs: tuple[ColourSpec, ColourSpec],
+    size: tuple[int, int],
+    frames: int | None,
+) -> Callable[[tuple[int, int]], Backend]:
     if name == "openvino" or (precision == "int8" and name == "auto"):
         if device.type != "cpu":
             raise VsrError(f"backend openvino computes on the CPU, not on {device}")
@@ -66,7 +84,7 @@ def pick_backend(
     if name != "openvino":
         if precision == "int8":
             raise VsrError("int8 needs backend openvino")
-        return TorchBackend(generator, device, specs)
+        return lambda size: TorchBackend(generator, device, specs)
     known = isinstance(generator, Recurrent) and bool(generator.ranges)
     if precision == "int8" and not known:
         raise VsrError("int8 needs a model with measured ranges (tools/calibrate.py); use f32")
@@ -74,7 +92,7 @@ def pick_backend(
     if rounds:
         assert isinstance(generator, Recurrent)
         generator = quantised(generator, generator.ranges)
-    return OpenVinoBackend(generator, specs, size, "int8" if rounds else "f32")
+    return lambda size: OpenVinoBackend(generator, specs, size, "int8" if rounds else "f32")
 
 
 __all__ = [
@@ -82,6 +100,8 @@ __all__ = [
     "BackendName",
     "OpenVinoBackend",
     "Precision",
+    "TiledBackend",
+    "Tiling",
     "TorchBackend",
     "openvino_version",
     "pick_backend",

@@ -1,0 +1,150 @@
+"""Frames in tiles: hardly to be told from frames in one."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import vsr
+from tests.conftest import scenes, write_film
+from tests.engine.test_backends import film_planes
+from vsr.colour import ColourSpec, Matrix, Subsampling
+from vsr.engine.backends import TiledBackend, TorchBackend, pick_backend, tiles
+from vsr.engine.backends.tiles import OVERLAP_PIXELS, pick_tile, spans
+from vsr.engine.video import upscale_video
+from vsr.errors import VsrError
+from vsr.media.encoder import EncoderSettings
+from vsr.media.frame import Plane
+
+CPU = torch.device("cpu")
+
+
+class Doubler:
+    """Repeats each sample, and counts frames in its state."""
+
+    name = "doubler"
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size, self.state = size, torch.zeros(1)
+
+    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> tuple[Plane, ...]:
+        assert planes[0].shape == self.size
+        self.state = torch.zeros(1) if begins_shot else self.state + 1
+        return tuple(np.repeat(np.repeat(plane, 2, 0), 2, 1) for plane in planes)
+
+    def keep_state(self) -> tuple[torch.Tensor, ...]:
+        return (self.state,)
+
+    def go_on_from(self, kept: tuple[torch.Tensor, ...]) -> None:
+        (self.state,) = kept
+
+
+@pytest.mark.parametrize(("length", "tile"), [(1080, 300), (641, 257), (1920, 256), (300, 298)])
+def test_tiles_cover_a_side_and_overlap(length: int, tile: int) -> None:
+    found = spans(length, tile)
+    assert found[0].start == found[0].inner == 0
+    assert found[-1].start + tile == found[-1].inner_end == length
+    for one, other in pairwise(found):
+        assert one.inner_end == other.inner
+        assert one.start + tile - other.start >= OVERLAP_PIXELS
+        assert other.start % 2 == other.inner % 2 == 0
+        # Each seam has half the overlap on either side.
+        assert one.start + tile - one.inner_end >= OVERLAP_PIXELS // 2 - 1
+        assert other.inner - other.start >= OVERLAP_PIXELS // 2 - 1
+
+
+@pytest.mark.parametrize("subsampling", [(2, 2), (2, 1), (1, 1)])
+def test_every_sample_is_put_in_its_place(subsampling: tuple[int, int]) -> None:
+    """A backend that looks at nothing around gives the same in tiles."""
+    spec = ColourSpec(Matrix.BT709, subsampling=Subsampling(*subsampling))
+    across, down = subsampling
+    height, width = 520, 770
+    random = np.random.default_rng(0)
+    planes = [
+        random.integers(0, 255, shape, dtype=np.uint8)
+        for shape in ((height, width), *[(-(-height // down), -(-width // across))] * 2)
+    ]
+    tiled = TiledBackend(Doubler, (height, width), 256, 2, (spec, spec))
+    whole = Doubler((height, width)).upscale(planes, True)
+    for begins in (True, False, False):
+        for one, other in zip(tiled.upscale(planes, begins), whole, strict=True):
+            assert np.array_equal(one, other)
+    assert {int(state) for state in tiled.keep_state()} == {2}
+
+
+def test_seams_stay_within_two_code_values() -> None:
+    """The shipped model on pictures that move; odd sides, chroma too."""
+    spec = ColourSpec(Matrix.BT601)
+    films = film_planes(spec, 561, 303, 8)
+    whole = TorchBackend(vsr.load("tiny-x4"), CPU, (spec, spec))
+    tiled = TiledBackend(
+        lambda size: TorchBackend(vsr.load("tiny-x4"), CPU, (spec, spec)),
+        *((303, 561), 256, 4, (spec, spec)),
+    )
+    assert len(tiled._places) == 6
+    for number, planes in enumerate(films):
+        pairs = zip(
+            whole.upscale(planes, number == 0), tiled.upscale(planes, number == 0), strict=True
+        )
+        for one, other in pairs:
+            assert np.abs(one.astype(int) - other.astype(int)).max() <= 2
+
+
+def test_memory_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = vsr.load("tiny-x4")
+
+    def picked(tiling: Any, free: int) -> int | None:
+        monkeypatch.setattr(tiles, "_free_bytes", lambda device: free)
+        return pick_tile(tiling, generator, CPU, (1080, 1920))
+
+    assert picked("auto", 20 * 10**9) is None
+    side = picked("auto", 2 * 10**9)
+    assert side is not None
+    assert 500 < side < 1000
+    assert picked("off", 10**6) is None
+    assert picked(512, 0) == 512
+    assert picked(4000, 0) is None
+    with pytest.raises(VsrError, match="not enough memory on cpu"):
+        picked("auto", 10**6)
+    with pytest.raises(VsrError, match="tiles of 100 pixels are too small; use 256 or more"):
+        picked(100, 0)
+
+
+def test_a_film_in_tiles_goes_on_as_any(tmp_path: Path, tiny_model: Path) -> None:
+    source = write_film(tmp_path / "a.mkv", scenes(320, 280, [4]))
+    summary = upscale_video(
+        *(source, tmp_path / "b.mkv", str(tiny_model)),
+        tiling=256,
+        settings=EncoderSettings("ffv1"),
+    )
+    assert "in tiles of 256x256" in summary.backend
+    whole = upscale_video(
+        *(source, tmp_path / "c.mkv", str(tiny_model)), settings=EncoderSettings("ffv1")
+    )
+    assert "tiles" not in whole.backend
+    report = vsr.evaluate(tmp_path / "b.mkv", tmp_path / "c.mkv", metrics=["psnr_y"])
+    assert report["psnr_y"].mean > 50
+
+
+def test_states_of_tiles_are_kept_and_taken_up() -> None:
+    spec = ColourSpec(Matrix.BT601)
+    generator = vsr.load("tiny-x4")
+    films = film_planes(spec, 300, 260, 4)
+
+    def backend() -> Any:
+        return pick_backend(
+            *("torch", "f32", generator, CPU, (spec, spec), (260, 300), None), tiling=256
+        )
+
+    whole, first, second = backend(), backend(), backend()
+    wanted = [whole.upscale(planes, number == 0) for number, planes in enumerate(films)]
+    for number, planes in enumerate(films[:2]):
+        first.upscale(planes, number == 0)
+    second.go_on_from(first.keep_state())
+    for planes, want in zip(films[2:], wanted[2:], strict=True):
+        for one, other in zip(second.upscale(planes, False), want, strict=True):
+            assert np.array_equal(one, other)

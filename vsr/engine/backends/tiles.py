@@ -1,0 +1,189 @@
+"""Frames too large for memory, in tiles that overlap; each has a state of its own."""
+
+import os
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vsr.colour import ColourSpec
+from vsr.errors import VsrError
+from vsr.media.frame import Plane
+from vsr.models import Generator, Recurrent
+
+OVERLAP_PIXELS = 64
+"""Of two neighbours, in low-resolution pixels; they meet in its middle. A frame's trunk and head
+see 7 to 20 pixels far, motion 16 times its network at the coarsest level; what comes by way of the
+memory from farther has faded."""
+_SMALLEST_TILE = 4 * OVERLAP_PIXELS
+_SHARE_OF_MEMORY = 0.5
+"""Of what is free: decoder, encoder and queues of frames need some too."""
+
+Tiling = int | Literal["auto", "off"]
+"""Side of a tile in low-resolution pixels, overlap included."""
+
+
+class _Whole(Protocol):
+    name: str
+
+    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> tuple[Plane, ...]: ...
+
+    def keep_state(self) -> tuple[Tensor, ...]: ...
+
+    def go_on_from(self, kept: tuple[Tensor, ...]) -> None: ...
+
+
+class Span(NamedTuple):
+    """A tile along one side of a frame, in low-resolution pixels."""
+
+    start: int
+    inner: int
+    """Where its own part begins: the rest is its neighbour's."""
+    inner_end: int
+
+
+def spans(length: int, tile: int) -> list[Span]:
+    """Tiles of one length that cover a side, all beginning at even places.
+
+    The tile's length must be even where that of the side is, and odd where it is odd.
+    """
+    if tile >= length:
+        return [Span(0, 0, length)]
+    count = -(-(length - OVERLAP_PIXELS) // (tile - OVERLAP_PIXELS))
+    last = length - tile
+    starts = [round(last * number / (count - 1) / 2) * 2 for number in range(count)]
+    # Neighbours meet half-way through what they share, at an even place for chroma's sake.
+    seams = [(following + start + tile) // 4 * 2 for start, following in pairwise(starts)]
+    borders = [0, *seams, length]
+    return [
+        Span(start, begin, end)
+        for start, (begin, end) in zip(starts, pairwise(borders), strict=True)
+    ]
+
+
+class TiledBackend:
+    """Upscales frames tile by tile, by a backend for the size of a tile."""
+
+    def __init__(
+        self,
+        build: Callable[[tuple[int, int]], _Whole],
+        size: tuple[int, int],
+        tile: int,
+        scale: int,
+        specs: tuple[ColourSpec, ColourSpec],
+    ) -> None:
+        """`build` gives the backend for (height, width); `tile` is the side of a tile."""
+        self._tile = height, width = tuple(_fitting(side, tile) for side in size)
+        self._inner = build((height, width))
+        self.name = f"{self._inner.name} in tiles of {width}x{height}"
+        self._size, self._scale, self._specs = size, scale, specs
+        self._places = [(y, x) for y in spans(size[0], height) for x in spans(size[1], width)]
+        self._states: list[tuple[Tensor, ...]] = []
+
+    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> tuple[Plane, ...]:
+        """Y, Cb and Cr of the next frame."""
+        fresh = begins_shot or not self._states
+        kind: Any = np.uint8 if self._specs[1].bit_depth == 8 else np.uint16
+        made = [np.empty(shape, kind) for shape in self._shapes()]
+        states = []
+        for number, (y, x) in enumerate(self._places):
+            if not fresh:
+                self._inner.go_on_from(self._states[number])
+            tile = self._inner.upscale(self._cut(planes, y, x), fresh)
+            states.append(self._inner.keep_state())
+            self._paste(made, tile, y, x)
+        self._states = states
+        return tuple(made)
+
+    def keep_state(self) -> tuple[Tensor, ...]:
+        """The states of all tiles, one after another."""
+        return tuple(part for state in self._states for part in state)
+
+    def go_on_from(self, kept: tuple[Tensor, ...]) -> None:
+        """Begin the next frame with states that were kept."""
+        parts = len(kept) // len(self._places)
+        self._states = [kept[n : n + parts] for n in range(0, len(kept), parts)]
+
+    def _cut(self, planes: Sequence[Plane], y: Span, x: Span) -> list[Plane]:
+        across, down = self._specs[0].subsampling
+        height, width = self._tile
+        cut: list[Plane] = []
+        for plane, across_, down_ in zip(
+            planes, (1, across, across), (1, down, down), strict=False
+        ):
+            rows = slice(y.start // down_, -(-(y.start + height) // down_))
+            columns = slice(x.start // across_, -(-(x.start + width) // across_))
+            part: Any = np.ascontiguousarray(plane[rows, columns])
+            cut.append(part)
+        return cut
+
+    def _paste(self, made: Sequence[Plane], tile: Sequence[Plane], y: Span, x: Span) -> None:
+        across, down = self._specs[1].subsampling
+        steps = ((1, 1), (across, down), (across, down))
+        for whole, part, (over, under) in zip(made, tile, steps, strict=True):
+            top, bottom = (self._scale * place // under for place in (y.inner, y.inner_end))
+            left, right = (self._scale * place // over for place in (x.inner, x.inner_end))
+            above, before = self._scale * y.start // under, self._scale * x.start // over
+            whole[top:bottom, left:right] = part[
+                top - above : bottom - above, left - before : right - before
+            ]
+
+    def _shapes(self) -> list[tuple[int, int]]:
+        across, down = self._specs[1].subsampling
+        height, width = (self._scale * side for side in self._size)
+        small = (height // down, width // across)
+        return [(height, width), small, small]
+
+
+def pick_tile(
+    tiling: Tiling, generator: Generator[Any], device: torch.device, size: tuple[int, int]
+) -> int | None:
+    """The side of a tile for frames of `size` = (height, width); None for whole frames.
+
+    "auto" takes whole frames where half the free memory of the device holds them. Raises `VsrError`
+    where not even the smallest tile fits, or where the one asked for is smaller.
+    """
+    if tiling == "off":
+        return None
+    if tiling == "auto":
+        pixels = _SHARE_OF_MEMORY * _free_bytes(device) / _bytes_per_pixel(generator)
+        if pixels >= size[0] * size[1]:
+            return None
+        side = int(pixels**0.5)
+        if side < _SMALLEST_TILE:
+            raise VsrError(f"not enough memory on {device} for tiles of {_SMALLEST_TILE} pixels")
+        return side
+    if tiling < _SMALLEST_TILE:
+        raise VsrError(f"tiles of {tiling} pixels are too small; use {_SMALLEST_TILE} or more")
+    return None if tiling >= max(size) else tiling
+
+
+def _fitting(side: int, tile: int) -> int:
+    """The tile's length along a side: not longer, and even where the side is even."""
+    return side if tile >= side else tile - (tile - side) % 2
+
+
+def _bytes_per_pixel(generator: Generator[Any]) -> int:
+    """What a step takes for each low-resolution pixel, states and buffers included.
+
+    Measured for `tiny`: 1,100 bytes by torch, 1,900 by OpenVINO.
+    """
+    scale = generator.scale
+    if isinstance(generator, Recurrent):
+        return 60 * generator.exit.out_channels + 24 * scale**2
+    widest = max(w.shape[0] for w in generator.state_dict().values() if w.dim() == 4)
+    return 4 * int(widest) * (8 + 3 * scale**2)
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo") as file:
+            told = dict(line.split(":") for line in file)
+        return 1024 * int(told["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
