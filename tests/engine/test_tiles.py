@@ -24,16 +24,17 @@ CPU = torch.device("cpu")
 
 
 class Doubler:
-    """Repeats each sample, and counts frames in its state."""
+    """Repeats each sample, and adds up luma in its state."""
 
     name = "doubler"
 
     def __init__(self, size: tuple[int, int]) -> None:
-        self.size, self.state = size, torch.zeros(1)
+        self.size, self.state = size, torch.zeros(1, *size, 1)
 
     def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> tuple[Plane, ...]:
         assert planes[0].shape == self.size
-        self.state = torch.zeros(1) if begins_shot else self.state + 1
+        luma = torch.from_numpy(planes[0]).float()[None, :, :, None]
+        self.state = luma if begins_shot else self.state + luma
         return tuple(np.repeat(np.repeat(plane, 2, 0), 2, 1) for plane in planes)
 
     def keep_state(self) -> tuple[torch.Tensor, ...]:
@@ -43,7 +44,7 @@ class Doubler:
         (self.state,) = kept
 
 
-@pytest.mark.parametrize(("length", "tile"), [(1080, 300), (641, 257), (1920, 256), (300, 298)])
+@pytest.mark.parametrize(("length", "tile"), [(1080, 296), (641, 257), (1920, 256), (300, 284)])
 def test_tiles_cover_a_side_and_overlap(length: int, tile: int) -> None:
     found = spans(length, tile)
     assert found[0].start == found[0].inner == 0
@@ -51,7 +52,7 @@ def test_tiles_cover_a_side_and_overlap(length: int, tile: int) -> None:
     for one, other in pairwise(found):
         assert one.inner_end == other.inner
         assert one.start + tile - other.start >= OVERLAP_PIXELS
-        assert other.start % 2 == other.inner % 2 == 0
+        assert other.start % 16 == other.inner % 2 == 0
         # Each seam has half the overlap on either side.
         assert one.start + tile - one.inner_end >= OVERLAP_PIXELS // 2 - 1
         assert other.inner - other.start >= OVERLAP_PIXELS // 2 - 1
@@ -73,7 +74,8 @@ def test_every_sample_is_put_in_its_place(subsampling: tuple[int, int]) -> None:
     for begins in (True, False, False):
         for one, other in zip(tiled.upscale(planes, begins), whole, strict=True):
             assert np.array_equal(one, other)
-    assert {int(state) for state in tiled.keep_state()} == {2}
+    (state,) = tiled.keep_state()
+    assert np.array_equal(state[0, :, :, 0], 3.0 * planes[0])
 
 
 def test_seams_stay_within_two_code_values() -> None:
@@ -104,7 +106,7 @@ def test_memory_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert picked("auto", 20 * 10**9) is None
     side = picked("auto", 2 * 10**9)
     assert side is not None
-    assert 500 < side < 1000
+    assert 350 < side < 700
     assert picked("off", 10**6) is None
     assert picked(512, 0) == 512
     assert picked(4000, 0) is None
@@ -121,7 +123,7 @@ def test_a_film_in_tiles_goes_on_as_any(tmp_path: Path, tiny_model: Path) -> Non
         tiling=256,
         settings=EncoderSettings("ffv1"),
     )
-    assert "in tiles of 256x256" in summary.backend
+    assert "in tiles of 256x248" in summary.backend
     whole = upscale_video(
         *(source, tmp_path / "c.mkv", str(tiny_model)), settings=EncoderSettings("ffv1")
     )

@@ -42,6 +42,8 @@ from vsr.zoo import default_model, load
 Rotate = Literal["keep", "apply"]
 PipeFormat = Literal["nut", "y4m"]
 
+_MOST_WAITING, _MOST_WAITING_PIXELS = 8, 100_000_000
+"""Frames, and luma samples of theirs, that may wait between two stages."""
 _HASHED_BYTES = 1 << 20
 _HASHED_PLACES = 16
 
@@ -152,6 +154,12 @@ class _Job:
             depths = self.reader.info.layout.bit_depth, self.info.layout.bit_depth
             planes += (alpha_to_plane(frame.planes[3], self.scale, *depths),)
         return Frame(planes, frame.pts, frame.duration)
+
+    @property
+    def most_waiting(self) -> int:
+        """Frames that may wait between two stages: fewer where they are large."""
+        fit = _MOST_WAITING_PIXELS // (self.info.width * self.info.height)
+        return max(2, min(_MOST_WAITING, fit))
 
     def left_out(self, baggage: Baggage | None) -> tuple[str, ...]:
         """All that can't be kept."""
@@ -283,7 +291,7 @@ def _do_segments(
     damaged = job.reader.damage.pts
     sink = SegmentSink(journal, job.info, job.options.settings, damaged, stop, done)
     try:
-        stages = run_stages(marked, work, sink.write)
+        stages = run_stages(marked, work, sink.write, job.most_waiting)
         sink.finish()
     finally:
         sink.abandon()
@@ -358,7 +366,7 @@ def _stream(
                     first = first or seconds
                     watch(Progress(count, info.frame_count, seconds))
 
-            stages = run_stages(mark_cuts(job.reader), work, write)
+            stages = run_stages(mark_cuts(job.reader), work, write, job.most_waiting)
         if isinstance(opened, VideoWriter):
             job.refused = opened.refused
         return _summary(job, output, left_out, (count, shots), stages, first)

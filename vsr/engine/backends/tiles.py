@@ -1,4 +1,8 @@
-"""Frames too large for memory, in tiles that overlap; each has a state of its own."""
+"""Frames too large for memory, in tiles that overlap.
+
+The state is that of the whole frame: each tile begins with its part of it, and gives back what is
+its own of the next. So what a tile doesn't know beyond its border never travels inwards.
+"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,12 +19,16 @@ from vsr.media.frame import Plane
 from vsr.models import Generator, Recurrent
 
 OVERLAP_PIXELS = 64
-"""Of two neighbours, in low-resolution pixels; they meet in its middle. A frame's trunk and head
-see 7 to 20 pixels far, motion 16 times its network at the coarsest level; what comes by way of the
-memory from farther has faded."""
+"""Of two neighbours, in low-resolution pixels, and more; they meet in its middle. A frame's trunk
+and head see 7 to 20 pixels far; motion sees farther at its coarser levels, and by little."""
+_GRID_PIXELS = 16
+"""Tiles begin on the grid of the coarsest level at which motion is sought, as whole frames do."""
 _SMALLEST_TILE = 4 * OVERLAP_PIXELS
-_SHARE_OF_MEMORY = 0.5
-"""Of what is free: decoder, encoder and queues of frames need some too."""
+_SHARE_FOR_WHOLE, _SHARE_FOR_TILE = 0.5, 0.2
+"""Of what is free: decoder, encoder and queues of frames need some too, and so does the state of
+a whole frame beside a tile."""
+_MOST_FOR_WHOLE, _MOST_FOR_TILE = 5_000_000_000, 1_200_000_000
+"""Bytes of a CPU's memory: more brings no speed, and others may want it."""
 
 Tiling = int | Literal["auto", "off"]
 """Side of a tile in low-resolution pixels, overlap included."""
@@ -46,15 +54,17 @@ class Span(NamedTuple):
 
 
 def spans(length: int, tile: int) -> list[Span]:
-    """Tiles of one length that cover a side, all beginning at even places.
+    """Tiles of one length that cover a side, all beginning on the grid.
 
-    The tile's length must be even where that of the side is, and odd where it is odd.
+    So the side must exceed the tile by a multiple of the grid.
     """
     if tile >= length:
         return [Span(0, 0, length)]
-    count = -(-(length - OVERLAP_PIXELS) // (tile - OVERLAP_PIXELS))
-    last = length - tile
-    starts = [round(last * number / (count - 1) / 2) * 2 for number in range(count)]
+    last, farthest = length - tile, tile - OVERLAP_PIXELS - _GRID_PIXELS
+    count = 1 - (-last // farthest)
+    starts = [
+        round(last * number / (count - 1) / _GRID_PIXELS) * _GRID_PIXELS for number in range(count)
+    ]
     # Neighbours meet half-way through what they share, at an even place for chroma's sake.
     seams = [(following + start + tile) // 4 * 2 for start, following in pairwise(starts)]
     borders = [0, *seams, length]
@@ -76,36 +86,63 @@ class TiledBackend:
         specs: tuple[ColourSpec, ColourSpec],
     ) -> None:
         """`build` gives the backend for (height, width); `tile` is the side of a tile."""
-        self._tile = height, width = tuple(_fitting(side, tile) for side in size)
+        height, width = (_fitting(side, tile) for side in size)
+        self._tile = (height, width)
         self._inner = build((height, width))
         self.name = f"{self._inner.name} in tiles of {width}x{height}"
         self._size, self._scale, self._specs = size, scale, specs
         self._places = [(y, x) for y in spans(size[0], height) for x in spans(size[1], width)]
-        self._states: list[tuple[Tensor, ...]] = []
+        self._state: tuple[Tensor, ...] = ()
 
     def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> tuple[Plane, ...]:
         """Y, Cb and Cr of the next frame."""
-        fresh = begins_shot or not self._states
+        fresh = begins_shot or not self._state
         kind: Any = np.uint8 if self._specs[1].bit_depth == 8 else np.uint16
         made = [np.empty(shape, kind) for shape in self._shapes()]
-        states = []
-        for number, (y, x) in enumerate(self._places):
+        following: list[Tensor] = []
+        for y, x in self._places:
             if not fresh:
-                self._inner.go_on_from(self._states[number])
+                here = (
+                    slice(y.start, y.start + self._tile[0]),
+                    slice(x.start, x.start + self._tile[1]),
+                )
+                self._inner.go_on_from(tuple(self._at(part, *here) for part in self._state))
             tile = self._inner.upscale(self._cut(planes, y, x), fresh)
-            states.append(self._inner.keep_state())
             self._paste(made, tile, y, x)
-        self._states = states
+            left = self._inner.keep_state()
+            following = following or [part.new_empty(self._whole_shape(part)) for part in left]
+            for whole, part in zip(following, left, strict=True):
+                own = slice(y.inner, y.inner_end), slice(x.inner, x.inner_end)
+                inside = [
+                    slice(side.start - span.start, side.stop - span.start)
+                    for side, span in zip(own, (y, x), strict=True)
+                ]
+                self._at(whole, *own).copy_(self._at(part, *inside))
+        self._state = tuple(following)
         return tuple(made)
 
     def keep_state(self) -> tuple[Tensor, ...]:
-        """The states of all tiles, one after another."""
-        return tuple(part for state in self._states for part in state)
+        """The state of the whole frame."""
+        return self._state
 
     def go_on_from(self, kept: tuple[Tensor, ...]) -> None:
-        """Begin the next frame with states that were kept."""
-        parts = len(kept) // len(self._places)
-        self._states = [kept[n : n + parts] for n in range(0, len(kept), parts)]
+        """Begin the next frame with a state that was kept."""
+        self._state = kept
+
+    def _at(self, part: Tensor, rows: slice, columns: slice) -> Tensor:
+        """A place in a state, whose channels lie first, (1, C, H, W), or last, (1, H, W, C)."""
+        if self._channels_last(part):
+            return part[:, rows, columns]
+        return part[:, :, rows, columns]
+
+    def _whole_shape(self, part: Tensor) -> tuple[int, ...]:
+        """The shape that a tile's part of a state has for the whole frame."""
+        if self._channels_last(part):
+            return (1, *self._size, part.shape[3])
+        return (1, part.shape[1], *self._size)
+
+    def _channels_last(self, part: Tensor) -> bool:
+        return tuple(part.shape[1:3]) in (self._tile, self._size)
 
     def _cut(self, planes: Sequence[Plane], y: Span, x: Span) -> list[Plane]:
         across, down = self._specs[0].subsampling
@@ -143,16 +180,20 @@ def pick_tile(
 ) -> int | None:
     """The side of a tile for frames of `size` = (height, width); None for whole frames.
 
-    "auto" takes whole frames where half the free memory of the device holds them. Raises `VsrError`
-    where not even the smallest tile fits, or where the one asked for is smaller.
+    "auto" takes whole frames where half the free memory of the device holds them, and on a CPU
+    5 GB. Raises `VsrError` where not even the smallest tile fits, or where the one asked for
+    is smaller.
     """
     if tiling == "off":
         return None
     if tiling == "auto":
-        pixels = _SHARE_OF_MEMORY * _free_bytes(device) / _bytes_per_pixel(generator)
-        if pixels >= size[0] * size[1]:
+        free, each = _free_bytes(device), _bytes_per_pixel(generator)
+        whole, tile = _SHARE_FOR_WHOLE * free, _SHARE_FOR_TILE * free
+        if device.type == "cpu":
+            whole, tile = min(whole, _MOST_FOR_WHOLE), min(tile, _MOST_FOR_TILE)
+        if each * size[0] * size[1] <= whole:
             return None
-        side = int(pixels**0.5)
+        side = int((tile / each) ** 0.5)
         if side < _SMALLEST_TILE:
             raise VsrError(f"not enough memory on {device} for tiles of {_SMALLEST_TILE} pixels")
         return side
@@ -162,8 +203,8 @@ def pick_tile(
 
 
 def _fitting(side: int, tile: int) -> int:
-    """The tile's length along a side: not longer, and even where the side is even."""
-    return side if tile >= side else tile - (tile - side) % 2
+    """The tile's length along a side: not longer than it, and so that the last is on the grid."""
+    return side if tile >= side else tile - (tile - side) % _GRID_PIXELS
 
 
 def _bytes_per_pixel(generator: Generator[Any]) -> int:
