@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from vsr.models import Recurrent, RecurrentConfig, build_generator, multiplies_per_pixel
 from vsr.models.flow import PyramidFlow, least_squares, shift_costs
-from vsr.models.recurrent import bilinear_kernel
+from vsr.models.recurrent import Steadier, bilinear_kernel
 
 CONFIGS = [
     RecurrentConfig(),
@@ -13,6 +13,7 @@ CONFIGS = [
     RecurrentConfig(channels=8, blocks=1, flow_channels=0),
     RecurrentConfig(channels=8, blocks=1, memory=0),
     RecurrentConfig(channels=8, blocks=1, memory=12),
+    RecurrentConfig(channels=8, blocks=1, memory=8, steadies=True),
 ]
 
 
@@ -166,3 +167,34 @@ def test_multiplies_are_counted_by_the_layers() -> None:
     levels = 9 * (31 * 4 + 4 * 4 + 4 * 2) * (1 / 4 + 1 / 16)
     finest = 9 * (6 * 4 + 4 * 2)
     assert multiplies_per_pixel(moving) == round(by_hand + entry + levels + finest)
+
+
+def test_a_steadier_moves_a_frame_towards_its_past_and_never_all_the_way() -> None:
+    steadier = Steadier()
+    low, past = torch.rand(2, 1, 3, 12, 16)
+    assert torch.equal(steadier(low, low), low)
+    with torch.no_grad():
+        assert steadier.second.bias is not None
+        steadier.second.weight.zero_()
+        steadier.second.bias.fill_(50.0)  # as much of the past as it may have: 0.9
+        assert torch.allclose(steadier(low, past), low + 0.9 * (past - low), atol=1e-6)
+        steadier.second.bias.fill_(-50.0)
+        assert torch.allclose(steadier(low, past), low)
+
+
+def test_noise_that_a_steadier_leaves_falls_as_told() -> None:
+    """By sqrt((1 - k) / (1 + k)), of a share k of the past."""
+    steadier = Steadier()
+    with torch.no_grad():
+        assert steadier.second.bias is not None
+        steadier.second.weight.zero_()
+        steadier.second.bias.fill_(0.0)  # k = 0.45
+        steady = torch.zeros(1, 3, 64, 64)
+        for _ in range(30):
+            steady = steadier(0.1 * torch.randn(1, 3, 64, 64), steady)
+    assert float(steady.std()) == pytest.approx(0.1 * (0.55 / 1.45) ** 0.5, rel=0.05)
+
+
+def test_steadying_needs_motion() -> None:
+    with pytest.raises(ValueError, match="steadies needs memory and flow_channels above 0"):
+        RecurrentConfig(steadies=True, flow_channels=0)
