@@ -21,7 +21,18 @@ from tests.media.test_film import broken_inputs
 SMOKE = Path(__file__).parents[1] / "configs" / "smoke.toml"
 
 
-VERBS = ("upscale", "verify", "image", "train", "evaluate", "compare", "export", "models", "doctor")
+VERBS = (
+    "upscale",
+    "plan",
+    "verify",
+    "image",
+    "train",
+    "evaluate",
+    "compare",
+    "export",
+    "models",
+    "doctor",
+)
 
 
 def vsr(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -237,6 +237,76 @@ def upscale(
 
 @cli.command()
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.option("--scale", type=click.Choice(["auto", "2", "4"]), default="auto", show_default=True)
+@_model_option
+@_detail_option
+@_device_option
+@_backend_option
+@_precision_option
+@_tile_option
+@click.option("--codec", type=click.Choice(["h264", "hevc", "av1", "prores", "ffv1"]))
+@click.option("--crf", type=click.IntRange(0, 63), help="Lower is better and larger.")
+@click.option("--preset", help="The encoder's speed against size, such as veryfast.")
+@click.option("--container", default=".mp4", show_default=True, help="Of the film to come.")
+@click.option("--preview", type=click.Path(path_type=Path), help="Write a frame to compare.")
+@_overwrite_option
+@_json_option
+def plan(
+    source: Path,
+    scale: str,
+    model: str | None,
+    detail: float,
+    device: str,
+    backend: Any,
+    precision: Any,
+    tile: str,
+    codec: Any,
+    crf: int | None,
+    preset: str | None,
+    container: str,
+    preview: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Tell what upscaling IN would take: time, memory, disk, and what can't be kept.
+
+    Two seconds are spent on frames from its middle. The preview shows one of them, bicubic on
+    the left, upscaled on the right.
+
+    \b
+    vsr plan holiday.mp4 --preview preview.png
+    """
+    from vsr.engine.job import Options
+    from vsr.engine.plan import plan_video
+    from vsr.media.encoder import EncoderSettings
+
+    settings = EncoderSettings(codec or ("av1" if container == ".webm" else "h264"), crf, preset)
+    told = plan_video(
+        *(source, container),
+        Options(
+            *(model, None if scale == "auto" else int(scale), detail, device),
+            *(backend, precision, _tiling(tile), settings),
+        ),
+        preview,
+        overwrite,
+    )
+    if as_json:
+        click.echo(json.dumps(asdict(told)))
+        return
+    frames = f"{told.frames} frames" if told.frames else "frames"
+    click.echo(f"{source}: {frames} to {told.width}x{told.height} ({told.model} by {told.backend})")
+    click.echo(f"time    {_duration(told.seconds)}, {told.frames_per_second:.1f} frames/s")
+    click.echo(f"memory  {told.memory_bytes / 1e9:.1f} GB")
+    if told.output_bytes is not None and told.disk_bytes is not None:
+        sizes = (told.output_bytes / 1e6, told.disk_bytes / 1e6)
+        click.echo(f"disk    {sizes[0]:.0f} MB of video, {sizes[1]:.0f} MB while it goes on")
+    click.echo(f"tried   {told.tried_frames} frames from the middle")
+    for what in told.left_out:
+        click.echo(f"lost    {what}")
+
+
+@cli.command()
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
 @_json_option
 def verify(source: Path, output: Path, as_json: bool) -> None:
@@ -650,6 +720,14 @@ def doctor() -> None:
     for codec, present in encoders().items():
         click.echo(f"{codec:<8} {'yes' if present else 'no encoder'}")
     click.echo(f"models   {', '.join(card.name for card in list_models()) or 'none'}")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown: the film doesn't tell its length"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"about {hours} h {minutes} min" if hours else f"about {minutes} min {rest} s"
 
 
 def _tiling(text: str) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.conftest import AudioTrack, scenes, write_film
 from tests.media.test_film import audio_packets, frames_of, pts_of
 from vsr.checkpoint import load_generator
-from vsr.engine import video
+from vsr.engine import job
 from vsr.engine.upscaler import Upscaler, pick_device
 from vsr.engine.video import Progress, upscale_video
 from vsr.errors import ModelError, OutputError, VsrError
@@ -62,7 +62,7 @@ def test_an_identity_model_gives_back_luma_within_one_code_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     source = write_film(tmp_path / "a.mkv", scenes(51, 37, [3]), codec="ffv1", pixel_format=name)
-    monkeypatch.setattr(video, "load", lambda name, scale, detail: Identity())
+    monkeypatch.setattr(job, "load", lambda name, scale, detail: Identity())
     upscale_video(source, tmp_path / "b.mkv", model="identity", device="cpu", settings=LOSSLESS)
     for before, after in zip(frames_of(source), frames_of(tmp_path / "b.mkv"), strict=True):
         difference = after.planes[0].astype(int) - before.planes[0].astype(int)
@@ -208,7 +208,8 @@ import re, sys
 from pathlib import Path
 from vsr.engine.video import upscale_video
 from vsr.media.encoder import EncoderSettings
-upscale_video(*sys.argv[1:4], device="cpu", settings=EncoderSettings(preset="ultrafast"))
+settings = EncoderSettings(preset="ultrafast")
+upscale_video(*sys.argv[1:4], device="cpu", backend="torch", settings=settings)
 print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 

@@ -1,67 +1,35 @@
 """Upscale a film: what `vsr upscale` and `vsr.upscale_video` do."""
 
-import hashlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-
-from vsr.colour import CODE_OF_MATRIX
-from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
+from vsr.engine.backends import BackendName, Precision, Tiling
+from vsr.engine.job import Job, Options, Rotate
 from vsr.engine.journal import Journal, is_in_place
 from vsr.engine.pipeline import StageTimes, run_stages
 from vsr.engine.segments import Marked, SegmentSink, State, frames_from, load_state
-from vsr.engine.upscaler import pick_device
-from vsr.errors import MediaError, OutputError, VsrError
+from vsr.errors import OutputError, VsrError
 from vsr.media.carry import Baggage, pack
 from vsr.media.decoded import Deinterlace
 from vsr.media.encoder import (
     EncoderSettings,
     foretold_bytes,
-    losses,
-    output_info,
-    says_aspect,
 )
-from vsr.media.frame import Frame, StreamInfo
+from vsr.media.frame import Frame
 from vsr.media.muxer import mux
-from vsr.media.reader import PIPE, AnyPacket, VideoReader
+from vsr.media.reader import PIPE, AnyPacket
 from vsr.media.segment import joined
 from vsr.media.writer import VideoWriter, check_output
 from vsr.media.y4m import Y4mWriter
-from vsr.planes import alpha_to_plane, colour_spec
 from vsr.shots import mark_cuts
-from vsr.zoo import default_model, load
 
-Rotate = Literal["keep", "apply"]
 PipeFormat = Literal["nut", "y4m"]
-
-_MOST_WAITING, _MOST_WAITING_PIXELS = 8, 100_000_000
-"""Frames, and luma samples of theirs, that may wait between two stages."""
-_HASHED_BYTES = 1 << 20
-_HASHED_PLACES = 16
-
-
-@dataclass(frozen=True)
-class _Options:
-    """How a film is upscaled; all of it decides what comes out. See `upscale_video`."""
-
-    model: str | None
-    scale: int | None
-    detail: float
-    device: str
-    backend: BackendName
-    precision: Precision
-    tiling: Tiling
-    settings: EncoderSettings
-    deinterlace: Deinterlace
-    rotate: Rotate
 
 
 @dataclass(frozen=True)
@@ -111,77 +79,6 @@ class Summary:
         return (self.frames - self.resumed_frames) / self.seconds
 
 
-class _Job:
-    """A film, a network and what is to come of both."""
-
-    def __init__(self, source: Path, options: _Options, suffix: str) -> None:
-        self.options = options
-        self.refused = 0
-        """Packets of other streams that are too broken to go along."""
-        self.began = time.perf_counter()
-        self.reader = VideoReader(
-            source, options.deinterlace, upright=options.rotate == "apply", closely=True
-        )
-        try:
-            source_info = self.reader.info
-            self.model = options.model or default_model(options.scale, source_info.height)
-            generator = load(self.model, options.scale, options.detail)
-            self.weights = _digest(generator.state_dict())
-            self.scale, self.device = generator.scale, pick_device(options.device)
-            read_as = colour_spec(source_info)
-            matrix = CODE_OF_MATRIX[read_as.matrix]
-            self.info = output_info(source_info, self.scale, matrix, options.settings)
-            self.backend = pick_backend(
-                *(options.backend, options.precision, generator, self.device),
-                specs=(read_as, colour_spec(self.info)),
-                size=(source_info.height, source_info.width),
-                frames=source_info.frame_count,
-                tiling=options.tiling,
-            )
-            self.lost = losses(source_info, self.info, options.settings)
-            aspect = self.info.sample_aspect_ratio
-            if aspect != 1 and suffix in (".mkv", ".webm") and not says_aspect(options.settings):
-                codec = options.settings.codec
-                self.lost.append(f"pixel aspect {aspect} ({codec} in {suffix}; h264 and hevc do)")
-        except BaseException:
-            self.reader.close()
-            raise
-
-    def upscale(self, frame: Frame, begins_shot: bool) -> Frame:
-        """One frame, alpha by the side."""
-        planes = self.backend.upscale(frame.planes[:3], begins_shot)
-        if self.info.layout.alpha:
-            depths = self.reader.info.layout.bit_depth, self.info.layout.bit_depth
-            planes += (alpha_to_plane(frame.planes[3], self.scale, *depths),)
-        return Frame(planes, frame.pts, frame.duration)
-
-    @property
-    def most_waiting(self) -> int:
-        """Frames that may wait between two stages: fewer where they are large."""
-        fit = _MOST_WAITING_PIXELS // (self.info.width * self.info.height)
-        return max(2, min(_MOST_WAITING, fit))
-
-    def left_out(self, baggage: Baggage | None) -> tuple[str, ...]:
-        """All that can't be kept."""
-        return (*self.lost, *(baggage.left_out if baggage else ()))
-
-    def notes(self) -> tuple[str, ...]:
-        """What was done beside upscaling, now that all has been read."""
-        notes = list(self.reader.notes)
-        if self.reader.interlaced:
-            made = (
-                "left as they are"
-                if self.options.deinterlace == "off"
-                else "made whole (bwdif); --deinterlace off leaves them as they are"
-            )
-            notes.append(f"{self.reader.interlaced} interlaced frames {made}")
-        if self.reader.damage.ends_early:
-            notes.append("the source can't be read to its end; what came before is kept")
-        if self.refused:
-            notes.append(f"{self.refused} broken packets of sound and the like are left out")
-        return tuple(notes)
-
-
 def upscale_video(
     source: Path | str,
     output: Path | str,
@@ -228,7 +125,7 @@ def upscale_video(
         if settings != EncoderSettings():
             raise OutputError("-: a pipe carries raw video; leave --codec, --crf and --preset out")
         settings = EncoderSettings("raw")
-    options = _Options(
+    options = Options(
         model, scale, detail, device, backend, precision, tiling, settings, deinterlace, rotate
     )
     if PIPE in (source, output):
@@ -237,12 +134,12 @@ def upscale_video(
         raise OutputError(f"{output}: is the input itself; name another output")
     in_place = resume and is_in_place(output)
     check_output(output, options.settings, overwrite or in_place)
-    job = _Job(source, options, output.suffix.lower())
+    job = Job(source, options, output.suffix.lower())
     with job.reader:
         baggage = pack(job.reader, output.suffix.lower())
         left_out = job.left_out(baggage)
         _refuse(output, left_out, strict)
-        journal = Journal(output, _identity(source, job), resume)
+        journal = Journal(output, job.identity(), resume)
         stages, first = StageTimes(), 0.0
         try:
             if not in_place:
@@ -262,7 +159,7 @@ def upscale_video(
 
 
 def _do_segments(
-    job: _Job, journal: Journal, stop: threading.Event, watch: Callable[[Progress], None]
+    job: Job, journal: Journal, stop: threading.Event, watch: Callable[[Progress], None]
 ) -> tuple[StageTimes, float]:
     """Do those segments that aren't finished; the stages' times, and the first frame's."""
     place = journal.next_place
@@ -298,7 +195,7 @@ def _do_segments(
     return stages, first
 
 
-def _join(job: _Job, journal: Journal, baggage: Baggage, overwrite: bool) -> int:
+def _join(job: Job, journal: Journal, baggage: Baggage, overwrite: bool) -> int:
     """Make the output of the segments and of what goes along, and give it its name.
 
     Gives the number of packets beside the video that are too broken to go along.
@@ -317,7 +214,7 @@ def _join(job: _Job, journal: Journal, baggage: Baggage, overwrite: bool) -> int
 def _stream(
     source: Path,
     output: Path,
-    options: _Options,
+    options: Options,
     overwrite: bool,
     strict: bool,
     pipe_format: PipeFormat,
@@ -326,7 +223,7 @@ def _stream(
     """From or into a pipe: what has gone through is gone, so nothing is kept to go on from."""
     if output != PIPE:
         check_output(output, options.settings, overwrite)
-    job = _Job(source, options, output.suffix.lower())
+    job = Job(source, options, output.suffix.lower())
     info = job.info
     with job.reader:
         baggage = None
@@ -373,7 +270,7 @@ def _stream(
 
 
 def _summary(
-    job: _Job,
+    job: Job,
     output: Path,
     left_out: tuple[str, ...],
     work: Journal | tuple[int, int],
@@ -407,7 +304,7 @@ def _summary(
     )
 
 
-def _tell_beginning(job: _Job, journal: Journal, tell: Callable[[str], None]) -> None:
+def _tell_beginning(job: Job, journal: Journal, tell: Callable[[str], None]) -> None:
     """Tell where work goes on. Raises `OutputError` where the disk can't hold the output."""
     info = job.info
     if journal.frames:
@@ -440,53 +337,3 @@ def _bytes(count: int) -> str:
 def _refuse(output: Path, left_out: tuple[str, ...], strict: bool) -> None:
     if strict and left_out:
         raise OutputError(f"{output}: would lack {'; '.join(left_out)}")
-
-
-def _identity(source: Path, job: _Job) -> dict[str, Any]:
-    """All that the output's bytes depend on, as JSON holds it."""
-    options = asdict(job.options)
-    settings = options.pop("settings")
-    options |= {"model": job.model, "scale": job.scale}
-    options |= {"device": job.device.type, "backend": job.backend.name}
-    versions = {name: version(name) for name in ("vsr", "torch", "av")}
-    return {
-        "source": identity_of(source),
-        "weights": job.weights,
-        **options,
-        **settings,
-        "versions": versions,
-        "output": _kind(job.info),
-    }
-
-
-def _kind(info: StreamInfo) -> list[Any]:
-    return [info.width, info.height, info.layout.name]
-
-
-def identity_of(path: Path) -> str:
-    """A hash of a file's size and of sixteen places in it. Raises `MediaError`."""
-    digest = hashlib.blake2b(digest_size=16)
-    try:
-        size = path.stat().st_size
-        digest.update(str(size).encode())
-        with path.open("rb") as file:
-            for place in _places(size):
-                file.seek(place)
-                digest.update(file.read(_HASHED_BYTES))
-    except OSError as error:
-        raise MediaError(f"{path}: can't be read: {error.strerror}") from error
-    return digest.hexdigest()
-
-
-def _places(size: int) -> Iterator[int]:
-    last = max(0, size - _HASHED_BYTES)
-    for number in range(_HASHED_PLACES):
-        yield last * number // (_HASHED_PLACES - 1)
-
-
-def _digest(weights: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(weights):
-        digest.update(name.encode())
-        digest.update(weights[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()

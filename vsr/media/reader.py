@@ -1,5 +1,6 @@
 """Decode a film: planes as they are, and the packets of all its other streams, in file order."""
 
+import contextlib
 import hashlib
 import sys
 from collections import deque
@@ -179,6 +180,14 @@ class VideoReader:
             except (av.error.FFmpegError, MediaError):
                 continue
         return list(found.values())
+
+    def go_to_middle(self) -> None:
+        """Place the reader at a keyframe about half-way, if the film can be sought in."""
+        stream = self._stream
+        if stream.duration:
+            place = (stream.start_time or 0) + stream.duration // 2
+            with contextlib.suppress(av.error.FFmpegError):
+                self._container.seek(place, stream=stream)
 
     def go_on_after(self, marks: Sequence[FrameMark]) -> list[Frame]:
         """Place the reader behind the frames that `marks` tell of, and give these.

@@ -1,0 +1,59 @@
+"""What a film would take, told beforehand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import scenes, write_film
+from tests.test_cli import complaint, vsr
+from vsr.engine import plan
+from vsr.engine.job import Options
+from vsr.engine.plan import plan_video
+from vsr.errors import MediaError
+from vsr.media.reader import PIPE
+
+
+def test_a_plan_reckons_the_whole_from_a_part(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "_TRIAL_SECONDS", 0.0)
+    film = write_film(tmp_path / "a.mp4", scenes(64, 48, [60]))
+    told = plan_video(film, options=Options(model=str(tiny_model), device="cpu"))
+    assert (told.width, told.height, told.frames) == (256, 192, 60)
+    assert 3 <= told.tried_frames < 60
+    assert told.seconds == pytest.approx(60 / told.frames_per_second)
+    assert told.output_bytes is not None
+    assert told.disk_bytes is not None
+    assert 0 < told.output_bytes < told.disk_bytes
+    assert 10**8 < told.memory_bytes < 10**11
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_the_preview_shows_both_sides(tmp_path: Path, tiny_model: Path) -> None:
+    film = write_film(tmp_path / "a.mp4", scenes(64, 48, [8]))
+    preview = tmp_path / "preview.png"
+    done = vsr("plan", film, "--model", tiny_model, "--preview", preview, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["frames"] == 8
+    pixels = np.asarray(Image.open(preview))
+    assert pixels.shape == (192, 256, 3)
+    assert (pixels[:, 127:129] == 255).all()  # the line between the two
+    assert pixels[:, :120].std() > 10
+    assert "exists; use --overwrite" in complaint("plan", film, "--preview", preview)
+
+
+def test_people_read_a_plan_in_words(tmp_path: Path, tiny_model: Path) -> None:
+    film = write_film(tmp_path / "a.mp4", scenes(64, 48, [8]))
+    done = vsr("plan", film, "--model", tiny_model)
+    assert done.returncode == 0, done.stderr
+    words = [line.split()[0] for line in done.stdout.splitlines()[1:]]
+    assert words == ["time", "memory", "disk", "tried"]
+
+
+def test_what_can_not_be_tried_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="a pipe can't be tried beforehand"):
+        plan_video(PIPE)
+    assert "no such file" in complaint("plan", tmp_path / "gone.mp4")

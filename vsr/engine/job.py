@@ -1,0 +1,166 @@
+"""A film, a network, and what is to come of both."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from vsr.colour import CODE_OF_MATRIX
+from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
+from vsr.engine.upscaler import pick_device
+from vsr.errors import MediaError
+from vsr.media.carry import Baggage
+from vsr.media.decoded import Deinterlace
+from vsr.media.encoder import EncoderSettings, losses, output_info, says_aspect
+from vsr.media.frame import Frame, StreamInfo
+from vsr.media.reader import VideoReader
+from vsr.planes import alpha_to_plane, colour_spec
+from vsr.zoo import default_model, load
+
+Rotate = Literal["keep", "apply"]
+
+_MOST_WAITING, _MOST_WAITING_PIXELS = 8, 100_000_000
+"""Frames, and luma samples of theirs, that may wait between two stages."""
+_HASHED_BYTES = 1 << 20
+_HASHED_PLACES = 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a film is upscaled; all of it decides what comes out. See `video.upscale_video`."""
+
+    model: str | None = None
+    scale: int | None = None
+    detail: float = 0.0
+    device: str = "auto"
+    backend: BackendName = "auto"
+    precision: Precision = "auto"
+    tiling: Tiling = "auto"
+    settings: EncoderSettings = field(default_factory=EncoderSettings)
+    deinterlace: Deinterlace = "auto"
+    rotate: Rotate = "keep"
+
+
+class Job:
+    """A film, a network and what is to come of both."""
+
+    def __init__(self, source: Path, options: Options, suffix: str) -> None:
+        self.options = options
+        self.refused = 0
+        """Packets of other streams that are too broken to go along."""
+        self.began = time.perf_counter()
+        self.reader = VideoReader(
+            source, options.deinterlace, upright=options.rotate == "apply", closely=True
+        )
+        try:
+            source_info = self.reader.info
+            self.model = options.model or default_model(options.scale, source_info.height)
+            generator = load(self.model, options.scale, options.detail)
+            self.weights = _digest(generator.state_dict())
+            self.scale, self.device = generator.scale, pick_device(options.device)
+            read_as = colour_spec(source_info)
+            matrix = CODE_OF_MATRIX[read_as.matrix]
+            self.info = output_info(source_info, self.scale, matrix, options.settings)
+            self.backend = pick_backend(
+                *(options.backend, options.precision, generator, self.device),
+                specs=(read_as, colour_spec(self.info)),
+                size=(source_info.height, source_info.width),
+                frames=source_info.frame_count,
+                tiling=options.tiling,
+            )
+            self.lost = losses(source_info, self.info, options.settings)
+            aspect = self.info.sample_aspect_ratio
+            if aspect != 1 and suffix in (".mkv", ".webm") and not says_aspect(options.settings):
+                codec = options.settings.codec
+                self.lost.append(f"pixel aspect {aspect} ({codec} in {suffix}; h264 and hevc do)")
+        except BaseException:
+            self.reader.close()
+            raise
+
+    def upscale(self, frame: Frame, begins_shot: bool) -> Frame:
+        """One frame, alpha by the side."""
+        planes = self.backend.upscale(frame.planes[:3], begins_shot)
+        if self.info.layout.alpha:
+            depths = self.reader.info.layout.bit_depth, self.info.layout.bit_depth
+            planes += (alpha_to_plane(frame.planes[3], self.scale, *depths),)
+        return Frame(planes, frame.pts, frame.duration)
+
+    @property
+    def most_waiting(self) -> int:
+        """Frames that may wait between two stages: fewer where they are large."""
+        fit = _MOST_WAITING_PIXELS // (self.info.width * self.info.height)
+        return max(2, min(_MOST_WAITING, fit))
+
+    def left_out(self, baggage: Baggage | None) -> tuple[str, ...]:
+        """All that can't be kept."""
+        return (*self.lost, *(baggage.left_out if baggage else ()))
+
+    def notes(self) -> tuple[str, ...]:
+        """What was done beside upscaling, now that all has been read."""
+        notes = list(self.reader.notes)
+        if self.reader.interlaced:
+            made = (
+                "left as they are"
+                if self.options.deinterlace == "off"
+                else "made whole (bwdif); --deinterlace off leaves them as they are"
+            )
+            notes.append(f"{self.reader.interlaced} interlaced frames {made}")
+        if self.reader.damage.ends_early:
+            notes.append("the source can't be read to its end; what came before is kept")
+        if self.refused:
+            notes.append(f"{self.refused} broken packets of sound and the like are left out")
+        return tuple(notes)
+
+    def identity(self) -> dict[str, Any]:
+        """All that the output's bytes depend on, as JSON holds it."""
+        options = asdict(self.options)
+        settings = options.pop("settings")
+        options |= {"model": self.model, "scale": self.scale}
+        options |= {"device": self.device.type, "backend": self.backend.name}
+        versions = {name: version(name) for name in ("vsr", "torch", "av")}
+        return {
+            "source": identity_of(self.reader.path),
+            "weights": self.weights,
+            **options,
+            **settings,
+            "versions": versions,
+            "output": _kind(self.info),
+        }
+
+
+def _kind(info: StreamInfo) -> list[Any]:
+    return [info.width, info.height, info.layout.name]
+
+
+def identity_of(path: Path) -> str:
+    """A hash of a file's size and of sixteen places in it. Raises `MediaError`."""
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        size = path.stat().st_size
+        digest.update(str(size).encode())
+        with path.open("rb") as file:
+            for place in _places(size):
+                file.seek(place)
+                digest.update(file.read(_HASHED_BYTES))
+    except OSError as error:
+        raise MediaError(f"{path}: can't be read: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def _places(size: int) -> Iterator[int]:
+    last = max(0, size - _HASHED_BYTES)
+    for number in range(_HASHED_PLACES):
+        yield last * number // (_HASHED_PLACES - 1)
+
+
+def _digest(weights: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,155 @@
+"""What upscaling a film would take: seconds of it are upscaled, and the rest is reckoned."""
+
+import re
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vsr.engine.job import Job, Options
+from vsr.engine.pipeline import run_stages
+from vsr.errors import MediaError
+from vsr.media.carry import pack
+from vsr.media.encoder import VideoEncoder
+from vsr.media.frame import Frame, StreamInfo
+from vsr.media.image import Still, check_still_output, write_still
+from vsr.media.reader import PIPE, VideoReader
+from vsr.media.target import check_target
+from vsr.media.writer import SUFFIXES
+from vsr.planes import colour_spec, planes_to_rgb
+from vsr.shots import mark_cuts
+from vsr.tensors import resize_bicubic, to_uint8
+
+_TRIAL_SECONDS = 2.0
+_FEWEST_FRAMES = 3
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What it takes to upscale a film, by a trial of some of its frames."""
+
+    model: str
+    backend: str
+    width: int
+    """Of the output, as is the height."""
+    height: int
+    frames: int | None
+    """Of the whole film, as far as its container tells."""
+    tried_frames: int
+    frames_per_second: float
+    """Of the trial, encoding included."""
+    seconds: float | None
+    """For the whole film."""
+    memory_bytes: int
+    """The most that this process held."""
+    output_bytes: int | None
+    disk_bytes: int | None
+    """While it goes on: finished segments, and the file that is made of them."""
+    left_out: tuple[str, ...]
+    """What can't be kept."""
+
+
+def plan_video(
+    source: Path,
+    suffix: str = ".mp4",
+    options: Options = Options(),
+    preview: Path | None = None,
+    overwrite: bool = False,
+) -> Plan:
+    """Upscale two seconds' worth of work from the middle of a film, and reckon the rest.
+
+    `suffix` is that of the output to come. `preview` becomes a picture of a frame, upscaled
+    bicubically on the left, by the model on the right. Nothing else is written. Raises `VsrError`.
+    """
+    if source == PIPE:
+        raise MediaError("-: a pipe can't be tried beforehand; name a file")
+    check_target(Path(f"plan{suffix}"), "film", SUFFIXES, overwrite=True)
+    if preview is not None:
+        check_still_output(preview, False, overwrite)
+    job = Job(source, options, suffix)
+    with job.reader:
+        left_out = job.left_out(pack(job.reader, suffix))
+        encoder = VideoEncoder(job.info, options.settings)
+        made: list[tuple[Frame, Frame]] = []
+        coded, began, times = 0, time.perf_counter(), []
+
+        def work(item: tuple[Frame, bool]) -> tuple[Frame, bool]:
+            high = job.upscale(item[0], item[1])
+            made[:] = [(item[0], high)]
+            return high, item[1]
+
+        def sink(item: tuple[Frame, bool]) -> None:
+            nonlocal coded
+            coded += sum(len(packet.data) for packet in encoder.encode(item[0]))
+            times.append(time.perf_counter())
+
+        run_stages(_some(job, began), work, sink, job.most_waiting)
+        coded += sum(len(packet.data) for packet in encoder.finish())
+        ended = time.perf_counter()
+        if preview is not None:
+            _write_preview(preview, *made[-1], job, overwrite)
+    # The first frame waits for all that is done once.
+    per_frame = (ended - times[0]) / (len(times) - 1) if len(times) > 1 else ended - began
+    frames = job.reader.info.frame_count
+    video = None if frames is None else coded * frames // len(times)
+    size = source.stat().st_size
+    return Plan(
+        model=job.model,
+        backend=job.backend.name,
+        width=job.info.width,
+        height=job.info.height,
+        frames=frames,
+        tried_frames=len(times),
+        frames_per_second=1 / per_frame,
+        seconds=None if frames is None else per_frame * frames,
+        memory_bytes=_peak_bytes(),
+        output_bytes=video,
+        disk_bytes=None if video is None else 2 * video + size,
+        left_out=left_out,
+    )
+
+
+def _some(job: Job, began: float) -> Iterator[tuple[Frame, bool]]:
+    """Frames from the middle of the film, until the time for the trial is over."""
+    upright = job.options.rotate == "apply"
+    with VideoReader(job.reader.path, job.options.deinterlace, upright) as reader:
+        reader.go_to_middle()
+        for number, (frame, cut) in enumerate(mark_cuts(reader.frames())):
+            assert isinstance(frame, Frame)
+            if number >= _FEWEST_FRAMES and time.perf_counter() - began > _TRIAL_SECONDS:
+                return
+            yield frame, cut
+
+
+def _write_preview(path: Path, low: Frame, high: Frame, job: Job, overwrite: bool) -> None:
+    """The left half of a frame by bicubic interpolation, its right half by the model."""
+    small = _rgb(low, job.reader.info)
+    large = _rgb(high, job.info)
+    bicubic = resize_bicubic(small[None], (large.shape[1], large.shape[2]))[0]
+    middle = large.shape[2] // 2
+    both = torch.cat((bicubic[..., :middle], large[..., middle:]), dim=2)
+    both[..., middle - 1 : middle + 1] = 1.0
+    pixels = to_uint8(both).permute(1, 2, 0).numpy()
+    write_still(path, Still(np.ascontiguousarray(pixels), None, None, None), overwrite)
+
+
+def _rgb(frame: Frame, info: StreamInfo) -> Tensor:
+    return planes_to_rgb(frame.planes, colour_spec(info), _CPU)
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process has held.
+
+    From /proc where there is one: elsewhere, a child's count begins at its parent's.
+    """
+    try:
+        found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+        return int(found[1]) * 1024 if found else 0
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
