@@ -23,6 +23,12 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("config", type=Path, help="its recipe, which says what the card says")
     parser.add_argument("data", type=Path, help="films held back")
+    parser.add_argument(
+        "--steadier",
+        type=float,
+        default=0,
+        help="add this to the share of the past that a model's temporal filter takes, as a logit",
+    )
     parser.add_argument("--minutes-before", type=float, default=0, help="of the model it began as")
     chosen = parser.parse_args()
     name = chosen.config.stem
@@ -30,7 +36,10 @@ def main() -> None:
     source = chosen.run / "model.safetensors"
     shipped = ZOO / "weights" / f"{name}.safetensors"
     with safe_open(source, framework="pt") as weights:
-        halved = {key: weights.get_tensor(key).half() for key in weights.keys()}  # noqa: SIM118
+        given = {key: weights.get_tensor(key) for key in weights.keys()}  # noqa: SIM118
+        if chosen.steadier:
+            given["steady.second.bias"] += chosen.steadier
+        halved = {key: value.half() for key, value in given.items()}
         save_file(halved, shipped, metadata=weights.metadata())
     scores = score_model(shipped, chosen.data)["scores"]
     minutes = card.minutes + chosen.minutes_before
