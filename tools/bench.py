@@ -189,7 +189,7 @@ def _others(film: Path, device: torch.device, scale: int) -> list[Row]:
         ("Compact (16 convolutions of 64)", lambda: SRVGGNetCompact(num_conv=16, upscale=scale), 5),
         (
             "RRDB (23 blocks)",
-            lambda: RRDBNet(num_in_ch=3, num_out_ch=3, num_block=23, scale=scale),
+            lambda: RRDBNet(num_blocks=23, scale=scale),
             1,
         ),
     ]

@@ -2,7 +2,8 @@
 
     python tools/ship.py runs/tiny-x4 configs/tiny-x4.toml footage/val
 
-The scores are those of `vsr evaluate`: whole films of DATA, by each degradation.
+The scores are those of `vsr evaluate`: whole films of DATA, by each degradation. Afterwards,
+`tools/calibrate.py` measures what eight-bit arithmetic needs.
 """
 
 import argparse

@@ -13,7 +13,8 @@ from vsr.data.camera import glide
 from vsr.degrade import Degradation, degrade
 from vsr.errors import ModelError
 from vsr.metrics.image import psnr_y, sharpness
-from vsr.tensors import resize_bicubic, to_float
+from vsr.metrics.temporal import flicker, motion_to_previous
+from vsr.tensors import on_8_bit_levels, resize_bicubic, to_float
 from vsr.zoo import default_model, list_models, load
 
 NAMES = [card.name for card in list_models()]
@@ -83,6 +84,26 @@ def test_a_frame_that_stands_still_stays_good_forever(name: str) -> None:
         if number == 29:
             thirtieth = psnr_y(output, high)
     assert psnr_y(output, high) >= thirtieth - 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny-x4", "tiny-x4-gan"])
+@torch.inference_mode()
+def test_a_noisy_frame_that_stands_still_flickers_no_more_than_bicubic(name: str) -> None:
+    """Noise of 6 code values, anew in each of 60 frames; the first ten are for settling."""
+    generator = load(name)
+    low = degrade(astronaut(384), generator.scale, Degradation.BI)
+    random = torch.Generator().manual_seed(1)
+    found, state, before = [], None, None
+    for number in range(60):
+        noisy = on_8_bit_levels(low + 6 / 255 * torch.randn(low.shape, generator=random))
+        output, state = generator.step(noisy, state or generator.start(noisy))
+        now = output[0].clamp(0, 1), noisy[0]
+        if before is not None and number >= 10:
+            motion = motion_to_previous(now[1], before[1])
+            found.append(flicker(now[0], before[0], now[1], before[1], motion))
+        before = now
+    assert np.nanmean(found) <= 0
 
 
 @pytest.mark.slow
