@@ -24,9 +24,10 @@ and head see 7 to 20 pixels far; motion sees farther at its coarser levels, and 
 _GRID_PIXELS = 16
 """Tiles begin on the grid of the coarsest level at which motion is sought, as whole frames do."""
 _SMALLEST_TILE = 4 * OVERLAP_PIXELS
-_SHARE_FOR_WHOLE, _SHARE_FOR_TILE = 0.5, 0.2
-"""Of what is free: decoder, encoder and queues of frames need some too, and so does the state of
-a whole frame beside a tile."""
+_SHARE_FOR_WHOLE, _SHARE_FOR_TILE = 0.4, 0.15
+"""Of the device's memory: decoder, encoder and queues of frames need some too, and so does the
+state of a whole frame beside a tile. Not of what is free of it: the size of tiles decides about
+the last bits of a film, and a run that goes on must find the one that it began with."""
 _MOST_FOR_WHOLE, _MOST_FOR_TILE = 5_000_000_000, 1_200_000_000
 """Bytes of a CPU's memory: more brings no speed, and others may want it."""
 
@@ -180,15 +181,15 @@ def pick_tile(
 ) -> int | None:
     """The side of a tile for frames of `size` = (height, width); None for whole frames.
 
-    "auto" takes whole frames where half the free memory of the device holds them, and on a CPU
+    "auto" takes whole frames where four tenths of the device's memory hold them, and on a CPU
     5 GB. Raises `VsrError` where not even the smallest tile fits, or where the one asked for
     is smaller.
     """
     if tiling == "off":
         return None
     if tiling == "auto":
-        free, each = _free_bytes(device), _bytes_per_pixel(generator)
-        whole, tile = _SHARE_FOR_WHOLE * free, _SHARE_FOR_TILE * free
+        memory, each = _memory_bytes(device), _bytes_per_pixel(generator)
+        whole, tile = _SHARE_FOR_WHOLE * memory, _SHARE_FOR_TILE * memory
         if device.type == "cpu":
             whole, tile = min(whole, _MOST_FOR_WHOLE), min(tile, _MOST_FOR_TILE)
         if each * size[0] * size[1] <= whole:
@@ -220,12 +221,12 @@ def _bytes_per_pixel(generator: Generator[Any]) -> int:
     return 4 * int(widest) * (8 + 3 * scale**2)
 
 
-def _free_bytes(device: torch.device) -> int:
+def _memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        return int(torch.cuda.mem_get_info(device)[1])
     try:
         with open("/proc/meminfo") as file:
             told = dict(line.split(":") for line in file)
-        return 1024 * int(told["MemAvailable"].split()[0])
+        return 1024 * int(told["MemTotal"].split()[0])
     except (OSError, KeyError, ValueError):
-        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
