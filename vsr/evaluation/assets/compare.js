@@ -37,9 +37,26 @@ class Film {
   seek(since) {
     const time = this.middle(this.frameAt(since));
     if (Math.abs(this.video.currentTime - time) < 1e-4 && this.video.readyState >= 2) return Promise.resolve();
+    const sought = new Promise((resolve) => this.video.addEventListener("seeked", resolve, { once: true }));
+    const presented = this.presented(time);
+    this.video.currentTime = time;
+    return Promise.all([sought, presented]);
+  }
+
+  /* Resolves once the frame of a time can be drawn: "seeked" may be told while the one before still is.
+     Half a second at most, since a browser need not present a frame that it shows already. */
+  presented(time) {
+    const { video } = this;
+    if (!video.requestVideoFrameCallback) return Promise.resolve();
+    const number = this.frameAt(time - this.times[0]);
     return new Promise((resolve) => {
-      this.video.addEventListener("seeked", resolve, { once: true });
-      this.video.currentTime = time;
+      let asked;
+      const timer = setTimeout(() => { video.cancelVideoFrameCallback(asked); resolve(); }, 500);
+      const look = (now, { mediaTime }) => {
+        if (this.frameAt(mediaTime + 1e-3 - this.times[0]) === number) { clearTimeout(timer); resolve(); }
+        else asked = video.requestVideoFrameCallback(look);
+      };
+      asked = video.requestVideoFrameCallback(look);
     });
   }
 }
