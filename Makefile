@@ -18,11 +18,8 @@ $(INSTALLED): pyproject.toml
 demo: $(INSTALLED)
 	$(BIN)/python tools/demo.py demo
 
-# The engine has a process of its own: after OpenVINO has computed in a process, torch's backward
-# passes crash there now and then. No command of ours does both.
 test: $(INSTALLED)
-	$(BIN)/pytest --ignore=tests/engine
-	$(BIN)/pytest tests/engine
+	$(BIN)/pytest
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

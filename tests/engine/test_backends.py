@@ -1,5 +1,7 @@
 """Backends compute the same, whatever computes."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,33 @@ def test_what_was_built_is_kept_for_the_next_run_and_a_broken_file_is_made_anew(
         assert farthest(output(), wanted) == 0
     built[0].write_text("broken")
     assert farthest(output(), wanted) == 0
+
+
+def test_ctrl_c_after_openvino_interrupts_and_does_not_crash(tiny_model: Path) -> None:
+    # Freed in another thread, as the collector may: OpenVINO must not take its stack for signals.
+    script = """
+import gc, os, signal, sys, threading, time
+from pathlib import Path
+from vsr.checkpoint import load_generator
+from vsr.colour import ColourSpec, Matrix
+from vsr.engine.backends import OpenVinoBackend
+spec = ColourSpec(Matrix.BT709)
+held = [OpenVinoBackend(load_generator(Path(sys.argv[1])), (spec, spec), (32, 48))]
+def free():
+    held.clear()
+    gc.collect()
+thread = threading.Thread(target=free)
+thread.start()
+thread.join()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    command = [sys.executable, "-c", script, str(tiny_model)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
 def test_auto_builds_for_long_films_on_a_cpu(tiny_model: Path) -> None:

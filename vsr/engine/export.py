@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vsr.engine.backends.openvino import openvino_core
 from vsr.errors import OutputError, VsrError
 from vsr.media.target import check_target
 from vsr.models import Generator
@@ -116,11 +117,14 @@ def _onnx_runner(path: Path) -> Any:
 
 
 def _openvino_runner(path: Path) -> Any:
-    import openvino
-
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(path, "CPU", settings)
-    return lambda given: [compiled(given)[port].copy() for port in compiled.outputs]
+    compiled = openvino_core().compile_model(path, "CPU", settings)
+
+    def run(given: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        made = compiled(given)
+        return [made[port].copy() for port in compiled.outputs]
+
+    return run
 
 
 @torch.inference_mode()

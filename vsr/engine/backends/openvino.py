@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,18 @@ def openvino_version() -> str | None:
         return version("openvino")
     except PackageNotFoundError:
         return None
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO, loaded once and kept until the process ends.
+
+    Its CPU plugin gives the thread that loads it a stack for signals, and frees that stack when
+    it is itself freed, by whatever thread: the next Ctrl-C would then crash the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def computes_int8() -> bool:
@@ -108,9 +121,7 @@ def convert_step(step: PlanesStep, layout: Layout) -> Any:
 
 
 def _compiled(step: PlanesStep, layout: Layout, specs: tuple[ColourSpec, ColourSpec]) -> Any:
-    import openvino
-
-    core = openvino.Core()
+    core = openvino_core()
     path = _cache_folder() / f"{_key(step, layout, specs)}.xml"
     model = None
     if path.is_file():
