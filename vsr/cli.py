@@ -42,10 +42,10 @@ _backend_option = click.option(
 )
 _precision_option = click.option(
     "--precision",
-    type=click.Choice(["auto", "f32", "int8"]),
+    type=click.Choice(["auto", "f32", "f16", "int8"]),
     default="auto",
     show_default=True,
-    help="Arithmetic of the trunk: int8 by OpenVINO loses hundredths of a dB.",
+    help="Arithmetic of the trunk: f16 on GPUs; int8 by OpenVINO loses hundredths of a dB.",
 )
 _tile_option = click.option(
     "--tile",

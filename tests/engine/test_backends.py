@@ -99,6 +99,19 @@ def test_still_image_networks_run_there_too(config: GeneratorConfig) -> None:
     assert farthest(eager, built) <= 1
 
 
+@pytest.mark.parametrize("name", ["tiny-x4", "tiny-x2"])
+def test_frames_made_stay_as_they_are(name: str) -> None:
+    """While they wait for the encoder, the next ones are made."""
+    spec = ColourSpec(Matrix.BT601)
+    backend = OpenVinoBackend(vsr.load(name), (spec, spec), (48, 64))
+    films = film_planes(spec, 64, 48, 3)
+    first = backend.upscale(films[0], True)
+    held = tuple(plane.copy() for plane in first)
+    for planes in films[1:]:
+        backend.upscale(planes, False)
+    assert farthest(first, held) == 0
+
+
 def test_the_head_of_a_folded_step_has_a_third_less_to_do(tiny_model: Path) -> None:
     spec = ColourSpec(Matrix.BT601)
     step, _ = planes_step(load_generator(tiny_model), (spec, spec), (32, 32))

@@ -13,7 +13,14 @@ import vsr
 from tests.conftest import scenes, write_film
 from tests.engine.test_backends import film_planes
 from vsr.colour import ColourSpec, Matrix, Subsampling
-from vsr.engine.backends import TiledBackend, TorchBackend, pick_backend, tiles
+from vsr.engine.backends import (
+    Backend,
+    FittingBackend,
+    TiledBackend,
+    TorchBackend,
+    pick_backend,
+    tiles,
+)
 from vsr.engine.backends.tiles import OVERLAP_PIXELS, pick_tile, spans
 from vsr.engine.video import upscale_video
 from vsr.errors import VsrError
@@ -23,7 +30,7 @@ from vsr.media.frame import Plane
 CPU = torch.device("cpu")
 
 
-class Doubler:
+class Doubler(Backend):
     """Repeats each sample, and adds up luma in its state."""
 
     name = "doubler"
@@ -150,3 +157,74 @@ def test_states_of_tiles_are_kept_and_taken_up() -> None:
     for planes, want in zip(films[2:], wanted[2:], strict=True):
         for one, other in zip(second.upscale(planes, False), want, strict=True):
             assert np.array_equal(one, other)
+
+
+class Greedy(Backend):
+    """Fails for want of memory at some frame, where frames exceed some size."""
+
+    def __init__(self, size: tuple[int, int], most: int, fails_at: int, error: Exception) -> None:
+        self.inner = TorchBackend(vsr.load("tiny-x2"), CPU, (SPEC, SPEC))
+        self.name, self.frames = "greedy", 0
+        self.fails_at, self.error = fails_at, error
+        self.is_large = size[0] * size[1] > most
+        if self.is_large and fails_at < 0:
+            raise error
+
+    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> tuple[Plane, ...]:
+        if self.is_large and self.frames == self.fails_at:
+            raise self.error
+        self.frames += 1
+        return self.inner.upscale(planes, begins_shot)
+
+    def keep_state(self) -> tuple[torch.Tensor, ...]:
+        return self.inner.keep_state()
+
+    def go_on_from(self, kept: tuple[torch.Tensor, ...]) -> None:
+        self.inner.go_on_from(kept)
+
+
+SPEC = ColourSpec(Matrix.BT601)
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("Exception from src/inference: std::bad_alloc"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cuda", "cpu", "openvino", "python"])
+@pytest.mark.parametrize("fails_at", [-1, 0, 3])
+def test_without_memory_it_goes_on_in_smaller_tiles(error: Exception, fails_at: int) -> None:
+    """No frame is lost or made twice, and all are what whole frames would be."""
+    films = film_planes(SPEC, 600, 280, 5)
+    whole = TorchBackend(vsr.load("tiny-x2"), CPU, (SPEC, SPEC))
+    fitting = FittingBackend(
+        lambda size: Greedy(size, 100_000, fails_at, error), (280, 600), None, 2, (SPEC, SPEC)
+    )
+    for number, planes in enumerate(films):
+        pairs = zip(
+            whole.upscale(planes, number == 0), fitting.upscale(planes, number == 0), strict=True
+        )
+        for one, other in pairs:
+            assert np.abs(one.astype(int) - other.astype(int)).max() <= 2
+    where = f"at frame {fails_at}" if fails_at > 0 else "at once"
+    assert fitting.notes() == (f"memory ran out {where}: tiles of 300 pixels from there on",)
+
+
+def test_where_not_even_tiles_fit_one_line_says_so() -> None:
+    def build(size: tuple[int, int]) -> Backend:
+        return Greedy(size, 0, -1, MemoryError())
+
+    with pytest.raises(VsrError, match="not enough memory for tiles of 256 pixels"):
+        FittingBackend(build, (720, 1280), None, 2, (SPEC, SPEC))
+    with pytest.raises(VsrError, match="not enough memory for whole frames; use --tile auto"):
+        FittingBackend(build, (720, 1280), None, 2, (SPEC, SPEC), shrinks=False)
+
+
+def test_other_errors_are_passed_on() -> None:
+    def build(size: tuple[int, int]) -> Backend:
+        return Greedy(size, 0, 0, RuntimeError("expected 3 channels"))
+
+    backend = FittingBackend(build, (64, 64), None, 2, (SPEC, SPEC))
+    with pytest.raises(RuntimeError, match="expected 3 channels"):
+        backend.upscale(film_planes(SPEC, 64, 64, 1)[0], True)

@@ -37,12 +37,13 @@ class Upscaler:
         self._kept: tuple[Tensor, ...] | None = None
 
     def keep_state(self) -> tuple[Tensor, ...]:
-        """What the next frame is to begin with, on the CPU, to be saved and gone on from.
+        """What the next frame is to begin with, on the CPU; empty before the first.
 
         From here on this run, too, goes on from the copy: how a tensor lies in memory can change
         the last bit of what is computed from it.
         """
-        assert self._state is not None
+        if self._kept is not None or self._state is None:
+            return self._kept or ()
         kept = tuple(part.to("cpu", copy=True).contiguous() for part in self._state)
         self.go_on_from(kept)
         return kept

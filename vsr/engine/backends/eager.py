@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from vsr.colour import ColourSpec
+from vsr.engine.backends.base import Backend, Planes
 from vsr.engine.upscaler import Upscaler
 from vsr.media.frame import Plane
 from vsr.models import Generator
 from vsr.planes import planes_to_rgb, rgb_to_planes
 
 
-class TorchBackend:
+class TorchBackend(Backend):
     """Planes to RGB, a step, and RGB to planes, on the device."""
 
     def __init__(
@@ -24,7 +25,7 @@ class TorchBackend:
         self._upscaler = Upscaler(generator, device)
         self._read_as, self._write_as = specs
 
-    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> tuple[Plane, ...]:
+    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> Planes:
         """Y, Cb and Cr of the next frame."""
         low = planes_to_rgb(planes, self._read_as, self._upscaler.device)
         return rgb_to_planes(self._upscaler.upscale(low, begins_shot), self._write_as)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from vsr.colour import ColourSpec
-from vsr.engine.backends.planes import Layout, PlanesStep, planes_step
+from vsr.engine.backends.base import Backend, Planes
+from vsr.engine.backends.planes import Layout, PlanesStep, planes_step, unsigned
 from vsr.media.frame import Plane
 from vsr.models import Generator
 from vsr.planes import planes_to_rgb
@@ -51,7 +52,7 @@ def computes_int8() -> bool:
     return False
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(Backend):
     """A step that is built once for a frame size; its state lies in two buffers in turn."""
 
     def __init__(
@@ -80,7 +81,7 @@ class OpenVinoBackend:
         self._states = [[part.numpy().copy() for part in layout.state] for _ in range(2)]
         self._begun = False
 
-    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> tuple[Plane, ...]:
+    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> Planes:
         """Y, Cb and Cr of the next frame."""
         if begins_shot or not self._begun:
             low = planes_to_rgb(planes, self._read_as, torch.device("cpu"))
@@ -94,10 +95,13 @@ class OpenVinoBackend:
             self._request.set_output_tensor(number, _tensor(array))
         self._request.infer()
         self._states = [following, state]
-        return self._step.assemble(self._made)
+        # Copies: the buffers are the next frame's as well.
+        return tuple(unsigned(np.array(plane)) for plane in self._step.assemble(self._made))
 
     def keep_state(self) -> tuple[Tensor, ...]:
-        """What the next frame is to begin with."""
+        """What the next frame is to begin with; empty before the first."""
+        if not self._begun:
+            return ()
         return tuple(torch.from_numpy(part.copy()) for part in self._states[0])
 
     def go_on_from(self, kept: tuple[Tensor, ...]) -> None:

@@ -6,7 +6,7 @@ instead of 48, already in code values, that are rounded before they are spread o
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,10 @@ from torch.nn import functional as F
 from vsr.colour import ColourSpec, chroma_weights, from_rgb, to_rgb
 from vsr.media.frame import Plane
 from vsr.models import Generator, Recurrent
+from vsr.models.halves import is_halved
 from vsr.models.recurrent import RecurrentState
+
+Array = TypeVar("Array", NDArray[Any], Tensor)
 
 
 class PlanesStep(nn.Module):
@@ -45,9 +48,9 @@ class PlanesStep(nn.Module):
         high, following = self.generator.step(low, self._kind(*state))
         return (*from_rgb(high, self.write_as), *following)
 
-    def assemble(self, outputs: Sequence[NDArray[Any]]) -> tuple[Plane, ...]:
-        """Y, Cb and Cr (H, W) of what `forward` gives of them."""
-        return tuple(_unsigned(plane[0].copy()) for plane in outputs)
+    def assemble(self, outputs: Sequence[Array]) -> tuple[Array, ...]:
+        """Y, Cb and Cr (H, W), maybe as views, of what `forward` gives of them."""
+        return tuple(plane[0] for plane in outputs)
 
 
 class FoldedStep(PlanesStep):
@@ -63,6 +66,7 @@ class FoldedStep(PlanesStep):
         self, generator: Recurrent, specs: tuple[ColourSpec, ColourSpec], low: Tensor
     ) -> None:
         super().__init__(generator, specs, low)
+        self._halves = is_halved(generator)
         scale, write_as = generator.scale, self.write_as
         across, down = write_as.subsampling
         cosited_across, cosited_down = write_as.cosited
@@ -85,22 +89,23 @@ class FoldedStep(PlanesStep):
     def start(self, low: Tensor) -> tuple[Tensor, ...]:
         """The state before the first frame of a shot."""
         state = self.generator.start(low)
-        return state.low, state.hidden.permute(0, 2, 3, 1).contiguous()
+        hidden = state.hidden.permute(0, 2, 3, 1).contiguous()
+        return state.low, hidden.half() if self._halves else hidden
 
     def forward(self, y: Tensor, cb: Tensor, cr: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """The cells of the next planes, and the next state."""
         low = to_rgb((y[:, 0], cb[:, 0], cr[:, 0]), self.read_as)
         before = RecurrentState(state[0], state[1].permute(0, 3, 1, 2))
         features, low = self.generator.features(low, before)
-        seen = F.pad(torch.cat((features, low), dim=1), (1, 1, 1, 1), mode="replicate")
-        luma = F.conv2d(seen, self.luma_weight, self.luma_bias)
-        chroma = self._filtered(F.conv2d(seen, self.chroma_weight, self.chroma_bias))
+        luma = self._headed(features, low, self.luma_weight, self.luma_bias)
+        chroma = self._headed(features, low, self.chroma_weight, self.chroma_bias)
+        chroma = self._filtered(chroma)
         hidden = features[:, : self.generator.memory].permute(0, 2, 3, 1)
         return self._codes(luma), self._codes(chroma), low, hidden
 
-    def assemble(self, outputs: Sequence[NDArray[Any]]) -> tuple[Plane, ...]:
+    def assemble(self, outputs: Sequence[Array]) -> tuple[Array, ...]:
         """Y, Cb and Cr of the cells."""
-        luma, chroma = (_unsigned(cells[0]) for cells in outputs)
+        luma, chroma = (cells[0] for cells in outputs)
         rows, columns = self._shape_of_chroma
         half = rows * columns
         scale = self.generator.scale
@@ -109,6 +114,13 @@ class FoldedStep(PlanesStep):
             _spread(chroma[..., :half], rows, columns),
             _spread(chroma[..., half:], rows, columns),
         )
+
+    def _headed(self, features: Tensor, low: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The head's convolution; of the frame itself, which is the base, always in f32."""
+        if not self._halves:
+            return F.conv2d(_bordered(torch.cat((features, low), dim=1)), weight, bias)
+        added = F.conv2d(_bordered(features), weight[:, :-3].half())
+        return F.conv2d(_bordered(low), weight[:, -3:], bias) + added
 
     @property
     def _shape_of_chroma(self) -> tuple[int, int]:
@@ -192,13 +204,19 @@ def _thinned(parts: Sequence[Tensor], dim: int) -> list[Tensor]:
     return [(around[n] + 2 * around[n + 1] + around[n + 2]) / 4 for n in range(0, len(parts), 2)]
 
 
-def _spread(cells: NDArray[Any], rows: int, columns: int) -> Plane:
+def _bordered(x: Tensor) -> Tensor:
+    return F.pad(x, (1, 1, 1, 1), mode="replicate")
+
+
+def _spread(cells: Array, rows: int, columns: int) -> Array:
     """Cells (H, W, r c) to a plane (r H, c W)."""
     height, width = cells.shape[:2]
     apart = cells.reshape(height, width, rows, columns)
-    whole: Plane = apart.transpose(0, 2, 1, 3).reshape(height * rows, width * columns)
+    whole: Array = apart.swapaxes(1, 2).reshape(height * rows, width * columns)
     return whole
 
 
-def _unsigned(codes: NDArray[Any]) -> Plane:
-    return codes if codes.dtype == np.uint8 else codes.view(np.uint16)
+def unsigned(codes: Any) -> Plane:
+    """Codes as networks give them, where 16 bit are signed, as media holds them."""
+    plane: Plane = codes if codes.dtype == np.uint8 else codes.view(np.uint16)
+    return plane

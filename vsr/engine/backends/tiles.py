@@ -4,16 +4,18 @@ The state is that of the whole frame: each tile begins with its part of it, and 
 its own of the next. So what a tile doesn't know beyond its border never travels inwards.
 """
 
+import gc
 import os
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vsr.colour import ColourSpec
+from vsr.engine.backends.base import Backend, Planes
 from vsr.errors import VsrError
 from vsr.media.frame import Plane
 from vsr.models import Generator, Recurrent
@@ -31,18 +33,10 @@ the last bits of a film, and a run that goes on must find the one that it began 
 _MOST_FOR_WHOLE, _MOST_FOR_TILE = 5_000_000_000, 1_200_000_000
 """Bytes of a CPU's memory: more brings no speed, and others may want it."""
 
+Result = TypeVar("Result")
+
 Tiling = int | Literal["auto", "off"]
 """Side of a tile in low-resolution pixels, overlap included."""
-
-
-class _Whole(Protocol):
-    name: str
-
-    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> tuple[Plane, ...]: ...
-
-    def keep_state(self) -> tuple[Tensor, ...]: ...
-
-    def go_on_from(self, kept: tuple[Tensor, ...]) -> None: ...
 
 
 class Span(NamedTuple):
@@ -75,12 +69,12 @@ def spans(length: int, tile: int) -> list[Span]:
     ]
 
 
-class TiledBackend:
+class TiledBackend(Backend):
     """Upscales frames tile by tile, by a backend for the size of a tile."""
 
     def __init__(
         self,
-        build: Callable[[tuple[int, int]], _Whole],
+        build: Callable[[tuple[int, int]], Backend],
         size: tuple[int, int],
         tile: int,
         scale: int,
@@ -95,7 +89,7 @@ class TiledBackend:
         self._places = [(y, x) for y in spans(size[0], height) for x in spans(size[1], width)]
         self._state: tuple[Tensor, ...] = ()
 
-    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> tuple[Plane, ...]:
+    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> Planes:
         """Y, Cb and Cr of the next frame."""
         fresh = begins_shot or not self._state
         kind: Any = np.uint8 if self._specs[1].bit_depth == 8 else np.uint16
@@ -174,6 +168,101 @@ class TiledBackend:
         height, width = (self._scale * side for side in self._size)
         small = (height // down, width // across)
         return [(height, width), small, small]
+
+
+class FittingBackend(Backend):
+    """Whole frames or tiles, and smaller tiles once memory runs out: no frame is lost.
+
+    The frame that there was no room for is done again, from the state that it began with.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[tuple[int, int]], Backend],
+        size: tuple[int, int],
+        tile: int | None,
+        scale: int,
+        specs: tuple[ColourSpec, ColourSpec],
+        shrinks: bool = True,
+    ) -> None:
+        """Like `TiledBackend`'s; without `tile`, whole frames. Not to shrink, it fails instead."""
+        self._shrinks = shrinks
+        self._build, self._size, self._scale, self._specs = build, size, scale, specs
+        self._tile = tile
+        self._frames = 0
+        self._notes: list[str] = []
+        self._inner: Backend | None = None
+        self._fitting(lambda inner: None)
+        assert self._inner is not None
+        self.name = self._inner.name
+        """As it begins: a run that goes on begins so, too."""
+
+    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> Planes:
+        """Y, Cb and Cr of the next frame."""
+        return self.begin(planes, begins_shot)()
+
+    def begin(self, planes: Sequence[Plane], begins_shot: bool) -> Callable[[], Planes]:
+        """Like `upscale`, to be waited for."""
+        begun = self._fitting(lambda inner: inner.begin(planes, begins_shot))
+        self._frames += 1
+        return begun
+
+    def keep_state(self) -> tuple[Tensor, ...]:
+        """What the next frame is to begin with, of the whole frame."""
+        return self._fitting(lambda inner: inner.keep_state())
+
+    def go_on_from(self, kept: tuple[Tensor, ...]) -> None:
+        """Begin the next frame with a state that was kept."""
+        self._fitting(lambda inner: inner.go_on_from(kept))
+
+    def notes(self) -> tuple[str, ...]:
+        """Where memory ran out."""
+        return tuple(self._notes)
+
+    def _fitting(self, work: Callable[[Backend], Result]) -> Result:
+        """Do something, in smaller tiles if there isn't the memory for it."""
+        kept: tuple[Tensor, ...] = ()
+        while True:
+            try:
+                if self._inner is None:
+                    self._inner = self._built()
+                    if kept:
+                        self._inner.go_on_from(kept)
+                return work(self._inner)
+            except (MemoryError, RuntimeError) as error:
+                if not _is_exhausted(error):
+                    raise
+                self._shrink(error)
+            if self._inner is not None:
+                kept = self._inner.keep_state()
+                self._inner = None
+            # What the error's own frames hold is let go of only now.
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _built(self) -> Backend:
+        if self._tile is None or self._tile >= max(self._size):
+            return self._build(self._size)
+        return TiledBackend(self._build, self._size, self._tile, self._scale, self._specs)
+
+    def _shrink(self, error: Exception) -> None:
+        now = min(self._tile or max(self._size), max(self._size))
+        if not self._shrinks:
+            raise VsrError("not enough memory for whole frames; use --tile auto") from error
+        if now <= _SMALLEST_TILE:
+            raise VsrError(f"not enough memory for tiles of {now} pixels") from error
+        self._tile = max(now // 2, _SMALLEST_TILE)
+        where = f"at frame {self._frames}" if self._frames else "at once"
+        self._notes.append(f"memory ran out {where}: tiles of {self._tile} pixels from there on")
+
+
+def _is_exhausted(error: Exception) -> bool:
+    """Whether an error tells of too little memory, in whosever words."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    words = ("out of memory", "allocate memory", "bad_alloc", "bad allocation")
+    return any(word in str(error) for word in words)
 
 
 def pick_tile(
