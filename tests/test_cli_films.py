@@ -123,3 +123,23 @@ def test_verify_proves_what_was_kept_and_names_what_was_not(
     findings = json.loads(vsr("verify", film, output, "--json").stdout)
     assert all(finding["kept"] for finding in findings)
     assert {"what", "source", "output", "kept"} == set(findings[0])
+
+
+def test_a_profile_tells_what_each_stage_did(film: Path, tmp_path: Path, tiny_model: Path) -> None:
+    profile = tmp_path / "trace.json"
+    options = ("--model", tiny_model, "--profile", profile)
+    done = vsr("upscale", film, tmp_path / "b.mp4", *options)
+    assert done.returncode == 0, done.stderr
+    assert "is the limit)" in done.stdout
+    events = json.loads(profile.read_text())
+    names = {e["tid"]: e["args"]["name"] for e in events if e["ph"] == "M"}
+    assert sorted(names.values()) == ["decode", "encode", "upscale"]
+    for thread, stage in names.items():
+        busy = [e for e in events if e["tid"] == thread and e["name"] == stage]
+        assert {e["args"]["frame"] for e in busy} >= set(range(8))
+        assert all(e["dur"] >= 0 for e in busy)
+    again = complaint("upscale", film, tmp_path / "c.mp4", *options)
+    assert again == f"vsr: {profile}: exists; use --overwrite to replace it\n"
+    assert not (tmp_path / "c.mp4").exists()
+    folder = complaint("upscale", film.parent, tmp_path / "out", *options)
+    assert folder == "vsr: --profile is of one film; name a film, not a folder\n"

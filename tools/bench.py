@@ -21,6 +21,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +35,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import vsr.zoo
-from vsr.colour import CODE_OF_MATRIX
-from vsr.engine.backends import OpenVinoBackend, TorchBackend, openvino_version, pick_backend
+from vsr.colour import CODE_OF_MATRIX, ColourSpec
+from vsr.engine.backends import (
+    Backend,
+    GraphBackend,
+    OpenVinoBackend,
+    TorchBackend,
+    openvino_version,
+)
 from vsr.engine.backends.openvino import computes_int8
+from vsr.engine.job import Job, Options
+from vsr.engine.pipeline import StageTimes, run_stages
 from vsr.engine.upscaler import Upscaler, pick_device
 from vsr.engine.video import upscale_video
 from vsr.media.encoder import EncoderSettings, VideoEncoder, output_info
-from vsr.media.frame import Frame
+from vsr.media.frame import Frame, StreamInfo
 from vsr.media.reader import VideoReader
-from vsr.models import multiplies_per_pixel
+from vsr.models import Recurrent, multiplies_per_pixel
+from vsr.models.quantise import quantised
 from vsr.planes import colour_spec, planes_to_rgb
+from vsr.shots import mark_cuts
 from vsr.tensors import to_float
 
 _WARM_UP = 3
@@ -88,11 +100,16 @@ def main() -> None:
     machine = f"{_processor()}, {torch.get_num_threads()} threads, device {device}"
     machine += f", torch {torch.__version__}, OpenVINO {openvino_version()}"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    if device.type == "cuda":
+        machine += f", {torch.cuda.get_device_name(device)}"
+        machine += f" ({torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB of it held)"
     print(f"{machine}\n{chosen.model}, {width}x{height}, {work:.1f} GFLOP a frame")
-    print(
-        f"torch's 3x3 convolution of 64 channels: {peak:.0f} GFLOP/s; peak memory {memory:.2f} GB\n"
-    )
     first = rows[0].milliseconds
+    reached = work / first * 1000
+    print(
+        f"torch's 3x3 convolution of 64 channels: {peak:.0f} GFLOP/s; the first row reaches "
+        f"{reached:.0f} ({100 * reached / peak:.0f}%); peak memory {memory:.2f} GB\n"
+    )
     print("| | ms a frame | frames/s | over the first | |\n|---|---|---|---|---|")
     for row in rows:
         print(f"| {row.what} | {row.milliseconds:.1f} | {row.frames_per_second:.2f} | "
@@ -107,7 +124,7 @@ def main() -> None:
 
 
 def measure(film: Path, model: str, device: torch.device, preset: str) -> list[Row]:
-    """Model and colour by each backend; encoder alone; the whole."""
+    """Model and colour by each backend, the model alone, the engine, the encoder, the whole."""
     with VideoReader(film) as reader:
         info, frames = reader.info, list(reader.frames())
     generator = vsr.load(model)
@@ -115,31 +132,101 @@ def measure(film: Path, model: str, device: torch.device, preset: str) -> list[R
     settings = EncoderSettings(preset=preset)
     high = output_info(info, generator.scale, CODE_OF_MATRIX[read_as.matrix], settings)
     specs, size = (read_as, colour_spec(high)), (info.height, info.width)
-    rows = []
-    if device.type == "cpu" and openvino_version():
-        for precision in ("int8", "f32"):
-            if precision == "int8" and not (generator.ranges and computes_int8()):
-                continue
-            began = time.perf_counter()
-            backend = pick_backend(
-                "openvino", precision, vsr.load(model), device, specs, size, None
-            )
-            seconds = time.perf_counter() - began
-            note = f"ready after {seconds:.1f} s"
-            assert isinstance(backend, OpenVinoBackend)
-            rows.append(Row(f"model and colour, OpenVINO {precision}", _of(backend, frames), note))
-    eager = TorchBackend(vsr.load(model), device, specs)
-    rows.append(Row("model and colour, torch", _of(eager, frames)))
+    rows = _model_and_colour(model, device, specs, size, frames)
+    best = min(row.milliseconds for row in rows)
     upscaler = Upscaler(vsr.load(model), device)
     lows = [planes_to_rgb(frame.planes, read_as, device) for frame in frames]
-    rows.append(
-        Row(
-            "model alone, torch",
-            _median(lambda n: upscaler.upscale(lows[n % len(lows)], n == 0), device),
-        )
+    alone = _median(lambda n: upscaler.upscale(lows[n % len(lows)], n == 0), device)
+    rows.append(Row("model alone, torch f32, operation by operation", alone))
+    # At length, so that starting counts for little.
+    long = film.with_name("long.mkv")
+    _repeat(film, long, 5)
+    rows.append(_engine(long, model, device))
+    encoder = _encoder_alone(frames, model, specs, high, settings)
+    rows.append(Row(f"encoder alone, h264 {preset}", encoder))
+    for _ in range(2):  # the first run fills caches
+        summary = upscale_video(long, film.with_name("out.mp4"), model, device=str(device),
+                                settings=settings, overwrite=True)  # fmt: skip
+    per_frame = 1000 * (summary.seconds - summary.first_frame_seconds) / (summary.frames - 1)
+    over = 100 * (per_frame / max(best, encoder) - 1)
+    note = (
+        f"{summary.backend}; {_spent(summary.stages, summary.frames)}; "
+        f"{over:+.0f}% over the slower of model and encoder; "
+        f"first frame after {summary.first_frame_seconds:.1f} s"
     )
+    rows.append(Row("the whole", per_frame, note))
+    return rows
+
+
+def _model_and_colour(
+    model: str,
+    device: torch.device,
+    specs: tuple[ColourSpec, ColourSpec],
+    size: tuple[int, int],
+    frames: list[Frame],
+) -> list[Row]:
+    """From planes to planes, by every backend that there is for a device."""
+    generator = vsr.load(model)
+    builds: list[tuple[str, Callable[[], Backend]]] = []
+    if device.type == "cuda":
+        for precision, compiles in product(("f16", "f32"), (True, False)):
+            name = f"graphs {precision}{', compiled' if compiles else ''}"
+            given = (generator, device, specs, size, precision, compiles)
+            builds.append((name, partial(GraphBackend, *given)))
+    elif openvino_version():
+        if generator.ranges and computes_int8():
+            assert isinstance(generator, Recurrent)
+            rounded = quantised(generator, generator.ranges)
+            builds.append(("OpenVINO int8", partial(OpenVinoBackend, rounded, specs, size, "int8")))
+        builds.append(("OpenVINO f32", partial(OpenVinoBackend, generator, specs, size)))
+    builds.append(("torch f32", partial(TorchBackend, vsr.load(model), device, specs)))
+    rows = []
+    for name, build in builds:
+        began = time.perf_counter()
+        backend = build()
+        ready = time.perf_counter() - began
+        note = f"ready after {ready:.1f} s"
+        rows.append(Row(f"model and colour, {name}", _of(backend, frames), note))
+    return rows
+
+
+def _engine(film: Path, model: str, device: torch.device) -> Row:
+    """Decoding and upscaling, frames thrown away: as the median of three runs."""
+    seconds, note = [], ""
+    for _ in range(3):
+        job = Job(film, Options(model, device=str(device)), ".mp4")
+        ends: list[float] = []
+        with job.reader:
+            stages = run_stages(
+                mark_cuts(job.reader.frames()),
+                partial(_begin, job),
+                partial(_note_time, ends),
+                job.most_waiting,
+            )
+        seconds.append((ends[-1] - ends[0]) / (len(ends) - 1))
+        note = f"{job.backend.name}; {_spent(stages, len(ends))}"
+    return Row("engine without encoding", 1000 * statistics.median(seconds), note)
+
+
+def _begin(job: Job, item: tuple[Any, bool]) -> Callable[[], Frame]:
+    return job.begin(*item)
+
+
+def _note_time(ends: list[float], frame: Frame) -> None:
+    ends.append(time.perf_counter())
+
+
+def _encoder_alone(
+    frames: list[Frame],
+    model: str,
+    specs: tuple[ColourSpec, ColourSpec],
+    high: StreamInfo,
+    settings: EncoderSettings,
+) -> float:
+    """Milliseconds for each of the frames, upscaled beforehand."""
+    backend = TorchBackend(vsr.load(model), torch.device("cpu"), specs)
     upscaled = [
-        Frame(eager.upscale(f.planes, n == 0), f.pts, f.duration) for n, f in enumerate(frames)
+        Frame(backend.upscale(f.planes, n == 0), f.pts, f.duration) for n, f in enumerate(frames)
     ]
     encoder = VideoEncoder(high, settings)
     began = time.perf_counter()
@@ -148,32 +235,16 @@ def measure(film: Path, model: str, device: torch.device, preset: str) -> list[R
             pass
     for _ in encoder.finish():
         pass
-    alone = 1000 * (time.perf_counter() - began) / len(frames)
-    rows.append(Row(f"encoder alone, h264 {preset}", alone))
-    # The whole, at length, so that starting counts for little.
-    long = film.with_name("long.mkv")
-    _repeat(film, long, 5)
-    best = min((row.milliseconds for row in rows[:2]), default=alone)
-    for _ in range(2):  # the first run fills caches
-        summary = upscale_video(long, film.with_name("out.mp4"), model, device=str(device),
-                                settings=settings, overwrite=True)  # fmt: skip
-    per_frame = 1000 * (summary.seconds - summary.first_frame_seconds) / (summary.frames - 1)
-    stages = summary.stages
-    busy = ", ".join(
-        f"{name} {1000 * seconds / summary.frames:.1f}"
-        for name, seconds in (
-            ("decode", stages.decode),
-            ("upscale", stages.upscale),
-            ("encode", stages.encode),
-        )
+    return 1000 * (time.perf_counter() - began) / len(frames)
+
+
+def _spent(stages: StageTimes, frames: int) -> str:
+    spans = (
+        f"{name} {1000 * stage.busy / frames:.1f} "
+        f"({1000 * (stage.starved + stage.blocked) / frames:.1f})"
+        for name, stage in vars(stages).items()
     )
-    over = 100 * (per_frame / max(best, alone) - 1)
-    note = (
-        f"{summary.backend}; busy ms: {busy}; {over:+.0f}% over the slower of model and encoder; "
-    )
-    note += f"first frame after {summary.first_frame_seconds:.1f} s"
-    rows.append(Row("the whole", per_frame, note))
-    return rows
+    return f"ms busy (waiting): {', '.join(spans)}"
 
 
 def _others(film: Path, device: torch.device, scale: int) -> list[Row]:
@@ -232,10 +303,20 @@ def _scaler(film: Path, scale: int) -> Row:
     return Row("bicubic, FFmpeg's scaler", 1000 * statistics.median(seconds) / frames)
 
 
-def _of(backend: Any, frames: list[Frame]) -> float:
-    return _median(
-        lambda n: backend.upscale(frames[n % len(frames)].planes, n == 0), torch.device("cpu")
-    )
+def _of(backend: Backend, frames: list[Frame]) -> float:
+    """Milliseconds a frame, of a few that are begun before they are waited for."""
+    ahead = 4
+    rounds = []
+    for number in range(_WARM_UP + 9):
+        began = time.perf_counter()
+        waiting = [
+            backend.begin(frames[(ahead * number + n) % len(frames)].planes, number + n == 0)
+            for n in range(ahead)
+        ]
+        for wait in waiting:
+            wait()
+        rounds.append(1000 * (time.perf_counter() - began) / ahead)
+    return statistics.median(rounds[_WARM_UP:])
 
 
 def _median(run: Callable[[int], object], device: torch.device, count: int = 15) -> float:

@@ -139,6 +139,11 @@ def cli() -> None:
     show_default=True,
     help="Into a pipe: raw video with all else in nut, or pictures alone in y4m.",
 )
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what each stage did, frame by frame, as a trace for Perfetto or Chrome.",
+)
 @_overwrite_option
 @_json_option
 def upscale(
@@ -159,6 +164,7 @@ def upscale(
     strict: bool,
     no_resume: bool,
     pipe_format: Any,
+    profile: Path | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -192,7 +198,10 @@ def upscale(
         "resume": not no_resume,
         "strict": strict,
         "pipe_format": pipe_format,
+        "profile": profile,
     }
+    if profile and source.is_dir():
+        raise VsrError("--profile is of one film; name a film, not a folder")
     jobs = film_jobs(source, output)
     summaries, failures, skipped = [], [], 0
     with _stop_gently() as stop:
@@ -755,8 +764,8 @@ def _tell_summary(summary: Any, as_json: bool) -> None:
         f"({summary.model} on {summary.device} by {summary.backend}), "
         f"{summary.audio_tracks} audio tracks, "
         f"{summary.seconds:.1f} s, {summary.frames_per_second:.1f} frames/s "
-        f"(decode {stages.decode:.1f}, upscale {stages.upscale:.1f}, "
-        f"encode {stages.encode:.1f} s)",
+        f"(busy: decode {stages.decode.busy:.1f}, upscale {stages.upscale.busy:.1f}, "
+        f"encode {stages.encode.busy:.1f} s; {stages.limit} is the limit)",
         err=to_pipe,
     )
 

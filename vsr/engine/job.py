@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -82,13 +82,18 @@ class Job:
             self.reader.close()
             raise
 
-    def upscale(self, frame: Frame, begins_shot: bool) -> Frame:
-        """One frame, alpha by the side."""
-        planes = self.backend.upscale(frame.planes[:3], begins_shot)
-        if self.info.layout.alpha:
-            depths = self.reader.info.layout.bit_depth, self.info.layout.bit_depth
-            planes += (alpha_to_plane(frame.planes[3], self.scale, *depths),)
-        return Frame(planes, frame.pts, frame.duration)
+    def begin(self, frame: Frame, begins_shot: bool) -> Callable[[], Frame]:
+        """Begin to upscale one frame, alpha by the side; what comes back waits for it."""
+        begun = self.backend.begin(frame.planes[:3], begins_shot)
+
+        def wait() -> Frame:
+            planes = begun()
+            if self.info.layout.alpha:
+                depths = self.reader.info.layout.bit_depth, self.info.layout.bit_depth
+                planes += (alpha_to_plane(frame.planes[3], self.scale, *depths),)
+            return Frame(planes, frame.pts, frame.duration)
+
+        return wait
 
     @property
     def most_waiting(self) -> int:
@@ -102,7 +107,7 @@ class Job:
 
     def notes(self) -> tuple[str, ...]:
         """What was done beside upscaling, now that all has been read."""
-        notes = list(self.reader.notes)
+        notes = [*self.reader.notes, *self.backend.notes()]
         if self.reader.interlaced:
             made = (
                 "left as they are"

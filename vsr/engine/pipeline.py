@@ -4,10 +4,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
+
+StageName = Literal["decode", "upscale", "encode"]
+Kind = Literal["busy", "starved", "blocked"]
+Watch = Callable[[StageName, Kind, int, float, float], None]
+"""Told of each span of a stage's time: of what kind, for which item, from when to when."""
 
 
 class Stopped(Exception):
@@ -15,12 +21,48 @@ class Stopped(Exception):
 
 
 @dataclass
-class StageTimes:
-    """Seconds a stage was busy, rather than waiting for its neighbours."""
+class StageTime:
+    """Seconds of a stage, by what it did."""
 
-    decode: float = 0.0
-    upscale: float = 0.0
-    encode: float = 0.0
+    busy: float = 0.0
+    starved: float = 0.0
+    """Waiting for something to do; a device at work counts as that for the stage after it."""
+    blocked: float = 0.0
+    """Waiting for room to put what is done."""
+
+
+@dataclass
+class StageTimes:
+    """What each stage's time went into."""
+
+    decode: StageTime = field(default_factory=StageTime)
+    upscale: StageTime = field(default_factory=StageTime)
+    encode: StageTime = field(default_factory=StageTime)
+
+    @property
+    def limit(self) -> StageName:
+        """The stage that the others wait for."""
+        if self.encode.starved < 0.1 * self.encode.busy:
+            return "encode"
+        here = self.upscale
+        return "decode" if here.starved > here.busy + here.blocked else "upscale"
+
+
+class _Clock:
+    """Adds up the time of one stage."""
+
+    def __init__(self, stage: StageName, times: StageTimes, watch: Watch | None) -> None:
+        self._stage, self._watch = stage, watch
+        self._time: StageTime = getattr(times, stage)
+        self._began = time.perf_counter()
+
+    def lap(self, kind: Kind, number: int) -> None:
+        """What has passed since the last lap went into this."""
+        now = time.perf_counter()
+        setattr(self._time, kind, getattr(self._time, kind) + now - self._began)
+        if self._watch is not None:
+            self._watch(self._stage, kind, number, self._began, now)
+        self._began = now
 
 
 class Pipe(Generic[T]):
@@ -69,19 +111,21 @@ class Pipe(Generic[T]):
 
 
 def run_stages(
-    source: Iterable[T],
-    work: Callable[[T], T],
+    source: Iterable[S],
+    work: Callable[[S], Callable[[], T]],
     sink: Callable[[T], None],
     most_waiting: int = 8,
+    watch: Watch | None = None,
 ) -> StageTimes:
     """Pass every item of `source` through `work` to `sink`, in order, each stage at its own pace.
 
-    `work` runs in the calling thread, `source` and `sink` in one thread each. At most
+    `work` begins an item and gives what waits for it; that is called before `sink`, in its
+    thread. `work` runs in the calling thread, `source` and `sink` in one thread each. At most
     `most_waiting` items wait between two stages. The first error of any stage stops
     all three and is raised here.
     """
-    decoded: Pipe[T] = Pipe(most_waiting)
-    upscaled: Pipe[T] = Pipe(most_waiting)
+    decoded: Pipe[S] = Pipe(most_waiting)
+    upscaled: Pipe[Callable[[], T]] = Pipe(most_waiting)
     times = StageTimes()
     errors: list[BaseException] = []
 
@@ -99,26 +143,31 @@ def run_stages(
             fail(error)
 
     def decode() -> None:
-        began = time.perf_counter()
-        for item in source:
-            times.decode += time.perf_counter() - began
+        clock, number = _Clock("decode", times, watch), -1
+        for number, item in enumerate(source):
+            clock.lap("busy", number)
             decoded.put(item)
-            began = time.perf_counter()
+            clock.lap("blocked", number)
+        clock.lap("busy", number + 1)
         decoded.end()
 
     def upscale() -> None:
-        for item in decoded:
-            began = time.perf_counter()
-            result = work(item)
-            times.upscale += time.perf_counter() - began
-            upscaled.put(result)
+        clock = _Clock("upscale", times, watch)
+        for number, item in enumerate(decoded):
+            clock.lap("starved", number)
+            begun = work(item)
+            clock.lap("busy", number)
+            upscaled.put(begun)
+            clock.lap("blocked", number)
         upscaled.end()
 
     def encode() -> None:
-        for item in upscaled:
-            began = time.perf_counter()
+        clock = _Clock("encode", times, watch)
+        for number, begun in enumerate(upscaled):
+            item = begun()
+            clock.lap("starved", number)
             sink(item)
-            times.encode += time.perf_counter() - began
+            clock.lap("busy", number)
 
     threads = [
         threading.Thread(target=guarded, args=(stage,), name=f"vsr-{stage.__name__}")

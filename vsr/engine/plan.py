@@ -3,7 +3,7 @@
 import re
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,14 +79,14 @@ def plan_video(
         made: list[tuple[Frame, Frame]] = []
         coded, began, times = 0, time.perf_counter(), []
 
-        def work(item: tuple[Frame, bool]) -> tuple[Frame, bool]:
-            high = job.upscale(item[0], item[1])
-            made[:] = [(item[0], high)]
-            return high, item[1]
+        def work(item: tuple[Frame, bool]) -> Callable[[], tuple[Frame, Frame]]:
+            begun = job.begin(*item)
+            return lambda: (item[0], begun())
 
-        def sink(item: tuple[Frame, bool]) -> None:
+        def sink(both: tuple[Frame, Frame]) -> None:
             nonlocal coded
-            coded += sum(len(packet.data) for packet in encoder.encode(item[0]))
+            made[:] = [both]
+            coded += sum(len(packet.data) for packet in encoder.encode(both[1]))
             times.append(time.perf_counter())
 
         run_stages(_some(job, began), work, sink, job.most_waiting)

@@ -4,7 +4,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,8 +12,9 @@ from typing import Literal
 from vsr.engine.backends import BackendName, Precision, Tiling
 from vsr.engine.job import Job, Options, Rotate
 from vsr.engine.journal import Journal, is_in_place
-from vsr.engine.pipeline import StageTimes, run_stages
+from vsr.engine.pipeline import StageTimes, Watch, run_stages
 from vsr.engine.segments import Marked, SegmentSink, State, frames_from, load_state
+from vsr.engine.trace import Trace
 from vsr.errors import OutputError, VsrError
 from vsr.media.carry import Baggage, pack
 from vsr.media.decoded import Deinterlace
@@ -97,6 +98,7 @@ def upscale_video(
     resume: bool = True,
     strict: bool = False,
     pipe_format: PipeFormat = "nut",
+    profile: Path | None = None,
     stop: threading.Event | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
     tell: Callable[[str], None] = lambda line: None,
@@ -128,8 +130,28 @@ def upscale_video(
     options = Options(
         model, scale, detail, device, backend, precision, tiling, settings, deinterlace, rotate
     )
-    if PIPE in (source, output):
-        return _stream(source, output, options, overwrite, strict, pipe_format, watch)
+    with Trace(profile, overwrite) if profile else nullcontext() as trace:
+        record = trace.add if trace else None
+        if PIPE in (source, output):
+            return _stream(source, output, options, overwrite, strict, pipe_format, watch, record)
+        return _to_file(
+            source, output, options, overwrite, resume, strict, stop, watch, tell, record
+        )
+
+
+def _to_file(
+    source: Path,
+    output: Path,
+    options: Options,
+    overwrite: bool,
+    resume: bool,
+    strict: bool,
+    stop: threading.Event | None,
+    watch: Callable[[Progress], None],
+    tell: Callable[[str], None],
+    trace: Watch | None,
+) -> Summary:
+    """Into a file, by way of segments: a run that ended before its time goes on."""
     if output.exists() and source.exists() and output.samefile(source):
         raise OutputError(f"{output}: is the input itself; name another output")
     in_place = resume and is_in_place(output)
@@ -144,7 +166,7 @@ def upscale_video(
         try:
             if not in_place:
                 _tell_beginning(job, journal, tell)
-                stages, first = _do_segments(job, journal, stop or threading.Event(), watch)
+                stages, first = _do_segments(job, journal, stop or threading.Event(), watch, trace)
                 job.refused = _join(job, journal, baggage, overwrite)
         except VsrError as error:
             if journal.leave():
@@ -159,7 +181,11 @@ def upscale_video(
 
 
 def _do_segments(
-    job: Job, journal: Journal, stop: threading.Event, watch: Callable[[Progress], None]
+    job: Job,
+    journal: Journal,
+    stop: threading.Event,
+    watch: Callable[[Progress], None],
+    trace: Watch | None,
 ) -> tuple[StageTimes, float]:
     """Do those segments that aren't finished; the stages' times, and the first frame's."""
     place = journal.next_place
@@ -171,12 +197,12 @@ def _do_segments(
     before = count = journal.frames
     first = 0.0
 
-    def work(item: Marked) -> Marked:
+    def work(item: Marked) -> Callable[[], Marked]:
         state: State | None = None
         if item.place and item.place.number > place.number and not item.begins_shot:
             state = job.backend.keep_state()
-        high = job.upscale(item.frame, item.begins_shot)
-        return Marked(high, item.begins_shot, item.place, state)
+        begun = job.begin(item.frame, item.begins_shot)
+        return lambda: Marked(begun(), item.begins_shot, item.place, state)
 
     def done() -> None:
         nonlocal count, first
@@ -188,7 +214,7 @@ def _do_segments(
     damaged = job.reader.damage.pts
     sink = SegmentSink(journal, job.info, job.options.settings, damaged, stop, done)
     try:
-        stages = run_stages(marked, work, sink.write, job.most_waiting)
+        stages = run_stages(marked, work, sink.write, job.most_waiting, trace)
         sink.finish()
     finally:
         sink.abandon()
@@ -219,6 +245,7 @@ def _stream(
     strict: bool,
     pipe_format: PipeFormat,
     watch: Callable[[Progress], None],
+    trace: Watch | None,
 ) -> Summary:
     """From or into a pipe: what has gone through is gone, so nothing is kept to go on from."""
     if output != PIPE:
@@ -244,26 +271,26 @@ def _stream(
         count = shots = 0
         first = 0.0
 
-        def work(marked: tuple[Frame | AnyPacket, bool]) -> tuple[Frame | AnyPacket, bool]:
+        def work(marked: tuple[Frame | AnyPacket, bool]) -> Callable[[], Frame | AnyPacket]:
             nonlocal shots
             item, begins_shot = marked
             if not isinstance(item, Frame):
-                return marked
+                return lambda: item
             shots += begins_shot
-            return job.upscale(item, begins_shot), begins_shot
+            return job.begin(item, begins_shot)
 
         with writer as opened:
 
-            def write(marked: tuple[Frame | AnyPacket, bool]) -> None:
+            def write(item: Frame | AnyPacket) -> None:
                 nonlocal count, first
-                opened.write(marked[0])
-                if isinstance(marked[0], Frame):
+                opened.write(item)
+                if isinstance(item, Frame):
                     count += 1
                     seconds = time.perf_counter() - job.began
                     first = first or seconds
                     watch(Progress(count, info.frame_count, seconds))
 
-            stages = run_stages(mark_cuts(job.reader), work, write, job.most_waiting)
+            stages = run_stages(mark_cuts(job.reader), work, write, job.most_waiting, trace)
         if isinstance(opened, VideoWriter):
             job.refused = opened.refused
         return _summary(job, output, left_out, (count, shots), stages, first)

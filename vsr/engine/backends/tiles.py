@@ -304,7 +304,7 @@ def _bytes_per_pixel(generator: Generator[Any]) -> int:
     """
     scale = generator.scale
     if isinstance(generator, Recurrent):
-        return 60 * generator.exit.out_channels + 24 * scale**2
+        return 60 * (generator.head.in_channels - 3) + 24 * scale**2
     weights = (w for w in generator.state_dict().values() if w.dim() == 4)
     widest = max((w.shape[0] for w in weights), default=1)
     return 4 * int(widest) * (8 + 3 * scale**2)
