@@ -33,30 +33,98 @@ _detail_option = click.option(
     show_default=True,
     help="0 is faithful; up to 1, the model's -gan twin invents texture.",
 )
-_backend_option = click.option(
-    "--backend",
-    type=click.Choice(["auto", "torch", "openvino"]),
-    default="auto",
-    show_default=True,
-    help="What computes: OpenVINO on a CPU where it is worth it, else torch.",
-)
-_precision_option = click.option(
-    "--precision",
-    type=click.Choice(["auto", "f32", "f16", "int8"]),
-    default="auto",
-    show_default=True,
-    help="Arithmetic of the trunk: f16 on GPUs; int8 by OpenVINO loses hundredths of a dB.",
-)
-_tile_option = click.option(
-    "--tile",
-    default="auto",
-    show_default=True,
-    metavar="auto|off|N",
-    help="Do frames in overlapping tiles: where memory asks for it, never, or of N input pixels.",
+_film_options = (
+    click.option(
+        "--scale",
+        type=click.Choice(["auto", "2", "4"]),
+        default="auto",
+        show_default=True,
+        help="auto is 4 for films of up to 576 lines, else 2.",
+    ),
+    _model_option,
+    _detail_option,
+    _device_option,
+    click.option(
+        "--backend",
+        type=click.Choice(["auto", "torch", "openvino"]),
+        default="auto",
+        show_default=True,
+        help="What computes: OpenVINO on a CPU where it is worth it, else torch.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "f32", "f16", "int8"]),
+        default="auto",
+        show_default=True,
+        help="Arithmetic of the trunk: f16 on GPUs; int8 by OpenVINO loses hundredths of a dB.",
+    ),
+    click.option(
+        "--tile",
+        default="auto",
+        show_default=True,
+        metavar="auto|off|N",
+        help="Do frames in overlapping tiles: where memory asks for it, never, or of N pixels.",
+    ),
+    click.option(
+        "--codec",
+        type=click.Choice(["h264", "hevc", "av1", "prores", "ffv1"]),
+        help="How the video is encoded: h264 unless the output is .webm, which holds av1.",
+    ),
+    click.option("--crf", type=click.IntRange(0, 63), help="Lower is better and larger."),
+    click.option("--preset", help="The encoder's speed against size, such as veryfast."),
+    click.option(
+        "--encoder",
+        type=click.Choice(["cpu", "gpu"]),
+        default="cpu",
+        show_default=True,
+        help="Whose: NVIDIA's cards encode h264, hevc and av1, faster and less well.",
+    ),
+    click.option(
+        "--decoder",
+        type=click.Choice(["cpu", "gpu"]),
+        default="cpu",
+        show_default=True,
+        help="Whose: an NVIDIA card's where it knows the film's codec.",
+    ),
+    click.option(
+        "--deinterlace",
+        type=click.Choice(["auto", "on", "off"]),
+        default="auto",
+        show_default=True,
+        help="Make interlaced frames whole: where they say so, always, or never.",
+    ),
+    click.option(
+        "--rotate",
+        type=click.Choice(["keep", "apply"]),
+        default="keep",
+        show_default=True,
+        help="Leave turning the picture to players, as the film tells them, or do it.",
+    ),
 )
 _overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
 _OUT_FILE = click.Path(path_type=Path, allow_dash=True)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def _of_films(command: Callable[..., None]) -> Callable[..., None]:
+    """All options of how a film is upscaled."""
+    for option in reversed(_film_options):
+        command = option(command)
+    return command
+
+
+def _chosen(suffix: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What `_film_options` give, as `engine.job.Options` has it."""
+    from vsr.media.encoder import EncoderSettings
+
+    codec: Any = given.pop("codec") or ("av1" if suffix == ".webm" else "h264")
+    coding = (given.pop(name) for name in ("crf", "preset", "encoder"))
+    scale, tile = given.pop("scale"), given.pop("tile")
+    return given | {
+        "scale": None if scale == "auto" else int(scale),
+        "tiling": _tiling(tile),
+        "settings": EncoderSettings(codec, *coding),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -95,40 +163,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path, allow_dash=True))
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path, allow_dash=True))
-@click.option(
-    "--scale",
-    type=click.Choice(["auto", "2", "4"]),
-    default="auto",
-    show_default=True,
-    help="auto is 4 for films of up to 576 lines, else 2.",
-)
-@_model_option
-@_detail_option
-@_device_option
-@_backend_option
-@_precision_option
-@_tile_option
-@click.option(
-    "--codec",
-    type=click.Choice(["h264", "hevc", "av1", "prores", "ffv1"]),
-    help="How the video is encoded: h264 unless OUT is .webm, which holds av1.",
-)
-@click.option("--crf", type=click.IntRange(0, 63), help="Lower is better and larger.")
-@click.option("--preset", help="The encoder's speed against size, such as veryfast.")
-@click.option(
-    "--deinterlace",
-    type=click.Choice(["auto", "on", "off"]),
-    default="auto",
-    show_default=True,
-    help="Make interlaced frames whole: where they say so, always, or never.",
-)
-@click.option(
-    "--rotate",
-    type=click.Choice(["keep", "apply"]),
-    default="keep",
-    show_default=True,
-    help="Leave turning the picture to players, as the film tells them, or do it.",
-)
+@_of_films
 @click.option("--strict", is_flag=True, help="Stop before any work if something can't be kept.")
 @click.option("--no-resume", is_flag=True, help="Start afresh where an earlier run has begun.")
 @click.option(
@@ -149,24 +184,13 @@ def cli() -> None:
 def upscale(
     source: Path,
     output: Path,
-    scale: str,
-    model: str | None,
-    detail: float,
-    device: str,
-    backend: Any,
-    precision: Any,
-    tile: str,
-    codec: Any,
-    crf: int | None,
-    preset: str | None,
-    deinterlace: Any,
-    rotate: Any,
     strict: bool,
     no_resume: bool,
     pipe_format: Any,
     profile: Path | None,
     overwrite: bool,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Upscale the film IN into OUT (.mp4, .mov, .mkv or .webm), or a folder of films into another.
 
@@ -180,20 +204,8 @@ def upscale(
     """
     from vsr.engine.folder import film_jobs
     from vsr.engine.video import upscale_video
-    from vsr.media.encoder import EncoderSettings
 
-    chosen: Any = codec or ("av1" if output.suffix.lower() == ".webm" else "h264")
-    settings: dict[str, Any] = {
-        "model": model,
-        "scale": None if scale == "auto" else int(scale),
-        "detail": detail,
-        "device": device,
-        "backend": backend,
-        "precision": precision,
-        "tiling": _tiling(tile),
-        "settings": EncoderSettings(chosen, crf, preset),
-        "deinterlace": deinterlace,
-        "rotate": rotate,
+    settings = _chosen(output.suffix.lower(), given) | {
         "overwrite": overwrite,
         "resume": not no_resume,
         "strict": strict,
@@ -246,36 +258,18 @@ def upscale(
 
 @cli.command()
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.option("--scale", type=click.Choice(["auto", "2", "4"]), default="auto", show_default=True)
-@_model_option
-@_detail_option
-@_device_option
-@_backend_option
-@_precision_option
-@_tile_option
-@click.option("--codec", type=click.Choice(["h264", "hevc", "av1", "prores", "ffv1"]))
-@click.option("--crf", type=click.IntRange(0, 63), help="Lower is better and larger.")
-@click.option("--preset", help="The encoder's speed against size, such as veryfast.")
+@_of_films
 @click.option("--container", default=".mp4", show_default=True, help="Of the film to come.")
 @click.option("--preview", type=click.Path(path_type=Path), help="Write a frame to compare.")
 @_overwrite_option
 @_json_option
 def plan(
     source: Path,
-    scale: str,
-    model: str | None,
-    detail: float,
-    device: str,
-    backend: Any,
-    precision: Any,
-    tile: str,
-    codec: Any,
-    crf: int | None,
-    preset: str | None,
     container: str,
     preview: Path | None,
     overwrite: bool,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Tell what upscaling IN would take: time, memory, disk, and what can't be kept.
 
@@ -287,18 +281,9 @@ def plan(
     """
     from vsr.engine.job import Options
     from vsr.engine.plan import plan_video
-    from vsr.media.encoder import EncoderSettings
 
-    settings = EncoderSettings(codec or ("av1" if container == ".webm" else "h264"), crf, preset)
-    told = plan_video(
-        *(source, container),
-        Options(
-            *(model, None if scale == "auto" else int(scale), detail, device),
-            *(backend, precision, _tiling(tile), settings),
-        ),
-        preview,
-        overwrite,
-    )
+    options = Options(**_chosen(container, given))
+    told = plan_video(source, container, options, preview, overwrite)
     if as_json:
         click.echo(json.dumps(asdict(told)))
         return

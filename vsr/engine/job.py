@@ -18,7 +18,7 @@ from vsr.media.carry import Baggage
 from vsr.media.decoded import Deinterlace
 from vsr.media.encoder import EncoderSettings, losses, output_info, says_aspect
 from vsr.media.frame import Frame, StreamInfo
-from vsr.media.reader import VideoReader
+from vsr.media.reader import Decoder, VideoReader
 from vsr.planes import alpha_to_plane, colour_spec
 from vsr.zoo import default_model, load
 
@@ -44,6 +44,7 @@ class Options:
     settings: EncoderSettings = field(default_factory=EncoderSettings)
     deinterlace: Deinterlace = "auto"
     rotate: Rotate = "keep"
+    decoder: Decoder = "cpu"
 
 
 class Job:
@@ -55,7 +56,9 @@ class Job:
         """Packets of other streams that are too broken to go along."""
         self.began = time.perf_counter()
         self.reader = VideoReader(
-            source, options.deinterlace, upright=options.rotate == "apply", closely=True
+            *(source, options.deinterlace, options.rotate == "apply"),
+            closely=True,
+            decoder=options.decoder,
         )
         try:
             source_info = self.reader.info
@@ -117,6 +120,8 @@ class Job:
             notes.append(f"{self.reader.interlaced} interlaced frames {made}")
         if self.reader.damage.ends_early:
             notes.append("the source can't be read to its end; what came before is kept")
+        if self.options.decoder == "gpu" and not self.reader.on_gpu:
+            notes.append(f"no card here decodes {self.reader.codec}: the CPU did")
         if self.refused:
             notes.append(f"{self.refused} broken packets of sound and the like are left out")
         return tuple(notes)

@@ -24,7 +24,7 @@ from vsr.media.encoder import (
 )
 from vsr.media.frame import Frame
 from vsr.media.muxer import mux
-from vsr.media.reader import PIPE, AnyPacket
+from vsr.media.reader import PIPE, AnyPacket, Decoder
 from vsr.media.segment import joined
 from vsr.media.writer import VideoWriter, check_output
 from vsr.media.y4m import Y4mWriter
@@ -94,6 +94,7 @@ def upscale_video(
     tiling: Tiling = "auto",
     deinterlace: Deinterlace = "auto",
     rotate: Rotate = "keep",
+    decoder: Decoder = "cpu",
     overwrite: bool = False,
     resume: bool = True,
     strict: bool = False,
@@ -112,7 +113,8 @@ def upscale_video(
     there, if the model was measured for it, else "f32". Frames that don't fit into memory are
     done in overlapping tiles (`tiling`: "auto", "off", or their side in low-resolution pixels).
     Interlaced frames are made whole where they say so, always, or never (`deinterlace`); turning
-    the picture is left to players, or done (`rotate`).
+    the picture is left to players, or done (`rotate`). `decoder` "gpu" has an NVIDIA card decode
+    where it can.
 
     Frames keep their times, and all else in the file goes along as it is; what the output
     can't hold is told of in the summary, or is an error before any work, if `strict`. Work goes
@@ -128,7 +130,8 @@ def upscale_video(
             raise OutputError("-: a pipe carries raw video; leave --codec, --crf and --preset out")
         settings = EncoderSettings("raw")
     options = Options(
-        model, scale, detail, device, backend, precision, tiling, settings, deinterlace, rotate
+        *(model, scale, detail, device, backend, precision, tiling, settings),
+        *(deinterlace, rotate, decoder),
     )
     with Trace(profile, overwrite) if profile else nullcontext() as trace:
         record = trace.add if trace else None

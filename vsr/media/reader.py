@@ -10,10 +10,11 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import av
 import numpy as np
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
@@ -62,6 +63,10 @@ _SUSPECT_FRAMES = 32
 _SEEK_SECONDS = (2, 10, 60)
 
 
+_DECODER_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+Decoder = Literal["cpu", "gpu"]
+
+
 class FrameMark(NamedTuple):
     """A frame's time and its content, to know it again."""
 
@@ -94,17 +99,21 @@ class VideoReader:
         deinterlace: Deinterlace = "off",
         upright: bool = False,
         closely: bool = False,
+        decoder: Decoder = "cpu",
     ) -> None:
         """Open a file, or standard input as `-`.
 
-        `closely` decodes the first frame at once, for what only frames tell: HDR metadata and
-        how the picture is turned. `upright` turns frames as players would.
+        `decoder` "gpu" is an NVIDIA card's where there is one that knows the codec, as `on_gpu`
+        then tells; frames come to the CPU's memory all the same. `closely` decodes the first
+        frame at once, for what only frames tell: HDR metadata and how the picture is turned.
+        `upright` turns frames as players would.
         """
         self.path = Path(path)
         self.damage = Damage([])
         self.notes: list[str] = []
         """What the user should know, a line each."""
         self._deinterlace = deinterlace
+        self._wanted = decoder
         self._pending: Iterator[Frame | AnyPacket] | None = None
         self._turn: Turn | None = None
         self._container = open_input(self.path)
@@ -146,6 +155,11 @@ class VideoReader:
     def codec(self) -> str:
         """FFmpeg's name of the video's codec, such as `h264`."""
         return self._stream.codec_context.name
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a card decodes."""
+        return self._decoder.is_hwaccel
 
     @property
     def interlaced(self) -> int:
@@ -228,7 +242,7 @@ class VideoReader:
 
     def _open_stream(self) -> None:
         self._stream = self._video_stream()
-        self._decoder = _decoder_of(self._stream)
+        self._decoder = _decoder_of(self._stream, self._wanted)
         self._decoder.thread_type = "AUTO"
         self._deinterlacer = Deinterlacer(self._stream, self._deinterlace)
         self._owed: list[int] = []
@@ -338,7 +352,7 @@ class VideoReader:
         if stream.time_base is None:
             raise MediaError(f"{self.path}: its video stream has no time base")
         layout = _layout_for(context.format)
-        if self._decoder is not context:
+        if self._decoder.name in _DECODER_WITH_ALPHA.values():
             layout = replace(layout, alpha=True)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         jpeg = name.startswith("yuvj")
@@ -481,15 +495,28 @@ def reason_of(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).lower()
 
 
-def _decoder_of(stream: VideoStream) -> VideoCodecContext:
+def _decoder_of(stream: VideoStream, wanted: Decoder) -> VideoCodecContext:
     """What decodes a stream: FFmpeg's own decoders of VP8 and VP9 pass over their alpha."""
     own = stream.codec_context
-    if stream.metadata.get("alpha_mode") != "1" or own.name not in ("vp8", "vp9"):
-        return own
-    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}[own.name]
-    decoder = av.CodecContext.create(name, "r")
-    assert isinstance(decoder, VideoCodecContext)
-    return decoder
+    if stream.metadata.get("alpha_mode") == "1" and own.name in _DECODER_WITH_ALPHA:
+        decoder = av.CodecContext.create(_DECODER_WITH_ALPHA[own.name], "r")
+        assert isinstance(decoder, VideoCodecContext)
+        return decoder
+    return (_decoder_on_gpu(own) if wanted == "gpu" else None) or own
+
+
+def _decoder_on_gpu(own: VideoCodecContext) -> VideoCodecContext | None:
+    """A decoder like a stream's own on an NVIDIA card, if there is one that knows the codec."""
+    try:
+        decoder: Any = av.CodecContext.create(own.name, "r", HWAccel("cuda"))
+        if not decoder.is_hwaccel:
+            return None
+        decoder.extradata = own.extradata
+        decoder.width, decoder.height = own.width, own.height
+        result: VideoCodecContext = decoder
+        return result
+    except (av.error.FFmpegError, NotImplementedError, ValueError):
+        return None
 
 
 def _layout_for(pixel_format: Any) -> PixelLayout:
