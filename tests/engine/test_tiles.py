@@ -1,31 +1,39 @@
 """Frames in tiles: hardly to be told from frames in one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from skimage import data
+from torch.nn.functional import avg_pool2d
 
 import vsr
 from tests.conftest import scenes, write_film
 from tests.engine.test_backends import film_planes
-from vsr.colour import ColourSpec, Matrix, Subsampling
+from vsr.colour import ColourSpec, Matrix, Subsampling, from_rgb
 from vsr.engine.backends import (
     Backend,
     FittingBackend,
+    GraphBackend,
+    OpenVinoBackend,
     TiledBackend,
     TorchBackend,
     pick_backend,
     tiles,
 )
+from vsr.engine.backends.planes import flow_of
 from vsr.engine.backends.tiles import OVERLAP_PIXELS, pick_tile, spans
 from vsr.engine.video import upscale_video
 from vsr.errors import VsrError
 from vsr.media.encoder import EncoderSettings
 from vsr.media.frame import Plane
+from vsr.planes import planes_to_rgb
+from vsr.tensors import to_float
 
 CPU = torch.device("cpu")
 
@@ -35,10 +43,12 @@ class Doubler(Backend):
 
     name = "doubler"
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], of_parts: bool = False) -> None:
         self.size, self.state = size, torch.zeros(1, *size, 1)
 
-    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> tuple[Plane, ...]:
+    def upscale(
+        self, planes: Sequence[Plane], begins_shot: bool, coarse: torch.Tensor | None = None
+    ) -> tuple[Plane, ...]:
         assert planes[0].shape == self.size
         luma = torch.from_numpy(planes[0]).float()[None, :, :, None]
         self.state = luma if begins_shot else self.state + luma
@@ -85,15 +95,41 @@ def test_every_sample_is_put_in_its_place(subsampling: tuple[int, int]) -> None:
     assert np.array_equal(state[0, :, :, 0], 3.0 * planes[0])
 
 
-def test_seams_stay_within_two_code_values() -> None:
-    """The shipped model on pictures that move; odd sides, chroma too."""
-    spec = ColourSpec(Matrix.BT601)
-    films = film_planes(spec, 561, 303, 8)
-    whole = TorchBackend(vsr.load("tiny-x4"), CPU, (spec, spec))
-    tiled = TiledBackend(
-        lambda size: TorchBackend(vsr.load("tiny-x4"), CPU, (spec, spec)),
-        *((303, 561), 256, 4, (spec, spec)),
+def sweeping_planes(frames: int, speed: int, width: int, height: int) -> list[tuple[Plane, ...]]:
+    """A photograph that a camera sweeps across, by `speed` pixels a frame, and back."""
+    picture = cv2.resize(
+        data.astronaut(), (width + 6 * speed, height), interpolation=cv2.INTER_AREA
     )
+    planes = []
+    for number in range(frames):
+        left = speed * abs((number + 6) % 12 - 6)
+        rgb = to_float(torch.from_numpy(picture[:, left : left + width].copy()))
+        planes.append(tuple(plane.numpy() for plane in from_rgb(rgb.permute(2, 0, 1), SPEC)))
+    return planes
+
+
+def built(kind: str, name: str) -> Callable[[tuple[int, int], bool], Backend]:
+    generator = vsr.load(name)
+
+    def build(size: tuple[int, int], of_parts: bool) -> Backend:
+        if kind == "openvino":
+            return OpenVinoBackend(generator, (SPEC, SPEC), size, of_parts=of_parts)
+        if kind == "graphs":
+            return GraphBackend(generator, CPU, (SPEC, SPEC), size, "f32", of_parts=of_parts)
+        return TorchBackend(vsr.load(name), CPU, (SPEC, SPEC))
+
+    return build
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["torch", "openvino", "graphs"])
+@pytest.mark.parametrize(("name", "speed"), [("tiny-x4", 2), ("tiny-x2", 18)])
+def test_seams_stay_within_two_code_values(kind: str, name: str, speed: int) -> None:
+    """Shipped models on what moves little and much; odd sides, chroma too."""
+    films = sweeping_planes(7, speed, 561, 303)
+    build, generator = built(kind, name), vsr.load(name)
+    whole = build((303, 561), False)
+    tiled = TiledBackend(build, (303, 561), 256, generator.scale, (SPEC, SPEC), flow_of(generator))
     assert len(tiled._places) == 6
     for number, planes in enumerate(films):
         pairs = zip(
@@ -101,6 +137,26 @@ def test_seams_stay_within_two_code_values() -> None:
         )
         for one, other in pairs:
             assert np.abs(one.astype(int) - other.astype(int)).max() <= 2
+
+
+def test_coarse_motion_of_strips_is_that_of_the_frame() -> None:
+    flow = flow_of(vsr.load("tiny-x4"))
+    assert flow is not None
+    first, second = sweeping_planes(2, 9, 201, 303)
+    before, here = (planes_to_rgb(planes, SPEC, CPU)[None] for planes in (first, second))
+    with torch.inference_mode():
+        pair = [flow.padded_luma(frame) for frame in (here, before)]
+        for _ in range(flow.coarse_level):
+            pair = [avg_pool2d(luma, 2) for luma in pair]
+        wanted = flow.coarse(*pair)
+        whole = flow(here, before)
+    motion = tiles._CoarseMotion(flow, SPEC)
+    assert motion._rows == 256
+    found = motion.of(second, before)
+    assert torch.allclose(found, wanted, atol=1e-5)
+    # And a tile that is the whole frame finds what the frame does.
+    part = motion.part(found, (0, 0), (303, 201))
+    assert torch.allclose(flow(here, before, part), whole, atol=1e-4)
 
 
 def test_memory_decides(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,11 +226,13 @@ class Greedy(Backend):
         if self.is_large and fails_at < 0:
             raise error
 
-    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> tuple[Plane, ...]:
+    def upscale(
+        self, planes: Sequence[Plane], begins_shot: bool, coarse: torch.Tensor | None = None
+    ) -> tuple[Plane, ...]:
         if self.is_large and self.frames == self.fails_at:
             raise self.error
         self.frames += 1
-        return self.inner.upscale(planes, begins_shot)
+        return self.inner.upscale(planes, begins_shot, coarse)
 
     def keep_state(self) -> tuple[torch.Tensor, ...]:
         return self.inner.keep_state()
@@ -199,7 +257,8 @@ def test_without_memory_it_goes_on_in_smaller_tiles(error: Exception, fails_at: 
     films = film_planes(SPEC, 600, 280, 5)
     whole = TorchBackend(vsr.load("tiny-x2"), CPU, (SPEC, SPEC))
     fitting = FittingBackend(
-        lambda size: Greedy(size, 100_000, fails_at, error), (280, 600), None, 2, (SPEC, SPEC)
+        lambda size, of_parts: Greedy(size, 100_000, fails_at, error),
+        *((280, 600), None, 2, (SPEC, SPEC), flow_of(vsr.load("tiny-x2"))),
     )
     for number, planes in enumerate(films):
         pairs = zip(
@@ -212,7 +271,7 @@ def test_without_memory_it_goes_on_in_smaller_tiles(error: Exception, fails_at: 
 
 
 def test_where_not_even_tiles_fit_one_line_says_so() -> None:
-    def build(size: tuple[int, int]) -> Backend:
+    def build(size: tuple[int, int], of_parts: bool) -> Backend:
         return Greedy(size, 0, -1, MemoryError())
 
     with pytest.raises(VsrError, match="not enough memory for tiles of 256 pixels"):
@@ -222,7 +281,7 @@ def test_where_not_even_tiles_fit_one_line_says_so() -> None:
 
 
 def test_other_errors_are_passed_on() -> None:
-    def build(size: tuple[int, int]) -> Backend:
+    def build(size: tuple[int, int], of_parts: bool) -> Backend:
         return Greedy(size, 0, 0, RuntimeError("expected 3 channels"))
 
     backend = FittingBackend(build, (64, 64), None, 2, (SPEC, SPEC))

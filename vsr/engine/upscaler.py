@@ -53,10 +53,11 @@ class Upscaler:
         self._kept = kept
 
     @torch.inference_mode()
-    def upscale(self, low: Tensor, begins_shot: bool) -> Tensor:
+    def upscale(self, low: Tensor, begins_shot: bool, coarse: Tensor | None = None) -> Tensor:
         """RGB (3, H, W) to (3, sH, sW), on the device; a new shot forgets what was before.
 
-        The first frame begins a shot whether it says so or not.
+        The first frame begins a shot whether it says so or not. `coarse` is for parts of a frame,
+        see `PyramidFlow`.
         """
         batch = low[None].contiguous(memory_format=torch.channels_last)
         if begins_shot or (self._state is None and self._kept is None):
@@ -66,5 +67,6 @@ class Upscaler:
             self._state = kind(*(part.to(self.device) for part in self._kept))
         self._kept = None
         high: Tensor
-        high, self._state = self._generator.step(batch, self._state)
+        aimed: Any = () if coarse is None else (coarse.to(self.device),)
+        high, self._state = self._generator.step(batch, self._state, *aimed)
         return high[0]

@@ -14,6 +14,8 @@ _WINDOW = 5
 """Side in pixels over which motion is taken to be one, when solving for it."""
 _FARTHEST = 2.0
 """Pixels beyond which a linear model of brightness says nothing."""
+_COARSE_LEVEL = 2
+"""Halvings. From here down, motion looks no farther than some ten pixels around."""
 _DAMPING = 0.02
 """Added to both directions of the least squares, as a share of all gradient energy."""
 
@@ -45,40 +47,63 @@ class PyramidFlow(nn.Module):
             nn.Conv2d(channels, 2, 3, padding=1),
         )
 
-    def forward(self, current: Tensor, previous: Tensor) -> Tensor:
+    @property
+    def coarse_level(self) -> int:
+        """The level, in halvings, up to which motion needs all of a frame, see `coarse`."""
+        return min(_COARSE_LEVEL, self.levels)
+
+    def forward(self, current: Tensor, previous: Tensor, coarse: Tensor | None = None) -> Tensor:
         """RGB frames (B, 3, H, W) to flow (B, 2, H, W), in pixels, x before y.
 
-        `warp(previous, flow)` looks like `current`.
+        `warp(previous, flow)` looks like `current`. Of parts of a frame, that begin at multiples
+        of 2^levels pixels, `coarse` is the part of what `coarse` gave for the whole.
         """
         height, width = current.shape[-2:]
-        step = 2**self.levels
-        pad = (0, -width % step, 0, -height % step)
         # f32 even where the rest is not: small differences of brightness are all there is.
         with torch.autocast(current.device.type, enabled=False):
-            pair = [
-                (luma_of(frame.float()) / 128 - 1).unsqueeze(1) for frame in (current, previous)
-            ]
-            if any(pad):
-                pair = [F.pad(luma, pad, mode="replicate") for luma in pair]
-            pyramid = [pair]
-            for _ in range(self.levels):
-                pyramid.append([F.avg_pool2d(luma, 2) for luma in pyramid[-1]])
-            coarsest = pyramid[-1][0]
-            flow = coarsest.new_zeros(coarsest.shape[0], 2, *coarsest.shape[-2:])
-            for level in range(self.levels, 0, -1):
-                here, before = pyramid[level]
-                if level < self.levels:
-                    flow = _doubled(flow)
-                    before = warp(before, flow)
-                seen = (shift_costs(here, before), here, flow / 4, *least_squares(here, before))
-                flow = flow + self.layers(torch.cat(seen, dim=1))
+            pyramid = [(self.padded_luma(current), self.padded_luma(previous))]
+            for _ in range(self.coarse_level):
+                pyramid.append(_halved(*pyramid[-1]))
+            if coarse is None:
+                coarse = self.coarse(*pyramid[-1])
+            flow = coarse
+            for level in range(self.coarse_level - 1, 0, -1):
+                flow = self._refined(*pyramid[level], _doubled(flow))
             flow = _doubled(flow)
-            here, before = pair
+            here, before = pyramid[0]
             before = warp(before, flow)
             seen = (here, before, (here - before).abs(), *least_squares(here, before))
             flow = flow + self.finest(torch.cat(seen, dim=1))
         found: Tensor = flow[..., :height, :width]
         return found
+
+    def padded_luma(self, frame: Tensor) -> Tensor:
+        """RGB (B, 3, H, W) to luma around 0, its sides filled up to multiples of 2^levels."""
+        luma = (luma_of(frame.float()) / 128 - 1).unsqueeze(1)
+        step = 2**self.levels
+        pad = (0, -luma.shape[-1] % step, 0, -luma.shape[-2] % step)
+        return F.pad(luma, pad, mode="replicate") if any(pad) else luma
+
+    def coarse(self, here: Tensor, before: Tensor) -> Tensor:
+        """Flow at `coarse_level`, of padded luma planes (B, 1, h, w) of that level."""
+        pyramid = [(here, before)]
+        for _ in range(self.levels - self.coarse_level):
+            pyramid.append(_halved(*pyramid[-1]))
+        here, before = pyramid.pop()
+        flow = here.new_zeros(here.shape[0], 2, *here.shape[-2:])
+        flow = flow + self._seen(here, before, flow)
+        while pyramid:
+            flow = self._refined(*pyramid.pop(), _doubled(flow))
+        return flow
+
+    def _refined(self, here: Tensor, before: Tensor, flow: Tensor) -> Tensor:
+        return flow + self._seen(here, warp(before, flow), flow)
+
+    def _seen(self, here: Tensor, before: Tensor, flow: Tensor) -> Tensor:
+        """What the network adds to a flow by which `before` has been warped."""
+        seen = (shift_costs(here, before), here, flow / 4, *least_squares(here, before))
+        rest: Tensor = self.layers(torch.cat(seen, dim=1))
+        return rest
 
 
 def shift_costs(here: Tensor, before: Tensor) -> Tensor:
@@ -123,6 +148,10 @@ def least_squares(here: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     determinant = xx * yy - xy * xy
     shift = torch.cat((yy * xt - xy * yt, xx * yt - xy * xt), dim=1) / determinant
     return shift.clamp(-_FARTHEST, _FARTHEST), 4 * determinant / (energy + 1e-4) ** 2
+
+
+def _halved(here: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    return F.avg_pool2d(here, 2), F.avg_pool2d(before, 2)
 
 
 def _doubled(flow: Tensor) -> Tensor:

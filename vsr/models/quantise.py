@@ -1,8 +1,9 @@
 """Eight-bit arithmetic for the trunk of a `Recurrent` generator.
 
-Between its first convolution and its head, inputs are rounded to 256 levels, from ranges that were
+From its first convolution to its head, inputs are rounded to 256 levels, from ranges that were
 seen on film, recurrent states included, and weights to 255 levels, a scale for each output channel
-(Jacob et al., Quantization and Training of Neural Networks, 2018). Motion and the head stay f32.
+(Jacob et al., Quantization and Training of Neural Networks, 2018). Motion stays f32, and so does
+the frame itself, on its way around the trunk and through the head.
 """
 
 import copy
@@ -21,16 +22,26 @@ Ranges = Mapping[str, tuple[float, float]]
 class QuantisedConv(nn.Module):
     """A 3x3 convolution whose input and weights are rounded as eight-bit arithmetic does."""
 
-    def __init__(self, conv: nn.Conv2d, least: float, greatest: float) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        least: float,
+        greatest: float,
+        padding: int = 1,
+    ) -> None:
+        """Inputs are taken to lie between `least` and `greatest`."""
         super().__init__()
-        self.weight, self.bias = conv.weight, conv.bias
+        self.weight = nn.Parameter(weight.detach(), requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+        self.padding = padding
         self.signed = least < 0
         # Symmetric where there are negative values: zero must stay zero.
         self.scale = max(-least, greatest, 1e-6) / (127 if self.signed else 255)
         self.register_buffer(
-            "weight_scales", conv.weight.detach().flatten(1).abs().amax(1).clamp_min(1e-9) / 127
+            "weight_scales", weight.detach().flatten(1).abs().amax(1).clamp_min(1e-9) / 127
         )
-        self.register_buffer("zeros", torch.zeros(conv.out_channels, dtype=torch.int32))
+        self.register_buffer("zeros", torch.zeros(len(weight), dtype=torch.int32))
 
     weight_scales: Tensor
     zeros: Tensor
@@ -42,11 +53,27 @@ class QuantisedConv(nn.Module):
         weight = torch.fake_quantize_per_channel_affine(
             self.weight, self.weight_scales, self.zeros, 0, -127, 127
         )
-        return F.conv2d(x, weight, self.bias, padding=1)
+        return F.conv2d(x, weight, self.bias, padding=self.padding)
+
+
+class RoundedHead(nn.Module):
+    """A generator's head that rounds the features it sees, and not the frame beside them."""
+
+    def __init__(self, head: nn.Conv2d, least: float, greatest: float) -> None:
+        super().__init__()
+        self.weight, self.bias, self.in_channels = head.weight, head.bias, head.in_channels
+        self.range = (least, greatest)
+        self.of_features = QuantisedConv(head.weight[:, :-3], None, least, greatest, padding=0)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Features and frame, (B, C + 3, H, W), to (B, 3 s^2, H, W)."""
+        seen = F.pad(seen, (1, 1, 1, 1), mode="replicate")
+        added: Tensor = self.of_features(seen[:, :-3])
+        return F.conv2d(seen[:, -3:], self.weight[:, -3:], self.bias) + added
 
 
 def rounded_layers(generator: Recurrent) -> dict[str, nn.Conv2d]:
-    """The convolutions that are rounded, by name."""
+    """The convolutions that are rounded throughout, by name."""
     return {
         name: layer
         for name, layer in generator.named_modules()
@@ -69,6 +96,11 @@ def calibrate(
             seen[name] = min(least, float(x.min())), max(greatest, float(x.max()))
 
         hooks.append(layer.register_forward_pre_hook(look))
+
+    def look_at_features(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen["head"] = 0.0, max(seen.get("head", (0.0, 0.0))[1], float(inputs[0][:, :-3].max()))
+
+    hooks.append(generator.head.register_forward_pre_hook(look_at_features))
     try:
         for clip in clips:
             state = None
@@ -86,5 +118,7 @@ def quantised(generator: Recurrent, ranges: Ranges) -> Recurrent:
     twin = copy.deepcopy(generator)
     for name, layer in rounded_layers(twin).items():
         parent, _, last = name.rpartition(".")
-        setattr(twin.get_submodule(parent), last, QuantisedConv(layer, *ranges[name]))
+        rounded = QuantisedConv(layer.weight, layer.bias, *ranges[name])
+        setattr(twin.get_submodule(parent), last, rounded)
+    twin.head = RoundedHead(generator.head, *ranges["head"])  # type: ignore[assignment]
     return twin

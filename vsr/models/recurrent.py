@@ -145,27 +145,37 @@ class Recurrent(Generator[RecurrentState]):
         batch, _, height, width = low.shape
         return RecurrentState(low, low.new_zeros(batch, self.memory, height, width))
 
-    def step(self, low: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        """Upscale one frame, (B, 3, H, W) to (B, 3, sH, sW), and give the next state."""
-        features, low = self.features(low, state)
+    def step(
+        self, low: Tensor, state: RecurrentState, coarse: Tensor | None = None
+    ) -> tuple[Tensor, RecurrentState]:
+        """Upscale one frame, (B, 3, H, W) to (B, 3, sH, sW), and give the next state.
+
+        `coarse` is for parts of a frame, see `PyramidFlow`.
+        """
+        features, low = self.features(low, state, coarse)
         high = F.pixel_shuffle(self.head(torch.cat((features, low), dim=1)), self.scale)
         return high, RecurrentState(low, features[:, : self.memory])
 
-    def features(self, low: Tensor, state: RecurrentState) -> tuple[Tensor, Tensor]:
+    def features(
+        self, low: Tensor, state: RecurrentState, coarse: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What the head sees: features (B, C, H, W), of which the first channels are remembered,
-        and the frame, steadied if the model does.
+        and the frame, steadied if the model does. `coarse` is for parts of a frame, see
+        `PyramidFlow`.
         """
-        low, seen = self._look(low, state)
+        low, seen = self._look(low, state, coarse)
         trunk: Tensor = self.trunk(F.relu(self.entry(seen)))
         return F.relu(self.exit(trunk)), low
 
-    def _look(self, low: Tensor, state: RecurrentState) -> tuple[Tensor, Tensor]:
+    def _look(
+        self, low: Tensor, state: RecurrentState, coarse: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The frame, and what the trunk looks at: it, and the past laid upon it."""
         if not self.memory:
             return low, low
         if self.flow is None:
             return low, torch.cat((low, state.low, state.hidden), dim=1)
-        flow = self.flow(low, state.low)
+        flow = self.flow(low, state.low, coarse)
         past = warp(torch.cat((state.low, state.hidden), dim=1), flow)
         if self.steady is not None:
             low = self.steady(low, past[:, :3])

@@ -9,7 +9,8 @@ from vsr.engine.backends.base import Backend
 from vsr.engine.backends.eager import TorchBackend
 from vsr.engine.backends.graphs import GraphBackend
 from vsr.engine.backends.openvino import OpenVinoBackend, computes_int8, openvino_version
-from vsr.engine.backends.tiles import FittingBackend, TiledBackend, Tiling, pick_tile
+from vsr.engine.backends.planes import flow_of
+from vsr.engine.backends.tiles import FittingBackend, TiledBackend, Tiling, is_exhausted, pick_tile
 from vsr.errors import VsrError
 from vsr.models import Generator, Recurrent
 from vsr.models.quantise import quantised
@@ -47,16 +48,23 @@ def pick_backend(
         assert isinstance(generator, Recurrent)
         generator = quantised(generator, generator.ranges)
 
-    def build(size: tuple[int, int]) -> Backend:
+    def build(size: tuple[int, int], of_parts: bool) -> Backend:
         if engine == "openvino":
-            return OpenVinoBackend(generator, specs, size, arithmetic)
-        if device.type == "cuda":
-            compiles = None if is_long else False
-            return GraphBackend(generator, device, specs, size, arithmetic, compiles)
-        return TorchBackend(generator, device, specs)
+            return OpenVinoBackend(generator, specs, size, arithmetic, of_parts)
+        if device.type != "cuda":
+            return TorchBackend(generator, device, specs)
+        given = (generator, device, specs, size, arithmetic)
+        try:
+            return GraphBackend(*given, None if is_long else False, of_parts)
+        except Exception as error:
+            if is_exhausted(error) or not is_long:
+                raise
+            # A compiler that isn't complete is no reason to do without the rest.
+            return GraphBackend(*given, False, of_parts)
 
     tile = pick_tile(tiling, generator, device, size)
-    return FittingBackend(build, size, tile, generator.scale, specs, shrinks=tiling != "off")
+    given = (build, size, tile, generator.scale, specs, flow_of(generator))
+    return FittingBackend(*given, shrinks=tiling != "off")
 
 
 def _engine(name: BackendName, precision: Precision, device: torch.device, is_long: bool) -> str:

@@ -17,10 +17,13 @@ class Backend(ABC):
     """What computes, and its version where that decides about the last bit."""
 
     @abstractmethod
-    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> Planes:
+    def upscale(
+        self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None = None
+    ) -> Planes:
         """Y, Cb and Cr of the next frame; a new shot forgets what was before.
 
-        The first frame begins a shot whether it says so or not.
+        The first frame begins a shot whether it says so or not. A backend that was built for
+        parts of frames is given their part of the whole's `coarse` motion, see `PyramidFlow`.
         """
 
     def begin(self, planes: Sequence[Plane], begins_shot: bool) -> Callable[[], Planes]:

@@ -25,10 +25,12 @@ class TorchBackend(Backend):
         self._upscaler = Upscaler(generator, device)
         self._read_as, self._write_as = specs
 
-    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> Planes:
+    def upscale(
+        self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None = None
+    ) -> Planes:
         """Y, Cb and Cr of the next frame."""
         low = planes_to_rgb(planes, self._read_as, self._upscaler.device)
-        return rgb_to_planes(self._upscaler.upscale(low, begins_shot), self._write_as)
+        return rgb_to_planes(self._upscaler.upscale(low, begins_shot, coarse), self._write_as)
 
     def keep_state(self) -> tuple[Tensor, ...]:
         """What the next frame is to begin with, on the CPU."""

@@ -49,32 +49,37 @@ class GraphBackend(Backend):
         size: tuple[int, int],
         precision: str = "f16",
         compiles: bool | None = None,
+        of_parts: bool = False,
     ) -> None:
         """`specs` tell how planes are read and written; `size` is (height, width).
 
         `precision` is "f16" or "f32"; `compiles` fuses kernels by `torch.compile`, which is done
-        on a GPU where Triton is installed, unless told.
+        on a GPU where Triton is installed, unless told; `of_parts` is for parts of frames.
         """
         self.name = f"torch {torch.__version__} {precision}"
         self._device, self._read_as = device, specs[0]
         self._on_gpu = device.type == "cuda"
         if precision == "f16":
             generator = halved(generator)
-        step, layout = planes_step(generator, specs, size)
+        step, layout = planes_step(generator, specs, size, of_parts)
         # Buffers of weights stay as they lie, but for convolutions': cuDNN is fastest so.
         self._step: PlanesStep = step.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         module: Any = torch.get_device_module(device)
         self._module = module
         place = (device,) if self._on_gpu else ()
         self._upload, self._compute, self._download = (module.Stream(*place) for _ in range(3))
-        self._slots = [_Slot(layout.planes, device, self._on_gpu) for _ in range(2)]
+        self._slots = [_Slot(layout.frame, device, self._on_gpu) for _ in range(2)]
         self._states = [[part.to(device, copy=True) for part in layout.state] for _ in range(2)]
-        self._next, self._begun = 0, False
+        self._next, self._has_state = 0, False
         self._free: list[list[Tensor]] = []
         self._lock = threading.Lock()
         self._run: Callable[..., None] = self._compute_into
         wanted = self._on_gpu and find_spec("triton") is not None if compiles is None else compiles
-        with torch.inference_mode(), self._at_work():
+        # The same kernels in every run, and sums of f32 that are f32.
+        exact = torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        with torch.inference_mode(), exact, self._at_work():
             for number in range(2):
                 self._slots[number].made = self._outputs_for(number)
             if wanted:
@@ -82,18 +87,27 @@ class GraphBackend(Backend):
             self._pool = torch.cuda.graph_pool_handle() if self._on_gpu else None
             self._replays = [self._captured(number) for number in range(2)]
 
-    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> Planes:
+    def upscale(
+        self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None = None
+    ) -> Planes:
         """Y, Cb and Cr of the next frame."""
-        return self.begin(planes, begins_shot)()
+        return self._begun(planes, begins_shot, coarse)()
 
-    @torch.inference_mode()
     def begin(self, planes: Sequence[Plane], begins_shot: bool) -> Callable[[], Planes]:
         """Hand the device a frame; what comes back waits for it."""
+        return self._begun(planes, begins_shot, None)
+
+    @torch.inference_mode()
+    def _begun(
+        self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None
+    ) -> Callable[[], Planes]:
         slot = self._slots[self._next]
         slot.uploaded.synchronize()  # the host's side of this slot is free again
         for host, plane in zip(slot.host, planes, strict=False):
             kind = np.uint8 if plane.dtype == np.uint8 else np.int16
             host[0, 0].numpy()[...] = plane.view(kind)
+        if coarse is not None:
+            slot.host[-1].copy_(coarse)
         with self._module.stream(self._upload):
             self._upload.wait_event(slot.computed)
             for part, host in zip(slot.frame, slot.host, strict=True):
@@ -102,8 +116,8 @@ class GraphBackend(Backend):
         with self._at_work():
             self._compute.wait_event(slot.uploaded)
             self._compute.wait_event(slot.downloaded)
-            if begins_shot or not self._begun:
-                low = to_rgb([part[:, 0] for part in slot.frame], self._read_as)
+            if begins_shot or not self._has_state:
+                low = to_rgb([part[:, 0] for part in slot.frame[:3]], self._read_as)
                 self._set_state(self._step.start(low))
             self._replays[self._next]()
             slot.computed.record(self._compute)
@@ -128,7 +142,7 @@ class GraphBackend(Backend):
 
     def keep_state(self) -> tuple[Tensor, ...]:
         """What the next frame is to begin with, on the CPU."""
-        if not self._begun:
+        if not self._has_state:
             return ()
         if self._on_gpu:
             self._compute.synchronize()
@@ -143,7 +157,7 @@ class GraphBackend(Backend):
     def _set_state(self, state: Sequence[Tensor]) -> None:
         for part, value in zip(self._states[self._next], state, strict=True):
             part.copy_(value)
-        self._begun = True
+        self._has_state = True
 
     def _at_work(self) -> Any:
         """Kernels that are started inside run in the stream that computes."""
@@ -181,7 +195,8 @@ class GraphBackend(Backend):
             return lambda: self._run(*operands)
         torch.cuda.synchronize(self._device)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._compute):
+        # Threads that decode and encode go on meanwhile.
+        with torch.cuda.graph(graph, self._pool, self._compute, capture_error_mode="thread_local"):
             self._run(*operands)
         replay: Callable[[], None] = graph.replay
         return replay

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vsr.colour import ColourSpec
@@ -61,14 +62,15 @@ class OpenVinoBackend(Backend):
         specs: tuple[ColourSpec, ColourSpec],
         size: tuple[int, int],
         precision: str = "f32",
+        of_parts: bool = False,
     ) -> None:
         """`specs` tell how planes are read and written; `size` is (height, width).
 
-        `precision` names what the generator computes in.
+        `precision` names what the generator computes in; `of_parts` is for parts of frames.
         """
         self.name = f"openvino {openvino_version()} {precision}"
         self._read_as = specs[0]
-        self._step, layout = planes_step(generator, specs, size)
+        self._step, layout = planes_step(generator, specs, size, of_parts)
         self._request = _compiled(self._step, layout, specs).create_infer_request()
         outputs = [output.shape for output in self._request.model_outputs]
         kinds = [output.element_type.to_dtype() for output in self._request.model_outputs]
@@ -81,7 +83,9 @@ class OpenVinoBackend(Backend):
         self._states = [[part.numpy().copy() for part in layout.state] for _ in range(2)]
         self._begun = False
 
-    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> Planes:
+    def upscale(
+        self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None = None
+    ) -> Planes:
         """Y, Cb and Cr of the next frame."""
         if begins_shot or not self._begun:
             low = planes_to_rgb(planes, self._read_as, torch.device("cpu"))
@@ -89,14 +93,19 @@ class OpenVinoBackend(Backend):
         state, following = self._states
         kind = np.uint8 if planes[0].dtype == np.uint8 else np.int16
         frame = [np.ascontiguousarray(plane).view(kind)[None, None] for plane in planes[:3]]
-        for number, array in enumerate((*frame, *state)):
+        aimed = [] if coarse is None else [np.ascontiguousarray(coarse.numpy())]
+        for number, array in enumerate((*frame, *aimed, *state)):
             self._request.set_input_tensor(number, _tensor(array))
         for number, array in enumerate((*self._made, *following)):
             self._request.set_output_tensor(number, _tensor(array))
         self._request.infer()
         self._states = [following, state]
-        # Copies: the buffers are the next frame's as well.
-        return tuple(unsigned(np.array(plane)) for plane in self._step.assemble(self._made))
+        return tuple(unsigned(self._own(plane)) for plane in self._step.assemble(self._made))
+
+    def _own(self, plane: NDArray[Any]) -> NDArray[Any]:
+        """A plane that isn't a view of a buffer, which is the next frame's as well."""
+        is_view = any(np.may_share_memory(plane, buffer) for buffer in self._made)
+        return plane.copy() if is_view else plane
 
     def keep_state(self) -> tuple[Tensor, ...]:
         """What the next frame is to begin with; empty before the first."""
@@ -115,7 +124,7 @@ def convert_step(step: PlanesStep, layout: Layout) -> Any:
     """A step as an `openvino.Model`; its inputs are the planes, then the state."""
     import openvino
 
-    takes = (*layout.planes, *layout.state)
+    takes = (*layout.frame, *layout.state)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sizes become constants, as is meant
         traced = torch.jit.trace(step, takes, check_trace=False)  # type: ignore[no-untyped-call]
@@ -158,7 +167,7 @@ def _cache_folder() -> Path:
 def _key(step: PlanesStep, layout: Layout, specs: tuple[ColourSpec, ColourSpec]) -> str:
     """All that a converted step depends on."""
     digest = hashlib.blake2b(digest_size=16)
-    shapes = [tuple(part.shape) for part in (*layout.planes, *layout.state)]
+    shapes = [tuple(part.shape) for part in (*layout.frame, *layout.state)]
     versions = [version(name) for name in ("vsr", "torch", "openvino")]
     digest.update(repr((versions, specs, shapes, repr(step))).encode())
     for name, tensor in sorted(step.state_dict().items()):

@@ -17,17 +17,26 @@ from torch.nn import functional as F
 from vsr.colour import ColourSpec, chroma_weights, from_rgb, to_rgb
 from vsr.media.frame import Plane
 from vsr.models import Generator, Recurrent
+from vsr.models.flow import PyramidFlow
 from vsr.models.halves import is_halved
+from vsr.models.quantise import QuantisedConv, RoundedHead
 from vsr.models.recurrent import RecurrentState
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
 
+_SHIFTS = (((0, 0, 1, 0), (0, 0, 0, 1)), ((1, 0, 0, 0), (0, 1, 0, 0)))
+"""Zeros around a kernel: of height and of width one more, as it is or one step before."""
+
+
 class PlanesStep(nn.Module):
     """One step of any generator, from planes of code values to planes of code values.
 
-    `forward(y, cb, cr, *state)` takes planes (1, 1, H, W) and gives `(y, cb, cr, *state)`.
+    `forward(y, cb, cr, *state)` takes planes (1, 1, H, W) and gives `(y, cb, cr, *state)`. A step
+    for parts of frames takes coarse motion before the state.
     """
+
+    of_parts = False
 
     def __init__(
         self, generator: Generator[Any], specs: tuple[ColourSpec, ColourSpec], low: Tensor
@@ -57,34 +66,44 @@ class FoldedStep(PlanesStep):
     """One step of a `Recurrent` generator that never makes RGB of its output.
 
     Outputs of `forward` are cells, for each low-resolution pixel the samples that it becomes:
-    y (1, H, W, s^2) and chroma (1, H, W, 2 r c). The hidden state lies channels last.
+    y (1, H, W, s^2) and chroma (1, H, W, 2 r c); of y, there may be more on top and on the left,
+    that `assemble` leaves out. The hidden state lies channels last.
     """
 
     generator: Recurrent
 
     def __init__(
-        self, generator: Recurrent, specs: tuple[ColourSpec, ColourSpec], low: Tensor
+        self,
+        generator: Recurrent,
+        specs: tuple[ColourSpec, ColourSpec],
+        low: Tensor,
+        of_parts: bool = False,
     ) -> None:
         super().__init__(generator, specs, low)
+        self.of_parts = of_parts
         self._halves = is_halved(generator)
         scale, write_as = generator.scale, self.write_as
         across, down = write_as.subsampling
         cosited_across, cosited_down = write_as.cosited
-        # A mean of two samples stays inside the cell of a pixel and is folded into the head; a
-        # filter around a sample of its own reaches into the next cell, and is applied after.
-        self._after = (down == 2 and cosited_down, across == 2 and cosited_across)
-        rows = scale if down == 1 or self._after[0] else scale // 2
-        columns = scale if across == 1 or self._after[1] else scale // 2
-        self._cells = (rows, columns)
-        matrix, offset = _folding(write_as, scale, rows, columns)
+        # A mean of two samples stays inside the cell of a pixel; a filter around a sample of its
+        # own reaches into the cell before, and the head sees that much farther.
+        filters = (down == 2 and cosited_down, across == 2 and cosited_across)
+        cells = tuple(
+            scale if step == 1 or reaches else scale // 2
+            for step, reaches in zip((down, across), filters, strict=True)
+        )
+        self._chroma_cell = cells[0] // (1 + filters[0]), cells[1] // (1 + filters[1])
+        self._beyond = int(filters[0]), int(filters[1])
+        matrix, offset = _folding(write_as, scale, *cells)
         head = generator.head
         assert head.bias is not None
         weight = torch.einsum("oc,cikl->oikl", matrix, head.weight.detach())
         bias = matrix @ head.bias.detach() + offset
-        luma = scale**2
-        self.luma_weight, self.luma_bias = nn.Parameter(weight[:luma]), nn.Parameter(bias[:luma])
-        self.chroma_weight = nn.Parameter(weight[luma:])
-        self.chroma_bias = nn.Parameter(bias[luma:])
+        count = scale**2
+        chroma = _filtered(weight[count:], bias[count:], cells, filters)
+        precision = head.range if isinstance(head, RoundedHead) else self._halves
+        self.luma = _FoldedHead(weight[:count], bias[:count], precision)
+        self.chroma = _FoldedHead(*chroma, precision)
 
     def start(self, low: Tensor) -> tuple[Tensor, ...]:
         """The state before the first frame of a shot."""
@@ -95,51 +114,33 @@ class FoldedStep(PlanesStep):
     def forward(self, y: Tensor, cb: Tensor, cr: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """The cells of the next planes, and the next state."""
         low = to_rgb((y[:, 0], cb[:, 0], cr[:, 0]), self.read_as)
-        before = RecurrentState(state[0], state[1].permute(0, 3, 1, 2))
-        features, low = self.generator.features(low, before)
-        luma = self._headed(features, low, self.luma_weight, self.luma_bias)
-        chroma = self._headed(features, low, self.chroma_weight, self.chroma_bias)
-        chroma = self._filtered(chroma)
+        *coarse, past, hidden = state
+        before = RecurrentState(past, hidden.permute(0, 3, 1, 2))
+        features, low = self.generator.features(low, before, *coarse)
+        luma, chroma = self._heads(features, low)
         hidden = features[:, : self.generator.memory].permute(0, 2, 3, 1)
         return self._codes(luma), self._codes(chroma), low, hidden
 
     def assemble(self, outputs: Sequence[Array]) -> tuple[Array, ...]:
         """Y, Cb and Cr of the cells."""
         luma, chroma = (cells[0] for cells in outputs)
-        rows, columns = self._shape_of_chroma
+        top, left = self._beyond
+        rows, columns = self._chroma_cell
         half = rows * columns
         scale = self.generator.scale
         return (
-            _spread(luma, scale, scale),
+            _spread(luma[top:, left:], scale, scale),
             _spread(chroma[..., :half], rows, columns),
             _spread(chroma[..., half:], rows, columns),
         )
 
-    def _headed(self, features: Tensor, low: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """The head's convolution; of the frame itself, which is the base, always in f32."""
-        if not self._halves:
-            return F.conv2d(_bordered(torch.cat((features, low), dim=1)), weight, bias)
-        added = F.conv2d(_bordered(features), weight[:, :-3].half())
-        return F.conv2d(_bordered(low), weight[:, -3:], bias) + added
-
-    @property
-    def _shape_of_chroma(self) -> tuple[int, int]:
-        rows, columns = self._cells
-        return rows // (1 + self._after[0]), columns // (1 + self._after[1])
-
-    def _filtered(self, chroma: Tensor) -> Tensor:
-        """(1 2 1)/4 around every other sample of cells (1, 2 r c, H, W), across and down."""
-        _, channels, height, width = chroma.shape
-        rows, columns = self._cells
-        if self._after[1]:
-            parts = chroma.reshape(1, channels // columns, columns, height, width).unbind(2)
-            chroma = torch.stack(_thinned(parts, dim=-1), dim=2)
-            columns //= 2
-        if self._after[0]:
-            parts = chroma.reshape(1, 2, rows, columns, height, width).unbind(2)
-            chroma = torch.stack(_thinned(parts, dim=-2), dim=2)
-            rows //= 2
-        return chroma.reshape(1, 2 * rows * columns, height, width)
+    def _heads(self, features: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+        top, left = self._beyond
+        border = (1 + left, 1, 1 + top, 1)
+        apart = self._halves or isinstance(self.generator.head, RoundedHead)
+        parts = (features, low) if apart else (torch.cat((features, low), dim=1),)
+        seen = [F.pad(part, border, mode="replicate") for part in parts]
+        return self.luma(*seen), self.chroma(*seen)
 
     def _codes(self, values: Tensor) -> Tensor:
         """Rounded, and channels last, as convolutions leave them."""
@@ -148,19 +149,52 @@ class FoldedStep(PlanesStep):
         return codes.to(torch.uint8 if depth == 8 else torch.int16).permute(0, 2, 3, 1)
 
 
-class Layout(NamedTuple):
-    """What a step takes: for exporting it, and for making room."""
+class _FoldedHead(nn.Module):
+    """A convolution of features and of the frame, which is the base and stays f32.
 
-    planes: tuple[Tensor, Tensor, Tensor]
+    `precision` is that of the features: a range to round by, or whether to compute in f16. With
+    neither, both come as one.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, precision: bool | tuple[float, float]) -> None:
+        super().__init__()
+        self.rounded: QuantisedConv | None = None
+        self.of_features: nn.Parameter | None = None
+        if isinstance(precision, tuple):
+            self.rounded = QuantisedConv(weight[:, :-3], None, *precision, padding=0)
+        elif precision:
+            self.of_features = nn.Parameter(weight[:, :-3].half())
+        self.weight = nn.Parameter(weight[:, -3:].contiguous() if precision else weight)
+        self.bias = nn.Parameter(bias)
+
+    def forward(self, *seen: Tensor) -> Tensor:
+        """Code values (1, C, H, W), of borders already added."""
+        base = F.conv2d(seen[-1], self.weight, self.bias)
+        if self.rounded is not None:
+            added: Tensor = self.rounded(seen[0])
+            return base + added
+        if self.of_features is not None:
+            return base + F.conv2d(seen[0], self.of_features)
+        return base
+
+
+class Layout(NamedTuple):
+    """What a step takes, as zeros: for exporting it, and for making room."""
+
+    frame: tuple[Tensor, ...]
+    """Y, Cb and Cr, and coarse motion for parts of frames."""
     state: tuple[Tensor, ...]
 
 
 def planes_step(
-    generator: Generator[Any], specs: tuple[ColourSpec, ColourSpec], size: tuple[int, int]
+    generator: Generator[Any],
+    specs: tuple[ColourSpec, ColourSpec],
+    size: tuple[int, int],
+    of_parts: bool = False,
 ) -> tuple[PlanesStep, Layout]:
     """The step of a generator for frames of `size` = (height, width), and what it takes.
 
-    At a picture's size the layout holds zeros.
+    `of_parts` is for parts of frames, where `flow_of` finds motion.
     """
     read_as, _ = specs
     across, down = read_as.subsampling
@@ -169,9 +203,21 @@ def planes_step(
     small = (-(-height // down), -(-width // across))
     y, *chroma = (torch.zeros(1, 1, *shape, dtype=kind) for shape in (size, small, small))
     low = torch.zeros(1, 3, *size)
-    folds = isinstance(generator, Recurrent) and generator.memory > 0
-    step = FoldedStep(generator, specs, low) if folds else PlanesStep(generator, specs, low)  # type: ignore[arg-type]
-    return step.eval(), Layout((y, chroma[0], chroma[1]), step.start(low))
+    frame: tuple[Tensor, ...] = (y, *chroma)
+    if isinstance(generator, Recurrent) and generator.memory:
+        flow = flow_of(generator) if of_parts else None
+        if flow is not None:
+            unit, part = 2**flow.levels, 2 ** (flow.levels - flow.coarse_level)
+            frame += (torch.zeros(1, 2, *(-(-side // unit) * part for side in size)),)
+        step: PlanesStep = FoldedStep(generator, specs, low, flow is not None)
+    else:
+        step = PlanesStep(generator, specs, low)
+    return step.eval(), Layout(frame, step.start(low))
+
+
+def flow_of(generator: Generator[Any]) -> PyramidFlow | None:
+    """The motion network of a generator, if it has one."""
+    return generator.flow if isinstance(generator, Recurrent) else None
 
 
 def _folding(spec: ColourSpec, scale: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
@@ -192,25 +238,38 @@ def _folding(spec: ColourSpec, scale: int, rows: int, columns: int) -> tuple[Ten
     return torch.cat(parts, dim=1).T.contiguous(), torch.cat(offsets)
 
 
-def _thinned(parts: Sequence[Tensor], dim: int) -> list[Tensor]:
-    """Of a cell's samples along one of its sides, every other, filtered with its neighbours.
+def _filtered(
+    weight: Tensor, bias: Tensor, cells: Sequence[int], filters: Sequence[bool]
+) -> tuple[Tensor, Tensor]:
+    """A convolution's (2 r c, C, 3, 3) outputs filtered by (1 2 1)/4 around every other sample.
 
-    Before the first of the first cell comes itself.
+    Down and across, as `filters` tell, each making the kernel one larger, towards the cell before.
     """
-    last, first = parts[-1], parts[0]
-    count = last.shape[dim]
-    before = torch.cat((first.narrow(dim, 0, 1), last.narrow(dim, 0, count - 1)), dim)
-    around = [before, *parts]
-    return [(around[n] + 2 * around[n + 1] + around[n + 2]) / 4 for n in range(0, len(parts), 2)]
+    weight, bias = (part.reshape(2, *cells, *part.shape[1:]) for part in (weight, bias))
+    for axis, is_filtered in enumerate(filters):
+        if not is_filtered:
+            continue
+        # The same kernel at a pixel, and at the one before it.
+        here, before = (F.pad(weight, sides).unbind(1 + axis) for sides in _SHIFTS[axis])
+        weight = torch.stack(_thinned(before[-1], here), dim=1 + axis)
+        samples = bias.unbind(1 + axis)
+        bias = torch.stack(_thinned(samples[-1], samples), dim=1 + axis)
+    return weight.flatten(0, 2), bias.flatten(0, 2)
 
 
-def _bordered(x: Tensor) -> Tensor:
-    return F.pad(x, (1, 1, 1, 1), mode="replicate")
+def _thinned(before: Tensor, samples: Sequence[Tensor]) -> list[Tensor]:
+    """(1 2 1)/4 around every other of a cell's samples; `before` is the one before the first."""
+    around = [before, *samples]
+    return [(around[n] + 2 * around[n + 1] + around[n + 2]) / 4 for n in range(0, len(samples), 2)]
 
 
 def _spread(cells: Array, rows: int, columns: int) -> Array:
     """Cells (H, W, r c) to a plane (r H, c W)."""
     height, width = cells.shape[:2]
+    if isinstance(cells, np.ndarray) and columns * cells.itemsize in (2, 4, 8):
+        # A row of a cell moves as one number.
+        moved = cells.view(f"u{columns * cells.itemsize}").swapaxes(1, 2).copy()
+        return moved.view(cells.dtype).reshape(height * rows, width * columns)
     apart = cells.reshape(height, width, rows, columns)
     whole: Array = apart.swapaxes(1, 2).reshape(height * rows, width * columns)
     return whole

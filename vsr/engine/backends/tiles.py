@@ -4,25 +4,29 @@ The state is that of the whole frame: each tile begins with its part of it, and 
 its own of the next. So what a tile doesn't know beyond its border never travels inwards.
 """
 
+import copy
 import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vsr.colour import ColourSpec
 from vsr.engine.backends.base import Backend, Planes
 from vsr.errors import VsrError
 from vsr.media.frame import Plane
 from vsr.models import Generator, Recurrent
+from vsr.models.flow import PyramidFlow
+from vsr.planes import planes_to_rgb
 
 OVERLAP_PIXELS = 64
 """Of two neighbours, in low-resolution pixels, and more; they meet in its middle. A frame's trunk
-and head see 7 to 20 pixels far; motion sees farther at its coarser levels, and by little."""
+and head see 7 to 20 pixels far, and so do the finer levels of motion."""
 _GRID_PIXELS = 16
 """Tiles begin on the grid of the coarsest level at which motion is sought, as whole frames do."""
 _SMALLEST_TILE = 4 * OVERLAP_PIXELS
@@ -33,7 +37,12 @@ the last bits of a film, and a run that goes on must find the one that it began 
 _MOST_FOR_WHOLE, _MOST_FOR_TILE = 5_000_000_000, 1_200_000_000
 """Bytes of a CPU's memory: more brings no speed, and others may want it."""
 
+_STRIP_ROWS = 16
+"""Rows of a frame, in units of the motion network's grid, that are taken at a time."""
+
 Result = TypeVar("Result")
+Build = Callable[[tuple[int, int], bool], Backend]
+"""Makes a backend for (height, width): of whole frames, or of parts of frames."""
 
 Tiling = int | Literal["auto", "off"]
 """Side of a tile in low-resolution pixels, overlap included."""
@@ -74,27 +83,36 @@ class TiledBackend(Backend):
 
     def __init__(
         self,
-        build: Callable[[tuple[int, int]], Backend],
+        build: Build,
         size: tuple[int, int],
         tile: int,
         scale: int,
         specs: tuple[ColourSpec, ColourSpec],
+        flow: PyramidFlow | None = None,
     ) -> None:
-        """`build` gives the backend for (height, width); `tile` is the side of a tile."""
+        """`build` gives the backend for (height, width), if need be for parts of frames; `tile`
+        is the side of a tile, and `flow` is what finds motion.
+        """
         height, width = (_fitting(side, tile) for side in size)
         self._tile = (height, width)
-        self._inner = build((height, width))
+        self._inner = build((height, width), flow is not None)
+        self._motion = None if flow is None else _CoarseMotion(flow, specs[0])
         self.name = f"{self._inner.name} in tiles of {width}x{height}"
         self._size, self._scale, self._specs = size, scale, specs
         self._places = [(y, x) for y in spans(size[0], height) for x in spans(size[1], width)]
         self._state: tuple[Tensor, ...] = ()
 
-    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> Planes:
+    def upscale(
+        self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None = None
+    ) -> Planes:
         """Y, Cb and Cr of the next frame."""
         fresh = begins_shot or not self._state
         kind: Any = np.uint8 if self._specs[1].bit_depth == 8 else np.uint16
         made = [np.empty(shape, kind) for shape in self._shapes()]
         following: list[Tensor] = []
+        motion = None
+        if self._motion is not None:
+            motion = self._motion.of(planes, None if fresh else self._state[0])
         for y, x in self._places:
             if not fresh:
                 here = (
@@ -102,7 +120,10 @@ class TiledBackend(Backend):
                     slice(x.start, x.start + self._tile[1]),
                 )
                 self._inner.go_on_from(tuple(self._at(part, *here) for part in self._state))
-            tile = self._inner.upscale(self._cut(planes, y, x), fresh)
+            aimed = None
+            if self._motion is not None and motion is not None:
+                aimed = self._motion.part(motion, (y.start, x.start), self._tile)
+            tile = self._inner.upscale(self._cut(planes, y, x), fresh, aimed)
             self._paste(made, tile, y, x)
             left = self._inner.keep_state()
             following = following or [part.new_empty(self._whole_shape(part)) for part in left]
@@ -170,6 +191,60 @@ class TiledBackend(Backend):
         return [(height, width), small, small]
 
 
+class _CoarseMotion:
+    """Motion of whole frames at a fraction of their size, for tiles to refine.
+
+    So tiles agree on what moves where; what they still differ by is what they see near by.
+    """
+
+    def __init__(self, flow: PyramidFlow, read_as: ColourSpec) -> None:
+        self._flow = copy.deepcopy(flow).to("cpu", torch.float32)
+        self._read_as = read_as
+        self._rows = _STRIP_ROWS * 2**flow.levels
+        self._fraction = 2**flow.coarse_level
+
+    @torch.inference_mode()
+    def of(self, planes: Sequence[Plane], before: Tensor | None) -> Tensor:
+        """Coarse flow (1, 2, h, w) from a frame to the one before it, (1, 3, H, W).
+
+        Without one, the frame itself was before.
+        """
+        height = planes[0].shape[0]
+        here = self._shrunk(self._rgb(planes, y, y + self._rows) for y in self._starts(height))
+        if before is None:
+            return self._flow.coarse(here, here)
+        there = self._shrunk(before[:, :, y : y + self._rows] for y in self._starts(height))
+        return self._flow.coarse(here, there)
+
+    def part(self, motion: Tensor, start: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        """What of the flow belongs to a tile."""
+        unit = 2**self._flow.levels
+        y, x = (place // self._fraction for place in start)
+        height, width = (-(-side // unit) * unit // self._fraction for side in size)
+        return motion[:, :, y : y + height, x : x + width].contiguous()
+
+    def _starts(self, height: int) -> range:
+        return range(0, height, self._rows)
+
+    def _rgb(self, planes: Sequence[Plane], top: int, bottom: int) -> Tensor:
+        """Some rows of a frame, (1, 3, rows, W): chroma between them needs one more around."""
+        first, down = max(0, top - 2), self._read_as.subsampling.down
+        rows = [slice(first, bottom + 2), *[slice(first // down, (bottom + 2) // down)] * 2]
+        cut: list[Plane] = [plane[part] for plane, part in zip(planes, rows, strict=False)]
+        rgb = planes_to_rgb(cut, self._read_as, torch.device("cpu"))
+        return rgb[None, :, top - first : bottom - first]
+
+    def _shrunk(self, strips: Iterable[Tensor]) -> Tensor:
+        """Luma of strips of a frame, at the coarse level: never all of it at full size."""
+        shrunk = []
+        for strip in strips:
+            luma = self._flow.padded_luma(strip)
+            for _ in range(self._flow.coarse_level):
+                luma = F.avg_pool2d(luma, 2)
+            shrunk.append(luma)
+        return torch.cat(shrunk, dim=2)
+
+
 class FittingBackend(Backend):
     """Whole frames or tiles, and smaller tiles once memory runs out: no frame is lost.
 
@@ -178,15 +253,16 @@ class FittingBackend(Backend):
 
     def __init__(
         self,
-        build: Callable[[tuple[int, int]], Backend],
+        build: Build,
         size: tuple[int, int],
         tile: int | None,
         scale: int,
         specs: tuple[ColourSpec, ColourSpec],
+        flow: PyramidFlow | None = None,
         shrinks: bool = True,
     ) -> None:
         """Like `TiledBackend`'s; without `tile`, whole frames. Not to shrink, it fails instead."""
-        self._shrinks = shrinks
+        self._flow, self._shrinks = flow, shrinks
         self._build, self._size, self._scale, self._specs = build, size, scale, specs
         self._tile = tile
         self._frames = 0
@@ -197,7 +273,9 @@ class FittingBackend(Backend):
         self.name = self._inner.name
         """As it begins: a run that goes on begins so, too."""
 
-    def upscale(self, planes: Sequence[Plane], begins_shot: bool) -> Planes:
+    def upscale(
+        self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None = None
+    ) -> Planes:
         """Y, Cb and Cr of the next frame."""
         return self.begin(planes, begins_shot)()
 
@@ -230,7 +308,7 @@ class FittingBackend(Backend):
                         self._inner.go_on_from(kept)
                 return work(self._inner)
             except (MemoryError, RuntimeError) as error:
-                if not _is_exhausted(error):
+                if not is_exhausted(error):
                     raise
                 self._shrink(error)
             if self._inner is not None:
@@ -243,8 +321,9 @@ class FittingBackend(Backend):
 
     def _built(self) -> Backend:
         if self._tile is None or self._tile >= max(self._size):
-            return self._build(self._size)
-        return TiledBackend(self._build, self._size, self._tile, self._scale, self._specs)
+            return self._build(self._size, False)
+        given = (self._size, self._tile, self._scale, self._specs, self._flow)
+        return TiledBackend(self._build, *given)
 
     def _shrink(self, error: Exception) -> None:
         now = min(self._tile or max(self._size), max(self._size))
@@ -257,7 +336,7 @@ class FittingBackend(Backend):
         self._notes.append(f"memory ran out {where}: tiles of {self._tile} pixels from there on")
 
 
-def _is_exhausted(error: Exception) -> bool:
+def is_exhausted(error: Exception) -> bool:
     """Whether an error tells of too little memory, in whosever words."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
