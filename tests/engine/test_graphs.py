@@ -31,6 +31,10 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device(request.param)
 
 
+def small_backend(model: Path, device: torch.device, precision: str) -> GraphBackend:
+    return GraphBackend(load_generator(model), device, (BT601, BT601), (48, 64), precision)
+
+
 def test_planes_equal_those_of_torch_within_one_code_value(device: torch.device) -> None:
     """Odd sizes, and a cut."""
     generator = vsr.load("tiny-x4")
@@ -89,12 +93,7 @@ def test_frames_begun_before_others_are_fetched_are_the_same(
     device: torch.device, precision: str, tiny_model: Path
 ) -> None:
     films = film_planes(BT601, 64, 48, 8)
-
-    def backend() -> GraphBackend:
-        generator = load_generator(tiny_model)
-        return GraphBackend(generator, device, (BT601, BT601), (48, 64), precision)
-
-    one_by_one, ahead = backend(), backend()
+    one_by_one, ahead = (small_backend(tiny_model, device, precision) for _ in range(2))
     wanted = [one_by_one.upscale(planes, number == 0) for number, planes in enumerate(films)]
     waiting = [ahead.begin(planes, number == 0) for number, planes in enumerate(films)]
     made = [wait() for wait in waiting]
@@ -109,12 +108,7 @@ def test_a_state_that_was_kept_goes_on_exactly(
     device: torch.device, precision: str, tiny_model: Path
 ) -> None:
     films = film_planes(BT601, 64, 48, 7)
-
-    def backend() -> GraphBackend:
-        generator = load_generator(tiny_model)
-        return GraphBackend(generator, device, (BT601, BT601), (48, 64), precision)
-
-    whole, first, second = backend(), backend(), backend()
+    whole, first, second = (small_backend(tiny_model, device, precision) for _ in range(3))
     assert first.keep_state() == ()
     wanted = [whole.upscale(planes, number == 0) for number, planes in enumerate(films)]
     for number, planes in enumerate(films[:3]):

@@ -53,6 +53,13 @@ def test_a_film_that_is_shorter_is_told_and_not_cut_silently(tmp_path: Path) -> 
     assert pairing.notes == ["left out 2 frames of a.mp4 that have no partner"]
 
 
+def test_beside_a_source_cropping_is_not_advised(tmp_path: Path) -> None:
+    clips = [open_clip(film(tmp_path / f"{n}.mp4", n)) for n in (6, 8)]
+    pairing = Pairing(clips, "strict", sizes_agree=False)
+    with pytest.raises(DataError, match=r"6\.mp4: has 6 frames, .*8\.mp4 has 8$"):
+        list(pairing.frames(CPU, tells_shots=False))
+
+
 def test_another_rate_is_told_at_the_first_frame_that_shows_it(tmp_path: Path) -> None:
     one = film(tmp_path / "a.mp4", 6)
     other = film(tmp_path / "b.mp4", 6, pts=[256 * n for n in range(6)])

@@ -187,12 +187,14 @@ class Pairing:
         self._left_out = [0] * len(clips)
         self._cropped = ""
         self._common: tuple[int, int] | None = None
+        # Cropping doesn't go with a source beside or instead of the reference.
+        self._may_crop = sizes_agree and len(clips) == 2
         ours, theirs = clips[0], clips[1]
         if sizes_agree and ours.size != theirs.size:
             if align == "strict":
                 raise DataError(
-                    f"{ours.path}: is {ours.size}, {theirs.path} is {theirs.size}; "
-                    "--align crop compares what they have in common"
+                    f"{ours.path}: is {ours.size}, {theirs.path} is {theirs.size}"
+                    + self._advice("what they have in common")
                 )
             height = min(ours.height, theirs.height)
             width = min(ours.width, theirs.width)
@@ -245,8 +247,8 @@ class Pairing:
                     ours, theirs = self._clips[0].path, self._clips[number].path
                     raise DataError(
                         f"{ours}: its frame {count} is shown {_seconds(since[0])} after the first, "
-                        f"that of {theirs} {_seconds(since[number])}; --align crop compares those "
-                        "of equal times"
+                        f"that of {theirs} {_seconds(since[number])}"
+                        + self._advice("those of equal times")
                     )
             yield frames
             count += 1
@@ -259,8 +261,11 @@ class Pairing:
         more = 1 + sum(1 for _ in streams[long])
         raise DataError(
             f"{self._clips[short].path}: has {count} frames, {self._clips[long].path} has "
-            f"{count + more}; --align crop compares those of equal times"
+            f"{count + more}" + self._advice("those of equal times")
         )
+
+    def _advice(self, what: str) -> str:
+        return f"; --align crop compares {what}" if self._may_crop else ""
 
     def _where_equal(self, streams: Sequence[Iterator[Timed]]) -> Iterator[list[Timed]]:
         ours, theirs = streams
