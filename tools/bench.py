@@ -52,7 +52,7 @@ from vsr.media.encoder import EncoderSettings, VideoEncoder, output_info
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.reader import VideoReader
 from vsr.models import Recurrent, multiplies_per_pixel
-from vsr.models.quantise import quantised
+from vsr.models.quantise import is_measured, quantised
 from vsr.planes import colour_spec, planes_to_rgb
 from vsr.shots import mark_cuts
 from vsr.tensors import to_float
@@ -174,7 +174,7 @@ def _model_and_colour(
             given = (generator, device, specs, size, precision, compiles)
             builds.append((name, partial(GraphBackend, *given)))
     elif openvino_version():
-        if generator.ranges and computes_int8():
+        if is_measured(generator) and computes_int8():
             assert isinstance(generator, Recurrent)
             rounded = quantised(generator, generator.ranges)
             builds.append(("OpenVINO int8", partial(OpenVinoBackend, rounded, specs, size, "int8")))

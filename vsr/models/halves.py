@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vsr.models.generator import Generator
-from vsr.models.quantise import rounded_layers
+from vsr.models.quantise import trunk_layers
 from vsr.models.recurrent import Recurrent
 
 
@@ -56,7 +56,7 @@ def halved(generator: Generator[Any]) -> Generator[Any]:
     if not isinstance(generator, Recurrent) or not generator.memory:
         return HalfGenerator(generator)
     twin = copy.deepcopy(generator)
-    for name, layer in rounded_layers(twin).items():
+    for name, layer in trunk_layers(twin).items():
         parent, _, last = name.rpartition(".")
         setattr(twin.get_submodule(parent), last, HalfConv(layer))
     return twin

@@ -2,17 +2,19 @@
 
 From its first convolution to its head, inputs are rounded to 256 levels, from ranges that were
 seen on film, recurrent states included, and weights to 255 levels, a scale for each output channel
-(Jacob et al., Quantization and Training of Neural Networks, 2018). Motion stays f32, and so does
-the frame itself, on its way around the trunk and through the head.
+(Jacob et al., Quantization and Training of Neural Networks, 2018). All but the last step of motion
+stays f32, and so does the frame itself, on its way around the trunk and through the head.
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vsr.models.generator import Generator
 from vsr.models.recurrent import Recurrent
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -28,13 +30,17 @@ class QuantisedConv(nn.Module):
         bias: Tensor | None,
         least: float,
         greatest: float,
-        padding: int = 1,
+        border: Sequence[int] = (),
     ) -> None:
-        """Inputs are taken to lie between `least` and `greatest`."""
+        """Inputs are taken to lie between `least` and `greatest`.
+
+        `border` is what is added to their sides by repeating them, left, right, top and bottom;
+        without one, zeros are.
+        """
         super().__init__()
         self.weight = nn.Parameter(weight.detach(), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
-        self.padding = padding
+        self.border = list(border)
         self.signed = least < 0
         # Symmetric where there are negative values: zero must stay zero.
         self.scale = max(-least, greatest, 1e-6) / (127 if self.signed else 255)
@@ -53,7 +59,10 @@ class QuantisedConv(nn.Module):
         weight = torch.fake_quantize_per_channel_affine(
             self.weight, self.weight_scales, self.zeros, 0, -127, 127
         )
-        return F.conv2d(x, weight, self.bias, padding=self.padding)
+        if not self.border:
+            return F.conv2d(x, weight, self.bias, padding=1)
+        # Once rounded, there is a quarter to copy.
+        return F.conv2d(F.pad(x, self.border, mode="replicate"), weight, self.bias)
 
 
 class RoundedHead(nn.Module):
@@ -63,22 +72,41 @@ class RoundedHead(nn.Module):
         super().__init__()
         self.weight, self.bias, self.in_channels = head.weight, head.bias, head.in_channels
         self.range = (least, greatest)
-        self.of_features = QuantisedConv(head.weight[:, :-3], None, least, greatest, padding=0)
+        self.of_features = QuantisedConv(head.weight[:, :-3], None, least, greatest, (1, 1, 1, 1))
 
     def forward(self, seen: Tensor) -> Tensor:
         """Features and frame, (B, C + 3, H, W), to (B, 3 s^2, H, W)."""
-        seen = F.pad(seen, (1, 1, 1, 1), mode="replicate")
         added: Tensor = self.of_features(seen[:, :-3])
-        return F.conv2d(seen[:, -3:], self.weight[:, -3:], self.bias) + added
+        low = F.pad(seen[:, -3:], (1, 1, 1, 1), mode="replicate")
+        return F.conv2d(low, self.weight[:, -3:], self.bias) + added
 
 
-def rounded_layers(generator: Recurrent) -> dict[str, nn.Conv2d]:
-    """The convolutions that are rounded throughout, by name."""
+def trunk_layers(generator: Recurrent) -> dict[str, nn.Conv2d]:
+    """The convolutions of the trunk, its first and last ones included, by name."""
     return {
         name: layer
         for name, layer in generator.named_modules()
         if isinstance(layer, nn.Conv2d) and name.split(".")[0] in ("entry", "trunk", "exit")
     }
+
+
+def rounded_layers(generator: Recurrent) -> dict[str, nn.Conv2d]:
+    """The convolutions that are rounded throughout, by name: the trunk's, and the last ones of
+    motion and of the steadier, which give corrections and shares.
+    """
+    others = {
+        name: layer
+        for name, layer in generator.named_modules()
+        if isinstance(layer, nn.Conv2d) and name in ("flow.finest.2", "steady.second")
+    }
+    return trunk_layers(generator) | others
+
+
+def is_measured(generator: Generator[Any]) -> bool:
+    """Whether all ranges are known that rounding a generator needs."""
+    if not isinstance(generator, Recurrent):
+        return False
+    return {*rounded_layers(generator), "head"} <= set(generator.ranges)
 
 
 @torch.inference_mode()

@@ -77,11 +77,12 @@ class Steadier(nn.Module):
     def forward(self, low: Tensor, past: Tensor) -> Tensor:
         """A frame and the past laid upon it, (B, 3, H, W) both, to the steadied frame."""
         change = past - low
-        around = [
-            F.avg_pool2d(x, _AROUND, 1, _AROUND // 2, count_include_pad=False)
-            for x in (change, change.abs())
-        ]
-        seen = _ENLARGED * torch.cat((change.abs(), around[0].abs(), around[1]), dim=1)
+        size = change.abs()
+        # Twice the absolute value does the mean of sizes no harm.
+        around = F.avg_pool2d(
+            torch.cat((change, size), dim=1), _AROUND, 1, _AROUND // 2, count_include_pad=False
+        ).abs()
+        seen = _ENLARGED * torch.cat((size, around), dim=1)
         share = _MOST_OF_THE_PAST * torch.sigmoid(self.second(F.relu(self.first(seen))))
         return low + share * change
 

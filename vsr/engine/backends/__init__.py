@@ -13,7 +13,7 @@ from vsr.engine.backends.planes import flow_of
 from vsr.engine.backends.tiles import FittingBackend, TiledBackend, Tiling, is_exhausted, pick_tile
 from vsr.errors import VsrError
 from vsr.models import Generator, Recurrent
-from vsr.models.quantise import quantised
+from vsr.models.quantise import is_measured, quantised
 
 BackendName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "f32", "f16", "int8"]
@@ -84,7 +84,7 @@ def _arithmetic(
     precision: Precision, engine: str, generator: Generator[Any], device: torch.device
 ) -> str:
     """The arithmetic to be, "f32", "f16" or "int8"."""
-    known = isinstance(generator, Recurrent) and bool(generator.ranges)
+    known = is_measured(generator)
     if precision == "int8" and engine != "openvino":
         raise VsrError("int8 needs backend openvino")
     if precision == "int8" and not known:

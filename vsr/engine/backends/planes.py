@@ -102,8 +102,9 @@ class FoldedStep(PlanesStep):
         count = scale**2
         chroma = _filtered(weight[count:], bias[count:], cells, filters)
         precision = head.range if isinstance(head, RoundedHead) else self._halves
-        self.luma = _FoldedHead(weight[:count], bias[:count], precision)
-        self.chroma = _FoldedHead(*chroma, precision)
+        self._border = [1 + self._beyond[1], 1, 1 + self._beyond[0], 1]
+        self.luma = _FoldedHead(weight[:count], bias[:count], precision, self._border)
+        self.chroma = _FoldedHead(*chroma, precision, self._border)
 
     def start(self, low: Tensor) -> tuple[Tensor, ...]:
         """The state before the first frame of a shot."""
@@ -135,12 +136,16 @@ class FoldedStep(PlanesStep):
         )
 
     def _heads(self, features: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
-        top, left = self._beyond
-        border = (1 + left, 1, 1 + top, 1)
-        apart = self._halves or isinstance(self.generator.head, RoundedHead)
-        parts = (features, low) if apart else (torch.cat((features, low), dim=1),)
-        seen = [F.pad(part, border, mode="replicate") for part in parts]
+        if isinstance(self.generator.head, RoundedHead):
+            seen = [features, self._bordered(low)]  # features, once they are rounded
+        elif self._halves:
+            seen = [self._bordered(features), self._bordered(low)]
+        else:
+            seen = [self._bordered(torch.cat((features, low), dim=1))]
         return self.luma(*seen), self.chroma(*seen)
+
+    def _bordered(self, x: Tensor) -> Tensor:
+        return F.pad(x, self._border, mode="replicate")
 
     def _codes(self, values: Tensor) -> Tensor:
         """Rounded, and channels last, as convolutions leave them."""
@@ -156,19 +161,25 @@ class _FoldedHead(nn.Module):
     neither, both come as one.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, precision: bool | tuple[float, float]) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        precision: bool | tuple[float, float],
+        border: Sequence[int],
+    ) -> None:
         super().__init__()
         self.rounded: QuantisedConv | None = None
         self.of_features: nn.Parameter | None = None
         if isinstance(precision, tuple):
-            self.rounded = QuantisedConv(weight[:, :-3], None, *precision, padding=0)
+            self.rounded = QuantisedConv(weight[:, :-3], None, *precision, border)
         elif precision:
             self.of_features = nn.Parameter(weight[:, :-3].half())
         self.weight = nn.Parameter(weight[:, -3:].contiguous() if precision else weight)
         self.bias = nn.Parameter(bias)
 
     def forward(self, *seen: Tensor) -> Tensor:
-        """Code values (1, C, H, W), of borders already added."""
+        """Code values (1, C, H, W); but for features to be rounded, `seen` has its border."""
         base = F.conv2d(seen[-1], self.weight, self.bias)
         if self.rounded is not None:
             added: Tensor = self.rounded(seen[0])
