@@ -145,7 +145,7 @@ def test_nothing_is_left_when_it_fails_halfway(
 ) -> None:
     calls = 0
 
-    def fail(self: Any, low: Tensor, begins_shot: bool) -> Tensor:
+    def fail(self: Any, low: Tensor, begins_shot: bool, coarse: Tensor | None) -> Tensor:
         nonlocal calls
         calls += 1
         if calls == 6:

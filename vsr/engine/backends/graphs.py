@@ -79,6 +79,7 @@ class GraphBackend(Backend):
         exact = torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
         )
+        module.synchronize()  # weights and buffers are there before another stream looks
         with torch.inference_mode(), exact, self._at_work():
             for number in range(2):
                 self._slots[number].made = self._outputs_for(number)

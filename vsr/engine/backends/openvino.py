@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -135,17 +136,27 @@ def convert_step(step: PlanesStep, layout: Layout) -> Any:
 
 def _compiled(step: PlanesStep, layout: Layout, specs: tuple[ColourSpec, ColourSpec]) -> Any:
     core = openvino_core()
-    path = _cache_folder() / f"{_key(step, layout, specs)}.xml"
-    model = None
-    if path.is_file():
-        with suppress(RuntimeError):  # a broken file is made anew
-            model = core.read_model(path)
-    if model is None:
-        model = convert_step(step, layout)
-        with suppress(OSError, RuntimeError):  # a cache that can't be written is none
-            _keep(model, path)
+    model = _read(core, _cache_folder() / f"{_key(step, layout, specs)}.xml", step, layout)
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     return core.compile_model(model, "CPU", {**settings, "INFERENCE_NUM_THREADS": _threads()})
+
+
+def _read(core: Any, path: Path, step: PlanesStep, layout: Layout) -> Any:
+    """The network at `path`, where it is made if it isn't there.
+
+    Even then it is read from a file: as it was converted, it is compiled into other orders of
+    sums, and a run that goes on must come to the same last bits.
+    """
+    if path.is_file():
+        with suppress(RuntimeError):  # a broken file is made anew
+            return core.read_model(path)
+    model = convert_step(step, layout)
+    with suppress(OSError, RuntimeError):
+        _keep(model, path)
+        return core.read_model(path)
+    with TemporaryDirectory() as folder:  # a cache that can't be written is none
+        _keep(model, Path(folder) / path.name)
+        return core.read_model(Path(folder) / path.name)
 
 
 def _threads() -> int:
