@@ -178,6 +178,7 @@ from pathlib import Path
 from vsr.checkpoint import load_generator
 from vsr.colour import ColourSpec, Matrix
 from vsr.engine.backends import OpenVinoBackend
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells may have it ignored
 spec = ColourSpec(Matrix.BT709)
 held = [OpenVinoBackend(load_generator(Path(sys.argv[1])), (spec, spec), (32, 48))]
 def free():
