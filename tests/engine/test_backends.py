@@ -170,6 +170,18 @@ def test_what_was_built_is_kept_for_the_next_run_and_a_broken_file_is_made_anew(
     assert comes_again()
 
 
+def test_networks_that_round_by_other_ranges_are_others() -> None:
+    spec = ColourSpec(Matrix.BT601)
+    generator = vsr.load("tiny-x4")
+    assert isinstance(generator, Recurrent)
+    wider = {name: (least, 2 * most) for name, (least, most) in generator.ranges.items()}
+    keys = set()
+    for ranges in (generator.ranges, wider):
+        step, layout = planes_step(quantised(generator, ranges), (spec, spec), (32, 32))
+        keys.add(openvino_backend._key(step, layout, (spec, spec)))
+    assert len(keys) == 2
+
+
 def test_ctrl_c_after_openvino_interrupts_and_does_not_crash(tiny_model: Path) -> None:
     # Freed in another thread, as the collector may: OpenVINO must not take its stack for signals.
     script = """

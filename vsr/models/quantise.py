@@ -52,6 +52,10 @@ class QuantisedConv(nn.Module):
     weight_scales: Tensor
     zeros: Tensor
 
+    def extra_repr(self) -> str:
+        """What no tensor holds: networks that are kept are known by it."""
+        return f"scale={self.scale}, signed={self.signed}, border={self.border}"
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, D, H, W)."""
         levels = (-128, 127) if self.signed else (0, 255)

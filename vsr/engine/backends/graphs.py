@@ -75,6 +75,7 @@ class GraphBackend(Backend):
         self._lock = threading.Lock()
         self._run: Callable[..., None] = self._compute_into
         wanted = self._on_gpu and find_spec("triton") is not None if compiles is None else compiles
+        self.name += ", compiled" if wanted else ""
         # The same kernels in every run, and sums of f32 that are f32.
         exact = torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False

@@ -36,8 +36,6 @@ class PlanesStep(nn.Module):
     for parts of frames takes coarse motion before the state.
     """
 
-    of_parts = False
-
     def __init__(
         self, generator: Generator[Any], specs: tuple[ColourSpec, ColourSpec], low: Tensor
     ) -> None:
@@ -77,10 +75,8 @@ class FoldedStep(PlanesStep):
         generator: Recurrent,
         specs: tuple[ColourSpec, ColourSpec],
         low: Tensor,
-        of_parts: bool = False,
     ) -> None:
         super().__init__(generator, specs, low)
-        self.of_parts = of_parts
         self._halves = is_halved(generator)
         scale, write_as = generator.scale, self.write_as
         across, down = write_as.subsampling
@@ -220,7 +216,7 @@ def planes_step(
         if flow is not None:
             unit, part = 2**flow.levels, 2 ** (flow.levels - flow.coarse_level)
             frame += (torch.zeros(1, 2, *(-(-side // unit) * part for side in size)),)
-        step: PlanesStep = FoldedStep(generator, specs, low, flow is not None)
+        step: PlanesStep = FoldedStep(generator, specs, low)
     else:
         step = PlanesStep(generator, specs, low)
     return step.eval(), Layout(frame, step.start(low))
