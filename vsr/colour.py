@@ -121,10 +121,10 @@ def to_rgb(planes: Sequence[Tensor], spec: ColourSpec) -> Tensor:
     y = (luma - black) / (white - black)
     colour = (torch.stack(chroma) - neutral) / swing
     cosited_across, cosited_down = spec.cosited
+    if across == 2:  # the slower one first, while there are fewer rows
+        colour = _upsample(colour, width, cosited_across, dim=-1)
     if down == 2:
         colour = _upsample(colour, height, cosited_down, dim=-2)
-    if across == 2:
-        colour = _upsample(colour, width, cosited_across, dim=-1)
     cb, cr = colour.unbind(0)
     red_weight, green_weight, blue_weight = spec.matrix.luma_weights
     red = y + 2 * (1 - red_weight) * cr

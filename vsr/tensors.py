@@ -33,18 +33,26 @@ def warp(pixels: Tensor, flow: Tensor) -> Tensor:
     """Sample (B, C, H, W) at each pixel's position plus `flow`, bilinearly.
 
     `flow` is (B, 2, H, W) in pixels, x before y; outside the picture its border repeats.
-    Positions are f32 whatever the pixels are: halves can't tell them apart.
     """
-    height, width = pixels.shape[-2:]
+    return sample(pixels, moved_grid(flow))
+
+
+def moved_grid(flow: Tensor) -> Tensor:
+    """Where `warp` samples, (B, H, W, 2): from -1 to 1 between the picture's outer edges.
+
+    Positions are f32 whatever else is: halves can't tell them apart.
+    """
+    height, width = flow.shape[-2:]
     flow = flow.float()
-    y = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, height, 1)
-    x = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, width)
-    grid = torch.stack(
-        (
-            (2 * (x + flow[:, 0]) + 1) / width - 1,
-            (2 * (y + flow[:, 1]) + 1) / height - 1,
-        ),
-        dim=-1,
-    )
+    across = torch.arange(width, device=flow.device, dtype=flow.dtype)
+    down = torch.arange(height, device=flow.device, dtype=flow.dtype)
+    here = torch.stack(torch.meshgrid(across, down, indexing="xy"))
+    sides = flow.new_tensor((width, height)).view(2, 1, 1)
+    # Planes until the end: laying numbers in turn costs as much as all the rest.
+    return ((2 * (here + flow) + 1) / sides - 1).permute(0, 2, 3, 1)
+
+
+def sample(pixels: Tensor, grid: Tensor) -> Tensor:
+    """Sample (B, C, H, W) bilinearly at the positions of a `moved_grid`."""
     sampled = F.grid_sample(pixels.float(), grid, "bilinear", "border", align_corners=False)
     return sampled.to(pixels.dtype)

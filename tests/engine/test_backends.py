@@ -296,8 +296,9 @@ def test_openvino_computes_eight_bits_as_torch_foretells() -> None:
     for number, planes in enumerate(film_planes(spec, 64, 48, 5)):
         one, other = (b.upscale(planes, number == 0) for b in (foretold, built))
         differences = np.abs(one[0].astype(int) - other[0].astype(int))
-        assert differences.max() <= 3  # a level of 256 now and then falls the other way
-        assert (differences > 1).mean() < 0.01
+        # A level of 256 now and then falls the other way, and is added to by the next.
+        assert (differences > 1).mean() < 0.005
+        assert (differences > 3).mean() < 0.0002
 
 
 def test_ranges_are_those_that_were_seen_and_survive_a_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from vsr.models.generator import Generator
 from vsr.models.quantise import trunk_layers
-from vsr.models.recurrent import Recurrent
+from vsr.models.recurrent import Entry, Recurrent
 
 
 class HalfConv(nn.Module):
@@ -28,6 +28,14 @@ class HalfConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, D, H, W), f16."""
         return F.conv2d(x.half(), self.weight, self.bias, padding=1)
+
+
+class HalfEntry(HalfConv):
+    """A generator's first convolution, of parts side by side."""
+
+    def forward(self, *seen: Tensor) -> Tensor:
+        """Parts (B, C, H, W) to (B, D, H, W), f16."""
+        return super().forward(torch.cat([part.half() for part in seen], dim=1))
 
 
 class HalfGenerator(Generator[Any]):
@@ -58,7 +66,8 @@ def halved(generator: Generator[Any]) -> Generator[Any]:
     twin = copy.deepcopy(generator)
     for name, layer in trunk_layers(twin).items():
         parent, _, last = name.rpartition(".")
-        setattr(twin.get_submodule(parent), last, HalfConv(layer))
+        kind = HalfEntry if isinstance(layer, Entry) else HalfConv
+        setattr(twin.get_submodule(parent), last, kind(layer))
     return twin
 
 

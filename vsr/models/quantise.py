@@ -2,8 +2,9 @@
 
 From its first convolution to its head, inputs are rounded to 256 levels, from ranges that were
 seen on film, recurrent states included, and weights to 255 levels, a scale for each output channel
-(Jacob et al., Quantization and Training of Neural Networks, 2018). All but the last step of motion
-stays f32, and so does the frame itself, on its way around the trunk and through the head.
+(Jacob et al., Quantization and Training of Neural Networks, 2018); so is what goes around a pair
+of them. All but the last step of motion stays f32, and so does the frame itself, on its way around
+the trunk and through the head.
 """
 
 import copy
@@ -32,7 +33,7 @@ class QuantisedConv(nn.Module):
         greatest: float,
         border: Sequence[int] = (),
     ) -> None:
-        """Inputs are taken to lie between `least` and `greatest`.
+        """Inputs are taken to lie between `least`, 0 or below, and `greatest`.
 
         `border` is what is added to their sides by repeating them, left, right, top and bottom;
         without one, zeros are.
@@ -41,9 +42,8 @@ class QuantisedConv(nn.Module):
         self.weight = nn.Parameter(weight.detach(), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
         self.border = list(border)
-        self.signed = least < 0
-        # Symmetric where there are negative values: zero must stay zero.
-        self.scale = max(-least, greatest, 1e-6) / (127 if self.signed else 255)
+        self.scale = max(greatest - least, 1e-6) / 255
+        self.zero = round(-least / self.scale)  # a level of its own: borders are filled with it
         self.register_buffer(
             "weight_scales", weight.detach().flatten(1).abs().amax(1).clamp_min(1e-9) / 127
         )
@@ -54,12 +54,18 @@ class QuantisedConv(nn.Module):
 
     def extra_repr(self) -> str:
         """What no tensor holds: networks that are kept are known by it."""
-        return f"scale={self.scale}, signed={self.signed}, border={self.border}"
+        return f"scale={self.scale}, zero={self.zero}, border={self.border}"
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, D, H, W)."""
-        levels = (-128, 127) if self.signed else (0, 255)
-        x = torch.fake_quantize_per_tensor_affine(x, self.scale, 0, *levels)
+        return self.convolve(self.round(x))
+
+    def round(self, x: Tensor) -> Tensor:
+        """Any tensor to the levels that inputs have."""
+        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero, 0, 255)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """What has been rounded, (B, C, H, W), to (B, D, H, W)."""
         weight = torch.fake_quantize_per_channel_affine(
             self.weight, self.weight_scales, self.zeros, 0, -127, 127
         )
@@ -67,6 +73,43 @@ class QuantisedConv(nn.Module):
             return F.conv2d(x, weight, self.bias, padding=1)
         # Once rounded, there is a quarter to copy.
         return F.conv2d(F.pad(x, self.border, mode="replicate"), weight, self.bias)
+
+
+class RoundedEntry(QuantisedConv):
+    """A generator's first convolution, of pictures and memory.
+
+    Memory comes in as convolutions left it, channels last, and pictures as planes: these are
+    put together first, and then follow it pixel by pixel.
+    """
+
+    def __init__(self, entry: nn.Conv2d, memory: int, least: float, greatest: float) -> None:
+        pictures, hidden, error = entry.weight.tensor_split((6, 6 + memory), dim=1)
+        weight = torch.cat((pictures, error, hidden), dim=1)
+        super().__init__(weight, entry.bias, least, greatest)
+
+    def forward(self, low: Tensor, past: Tensor, hidden: Tensor, *error: Tensor) -> Tensor:  # type: ignore[override]
+        """Parts (B, C, H, W) to (B, D, H, W)."""
+        pictures = self.round(torch.cat((low, past, *error), dim=1))
+        last = [part.permute(0, 2, 3, 1) for part in (pictures, self.round(hidden))]
+        return self.convolve(torch.cat(last, dim=3).permute(0, 3, 1, 2))
+
+
+class RoundedPair(nn.Module):
+    """A residual pair whose input is rounded on its way around, too."""
+
+    first: QuantisedConv
+    second: QuantisedConv
+
+    def __init__(self, pair: nn.Module) -> None:
+        """`pair` has its convolutions rounded already."""
+        super().__init__()
+        self.first, self.second = pair.first, pair.second  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
+        x = self.first.round(x)
+        change: Tensor = self.second(F.relu(self.first.convolve(x)))
+        return x + change
 
 
 class RoundedHead(nn.Module):
@@ -124,8 +167,9 @@ def calibrate(
 
         def look(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
             least, greatest = seen.get(name, (0.0, 0.0))
-            x = inputs[0]
-            seen[name] = min(least, float(x.min())), max(greatest, float(x.max()))
+            for x in inputs:
+                least, greatest = min(least, float(x.min())), max(greatest, float(x.max()))
+            seen[name] = least, greatest
 
         hooks.append(layer.register_forward_pre_hook(look))
 
@@ -152,5 +196,9 @@ def quantised(generator: Recurrent, ranges: Ranges) -> Recurrent:
         parent, _, last = name.rpartition(".")
         rounded = QuantisedConv(layer.weight, layer.bias, *ranges[name])
         setattr(twin.get_submodule(parent), last, rounded)
+    if generator.memory:
+        entry = RoundedEntry(generator.entry, generator.memory, *ranges["entry"])
+        twin.entry = entry  # type: ignore[assignment]
+    twin.trunk = nn.Sequential(*map(RoundedPair, twin.trunk))
     twin.head = RoundedHead(generator.head, *ranges["head"])  # type: ignore[assignment]
     return twin

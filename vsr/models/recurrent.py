@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from vsr.config import Config
 from vsr.models.flow import PyramidFlow
 from vsr.models.generator import Generator
-from vsr.tensors import warp
+from vsr.tensors import moved_grid, sample
 
 _AROUND = 5
 """Side in pixels of the surroundings by which noise is told from change."""
@@ -87,6 +87,14 @@ class Steadier(nn.Module):
         return low + share * change
 
 
+class Entry(nn.Conv2d):
+    """The trunk's first convolution, of all that it looks at side by side."""
+
+    def forward(self, *seen: Tensor) -> Tensor:
+        """Parts (B, C, H, W) to (B, D, H, W)."""
+        return super().forward(torch.cat(seen, dim=1))
+
+
 class ResidualPair(nn.Module):
     """x + conv(relu(conv(x))), 3x3."""
 
@@ -125,7 +133,7 @@ class Recurrent(Generator[RecurrentState]):
         self.steady = Steadier() if config.steadies else None
         # With memory come the previous frame and, where it was warped, what the warp got wrong.
         previous = (6 if self.flow else 3) if config.memory else 0
-        self.entry = nn.Conv2d(3 + previous + config.memory, channels, 3, padding=1)
+        self.entry = Entry(3 + previous + config.memory, channels, 3, padding=1)
         self.trunk = nn.Sequential(*(ResidualPair(channels) for _ in range(config.blocks)))
         self.exit = nn.Conv2d(channels, max(channels, config.memory), 3, padding=1)
         self.head = nn.Conv2d(
@@ -165,22 +173,23 @@ class Recurrent(Generator[RecurrentState]):
         `PyramidFlow`.
         """
         low, seen = self._look(low, state, coarse)
-        trunk: Tensor = self.trunk(F.relu(self.entry(seen)))
+        trunk: Tensor = self.trunk(F.relu(self.entry(*seen)))
         return F.relu(self.exit(trunk)), low
 
     def _look(
         self, low: Tensor, state: RecurrentState, coarse: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The frame, and what the trunk looks at: it, and the past laid upon it."""
         if not self.memory:
-            return low, low
+            return low, (low,)
         if self.flow is None:
-            return low, torch.cat((low, state.low, state.hidden), dim=1)
+            return low, (low, state.low, state.hidden)
         flow = self.flow(low, state.low, coarse)
-        past = warp(torch.cat((state.low, state.hidden), dim=1), flow)
+        grid = moved_grid(flow)
+        past, hidden = sample(state.low, grid), sample(state.hidden, grid)
         if self.steady is not None:
-            low = self.steady(low, past[:, :3])
-        return low, torch.cat((low, past, (low - past[:, :3]).abs()), dim=1)
+            low = self.steady(low, past)
+        return low, (low, past, hidden, (low - past).abs())
 
 
 def bilinear_kernel(scale: int) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 from vsr.colour import ColourSpec
 from vsr.engine.backends.base import Backend, Planes
 from vsr.engine.backends.planes import Layout, PlanesStep, planes_step, unsigned
+from vsr.engine.backends.sampling import sample_by_rows
 from vsr.media.frame import Plane
 from vsr.models import Generator
 from vsr.planes import planes_to_rgb
@@ -129,9 +130,11 @@ def convert_step(step: PlanesStep, layout: Layout) -> Any:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sizes become constants, as is meant
         traced = torch.jit.trace(step, takes, check_trace=False)  # type: ignore[no-untyped-call]
-        return openvino.convert_model(
+        model = openvino.convert_model(
             traced, example_input=takes, input=[tuple(part.shape) for part in takes]
         )
+        sample_by_rows(model)
+        return model
 
 
 def _compiled(step: PlanesStep, layout: Layout, specs: tuple[ColourSpec, ColourSpec]) -> Any:
