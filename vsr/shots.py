@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector
 
-from vsr.media.frame import Frame
+from vsr.media.frame import Frame, Plane
+from vsr.media.surface import Surface
+from vsr.surfaces import small_planes
 
 logging.getLogger("pyscenedetect").setLevel(logging.WARNING)
 
@@ -103,11 +105,16 @@ def mark_cuts(items: Iterable[Item | Frame]) -> Iterator[tuple[Item | Frame, boo
 
 def _thumbnail(frame: Frame) -> Thumbnail:
     """A small BGR picture for the detector; its colours need not be exact."""
-    height, width = frame.planes[0].shape
-    size = (_ANALYSED_WIDTH, max(8, round(height * _ANALYSED_WIDTH / width)))
-    planes = []
-    for plane in frame.planes[:3]:
-        small = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
-        planes.append(small if small.dtype == np.uint8 else (small // 4).astype(np.uint8))
-    y, cb, cr = planes
+    planes = frame.planes
+    height, width = planes.size if isinstance(planes, Surface) else planes[0].shape
+    rows, columns = max(8, round(height * _ANALYSED_WIDTH / width)), _ANALYSED_WIDTH
+    if isinstance(planes, Surface):
+        y, cb, cr = small_planes(planes, (rows, columns))
+    else:
+        y, cb, cr = (_small(plane, rows, columns) for plane in planes[:3])
     return np.asarray(cv2.cvtColor(cv2.merge((y, cr, cb)), cv2.COLOR_YCrCb2BGR), dtype=np.uint8)
+
+
+def _small(plane: Plane, rows: int, columns: int) -> Thumbnail:
+    small = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_AREA)
+    return np.asarray(small if small.dtype == np.uint8 else small // 4, dtype=np.uint8)

@@ -16,9 +16,10 @@ from vsr.engine.upscaler import pick_device
 from vsr.errors import MediaError
 from vsr.media.carry import Baggage
 from vsr.media.decoded import Deinterlace
+from vsr.media.decoder import Decoder
 from vsr.media.encoder import EncoderSettings, losses, output_info, says_aspect
 from vsr.media.frame import Frame, StreamInfo
-from vsr.media.reader import Decoder, VideoReader
+from vsr.media.reader import VideoReader
 from vsr.planes import alpha_to_plane, colour_spec
 from vsr.zoo import default_model, load
 
@@ -55,17 +56,19 @@ class Job:
         self.refused = 0
         """Packets of other streams that are too broken to go along."""
         self.began = time.perf_counter()
+        self.device = pick_device(options.device)
         self.reader = VideoReader(
             *(source, options.deinterlace, options.rotate == "apply"),
             closely=True,
             decoder=options.decoder,
+            on_card=self.device.type == "cuda",
         )
         try:
             source_info = self.reader.info
             self.model = options.model or default_model(options.scale, source_info.height)
             generator = load(self.model, options.scale, options.detail)
             self.weights = _digest(generator.state_dict())
-            self.scale, self.device = generator.scale, pick_device(options.device)
+            self.scale = generator.scale
             read_as = colour_spec(source_info)
             matrix = CODE_OF_MATRIX[read_as.matrix]
             self.info = output_info(source_info, self.scale, matrix, options.settings)
@@ -87,7 +90,8 @@ class Job:
 
     def begin(self, frame: Frame, begins_shot: bool) -> Callable[[], Frame]:
         """Begin to upscale one frame, alpha by the side; what comes back waits for it."""
-        begun = self.backend.begin(frame.planes[:3], begins_shot)
+        planes = frame.planes if len(frame.planes) == 3 else frame.planes[:3]
+        begun = self.backend.begin(planes, begins_shot)
 
         def wait() -> Frame:
             planes = begun()

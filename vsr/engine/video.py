@@ -18,13 +18,14 @@ from vsr.engine.trace import Trace
 from vsr.errors import OutputError, VsrError
 from vsr.media.carry import Baggage, pack
 from vsr.media.decoded import Deinterlace
+from vsr.media.decoder import Decoder
 from vsr.media.encoder import (
     EncoderSettings,
     foretold_bytes,
 )
 from vsr.media.frame import Frame
 from vsr.media.muxer import mux
-from vsr.media.reader import PIPE, AnyPacket, Decoder
+from vsr.media.reader import PIPE, AnyPacket
 from vsr.media.segment import joined
 from vsr.media.writer import VideoWriter, check_output
 from vsr.media.y4m import Y4mWriter

@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vsr.media.frame import Hdr, Plane
+from vsr.media.samples import in_memory
 
 Deinterlace = Literal["auto", "on", "off"]
 
@@ -113,8 +114,9 @@ class Deinterlacer:
         if self._graph is None:
             if self._mode == "auto" and not frame.interlaced_frame:
                 return [*ready, frame]
-            self._graph, self._shape = self._build(frame), shape
+            self._graph, self._shape = self._build(in_memory(frame)), shape
         self._times.append((frame.pts, frame.duration or 0))
+        frame = in_memory(frame)
         frame.pts = self._given
         self._given += 1
         self._graph.push(frame)

@@ -1,5 +1,6 @@
 """What passes between decoder and encoder: planes of code values, and what they mean."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -96,7 +97,7 @@ class Frame:
     Alpha is full range whatever the others are.
     """
 
-    planes: tuple[Plane, ...]
+    planes: Sequence[Plane]
     pts: int
     """Presentation time, in ticks of the stream's time base."""
     duration: int = 0

@@ -10,17 +10,14 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
-import numpy as np
-from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from vsr.errors import MediaError
@@ -32,9 +29,11 @@ from vsr.media.decoded import (
     hdr_of,
     turn_of,
 )
-from vsr.media.frame import LAYOUTS, ColourTags, Frame, PixelLayout, Plane, StreamInfo
+from vsr.media.decoder import Decoder, decoder_of, layout_of
+from vsr.media.frame import ColourTags, Frame, Plane, StreamInfo
 from vsr.media.header import siting_of
-from vsr.media.samples import read_plane
+from vsr.media.samples import in_memory, planes_of, with_pts
+from vsr.media.surface import Surface
 
 if TYPE_CHECKING:
     AnyPacket = Packet[Any]
@@ -61,10 +60,6 @@ _READ_ERRORS_IN_A_ROW = 16
 _SUSPECT_FRAMES = 32
 """After an error, so many frames may still show its traces: decoders run in threads."""
 _SEEK_SECONDS = (2, 10, 60)
-
-
-_DECODER_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-Decoder = Literal["cpu", "gpu"]
 
 
 class FrameMark(NamedTuple):
@@ -100,11 +95,13 @@ class VideoReader:
         upright: bool = False,
         closely: bool = False,
         decoder: Decoder = "cpu",
+        on_card: bool = False,
     ) -> None:
         """Open a file, or standard input as `-`.
 
         `decoder` "gpu" is an NVIDIA card's where there is one that knows the codec, as `on_gpu`
-        then tells; frames come to the CPU's memory all the same. `closely` decodes the first
+        then tells. Frames come to the CPU's memory all the same, unless `on_card`: then their
+        planes are a `Surface` wherever they can be. `closely` decodes the first
         frame at once, for what only frames tell: HDR metadata and how the picture is turned.
         `upright` turns frames as players would.
         """
@@ -113,7 +110,7 @@ class VideoReader:
         self.notes: list[str] = []
         """What the user should know, a line each."""
         self._deinterlace = deinterlace
-        self._wanted = decoder
+        self._wanted, self._on_card = decoder, on_card
         self._pending: Iterator[Frame | AnyPacket] | None = None
         self._turn: Turn | None = None
         self._container = open_input(self.path)
@@ -242,7 +239,7 @@ class VideoReader:
 
     def _open_stream(self) -> None:
         self._stream = self._video_stream()
-        self._decoder = _decoder_of(self._stream, self._wanted)
+        self._decoder = decoder_of(self._stream, self._wanted, self._on_card)
         self._decoder.thread_type = "AUTO"
         self._deinterlacer = Deinterlacer(self._stream, self._deinterlace)
         self._owed: list[int] = []
@@ -351,9 +348,7 @@ class VideoReader:
             raise MediaError(f"{self.path}: frames of {context.width}x{context.height}: too large")
         if stream.time_base is None:
             raise MediaError(f"{self.path}: its video stream has no time base")
-        layout = _layout_for(context.format)
-        if self._decoder.name in _DECODER_WITH_ALPHA.values():
-            layout = replace(layout, alpha=True)
+        layout = layout_of(stream, self._decoder)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         jpeg = name.startswith("yuvj")
         rgb = bool(context.format and context.format.is_rgb)
@@ -414,7 +409,7 @@ class VideoReader:
             size = size[::-1]
         if (decoded.width, decoded.height) != size:
             self._note_size(decoded, size)
-            decoded = _with_pts(decoded.reformat(*size), decoded)
+            decoded = with_pts(in_memory(decoded).reformat(*size), decoded)
         pts = decoded.pts
         if pts is None or (previous is not None and pts <= previous.pts):
             # No time of its own, or none that can follow: one frame after the last.
@@ -422,10 +417,15 @@ class VideoReader:
             pts = 0 if previous is None else previous.pts + max(1, previous.duration or round(step))
         if decoded.is_corrupt:
             self.damage.pts.append(pts)
-        planes = _planes(decoded, self.info.layout)
+        return Frame(self._planes(decoded), pts, decoded.duration or 0)
+
+    def _planes(self, decoded: VideoFrame) -> Sequence[Plane]:
+        layout = self.info.layout
         if self._turn:
-            planes = tuple(self._turn.apply(plane) for plane in planes)
-        return Frame(planes, pts, decoded.duration or 0)
+            return tuple(self._turn.apply(plane) for plane in planes_of(decoded, layout))
+        if self._on_card and Surface.fits(decoded, layout):
+            return Surface(decoded, layout)
+        return planes_of(decoded, layout)
 
     def _note_size(self, decoded: VideoFrame, size: tuple[int, int]) -> None:
         seconds = float((decoded.pts or 0) * self.info.time_base)
@@ -493,59 +493,3 @@ def open_input(path: Path) -> InputContainer:
 def reason_of(error: Exception) -> str:
     """An error of FFmpeg's or the system's in a few words."""
     return str(getattr(error, "strerror", None) or error).lower()
-
-
-def _decoder_of(stream: VideoStream, wanted: Decoder) -> VideoCodecContext:
-    """What decodes a stream: FFmpeg's own decoders of VP8 and VP9 pass over their alpha."""
-    own = stream.codec_context
-    if stream.metadata.get("alpha_mode") == "1" and own.name in _DECODER_WITH_ALPHA:
-        decoder = av.CodecContext.create(_DECODER_WITH_ALPHA[own.name], "r")
-        assert isinstance(decoder, VideoCodecContext)
-        return decoder
-    return (_decoder_on_gpu(own) if wanted == "gpu" else None) or own
-
-
-def _decoder_on_gpu(own: VideoCodecContext) -> VideoCodecContext | None:
-    """A decoder like a stream's own on an NVIDIA card, if there is one that knows the codec."""
-    try:
-        decoder: Any = av.CodecContext.create(own.name, "r", HWAccel("cuda"))
-        if not decoder.is_hwaccel:
-            return None
-        decoder.extradata = own.extradata
-        decoder.width, decoder.height = own.width, own.height
-        result: VideoCodecContext = decoder
-        return result
-    except (av.error.FFmpegError, NotImplementedError, ValueError):
-        return None
-
-
-def _layout_for(pixel_format: Any) -> PixelLayout:
-    """The layout nearest to a pixel format: its own, or the smallest that loses least."""
-    plain = pixel_format.name.replace("yuvj", "yuv")
-    if plain in LAYOUTS:
-        return LAYOUTS[plain]
-    components = pixel_format.components
-    depth = 8 if components[0].bits <= 8 else 10
-    alpha = not pixel_format.has_palette and any(part.is_alpha for part in components)
-    if pixel_format.is_rgb or pixel_format.has_palette:
-        return PixelLayout(depth, 1, 1, alpha)
-    if len(components) < 3:
-        return PixelLayout(depth, 2, 2, alpha)
-    # A probe of 16 by 16 tells the subsampling of any format.
-    probe = VideoFrame(16, 16, pixel_format.name).format
-    wide, high = 16 // probe.chroma_width(16), 16 // probe.chroma_height(16)
-    return PixelLayout(depth, 2 if wide >= 2 else 1, 2 if wide >= 2 and high >= 2 else 1, alpha)
-
-
-def _planes(decoded: VideoFrame, layout: PixelLayout) -> tuple[Plane, ...]:
-    if decoded.format.name.replace("yuvj", "yuv") != layout.name:
-        wanted = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
-        colour = wanted if decoded.format.is_rgb else {}
-        decoded = decoded.reformat(format=layout.name, **colour)
-    kind = np.dtype(np.uint8 if layout.bit_depth == 8 else np.uint16)
-    return tuple(read_plane(plane, kind) for plane in decoded.planes)
-
-
-def _with_pts(frame: VideoFrame, like: VideoFrame) -> VideoFrame:
-    frame.pts, frame.duration = like.pts, like.duration
-    return frame

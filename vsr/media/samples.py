@@ -1,10 +1,35 @@
-"""Between PyAV's planes, whose rows may be padded, and plain arrays."""
+"""Between PyAV's frames, whose rows may be padded, and plain arrays."""
 
 from typing import Any
 
 import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace
 
-from vsr.media.frame import Plane
+from vsr.media.frame import PixelLayout, Plane
+
+
+def planes_of(decoded: VideoFrame, layout: PixelLayout) -> tuple[Plane, ...]:
+    """The planes of a frame, converted to `layout` if need be; copies, in the CPU's memory."""
+    if decoded.format.name.replace("yuvj", "yuv") != layout.name:
+        wanted = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
+        colour = wanted if decoded.format.is_rgb else {}
+        decoded = decoded.reformat(format=layout.name, **colour)
+    kind = np.dtype(np.uint8 if layout.bit_depth == 8 else np.uint16)
+    return tuple(read_plane(plane, kind) for plane in decoded.planes)
+
+
+def in_memory(decoded: VideoFrame) -> VideoFrame:
+    """A frame that a card holds, in the CPU's memory; any other as it is."""
+    if decoded.sw_format is None:
+        return decoded
+    return with_pts(decoded.reformat(format=decoded.sw_format.name), decoded)
+
+
+def with_pts(frame: VideoFrame, like: VideoFrame) -> VideoFrame:
+    """A frame, given the time of another."""
+    frame.pts, frame.duration = like.pts, like.duration
+    return frame
 
 
 def read_plane(plane: Any, kind: np.dtype[Any]) -> Plane:

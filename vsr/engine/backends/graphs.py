@@ -20,8 +20,10 @@ from vsr.colour import ColourSpec, to_rgb
 from vsr.engine.backends.base import Backend, Planes
 from vsr.engine.backends.planes import PlanesStep, planes_step, unsigned
 from vsr.media.frame import Plane
+from vsr.media.surface import Surface
 from vsr.models import Generator
 from vsr.models.halves import halved
+from vsr.surfaces import lies_on, surface_planes
 
 _WARM_UP_RUNS = 3
 """Before a graph is captured: libraries allocate and choose their kernels."""
@@ -35,7 +37,17 @@ class _Slot:
         self.host = [_host_buffer(part, pins) for part in frame]
         self.frame = [torch.zeros_like(part, device=device) for part in frame]
         self.made: list[Tensor] = []
+        self.source: Sequence[Plane] = ()
+        """What is copied from, kept until that is done."""
         self.uploaded, self.computed, self.downloaded = event(), event(), event()
+
+    def fill(self, planes: Sequence[Plane], coarse: Tensor | None) -> None:
+        """Lay a frame ready on the host's side."""
+        for host, plane in zip(self.host, planes, strict=False):
+            kind = np.uint8 if plane.dtype == np.uint8 else np.int16
+            host[0, 0].numpy()[...] = plane.view(kind)
+        if coarse is not None:
+            self.host[-1].copy_(coarse)
 
 
 class GraphBackend(Backend):
@@ -104,16 +116,18 @@ class GraphBackend(Backend):
         self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None
     ) -> Callable[[], Planes]:
         slot = self._slots[self._next]
-        slot.uploaded.synchronize()  # the host's side of this slot is free again
-        for host, plane in zip(slot.host, planes, strict=False):
-            kind = np.uint8 if plane.dtype == np.uint8 else np.int16
-            host[0, 0].numpy()[...] = plane.view(kind)
-        if coarse is not None:
-            slot.host[-1].copy_(coarse)
+        slot.uploaded.synchronize()  # what this slot was filled from is free again
+        slot.source = planes
+        surface = planes if isinstance(planes, Surface) and lies_on(planes, self._device) else None
+        if surface is None:
+            slot.fill(planes, coarse)
         with self._module.stream(self._upload):
             self._upload.wait_event(slot.computed)
-            for part, host in zip(slot.frame, slot.host, strict=True):
-                part.copy_(host, non_blocking=True)
+            if surface is not None and self._on_gpu:  # the decoder may still be at work
+                self._upload.wait_stream(torch.cuda.default_stream(self._device))
+            given = slot.host if surface is None else surface_planes(surface)
+            for part, source in zip(slot.frame, given, strict=True):
+                part.copy_(source, non_blocking=True)
             slot.uploaded.record(self._upload)
         with self._at_work():
             self._compute.wait_event(slot.uploaded)
