@@ -1,0 +1,87 @@
+"""Commands about what ships, and about the machine."""
+
+import json
+from pathlib import Path
+
+import click
+
+from vsr import __version__
+from vsr.cli.options import detail_option, json_option, overwrite_option
+
+
+@click.command()
+@click.argument("model")
+@click.argument("output", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--size", default="640x360", show_default=True, help="Of frames: WIDTHxHEIGHT.")
+@detail_option
+@overwrite_option
+def export(model: str, output: Path, size: str, detail: float, overwrite: bool) -> None:
+    """Write a step of MODEL to FILE for other runtimes: .onnx, or .xml for OpenVINO.
+
+    The state goes in and comes out: low, state0, state1 to high, next0, next1. The file is
+    proven on thirty frames before it gets its name.
+
+    \b
+    vsr export tiny-x4 tiny-x4.onnx --size 640x360
+    """
+    from vsr.engine.export import export_model
+
+    sides = size.lower().split("x")
+    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise click.BadParameter(f"{size!r} isn't WIDTHxHEIGHT", param_hint="--size")
+    width, height = map(int, sides)
+    worst = export_model(model, output, (height, width), detail, overwrite)
+    click.echo(f"{output}: {width}x{height}, within {worst:.1e} of torch over thirty frames")
+
+
+@click.command()
+@json_option
+def models(as_json: bool) -> None:
+    """List the models that ship: scale, size, and what they gain over bicubic.
+
+    \b
+    vsr models
+    """
+    from vsr.zoo import list_models
+
+    if as_json:
+        click.echo(json.dumps([card.model_dump(mode="json") for card in list_models()]))
+        return
+    for card in list_models():
+        gains = ", ".join(
+            f"{kind} {score.psnr_y:.2f} dB ({score.gain:+.2f})"
+            for kind, score in card.scores.items()
+        )
+        click.echo(f"{card.name:<10} x{card.scale}  {card.parameters / 1000:.0f}k  {gains}")
+        click.echo(f"{'':<10} {card.summary}")
+
+
+@click.command()
+def doctor() -> None:
+    """Print versions, devices and encoders: what to paste into a bug report.
+
+    \b
+    vsr doctor
+    """
+    import platform
+
+    import av
+    import torch
+
+    from vsr.engine.backends import openvino_version
+    from vsr.media.encoder import encoders
+    from vsr.zoo import list_models
+
+    click.echo(f"vsr      {__version__}")
+    click.echo(f"python   {platform.python_version()} on {platform.platform()}")
+    click.echo(f"torch    {torch.__version__}, {torch.get_num_threads()} threads")
+    libraries = ", ".join(
+        f"{name[3:]} {'.'.join(map(str, version))}" for name, version in av.library_versions.items()
+    )
+    click.echo(f"openvino {openvino_version() or 'not installed'}")
+    click.echo(f"PyAV     {av.__version__} ({libraries})")
+    devices = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+    click.echo(f"devices  cpu{''.join(f', cuda:{n} {name}' for n, name in enumerate(devices))}")
+    for codec, present in encoders().items():
+        click.echo(f"{codec:<8} {'yes' if present else 'no encoder'}")
+    click.echo(f"models   {', '.join(card.name for card in list_models()) or 'none'}")

@@ -1,0 +1,163 @@
+"""Commands that make data sets and train on them."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vsr.cli.options import device_option, json_option
+from vsr.cli.progress import INTERRUPTED, progress_bar
+
+
+@click.group()
+def data() -> None:
+    """Make the data sets that models learn from.
+
+    \b
+    vsr data prepare films/ photos/ dataset/
+    """
+
+
+@data.command()
+@click.argument("footage", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option(
+    "--val",
+    "validation",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Footage to hold back for validation, instead of a share of the films.",
+)
+@click.option(
+    "--val-share",
+    type=click.FloatRange(0, 0.5),
+    default=0.1,
+    show_default=True,
+    help="Share of the films to hold back.",
+)
+@click.option(
+    "--shortest",
+    type=click.IntRange(2),
+    default=7,
+    show_default=True,
+    help="Fewest frames of a clip.",
+)
+@json_option
+def prepare(
+    footage: tuple[Path, ...],
+    dataset: Path,
+    validation: tuple[Path, ...],
+    val_share: float,
+    shortest: int,
+    as_json: bool,
+) -> None:
+    """Make the folder DATASET of the FOOTAGE: films, photographs, and folders of them.
+
+    Shots are found; what is static, blurred, flat, too short or there already is left
+    out, black bars are cropped, and what was enlarged is shrunk to its true size. Run
+    again, it adds only what is new; interrupted, it goes on. summary.json and
+    contact-sheet.png tell and show what was taken.
+
+    \b
+    vsr data prepare films/ photos/ dataset/
+    """
+    from vsr.data.prepare import prepare as prepare_dataset
+    from vsr.data.store import Header
+    from vsr.data.summary import summarise, table, write_contact_sheet, write_summary
+
+    header = Header(shortest=shortest, val_share=val_share)
+    with progress_bar(
+        ["{task.fields[source]}, {task.fields[frames]} frames"], source="", frames=0
+    ) as update:
+        store = prepare_dataset(
+            footage,
+            dataset,
+            header,
+            validation,
+            lambda now: update(now.number, now.count, source=now.source, frames=now.frames),
+        )
+    rows = summarise(store)
+    write_summary(store, rows)
+    write_contact_sheet(store)
+    if as_json:
+        click.echo((dataset / "summary.json").read_text(), nl=False)
+        return
+    click.echo("\n".join(table(rows)))
+    for row in rows:
+        if row.error:
+            click.echo(f"vsr: passed over: {row.error}", err=True)
+
+
+@click.command()
+@click.option("--config", type=click.Path(path_type=Path), required=True, help="A TOML recipe.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Folder of the run; runs/NAME by default."
+)
+@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Stop after so long, and save.")
+@device_option
+def train(
+    config: Path,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    resume: bool,
+    minutes: float | None,
+    device: str,
+) -> None:
+    """Train a model on a data set made by `vsr data prepare`.
+
+    Ctrl-C and --minutes save before they stop; --resume goes on exactly from there.
+    Under torchrun, all its processes train together.
+
+    \b
+    vsr train --config configs/tiny-x4.toml --set data.dataset=dataset --minutes 60
+    torchrun --nproc-per-node 4 -m vsr train --config configs/base-x4.toml
+    """
+    from vsr.config import load_toml
+    from vsr.engine.upscaler import pick_device
+    from vsr.training.config import TrainConfig
+    from vsr.training.trainer import Progress, Trainer
+
+    recipe = load_toml(config, TrainConfig, overrides)
+    folder = output or Path("runs") / config.stem
+    command = " ".join(
+        ["vsr train --config", str(config), *(f"--set {override}" for override in overrides)]
+    )
+    trainer = Trainer(recipe, folder, pick_device(device), resume, command)
+    columns = ["loss {task.fields[loss]:.4f}", "rate {task.fields[learning_rate]:.1e}"]
+    columns += ["{task.fields[score]}"]
+    quiet = not trainer.world.writes
+    with progress_bar(columns, quiet, loss=float("nan"), learning_rate=0.0, score="") as update:
+
+        def watch(now: Progress) -> None:
+            if now.message and not quiet:
+                click.echo(f"vsr: {now.message}", err=True)
+            update(
+                now.iteration,
+                now.iterations,
+                loss=now.loss,
+                learning_rate=now.learning_rate,
+                score=_score(now.validation),
+            )
+
+        outcome = trainer.run(minutes, watch)
+    state = "done" if outcome.finished else "stopped; go on with --resume"
+    if not quiet:
+        click.echo(
+            f"{outcome.model}: iteration {outcome.iteration} of {recipe.training.iterations}, "
+            f"{_score(outcome.validation) or 'not validated yet'} ({state})"
+        )
+    trainer.world.leave()
+    if outcome.interrupted:
+        sys.exit(INTERRUPTED)
+
+
+def _score(validation: Any) -> str:
+    if validation is None:
+        return ""
+    return (
+        f"{validation.ours.psnr_y:.2f} dB ({validation.gain:+.2f} over bicubic), "
+        f"tOF {validation.ours.tof:.3f}"
+    )
