@@ -75,6 +75,12 @@ def test_tiles_cover_a_side_and_overlap(length: int, tile: int) -> None:
         assert other.inner - other.start >= OVERLAP_PIXELS // 2 - 1
 
 
+def test_tiles_are_as_small_as_does_with_as_few() -> None:
+    """24 tiles of 768 x 768 would be half as much again."""
+    tiled = TiledBackend(Doubler, (2160, 3840), 768, 2, (SPEC, SPEC))
+    assert tiled.name.endswith("in tiles of 720x608")
+
+
 @pytest.mark.parametrize("subsampling", [(2, 2), (2, 1), (1, 1)])
 def test_every_sample_is_put_in_its_place(subsampling: tuple[int, int]) -> None:
     """A backend that looks at nothing around gives the same in tiles."""
@@ -186,7 +192,7 @@ def test_a_film_in_tiles_goes_on_as_any(tmp_path: Path, tiny_model: Path) -> Non
         tiling=256,
         settings=EncoderSettings("ffv1"),
     )
-    assert "in tiles of 256x248" in summary.backend
+    assert "in tiles of 208x184" in summary.backend
     whole = upscale_video(
         *(source, tmp_path / "c.mkv", str(tiny_model)), settings=EncoderSettings("ffv1")
     )

@@ -372,8 +372,17 @@ def pick_tile(
 
 
 def _fitting(side: int, tile: int) -> int:
-    """The tile's length along a side: not longer than it, and so that the last is on the grid."""
-    return side if tile >= side else tile - (tile - side) % _GRID_PIXELS
+    """The tile's length along a side: not longer than it, and so that the last is on the grid.
+
+    As short as does with as few: what tiles overlap by more than they must is done for nothing.
+    """
+    if tile >= side:
+        return side
+    shared = OVERLAP_PIXELS + _GRID_PIXELS
+    longest = tile - (tile - side) % _GRID_PIXELS
+    count = 1 - (longest - side) // (longest - shared)
+    shortest = -(-(side + (count - 1) * shared) // count)
+    return shortest + (side - shortest) % _GRID_PIXELS
 
 
 def _bytes_per_pixel(generator: Generator[Any]) -> int:
