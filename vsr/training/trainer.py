@@ -18,10 +18,12 @@ from vsr.data.clips import ClipPool
 from vsr.data.store import Store
 from vsr.degrade import Degradation
 from vsr.errors import DataError, TrainingError
-from vsr.models import Generator, Recurrent, build_generator, multiplies_per_pixel
+from vsr.models import Recurrent, multiplies_per_pixel
 from vsr.scoring import FilmScore, mean_scores
-from vsr.training.adversary import Adversary, CollapseWatch
+from vsr.training.adversary import CollapseWatch
+from vsr.training.average import Average
 from vsr.training.batches import Batch, Batches
+from vsr.training.beginning import fresh_adversary, fresh_generator, teacher_of
 from vsr.training.checkpoints import Checkpoints
 from vsr.training.config import TrainConfig
 from vsr.training.gan import GanObjective, Turn
@@ -36,7 +38,6 @@ from vsr.training.step import (
 )
 from vsr.training.validation import Validation
 from vsr.training.world import World
-from vsr.zoo import load
 
 MODEL_FILE = "model.safetensors"
 BEST_FILE = "best.safetensors"
@@ -118,8 +119,8 @@ class Trainer:
         self._rate_factor = 1.0
         self._returns = 0
         self._carried: list[State] = []
-        self.generator = self._placed(self._fresh_generator())
-        self.teacher = self._teacher()
+        self.generator = fresh_generator(config, self.device)
+        self.teacher = teacher_of(config, self.device)
         has_flow = isinstance(self.generator, Recurrent) and self.generator.flow is not None
         self.motion_iterations = training.motion_iterations if has_flow else 0
         if self.motion_iterations >= training.iterations:
@@ -127,12 +128,12 @@ class Trainer:
                 f"training.motion_iterations ({self.motion_iterations}) leaves none of the "
                 f"{training.iterations} training.iterations for the rest"
             )
-        self.adversary = self._fresh_adversary()
+        self.adversary = fresh_adversary(config, self.device)
         self._collapse = CollapseWatch()
         self._message = ""
         self.optimiser = build_optimiser(self.generator)
-        self.average = {k: v.detach().clone() for k, v in self.generator.state_dict().items()}
-        self._begun_with = {k: v.clone() for k, v in self.average.items()}
+        share = config.gan.blend if config.gan is not None else 1.0
+        self.average = Average(self.generator, training.ema_decay, share)
         if resume:
             self._take(self._checkpoints.load(self.device))
         self.store = Store(config.data.dataset)
@@ -195,7 +196,7 @@ class Trainer:
                 watch(self._progress(math.nan, learning_rate, rate, self._go_back()))
                 return False
             self.iteration += 1
-            self._follow_average()
+            self.average.follow(self.generator, self.iteration)
             now = time.monotonic()
             rate = _smoothed(rate, 1 / (now - step_began))
             step_began = now
@@ -324,50 +325,6 @@ class Trainer:
         share = learning_rate_share(done, training.warmup_share)
         return training.learning_rate * share * self._rate_factor
 
-    def _fresh_generator(self) -> Generator[Any]:
-        torch.manual_seed(self.config.training.seed)
-        generator = build_generator(self.config.model)
-        name = self.config.training.start_from
-        if name is not None:
-            given = load(name, self.config.model.scale).state_dict()
-            own = generator.state_dict()
-            parts = {key.split(".")[0] for key in given}
-            # A part that the other one hasn't at all begins anew.
-            wanted = {k: v.shape for k, v in own.items() if k.split(".")[0] in parts}
-            if wanted != {key: value.shape for key, value in given.items()}:
-                raise TrainingError(f"training.start_from: {name} has another shape than [model]")
-            generator.load_state_dict(own | given)
-        return generator
-
-    def _fresh_adversary(self) -> Adversary | None:
-        if self.config.gan is None:
-            return None
-        shortest = min(stage.frames for stage in self.config.training.stages)
-        if self.config.gan.adversary.discriminator.sight == "spatio_temporal" and shortest < 3:
-            raise TrainingError(
-                f"training.stages: clips of {shortest} frames; a spatio-temporal discriminator "
-                "sees three"
-            )
-        torch.manual_seed(self.config.training.seed + 1)
-        adversary = Adversary(self.config.gan.adversary)
-        return adversary.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-    def _teacher(self) -> Generator[Any] | None:
-        name = self.config.training.teacher
-        if name is None:
-            return None
-        return self._placed(load(name, self.config.model.scale)).requires_grad_(False)
-
-    def _placed(self, generator: Generator[Any]) -> Generator[Any]:
-        return generator.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-    @torch.no_grad()
-    def _follow_average(self) -> None:
-        # The first iterations would weigh the random start too much at full decay.
-        decay = min(self.config.training.ema_decay, (1 + self.iteration) / (10 + self.iteration))
-        for name, weight in self.generator.state_dict().items():
-            self.average[name].lerp_(weight, 1 - decay)
-
     def _validate(self, log: Log, loss: float) -> None:
         """Score the averaged weights on films held back, by `bi`; keep the best.
 
@@ -378,7 +335,7 @@ class Trainer:
         strip = Strip()
         frames = self.config.schedule.validation_frames
         try:
-            with self._averaged():
+            with self.average.judged(self.generator):
                 scores = self._held_back.score(self.generator, Degradation.BI, strip, frames)
         except DataError as error:
             # Training may yet go back to where all was well.
@@ -387,7 +344,7 @@ class Trainer:
         self.validation = mean_scores(scores)
         if self.validation.ours.psnr_y > self.best or self.adversary is not None:
             self.best = self.validation.ours.psnr_y
-            save_generator(self.output / BEST_FILE, self._kept(), self.config.model)
+            save_generator(self.output / BEST_FILE, self.average.kept(), self.config.model)
         strip.write(self.output, self.iteration)
         log.validation(self.iteration, self.seconds, loss, self.validation, scores)
 
@@ -395,7 +352,7 @@ class Trainer:
         """Measure the finished model, and say what it is."""
         scores: dict[str, FilmScore] = {}
         if self._held_back:
-            with self._averaged():
+            with self.average.judged(self.generator):
                 for kind in Degradation:
                     found = self._held_back.score(self.generator, kind, Strip())
                     scores[kind.value] = mean_scores(found)
@@ -414,34 +371,14 @@ class Trainer:
             scores=scores,
         )
 
-    def _kept(self) -> dict[str, Tensor]:
-        """The averaged weights, and of a game's, the share that is kept."""
-        blend = self.config.gan.blend if self.config.gan is not None else 1.0
-        if blend == 1:
-            return self.average
-        begun = self._begun_with
-        return {key: begun[key].lerp(weight, blend) for key, weight in self.average.items()}
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The generator with the weights that are kept, for as long as it is to be judged."""
-        own = {k: v.clone() for k, v in self.generator.state_dict().items()}
-        self.generator.load_state_dict(self._kept())
-        self.generator.eval()
-        try:
-            yield
-        finally:
-            self.generator.load_state_dict(own)
-            self.generator.train()
-
     def _save(self) -> None:
         """Write the averaged model, and all that resuming needs; each whole or not at all."""
         carried = [[self.world.gather(tensor) for tensor in state] for state in self._carried]
         if not self.world.writes:
             return
-        if not all(bool(weight.isfinite().all()) for weight in self.average.values()):
+        if not self.average.is_finite():
             return  # nobody wants to go on from there
-        save_generator(self.output / MODEL_FILE, self._kept(), self.config.model)
+        save_generator(self.output / MODEL_FILE, self.average.kept(), self.config.model)
         self._checkpoints.save(
             self.iteration,
             {
@@ -451,7 +388,7 @@ class Trainer:
                 "best": self.best,
                 "rate_factor": self._rate_factor,
                 "generator": self.generator.state_dict(),
-                "average": self.average,
+                "average": self.average.weights,
                 "optimiser": self.optimiser.state_dict(),
                 "carried": carried,
                 "adversary": self.adversary.state() if self.adversary is not None else None,
@@ -493,7 +430,7 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         if self.adversary is not None:
             self.adversary.take(state["adversary"])
-        self.average = state["average"]
+        self.average.weights = state["average"]
         self.iteration = state["iteration"]
         self.seconds = state["seconds"]
         self.best = state["best"]

@@ -1,0 +1,61 @@
+"""The networks that a run begins with."""
+
+from typing import Any
+
+import torch
+
+from vsr.errors import TrainingError
+from vsr.models import Generator, build_generator
+from vsr.training.adversary import Adversary
+from vsr.training.config import TrainConfig
+from vsr.zoo import load
+
+
+def fresh_generator(config: TrainConfig, device: torch.device) -> Generator[Any]:
+    """The generator to be, with random weights or those of `training.start_from`.
+
+    Raises `TrainingError` where the two have not the same shape.
+    """
+    torch.manual_seed(config.training.seed)
+    generator = build_generator(config.model)
+    name = config.training.start_from
+    if name is not None:
+        given = load(name, config.model.scale).state_dict()
+        own = generator.state_dict()
+        parts = {key.split(".")[0] for key in given}
+        # A part that the other one hasn't at all begins anew.
+        wanted = {k: v.shape for k, v in own.items() if k.split(".")[0] in parts}
+        if wanted != {key: value.shape for key, value in given.items()}:
+            raise TrainingError(f"training.start_from: {name} has another shape than [model]")
+        generator.load_state_dict(own | given)
+    return _placed(generator, device)
+
+
+def fresh_adversary(config: TrainConfig, device: torch.device) -> Adversary | None:
+    """What a generator is to play against; None without `[gan]`.
+
+    Raises `TrainingError` where clips are shorter than it sees.
+    """
+    if config.gan is None:
+        return None
+    shortest = min(stage.frames for stage in config.training.stages)
+    if config.gan.adversary.discriminator.sight == "spatio_temporal" and shortest < 3:
+        raise TrainingError(
+            f"training.stages: clips of {shortest} frames; a spatio-temporal discriminator "
+            "sees three"
+        )
+    torch.manual_seed(config.training.seed + 1)
+    adversary = Adversary(config.gan.adversary)
+    return adversary.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def teacher_of(config: TrainConfig, device: torch.device) -> Generator[Any] | None:
+    """The model whose outputs are to be matched beside the target, if there is one."""
+    name = config.training.teacher
+    if name is None:
+        return None
+    return _placed(load(name, config.model.scale), device).requires_grad_(False)
+
+
+def _placed(generator: Generator[Any], device: torch.device) -> Generator[Any]:
+    return generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
