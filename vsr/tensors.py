@@ -44,12 +44,14 @@ def moved_grid(flow: Tensor) -> Tensor:
     """
     height, width = flow.shape[-2:]
     flow = flow.float()
-    across = torch.arange(width, device=flow.device, dtype=flow.dtype)
-    down = torch.arange(height, device=flow.device, dtype=flow.dtype)
-    here = torch.stack(torch.meshgrid(across, down, indexing="xy"))
-    sides = flow.new_tensor((width, height)).view(2, 1, 1)
-    # Planes until the end: laying numbers in turn costs as much as all the rest.
-    return ((2 * (here + flow) + 1) / sides - 1).permute(0, 2, 3, 1)
+    y = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, height, 1)
+    x = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, width)
+    planes = (
+        (2 * (x + flow[:, 0]) + 1) / width - 1,
+        (2 * (y + flow[:, 1]) + 1) / height - 1,
+    )
+    # Laid in turn at the end: to put them so together costs OpenVINO as much as all the rest.
+    return torch.stack(planes, dim=1).permute(0, 2, 3, 1)
 
 
 def sample(pixels: Tensor, grid: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import vsr
 from tests.engine.test_backends import (
@@ -18,8 +20,10 @@ from tests.engine.test_backends import (
 from vsr.checkpoint import load_generator
 from vsr.colour import ColourSpec, Matrix
 from vsr.engine.backends import GraphBackend, TorchBackend, pick_backend
+from vsr.engine.backends.planes import planes_step
 from vsr.errors import VsrError
 from vsr.models import GeneratorConfig, RrdbnetConfig, SrresnetConfig, build_generator
+from vsr.models.halves import halved
 
 BT601 = ColourSpec(Matrix.BT601)
 
@@ -166,3 +170,31 @@ def test_frames_made_stay_as_they_are(device: torch.device) -> None:
     for planes in films[1:]:
         backend.upscale(planes, False)
     assert farthest(first, held) == 0
+
+
+class Recorder(TorchDispatchMode):
+    """The names of all operations, beneath autograd."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(  # type: ignore[no-untyped-def]
+        self, func, types, args=(), kwargs=None
+    ) -> Any:
+        self.seen.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", [card.name for card in vsr.list_models()])
+@pytest.mark.parametrize("precision", ["f32", "f16"])
+def test_a_step_can_be_captured(name: str, precision: str) -> None:
+    """It copies no number of Python's to the device, which no graph can hold, and asks for none."""
+    generator = vsr.load(name) if precision == "f32" else halved(vsr.load(name))
+    step, layout = planes_step(generator, (BT601, BT601), (48, 64))
+    with torch.no_grad(), Recorder() as recorder:
+        step(*layout.frame, *layout.state)
+        assert "convolution" in recorder.seen
+        assert not recorder.seen & {"lift_fresh", "_local_scalar_dense", "nonzero"}
+        torch.tensor((1.0, 2.0)).sum().item()
+        assert recorder.seen >= {"lift_fresh", "_local_scalar_dense"}
