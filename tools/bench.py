@@ -48,6 +48,7 @@ from vsr.engine.job import Job, Options
 from vsr.engine.pipeline import StageTimes, run_stages
 from vsr.engine.upscaler import Upscaler, pick_device
 from vsr.engine.video import upscale_video
+from vsr.media.decoder import Decoder
 from vsr.media.encoder import EncoderSettings, VideoEncoder, output_info
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.reader import VideoReader
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--model", default="tiny-x4")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--preset", default="veryfast", help="of x264, for the whole")
+    parser.add_argument("--decoder", choices=["cpu", "gpu"], default="cpu", help="of the film")
     parser.add_argument("--others", action="store_true", help="measure other networks too")
     parser.add_argument("--json", type=Path, help="write all as JSON")
     chosen = parser.parse_args()
@@ -91,7 +93,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         film = Path(name) / "film.mp4"
         write_film(film, _frames(width, height, chosen.frames))
-        rows = list(measure(film, chosen.model, device, chosen.preset))
+        rows = measure(film, chosen.model, device, chosen.preset, chosen.decoder)
         if chosen.others:
             rows += _others(film, device, vsr.load(chosen.model).scale)
     peak = _convolution_peak(device)
@@ -123,7 +125,9 @@ def main() -> None:
         chosen.json.write_text(json.dumps(told, indent=1))
 
 
-def measure(film: Path, model: str, device: torch.device, preset: str) -> list[Row]:
+def measure(
+    film: Path, model: str, device: torch.device, preset: str, decoder: Decoder
+) -> list[Row]:
     """Model and colour by each backend, the model alone, the engine, the encoder, the whole."""
     with VideoReader(film) as reader:
         info, frames = reader.info, list(reader.frames())
@@ -141,12 +145,17 @@ def measure(film: Path, model: str, device: torch.device, preset: str) -> list[R
     # At length, so that starting counts for little.
     long = film.with_name("long.mkv")
     _repeat(film, long, 5)
-    rows.append(_engine(long, model, device))
+    rows.append(_engine(long, model, device, decoder))
     encoder = _encoder_alone(frames, model, specs, high, settings)
     rows.append(Row(f"encoder alone, h264 {preset}", encoder))
     for _ in range(2):  # the first run fills caches
-        summary = upscale_video(long, film.with_name("out.mp4"), model, device=str(device),
-                                settings=settings, overwrite=True)  # fmt: skip
+        summary = upscale_video(
+            *(long, film.with_name("out.mp4"), model),
+            device=str(device),
+            settings=settings,
+            decoder=decoder,
+            overwrite=True,
+        )
     per_frame = 1000 * (summary.seconds - summary.first_frame_seconds) / (summary.frames - 1)
     over = 100 * (per_frame / max(best, encoder) - 1)
     note = (
@@ -190,11 +199,11 @@ def _model_and_colour(
     return rows
 
 
-def _engine(film: Path, model: str, device: torch.device) -> Row:
+def _engine(film: Path, model: str, device: torch.device, decoder: Decoder) -> Row:
     """Decoding and upscaling, frames thrown away: as the median of three runs."""
     seconds, note = [], ""
     for _ in range(3):
-        job = Job(film, Options(model, device=str(device)), ".mp4")
+        job = Job(film, Options(model, device=str(device), decoder=decoder), ".mp4")
         ends: list[float] = []
         with job.reader:
             stages = run_stages(
@@ -204,7 +213,8 @@ def _engine(film: Path, model: str, device: torch.device) -> Row:
                 job.most_waiting,
             )
         seconds.append((ends[-1] - ends[0]) / (len(ends) - 1))
-        note = f"{job.backend.name}; {_spent(stages, len(ends))}"
+        decoded = "a card" if job.reader.on_gpu else "the CPU"
+        note = f"{job.backend.name}, decoded by {decoded}; {_spent(stages, len(ends))}"
     return Row("engine without encoding", 1000 * statistics.median(seconds), note)
 
 

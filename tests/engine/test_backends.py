@@ -307,8 +307,9 @@ def test_ranges_are_those_that_were_seen_and_survive_a_file(tmp_path: Path) -> N
     seen: list[float] = []
     generator.exit.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].max()))
     ranges = calibrate(generator.eval(), [iter(torch.rand(3, 3, 32, 32))])
-    trunk = {"entry", "trunk.0.first", "trunk.0.second", "exit"}
-    assert set(ranges) == trunk | {"flow.finest.2", "head"}
+    trunk = {"entry", "trunk.0.first", "trunk.0.second", "exit", "head"}
+    motion = {"layers.0", "layers.2", "layers.4", "finest.0", "finest.2"}
+    assert set(ranges) == trunk | {f"flow.{name}" for name in motion}
     assert ranges["exit"][1] == pytest.approx(max(map(float, seen)))
     path = tmp_path / "a.safetensors"
     save_generator(path, generator.state_dict(), RecurrentConfig(

@@ -40,7 +40,7 @@ _film_options = (
         type=click.Choice(["auto", "f32", "f16", "int8"]),
         default="auto",
         show_default=True,
-        help="Arithmetic of the trunk: f16 on GPUs; int8 by OpenVINO loses hundredths of a dB.",
+        help="Arithmetic of convolutions: f16 on GPUs; int8 by OpenVINO loses hundredths of a dB.",
     ),
     click.option(
         "--tile",

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vsr.models.generator import Generator
-from vsr.models.quantise import trunk_layers
 from vsr.models.recurrent import Entry, Recurrent
 
 
@@ -64,7 +63,7 @@ def halved(generator: Generator[Any]) -> Generator[Any]:
     if not isinstance(generator, Recurrent) or not generator.memory:
         return HalfGenerator(generator)
     twin = copy.deepcopy(generator)
-    for name, layer in trunk_layers(twin).items():
+    for name, layer in _trunk_layers(twin).items():
         parent, _, last = name.rpartition(".")
         kind = HalfEntry if isinstance(layer, Entry) else HalfConv
         setattr(twin.get_submodule(parent), last, kind(layer))
@@ -74,3 +73,12 @@ def halved(generator: Generator[Any]) -> Generator[Any]:
 def is_halved(generator: nn.Module) -> bool:
     """Whether any of it computes in f16."""
     return any(weight.dtype == torch.float16 for weight in generator.parameters())
+
+
+def _trunk_layers(generator: Recurrent) -> dict[str, nn.Conv2d]:
+    """The convolutions of the trunk, its first and last ones included, by name."""
+    return {
+        name: layer
+        for name, layer in generator.named_modules()
+        if isinstance(layer, nn.Conv2d) and name.split(".")[0] in ("entry", "trunk", "exit")
+    }

@@ -1,10 +1,9 @@
-"""Eight-bit arithmetic for the trunk of a `Recurrent` generator.
+"""Eight-bit arithmetic for the convolutions of a `Recurrent` generator.
 
-From its first convolution to its head, inputs are rounded to 256 levels, from ranges that were
-seen on film, recurrent states included, and weights to 255 levels, a scale for each output channel
-(Jacob et al., Quantization and Training of Neural Networks, 2018); so is what goes around a pair
-of them. All but the last step of motion stays f32, and so does the frame itself, on its way around
-the trunk and through the head.
+Their inputs are rounded to 256 levels, from ranges that were seen on film, recurrent states
+included, and weights to 255 levels, a scale for each output channel (Jacob et al., Quantization and
+Training of Neural Networks, 2018); so is what goes around a pair of them. Memory and the frame stay
+f32 while they are laid upon each other, and so does the frame on its way through the head.
 """
 
 import copy
@@ -17,6 +16,10 @@ from torch.nn import functional as F
 
 from vsr.models.generator import Generator
 from vsr.models.recurrent import Recurrent
+
+_MOST = {"steady.first": 2.5}
+"""Inputs are cut off there, whatever they reach: what changes by 64 code values isn't noise, and
+finer levels are left for what may be."""
 
 Ranges = Mapping[str, tuple[float, float]]
 """Least and greatest input of each convolution that is rounded, by its name in the generator."""
@@ -128,25 +131,13 @@ class RoundedHead(nn.Module):
         return F.conv2d(low, self.weight[:, -3:], self.bias) + added
 
 
-def trunk_layers(generator: Recurrent) -> dict[str, nn.Conv2d]:
-    """The convolutions of the trunk, its first and last ones included, by name."""
+def rounded_layers(generator: Recurrent) -> dict[str, nn.Conv2d]:
+    """The convolutions that are rounded throughout, by name: all but the head."""
     return {
         name: layer
         for name, layer in generator.named_modules()
-        if isinstance(layer, nn.Conv2d) and name.split(".")[0] in ("entry", "trunk", "exit")
+        if isinstance(layer, nn.Conv2d) and name != "head"
     }
-
-
-def rounded_layers(generator: Recurrent) -> dict[str, nn.Conv2d]:
-    """The convolutions that are rounded throughout, by name: the trunk's, and the last ones of
-    motion and of the steadier, which give corrections and shares.
-    """
-    others = {
-        name: layer
-        for name, layer in generator.named_modules()
-        if isinstance(layer, nn.Conv2d) and name in ("flow.finest.2", "steady.second")
-    }
-    return trunk_layers(generator) | others
 
 
 def is_measured(generator: Generator[Any]) -> bool:
@@ -169,7 +160,7 @@ def calibrate(
             least, greatest = seen.get(name, (0.0, 0.0))
             for x in inputs:
                 least, greatest = min(least, float(x.min())), max(greatest, float(x.max()))
-            seen[name] = least, greatest
+            seen[name] = least, min(greatest, _MOST.get(name, greatest))
 
         hooks.append(layer.register_forward_pre_hook(look))
 

@@ -36,8 +36,8 @@ def pick_backend(
     """The backend for films of `size` = (height, width), read and written by `specs`.
 
     "auto" is OpenVINO on a CPU where it is installed and the film is long enough to be worth the
-    seconds that it takes to begin; there, "auto" rounds the trunk to eight bits where the model
-    has been measured for it and the processor computes so exactly. On a GPU it is torch, in f16,
+    seconds that it takes to begin; there, "auto" rounds to eight bits where the model has been
+    measured for it and the processor computes so exactly. On a GPU it is torch, in f16,
     compiled for long films. Raises `VsrError` where what is asked for can't be had. Frames that
     don't fit into memory are done in tiles.
     """
