@@ -3,7 +3,7 @@
     python tools/calibrate.py footage/train footage/val
     python tools/calibrate.py footage/train footage/val --only tiny-x4
 
-The ranges of convolutions' inputs, recurrent states included, are those seen on TRAIN, shrunk by `bi`
+Ranges of convolutions' inputs, recurrent states included, are those seen on TRAIN, shrunk by `bi`
 and by `bd`; the cost is the luma PSNR that films of VAL lose by it, shrunk by `bi`.
 """
 

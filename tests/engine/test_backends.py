@@ -1,5 +1,6 @@
 """Backends compute the same, whatever computes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 import vsr
 from tests.conftest import scenes, write_film
@@ -17,7 +19,8 @@ from vsr.colour import ColourSpec, Matrix, Siting, Subsampling, from_rgb
 from vsr.degrade import Degradation, degrade
 from vsr.engine.backends import OpenVinoBackend, TorchBackend, pick_backend
 from vsr.engine.backends import openvino as openvino_backend
-from vsr.engine.backends.openvino import computes_int8
+from vsr.engine.backends.conversion import converted, sample_by_rows
+from vsr.engine.backends.openvino import computes_int8, openvino_core
 from vsr.engine.backends.planes import FoldedStep, planes_step
 from vsr.engine.video import upscale_video
 from vsr.errors import VsrError
@@ -32,7 +35,7 @@ from vsr.models import (
     build_generator,
 )
 from vsr.models.quantise import calibrate, quantised
-from vsr.tensors import to_float
+from vsr.tensors import moved_grid, sample, to_float
 
 CPU = torch.device("cpu")
 Planes = tuple[NDArray[Any], ...]
@@ -162,7 +165,7 @@ def test_what_was_built_is_kept_for_the_next_run_and_a_broken_file_is_made_anew(
     built = list((tmp_path / "cache" / "vsr" / "openvino").glob("*.xml"))
     assert len(built) == 1
     with monkeypatch.context() as patched:
-        patched.setattr(openvino_backend, "convert_step", None)
+        patched.setattr(openvino_backend, "converted", None)
         assert comes_again()
     built[0].write_text("broken")
     assert comes_again()
@@ -323,3 +326,43 @@ def test_ranges_are_those_that_were_seen_and_survive_a_file(tmp_path: Path) -> N
         torch.equal(value, again.state_dict()[name])
         for name, value in generator.state_dict().items()
     )
+
+
+@pytest.mark.parametrize("size", [(21, 34), (2, 5)])
+def test_memory_sampled_by_rows_is_memory_sampled(size: tuple[int, int]) -> None:
+    """Beyond the borders, too; what has few channels is left to planes."""
+    height, width = size
+
+    class Sampler(nn.Module):
+        def forward(self, wide: Tensor, narrow: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+            grid = moved_grid(flow)
+            return sample(wide, grid), sample(narrow, grid)
+
+    takes = (torch.rand(1, 9, *size), torch.rand(1, 3, *size), 2 * torch.randn(1, 2, *size))
+    takes[2][0, :, 0, 0] = -100
+    takes[2][0, :, -1, -1] = 100
+    model = converted(Sampler(), takes)
+    sample_by_rows(model)
+    kinds = [node.get_type_name() for node in model.get_ops()]
+    assert kinds.count("GridSample") == kinds.count("EmbeddingBagPackedSum") == 1
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    made = openvino_core().compile_model(model, "CPU", settings)([t.numpy() for t in takes])
+    for found, wanted in zip(made.values(), Sampler()(*takes), strict=True):
+        assert found.shape == (1, wanted.shape[1], height, width)
+        assert np.abs(found - wanted.numpy()).max() < 1e-4
+
+
+def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
+    """By itself it reports each import and conversion, and keeps a number to know us by."""
+    program = (
+        "import torch\n"
+        "from vsr.engine.backends.conversion import converted\n"
+        "from vsr.engine.backends.openvino import openvino_core\n"
+        "openvino_core()\n"
+        "converted(torch.nn.Conv2d(3, 3, 1), (torch.rand(1, 3, 8, 8),))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    subprocess.run(
+        [sys.executable, "-c", program], env=environment | {"HOME": str(tmp_path)}, check=True
+    )
+    assert not (tmp_path / "intel").exists()

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vsr.engine.backends.conversion import converted
 from vsr.engine.backends.openvino import openvino_core
 from vsr.errors import OutputError, VsrError
 from vsr.media.target import check_target
@@ -94,9 +95,7 @@ def _write_openvino(
 ) -> None:
     import openvino
 
-    traced = torch.jit.trace(step, takes, check_trace=False)  # type: ignore[no-untyped-call]
-    shapes = [tuple(part.shape) for part in takes]
-    model = openvino.convert_model(traced, example_input=takes, input=shapes)
+    model = converted(step, takes)
     for ports, wanted in ((model.inputs, names), (model.outputs, made)):
         for port, word in zip(ports, wanted, strict=True):
             port.get_tensor().set_names({word})

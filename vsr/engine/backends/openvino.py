@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -18,8 +17,8 @@ from torch import Tensor
 
 from vsr.colour import ColourSpec
 from vsr.engine.backends.base import Backend, Planes
+from vsr.engine.backends.conversion import converted, sample_by_rows
 from vsr.engine.backends.planes import Layout, PlanesStep, planes_step, unsigned
-from vsr.engine.backends.sampling import sample_by_rows
 from vsr.media.frame import Plane
 from vsr.models import Generator
 from vsr.planes import planes_to_rgb
@@ -122,21 +121,6 @@ class OpenVinoBackend(Backend):
         self._begun = True
 
 
-def convert_step(step: PlanesStep, layout: Layout) -> Any:
-    """A step as an `openvino.Model`; its inputs are the planes, then the state."""
-    import openvino
-
-    takes = (*layout.frame, *layout.state)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # sizes become constants, as is meant
-        traced = torch.jit.trace(step, takes, check_trace=False)  # type: ignore[no-untyped-call]
-        model = openvino.convert_model(
-            traced, example_input=takes, input=[tuple(part.shape) for part in takes]
-        )
-        sample_by_rows(model)
-        return model
-
-
 def _compiled(step: PlanesStep, layout: Layout, specs: tuple[ColourSpec, ColourSpec]) -> Any:
     core = openvino_core()
     model = _read(core, _cache_folder() / f"{_key(step, layout, specs)}.xml", step, layout)
@@ -153,7 +137,8 @@ def _read(core: Any, path: Path, step: PlanesStep, layout: Layout) -> Any:
     if path.is_file():
         with suppress(RuntimeError):  # a broken file is made anew
             return core.read_model(path)
-    model = convert_step(step, layout)
+    model = converted(step, (*layout.frame, *layout.state))
+    sample_by_rows(model)
     with suppress(OSError, RuntimeError):
         _keep(model, path)
         return core.read_model(path)

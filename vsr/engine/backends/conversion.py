@@ -1,13 +1,17 @@
-"""How OpenVINO samples memory along motion: by rows of channels, not channel by channel.
+"""From a module of torch's to a network of OpenVINO's."""
 
-Its `GridSample` reads planes, so that what convolutions leave channels last would be laid out
-anew, frame by frame, and read at four places for each channel. A weighted sum of rows of a table,
-which is made for embeddings, reads each place once, all channels of it.
-"""
-
+import sys
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
+
+# OpenVINO tells its makers over the network that it is imported and used, unless it has nothing to
+# tell it by. This stands before the first import of it, and so does this module.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 _FEWEST_CHANNELS = 8
 """Below that, planes are faster."""
@@ -15,10 +19,40 @@ _MOST_PIXELS = 1 << 24
 """As far as f32 counts one by one."""
 
 
+def converted(module: nn.Module, takes: Sequence[Tensor]) -> Any:
+    """An `openvino.Model` of a module, for inputs of just these shapes and kinds.
+
+    By the parts that `openvino.convert_model` is made of, which takes four times as long.
+    """
+    import openvino
+    from openvino._offline_transformations import (
+        apply_moc_transformations,
+        compress_quantize_weights_transformation,
+    )
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sizes become constants, as is meant
+        traced = torch.jit.trace(module, tuple(takes), check_trace=False)  # type: ignore[no-untyped-call]
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(traced, example_input=tuple(takes))  # read until the end
+        loaded = frontend.load(decoder)
+        for place, part in zip(loaded.get_inputs(), takes, strict=True):
+            loaded.set_partial_shape(place, openvino.PartialShape(list(part.shape)))
+        model = frontend.convert(loaded)
+        apply_moc_transformations(model, cf=False, smart_reshape=False)
+        compress_quantize_weights_transformation(model)
+    return model
+
+
 def sample_by_rows(model: Any) -> None:
     """Replace those `GridSample`s of an `openvino.Model` that sample many channels.
 
-    They must be bilinear and repeat the border, as those of `vsr.tensors.sample`.
+    OpenVINO's reads planes, so that what convolutions leave channels last would be laid out anew,
+    frame by frame, and read at four places for each channel. A weighted sum of rows of a table,
+    which is made for embeddings, reads each place once, all channels of it. They must be bilinear
+    and repeat the border, as those of `vsr.tensors.sample`.
     """
     from openvino.utils import replace_node
 
