@@ -255,3 +255,25 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, tiny_mo
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "going on after the 240 frames that are done" in done.stderr
     assert "600 frames" in done.stdout
+
+
+@pytest.mark.parametrize("moment", ["_begin", "_take_up"])
+def test_ended_while_it_begins_nothing_is_left_but_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def end(*given: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    output = tmp_path / "b.mkv"
+    monkeypatch.setattr(Journal, moment, end)
+    with pytest.raises(SystemExit):
+        Journal(output, {"weights": "a"}, resume=True)
+    assert not list(tmp_path.iterdir())
+    work_folder(output).mkdir()
+    (work_folder(output) / "000000.segment").write_bytes(b"hours of work")
+    with pytest.raises(SystemExit):
+        Journal(output, {"weights": "a"}, resume=True)
+    assert (work_folder(output) / "000000.segment").exists()
+    monkeypatch.undo()
+    journal = Journal(output, {"weights": "a"}, resume=True)  # and no lock is in the way
+    journal.remove()

@@ -70,18 +70,20 @@ class Journal:
         self.video: CodedVideo | None = None
         self.resumed_frames = 0
         """Done by earlier runs."""
+        self._lock = FileLock(self.folder / "lock")
+        begins = not self.folder.exists()
         try:
             self.folder.mkdir(exist_ok=True)
-            self._lock = FileLock(self.folder / "lock")
             self._lock.acquire(timeout=0)
+            self._take_up(identity, resume)
         except Timeout as error:
             raise OutputError(f"{output}: another vsr is at work on it") from error
-        except OSError as error:
-            raise write_failure(output, error) from error
-        try:
-            self._take_up(identity, resume)
-        except BaseException:
+        except BaseException as error:
+            if begins:
+                shutil.rmtree(self.folder, ignore_errors=True)
             self._lock.release()
+            if isinstance(error, OSError):
+                raise write_failure(output, error) from error
             raise
 
     @property
