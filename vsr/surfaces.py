@@ -25,18 +25,18 @@ def surface_planes(surface: Surface) -> tuple[Tensor, Tensor, Tensor]:
     must not be let go of before it is done.
     """
     parts = [from_dlpack(capsule) for capsule in surface.exported()]
-    if surface.shift:
-        mask = (1 << 16 - surface.shift) - 1
-        parts = [part.view(torch.int16) >> surface.shift & mask for part in parts]
+    depth = surface.bit_depth
+    if depth > 8:
+        mask = (1 << depth) - 1
+        parts = [part.view(torch.int16) >> 16 - depth & mask for part in parts]
     luma, chroma = parts
     return luma, chroma[..., 0], chroma[..., 1]
 
 
 def small_planes(surface: Surface, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
     """Y, Cb and Cr of a frame shrunk to `size` = (height, width), 8 bit: its means of areas."""
-    depth = 16 - surface.shift if surface.shift else 8
     small = [
-        F.adaptive_avg_pool2d(plane[None, None].float() / 2 ** (depth - 8), size)
+        F.adaptive_avg_pool2d(plane[None, None].float() / 2 ** (surface.bit_depth - 8), size)
         for plane in surface_planes(surface)
     ]
     codes = torch.cat(small, dim=1)[0].round().clamp(0, 255).to(torch.uint8).cpu().numpy()

@@ -34,7 +34,7 @@ from vsr.models import (
     SrresnetConfig,
     build_generator,
 )
-from vsr.models.quantise import calibrate, quantised
+from vsr.models.quantise import QuantisedConv, calibrate, quantised
 from vsr.tensors import moved_grid, sample, to_float
 
 CPU = torch.device("cpu")
@@ -366,3 +366,18 @@ def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
         [sys.executable, "-c", program], env=environment | {"HOME": str(tmp_path)}, check=True
     )
     assert not (tmp_path / "intel").exists()
+
+
+@pytest.mark.parametrize("flow_channels", [4, 0])
+def test_a_rounded_entry_is_a_rounded_convolution(flow_channels: int) -> None:
+    """In whatever order it puts together what it sees; with motion and without."""
+    config = RecurrentConfig(channels=4, blocks=1, memory=5, flow_channels=flow_channels)
+    generator = build_generator(config)
+    assert isinstance(generator, Recurrent)
+    ranges = calibrate(generator.eval(), [iter(torch.rand(3, 3, 32, 32))])
+    seen = [torch.rand(1, channels, 9, 8) for channels in (3, 3, 5, 3)[: 4 if flow_channels else 3]]
+    entry = generator.entry
+    plain = QuantisedConv(entry.weight, entry.bias, *ranges["entry"])
+    with torch.no_grad():
+        wanted = plain(torch.cat(seen, dim=1))
+        assert torch.allclose(quantised(generator, ranges).entry(*seen), wanted, atol=1e-5)

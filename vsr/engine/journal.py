@@ -79,7 +79,7 @@ class Journal:
         except Timeout as error:
             raise OutputError(f"{output}: another vsr is at work on it") from error
         except BaseException as error:
-            if begins:
+            if begins and self._lock.is_locked:  # else it may be another's by now
                 shutil.rmtree(self.folder, ignore_errors=True)
             self._lock.release()
             if isinstance(error, OSError):

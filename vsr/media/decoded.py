@@ -111,12 +111,12 @@ class Deinterlacer:
             return [frame]
         shape = (frame.width, frame.height, frame.format.name)
         ready = self._drained() if self._graph and shape != self._shape else []
-        if self._graph is None:
-            if self._mode == "auto" and not frame.interlaced_frame:
-                return [*ready, frame]
-            self._graph, self._shape = self._build(in_memory(frame)), shape
-        self._times.append((frame.pts, frame.duration or 0))
+        if self._graph is None and self._mode == "auto" and not frame.interlaced_frame:
+            return [*ready, frame]
         frame = in_memory(frame)
+        if self._graph is None:
+            self._graph, self._shape = self._build(frame), shape
+        self._times.append((frame.pts, frame.duration or 0))
         frame.pts = self._given
         self._given += 1
         self._graph.push(frame)

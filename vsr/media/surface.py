@@ -26,8 +26,7 @@ class Surface(Sequence[Plane]):
         self._decoded, self._layout = decoded, layout
         self.size = decoded.height, decoded.width
         """Height and width of luma."""
-        self.shift = 0 if layout.bit_depth == 8 else 6
-        """Bits that are empty below each sample."""
+        self.bit_depth = layout.bit_depth
 
     @staticmethod
     def fits(decoded: VideoFrame, layout: PixelLayout) -> bool:
@@ -43,9 +42,10 @@ class Surface(Sequence[Plane]):
         return {_CPU: "cpu", _CUDA: f"cuda:{number}"}[kind]
 
     def exported(self) -> tuple[Any, Any]:
-        """Capsules of DLPack: luma (H, W), chroma (H/2, W/2, 2); uint8, or uint16 with `shift`.
+        """Capsules of DLPack: luma (H, W), chroma (H/2, W/2, 2).
 
-        A card may still be at work on them, in its default stream.
+        uint8, or above 8 bit uint16 whose upper bits are the sample. A card may still be at work on
+        them, in its default stream.
         """
         luma, chroma = self._decoded.planes
         return luma.__dlpack__(), chroma.__dlpack__()
