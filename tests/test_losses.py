@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -121,6 +122,20 @@ def test_detail_in_another_place_is_as_good_to_the_spectrum() -> None:
     picture = torch.rand(1, 8, 8)
     assert frequency(picture.roll(2, -1), picture).item() == pytest.approx(0, abs=1e-6)
     assert frequency(picture.mean().expand(1, 8, 8), picture).item() > 0.1
+
+
+def test_spectra_of_windows_are_those_of_squares_side_by_side() -> None:
+    random = np.random.default_rng(0)
+    output, target = random.random((2, 2, 10, 9), dtype=np.float32)
+    differences = [
+        np.abs(np.abs(np.fft.rfft2(o, norm="ortho")) - np.abs(np.fft.rfft2(t, norm="ortho")))
+        for picture in range(2)
+        for y in (0, 4)
+        for x in (0, 4)
+        for o, t in [(output[picture, y : y + 4, x : x + 4], target[picture, y : y + 4, x : x + 4])]
+    ]
+    found = frequency(torch.from_numpy(output), torch.from_numpy(target), window=4)
+    assert found.item() == pytest.approx(float(np.mean(differences)), abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -105,14 +105,21 @@ def perceptual(
     return torch.stack(layers).mean()
 
 
-def frequency(output: Tensor, target: Tensor) -> Tensor:
+def frequency(output: Tensor, target: Tensor, window: int = 0) -> Tensor:
     """L1 between the amplitudes of the spectra of pictures (..., H, W), mean over frequencies.
 
-    Orthonormal. Of phases nothing is asked, so that detail whose place can't be known is asked
-    for too, and not, as by a distance of pixels, averaged away; it is a function of the
-    picture alone, so what it adds is as steady as the input. After Fuoli et al., "Fourier
-    space losses for efficient perceptual image super-resolution", 2021.
+    With a `window`, the spectra are those of squares of so many pixels, side by side; what is left
+    over at the right and lower border is ignored. Orthonormal. Phases are free, so that detail
+    whose position can't be known is asked for as well, and not averaged away as by a distance of
+    pixels. The loss is a function of single pictures, so the detail that it adds is as steady as
+    the input. After Fuoli et al., "Fourier space losses for efficient perceptual image
+    super-resolution", 2021.
     """
+    if window:
+        output, target = (
+            picture.unfold(-2, window, window).unfold(-2, window, window)
+            for picture in (output, target)
+        )
     amplitudes = [
         torch.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-12)
         for spectrum in (torch.fft.rfft2(picture, norm="ortho") for picture in (output, target))

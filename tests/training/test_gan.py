@@ -38,10 +38,11 @@ def recipe_of(family: str, dataset: Path, *changes: str) -> TrainConfig:  # noqa
     return load_toml(path, TrainConfig, [f"data.dataset={dataset}", *changes])
 
 
-def batch(frames: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def batch(frames: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Low, target and clean clips, all of which start here."""
     torch.manual_seed(1)
     low, target = torch.rand(2, frames, 3, 12, 12), torch.rand(2, frames, 3, 48, 48)
-    return low, target, torch.tensor([True, True])
+    return low, target, torch.rand(2, frames, 3, 12, 12), torch.tensor([True, True])
 
 
 def objective(**settings: object) -> GanObjective:
@@ -75,8 +76,8 @@ def test_weights_of_nought_cost_nothing_and_leave_the_loss_out() -> None:
 
 def test_the_two_ways_through_a_clip_are_compared_frame_by_frame() -> None:
     game = objective(weights=GanWeights(perceptual=0))
-    low, target, fresh = batch()
-    turn = game(low, target, fresh, [], 50)
+    low, target, clean, fresh = batch()
+    turn = game(low, target, clean, fresh, [], 50)
     generator = game.generator
     with torch.no_grad():
         there, state = generator.go_on(low, generator.start(low[:, 0]))
@@ -91,8 +92,8 @@ def test_the_two_ways_through_a_clip_are_compared_frame_by_frame() -> None:
 
 def test_the_discriminator_is_shown_the_same_places_of_both() -> None:
     game = objective(shown=2)
-    low, target, fresh = batch(frames=5)
-    turn = game(low, target, fresh, [], 50)
+    low, target, clean, fresh = batch(frames=5)
+    turn = game(low, target, clean, fresh, [], 50)
     assert turn.sample.fake.shape == turn.sample.real.shape == (4, 27, 36, 36)
     # The inputs that come with them are the same, the frames are not.
     assert torch.equal(turn.sample.fake[:, 18:], turn.sample.real[:, 18:])
@@ -115,6 +116,26 @@ def test_motion_is_frozen_and_no_gradient_reaches_the_adversary() -> None:
     for name, weight in game.generator.named_parameters():
         assert (weight.grad is None) == name.startswith("flow."), name
     assert all(p.grad is None for p in game._adversary[0].parameters())
+
+
+def test_without_losses_by_a_discriminator_none_is_trained(
+    dataset: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    weights = "gan.weights={adversarial=0,features=0,perceptual=0,consistency=0}"
+    recipe = recipe_of(
+        "smoke-gan",
+        dataset,
+        *(weights, "training.iterations=2", "training.motion_iterations=0"),
+        "training.stages=[{frames=1,crop=8}]",
+    )
+    trainer = Trainer(recipe, tmp_path, CPU)
+    before = {k: v.clone() for k, v in trainer.generator.state_dict().items()}
+    assert trainer.adversary is None
+    assert trainer.run().finished
+    after = trainer.generator.state_dict()
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+    Trainer(recipe, tmp_path, CPU, resume=True)
 
 
 def test_clips_too_short_for_three_frames_are_refused(dataset: Path) -> None:  # noqa: F811

@@ -1,9 +1,14 @@
+import tomllib
+
+import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from vsr.checkpoint import load_generator
 from vsr.losses import charbonnier
 from vsr.models import Recurrent, RecurrentConfig
+from vsr.training.config import TrainConfig
 from vsr.training.step import (
     FidelityObjective,
     begin,
@@ -17,15 +22,17 @@ from vsr.training.step import (
 CONFIG = RecurrentConfig(channels=8, blocks=1, memory=8, flow_channels=4, flow_levels=2)
 
 
-def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Low, target and clean clips."""
     random = torch.Generator().manual_seed(seed)
     low = torch.rand(2, 3, 3, 12, 12, generator=random)
-    return low, torch.rand(2, 3, 3, 48, 48, generator=random)
+    target = torch.rand(2, 3, 3, 48, 48, generator=random)
+    return low, target, torch.rand(2, 3, 3, 12, 12, generator=random)
 
 
 def test_clips_that_go_on_see_what_was_before_and_fresh_ones_do_not() -> None:
     generator = Recurrent(CONFIG)
-    objective = FidelityObjective(generator, None, 0.0)
+    objective = FidelityObjective(generator)
     first, second = batch(0), batch(1)
     everything_fresh = torch.tensor([True, True])
     _, states = objective(*first, everything_fresh, [], 0.0)
@@ -40,16 +47,52 @@ def test_clips_that_go_on_see_what_was_before_and_fresh_ones_do_not() -> None:
 def test_a_teacher_draws_the_output_towards_its_own() -> None:
     torch.manual_seed(1)
     student, teacher = Recurrent(CONFIG), Recurrent(CONFIG)
-    low, target = batch()
+    low, target, clean = batch()
     fresh = torch.tensor([True, True])
-    alone, _ = FidelityObjective(student, None, 0.3)(low, target, fresh, [], 0.0)
-    taught, states = FidelityObjective(student, teacher, 0.3)(low, target, fresh, [], 0.0)
+    alone, _ = FidelityObjective(student)(low, target, clean, fresh, [], 0.0)
+    taught, states = FidelityObjective(student, teacher, 0.3)(low, target, clean, fresh, [], 0.0)
     expected = 0.7 * alone + 0.3 * charbonnier(student(low), teacher(low))
     assert float(taught.detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
     assert len(states) == 2
     # The teacher is none of what is trained.
     parts = FidelityObjective(student, teacher, 0.3)
     assert {id(p) for p in parts.parameters()} == {id(p) for p in student.parameters()}
+
+
+def test_the_clean_input_loss_is_of_the_temporal_filters_output() -> None:
+    generator = Recurrent(CONFIG.model_copy(update={"steadies": True}))
+    low, target, clean = batch()
+    fresh = torch.tensor([True, True])
+    without, _ = FidelityObjective(generator)(low, target, clean, fresh, [], 0.0)
+    objective = FidelityObjective(generator, clean_weight=0.5)
+    whole, _ = objective(low, target, clean, fresh, [], 0.0)
+    state = generator.start(low[:, 0])
+    filtered = []
+    for frame in low.unbind(1):
+        _, state = generator.step(frame, state)
+        filtered.append(state.low)
+    difference = (torch.stack(filtered, dim=1) - clean).detach().numpy()
+    expected = np.sqrt(difference**2 + 1e-6).mean()
+    assert float((whole - without).detach()) == pytest.approx(0.5 * expected, rel=1e-4)
+
+
+def test_without_a_temporal_filter_there_is_no_clean_input_loss() -> None:
+    text = "[model]\nkind = 'recurrent'\n[data]\ndataset = 'x'\n[training]\nclean_weight = 1\n"
+    with pytest.raises(ValidationError, match=r"needs model\.steadies"):
+        TrainConfig.model_validate(tomllib.loads(text))
+
+
+def test_no_gradient_flows_through_a_frozen_flow() -> None:
+    generator = Recurrent(CONFIG)
+    assert generator.flow is not None
+    generator.flow.requires_grad_(False)
+    low = batch()[0].requires_grad_(True)
+    state = generator.start(low[:, 0].detach())
+    flow = generator._flow(low[:, 1], state.low, None)
+    assert not flow.requires_grad
+    generator.step(low[:, 1], state)[0].sum().backward()
+    assert all(p.grad is None for p in generator.flow.parameters())
+    assert generator.entry.weight.grad is not None
 
 
 def test_the_warp_loss_moves_the_motion_network_alone() -> None:

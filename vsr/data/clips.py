@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -55,7 +55,8 @@ class DataConfig(Config):
     dataset: Path
     """A folder made by `vsr data prepare`."""
     memory_gb: PositiveFloat = 8.0
-    """Decoded clips that are kept, on the training device; others are decoded anew."""
+    """Decoded clips that are kept, on the training device and over all of its worker processes;
+    the others are decoded again."""
     motion_crop: PositiveInt = Field(default=64, multiple_of=2)
     """Side, in low-resolution pixels, of the pairs that teach motion: room for the
     motion that films have."""
@@ -81,6 +82,17 @@ class Shape(NamedTuple):
     """Side in low-resolution pixels, even."""
 
 
+class ClipPair(NamedTuple):
+    """A clip in the versions that a network learns from, float RGB in [0, 1]."""
+
+    low: Tensor
+    """(T, 3, H, W): the input, degraded."""
+    target: Tensor
+    """(T, 3, sH, sW): the output asked for."""
+    clean: Tensor
+    """(T, 3, H, W): the input without noise and compression, for the temporal filter."""
+
+
 Held = TypeVar("Held", tuple[Tensor, Tensor, Tensor], NDArray[np.uint8])
 
 
@@ -95,9 +107,24 @@ class ClipPool:
         clips = store.clips(split)
         self.films = [clip for clip in clips if clip.frames > 1]
         self.pictures = [clip for clip in clips if clip.frames == 1]
-        self._room = int(config.memory_gb * 1e9)
+        self._memory_bytes = self._room = int(config.memory_gb * 1e9)
+        self._empty()
+
+    def _empty(self) -> None:
         self._held: OrderedDict[tuple[str, int, int], tuple[int, object]] = OrderedDict()
         self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the decoded clips: a worker process decodes its own."""
+        return {key: value for key, value in vars(self).items() if key not in ("_held", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._empty()
+
+    def split_memory(self, processes: int) -> None:
+        """Keep within one of `processes` equal shares of `memory_gb`."""
+        self._room = self._memory_bytes // processes
 
     def film(self, clip: Clip) -> tuple[Tensor, Tensor, Tensor]:
         """Its planes on the device, uint8: Y (T, H, W), Cb and Cr (T, H/2, W/2)."""
@@ -165,11 +192,12 @@ class ClipPairs:
             )
         self._weights = _weights(self._films)
 
-    def pair(self, number: int, segment: int = 0) -> tuple[Tensor, Tensor]:
-        """Float RGB in [0, 1], (T, 3, crop, crop) and (T, 3, s crop, s crop), on the device."""
+    def pair(self, number: int, segment: int = 0) -> ClipPair:
+        """A clip with sides of `crop` low-resolution pixels, on the device."""
         random = np.random.default_rng((self._seed, number))
         high = self._high(random, number, segment)
-        return self._low(high, random, segment), self._without_margin(high)
+        low, clean = self._low(high, random, segment)
+        return ClipPair(low=low, target=self._without_margin(high), clean=clean)
 
     def target(self, number: int) -> Tensor:
         """The target of a pair alone, (T, 3, s crop, s crop)."""
@@ -245,26 +273,30 @@ class ClipPairs:
         margin = _MARGIN * self._scale
         return high[..., margin:-margin, margin:-margin].contiguous()
 
-    def _low(self, high: Tensor, random: Random, segment: int) -> Tensor:
+    def _low(self, high: Tensor, random: Random, segment: int) -> tuple[Tensor, Tensor]:
+        """The degraded input (T, 3, crop, crop), and the same without noise and compression."""
         shares, scale = self._config.degradation, self._scale
         weights = np.array([shares.bi, shares.bd, shares.codec, shares.real])
-        match int(random.choice(4, p=weights / weights.sum())):
-            case 0:
-                low = degrade(high, scale, Degradation.BI)
-            case 1:
-                low = degrade(high, scale, Degradation.BD, shares.bd_sigma, shares.bd_phase)
-            case 2:
-                crf = int(random.integers(shares.codec_crf[0], shares.codec_crf[1] + 1))
-                low = through_codec(degrade(high, scale, Degradation.BI), "h264", crf)
-            case _:
-                noise = int(random.integers(2**62)) + segment
-                low = degrade_as_real(high, scale, shares.real_strength, random, noise)
+        chosen = int(random.choice(4, p=weights / weights.sum()))
+        if chosen == 1:
+            clean = degrade(high, scale, Degradation.BD, shares.bd_sigma, shares.bd_phase)
+        else:
+            clean = degrade(high, scale, Degradation.BI)
+        low = clean
+        if chosen == 2:
+            crf = int(random.integers(shares.codec_crf[0], shares.codec_crf[1] + 1))
+            low = through_codec(clean, "h264", crf)
+        elif chosen == 3:
+            noise = int(random.integers(2**62)) + segment
+            low = degrade_as_real(high, scale, shares.real_strength, random, noise)
         if self._config.static_noise and torch.equal(high[0], high[-1]):
             strongest = self._config.static_noise / 255
             sigmas = torch.full((len(low),), random.uniform(0, strongest))
             anew = torch.Generator().manual_seed(int(random.integers(2**62)) + segment)
             low = add_gaussian_noise(low, sigmas, random.random() < 0.4, anew)
-        low = on_8_bit_levels(low)
+        return self._low_crop(on_8_bit_levels(low)), self._low_crop(clean)
+
+    def _low_crop(self, low: Tensor) -> Tensor:
         return low[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].contiguous()
 
 

@@ -184,12 +184,20 @@ class Recurrent(Generator[RecurrentState]):
             return low, (low,)
         if self.flow is None:
             return low, (low, state.low, state.hidden)
-        flow = self.flow(low, state.low, coarse)
+        flow = self._flow(low, state.low, coarse)
         grid = moved_grid(flow)
         past, hidden = sample(state.low, grid), sample(state.hidden, grid)
         if self.steady is not None:
             low = self.steady(low, past)
         return low, (low, past, hidden, (low - past).abs())
+
+    def _flow(self, low: Tensor, previous: Tensor, coarse: Tensor | None) -> Tensor:
+        assert self.flow is not None
+        if torch.is_grad_enabled() and not next(self.flow.parameters()).requires_grad:
+            # A frozen flow is a constant: its backward pass would cost a tenth of the step.
+            low, previous = low.detach(), previous.detach()
+        flow: Tensor = self.flow(low, previous, coarse)
+        return flow
 
 
 def bilinear_kernel(scale: int) -> Tensor:

@@ -1,8 +1,6 @@
 """Which clips make up iteration n: a function of n and the seed alone."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -12,6 +10,7 @@ from torch import Tensor
 from vsr.data.clips import ClipPairs, ClipPool, DataConfig, Shape
 from vsr.data.motion import MotionPairs
 from vsr.training.config import TrainingConfig
+from vsr.training.prefetch import by_processes, by_threads
 
 _SLOTS = 1 << 16
 """Clip numbers are iteration times this, plus the place in the batch."""
@@ -36,8 +35,10 @@ class Batch(NamedTuple):
     """(B, T, 3, H, W)."""
     target: Tensor
     """(B, T, 3, sH, sW)."""
+    clean: Tensor
+    """(B, T, 3, H, W): the input without noise and compression."""
     fresh: Tensor
-    """(B), bool: which clips begin here rather than go on."""
+    """(B), bool: which clips start here; the others continue from the iteration before."""
 
 
 class Batches:
@@ -55,7 +56,7 @@ class Batches:
         """Raises `DataError` where the data set is too small for any stage's clips."""
         self._training = training
         self._slots = slots
-        self._device = pool.device
+        self._pool = pool
         self._motion = MotionPairs(pool, data, scale, training.seed) if motion_iterations else None
         self._motion_iterations = motion_iterations
         shapes = {Shape(stage.frames, stage.crop) for stage in training.stages}
@@ -107,22 +108,16 @@ class Batches:
             pairs.pair(first * _SLOTS + slot, iteration - first)
             for first, slot in zip(begun, self._slots, strict=True)
         ]
-        low, target = (torch.stack(part) for part in zip(*clips, strict=True))
-        fresh = torch.tensor([first == iteration for first in begun], device=self._device)
-        return Batch(low, target, fresh)
+        low, target, clean = (torch.stack(part) for part in zip(*clips, strict=True))
+        fresh = torch.tensor([first == iteration for first in begun], device=self._pool.device)
+        return Batch(low=low, target=target, clean=clean, fresh=fresh)
 
-    def _ahead(self, make: Callable[[int], Item], first: int, end: int) -> Iterator[Item]:
-        """In order; made by threads beside the training, if there are to be any."""
+    def _ahead(self, prepare: Callable[[int], Item], first: int, end: int) -> Iterator[Item]:
+        """In order, prepared beside the training if there are workers."""
         workers = self._training.workers
         if not workers:
-            yield from map(make, range(first, end))
-            return
-        pool = ThreadPoolExecutor(workers)
-        try:
-            waiting: deque[Future[Item]] = deque()
-            for iteration in range(first, end):
-                while len(waiting) < 2 * workers and iteration + len(waiting) < end:
-                    waiting.append(pool.submit(make, iteration + len(waiting)))
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+            return map(prepare, range(first, end))
+        if self._pool.device.type != "cpu":
+            return by_threads(prepare, first, end, workers)
+        self._pool.split_memory(workers)
+        return by_processes(prepare, first, end, workers)

@@ -32,11 +32,11 @@ def fresh_generator(config: TrainConfig, device: torch.device) -> Generator[Any]
 
 
 def fresh_adversary(config: TrainConfig, device: torch.device) -> Adversary | None:
-    """What a generator is to play against; None without `[gan]`.
+    """The discriminator and its optimiser; None if no loss of `[gan]` needs them.
 
-    Raises `TrainingError` where clips are shorter than it sees.
+    Raises `TrainingError` where clips are shorter than its input.
     """
-    if config.gan is None:
+    if config.gan is None or not config.gan.weights.uses_discriminator:
         return None
     shortest = min(stage.frames for stage in config.training.stages)
     if config.gan.adversary.discriminator.sight == "spatio_temporal" and shortest < 3:

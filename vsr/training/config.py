@@ -1,12 +1,19 @@
 """What a training run is made of: one TOML file, one class."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from vsr.config import Config
 from vsr.data.clips import DataConfig
-from vsr.models import GeneratorConfig
+from vsr.models import GeneratorConfig, RecurrentConfig
 from vsr.training.gan import GanConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -46,7 +53,12 @@ class TrainingConfig(Config):
     gradient_clip: PositiveFloat = 0.5
     """Largest norm of the gradient of trunk and head, and of the motion network by itself."""
     flow_rate: Share = 0.25
-    """Learning rate of the motion network over that of the rest, when both learn."""
+    """Learning rate of the motion network over that of the rest, when both learn; 0 freezes it,
+    which saves its share of the backward pass."""
+    clean_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the clean-input loss: the Charbonnier distance of the temporal filter's output from
+    the input without noise and compression (the cleaning loss of RealBasicVSR, Chan et al.,
+    2022). Needs `model.steadies`."""
     warp_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight at the start of the difference between each frame and the one before it,
     warped; it falls linearly to nothing."""
@@ -65,7 +77,8 @@ class TrainingConfig(Config):
     seed: int = 0
     """Of the weights and of the order and degradation of clips."""
     workers: NonNegativeInt = 0
-    """Threads that prepare clips beside the training; 0 prepares them in between."""
+    """Worker processes (threads where clips are prepared on a GPU) that prepare clips beside the
+    training; 0 prepares them between the steps."""
 
     @field_validator("stages")
     @classmethod
@@ -113,3 +126,10 @@ class TrainConfig(Config):
     `training.start_from` names."""
     schedule: ScheduleConfig = ScheduleConfig()
     card: CardConfig = CardConfig()
+
+    @model_validator(mode="after")
+    def _clean_loss_needs_a_filter(self) -> Self:
+        asks = self.training.clean_weight or (self.gan is not None and self.gan.weights.clean)
+        if asks and not (isinstance(self.model, RecurrentConfig) and self.model.steadies):
+            raise ValueError("the clean-input loss needs model.steadies = true")
+        return self

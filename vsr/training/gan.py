@@ -19,7 +19,7 @@ from vsr.models.discriminators import frame_sight, triple_sight
 from vsr.models.flow import PyramidFlow
 from vsr.tensors import resize_bicubic, warp
 from vsr.training.adversary import Adversary, AdversaryConfig, Sample
-from vsr.training.step import State, begin, detached
+from vsr.training.step import State, begin, detached, unroll
 
 _TRIPLES = 3
 """Marks the random numbers that choose what the discriminator is shown."""
@@ -47,6 +47,14 @@ class GanWeights(Config):
     """By LPIPS with AlexNet; left out where its file is missing."""
     frequency: NonNegativeFloat = 1.0
     """Between the amplitudes of spectra."""
+    clean: NonNegativeFloat = 0.0
+    """Between the temporal filter's output and the input without noise and compression; needs
+    `model.steadies`."""
+
+    @property
+    def uses_discriminator(self) -> bool:
+        """Whether any loss is computed by the discriminator; without one, none is trained."""
+        return bool(self.adversarial or self.features)
 
 
 class GanConfig(Config):
@@ -71,6 +79,9 @@ class GanConfig(Config):
     blend: float = Field(default=1.0, gt=0, le=1)
     """Share of what was learnt in the weights that are kept; the rest is what the game began
     with. ESRGAN's network interpolation: what is noise in the game's weights goes first."""
+    frequency_window: NonNegativeInt = 0
+    """Side in pixels of the square windows whose spectra `weights.frequency` compares; 0 takes the
+    whole crop. Spectra of small windows can't be matched by a pattern elsewhere in the crop."""
     watch_every: PositiveInt = 100
     """Iterations between looks for collapse."""
 
@@ -84,8 +95,8 @@ class Turn(NamedTuple):
     """Each loss, before it is weighted."""
     states: list[State]
     """To carry on."""
-    sample: Sample
-    """What the discriminator is to learn from."""
+    sample: Sample | None
+    """What the discriminator is to learn from; None without one."""
     output: Tensor
     """(B, T, 3, sH, sW), detached: to see whether all is well."""
 
@@ -94,13 +105,13 @@ class GanObjective(nn.Module):
     """How outputs are judged by the targets, by time, and by the adversary."""
 
     def __init__(
-        self, generator: Generator[Any], adversary: Adversary, config: GanConfig, seed: int
+        self, generator: Generator[Any], adversary: Adversary | None, config: GanConfig, seed: int
     ) -> None:
         """Raises `TrainingError` where the generator can't do what the configuration asks."""
         super().__init__()
         self.generator = generator
-        # In lists, so that their weights are none of ours.
-        self._adversary = [adversary]
+        # In a list, so that the discriminator is not registered as a submodule.
+        self._adversary = [adversary] if adversary is not None else []
         self._networks: dict[str, nn.Module] = {}
         self._config = config
         self._seed = seed
@@ -109,7 +120,7 @@ class GanObjective(nn.Module):
             # It has learnt motion, and is to go on finding that, not what pleases.
             self.flow = generator.flow.requires_grad_(False)
         sight = config.adversary.discriminator.sight
-        if sight == "spatio_temporal" and self.flow is None:
+        if adversary is not None and sight == "spatio_temporal" and self.flow is None:
             raise TrainingError(
                 "gan.adversary.discriminator.sight: 'spatio_temporal' needs a model with motion"
             )
@@ -137,23 +148,27 @@ class GanObjective(nn.Module):
         self,
         low: Tensor,
         target: Tensor,
+        clean: Tensor,
         fresh: Tensor,
         carried: Sequence[State],
         iteration: int,
     ) -> Turn:
         """(B, T, 3, H, W) and (B, T, 3, sH, sW) to what the generator is to minimise.
 
-        `fresh` (B) tells which clips begin here; the others go on from `carried`. `iteration`
-        counts from the start of the game; where the discriminator is still alone, nothing
-        is asked of the generator.
+        `clean` has the shape of `low`. Clips whose `fresh` (B) is false continue from `carried`.
+        `iteration` counts from the start of GAN training; during the discriminator's first
+        `adversary.alone` iterations nothing is asked of the generator.
         """
         config, weights = self._config, self._config.weights
-        alone = iteration < config.adversary.alone
+        warmup = config.adversary.alone if self._adversary else 0
+        alone = iteration < warmup
         # Upscale the clip, then go back over it.
         begun = begin(self.generator, low, fresh, carried[0] if carried else None)
-        output, state = self.generator.go_on(low, begun)
+        output, cleaned, state = unroll(self.generator, low, begun)
         output = output.float()
         parts = {"content": charbonnier(output, target)}
+        if weights.clean and cleaned is not None:
+            parts["clean"] = charbonnier(cleaned.float(), clean)
         if weights.ping_pong and low.shape[1] > 1 and not alone:
             back, _ = self.generator.go_on(low.flip(1)[:, 1:], state)
             back = back.float().flip(1)
@@ -161,29 +176,32 @@ class GanObjective(nn.Module):
             parts["content"] = (parts["content"] + charbonnier(back, target[:, :-1])) / 2
 
         # The motion of the target.
-        flow = self._flow(low, target, -1) if self.flow else None
+        needs_motion = weights.consistency or self._adversary
+        moves = self.flow is not None and low.shape[1] > 1
+        flow = self._flow(low, target, -1) if needs_motion and moves else None
         if weights.consistency and flow is not None and not alone:
             parts["consistency"] = warped_consistency(output, target, flow)
 
-        # Be judged, by what shows texture and its motion.
-        sample = self._sample(output, target, low, flow, iteration)
+        sample: Sample | None = None
+        if self._adversary:
+            sample = self._sample(output, target, low, flow, iteration)
+            if not alone:
+                parts["adversarial"], parts["features"] = self._adversary[0].judge(sample)
         if not alone:
-            verdict = self._adversary[0].judge(sample)
-            parts["adversarial"], parts["features"] = verdict
             flat, wanted = output.flatten(0, 1), target.flatten(0, 1)
             if weights.means:
                 side = 2 * self.generator.scale
                 means, asked = F.avg_pool2d(flat, side), F.avg_pool2d(wanted, side)
                 parts["means"] = charbonnier(means, asked)
             if weights.frequency:
-                parts["frequency"] = frequency(flat, wanted)
+                parts["frequency"] = frequency(flat, wanted, config.frequency_window)
             if "perceptual" in self._networks:
                 network, kind = self._networks["perceptual"], config.perceptual_kind
                 parts["perceptual"] = perceptual(network, flat, wanted, kind)
             if "lpips" in self._networks:
                 parts["lpips"] = self._networks["lpips"](flat, wanted).mean()
 
-        fade = min(1.0, (iteration - config.adversary.alone + 1) / max(config.fade_in, 1))
+        fade = min(1.0, (iteration - warmup + 1) / max(config.fade_in, 1))
         counts = {key: getattr(weights, key) for key in parts}
         counts |= {key: counts[key] * fade for key in ("adversarial", "features") if key in parts}
         loss = torch.stack([counts[key] * part for key, part in parts.items()]).sum()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.optim import AdamW
 from vsr.losses import charbonnier, endpoint_error, photometric
 from vsr.models import Generator, Recurrent
 from vsr.models.flow import PyramidFlow
+from vsr.models.recurrent import RecurrentState
 
 State = tuple[Tensor, ...]
 
@@ -31,30 +32,38 @@ class FidelityObjective(nn.Module):
     """How far upscaled clips are from their targets, and from a teacher's, if there is one."""
 
     def __init__(
-        self, generator: Generator[Any], teacher: Generator[Any] | None, teacher_share: float
+        self,
+        generator: Generator[Any],
+        teacher: Generator[Any] | None = None,
+        teacher_share: float = 0.0,
+        clean_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.generator = generator
-        # In a list, so that the teacher's weights are none of ours.
+        # In a list, so that the teacher is not registered as a submodule.
         self._teacher = [teacher] if teacher is not None else []
         self._teacher_share = teacher_share
+        self._clean_weight = clean_weight
 
     def forward(
         self,
         low: Tensor,
         target: Tensor,
+        clean: Tensor,
         fresh: Tensor,
         carried: Sequence[State],
         warp_weight: float,
     ) -> tuple[Tensor, list[State]]:
-        """(B, T, 3, H, W) and (B, T, 3, sH, sW) to a scalar, and the states to carry on.
+        """(B, T, 3, H, W) and (B, T, 3, sH, sW) to a scalar, and the states to continue from.
 
-        `fresh` (B) tells which clips begin here; the others go on from `carried`, the
-        states of the generator and of the teacher that the last call gave.
+        `clean` has the shape of `low`. Clips whose `fresh` (B) is false continue from `carried`,
+        the states of the generator and of the teacher that the last call returned.
         """
         begun = begin(self.generator, low, fresh, carried[0] if carried else None)
-        output, state = self.generator.go_on(low, begun)
+        output, cleaned, state = unroll(self.generator, low, begun)
         loss = charbonnier(output.float(), target)
+        if self._clean_weight and cleaned is not None:
+            loss = loss + self._clean_weight * charbonnier(cleaned.float(), clean)
         states = [detached(state)]
         if self._teacher:
             teacher = self._teacher[0]
@@ -79,6 +88,33 @@ def begin(generator: Generator[Any], low: Tensor, fresh: Tensor, carried: State 
         for new, old in zip(anew, carried, strict=True)
     ]
     return type(anew)(*chosen)
+
+
+class Unrolled(NamedTuple):
+    """A generator's outputs for consecutive frames of clips."""
+
+    output: Tensor
+    """(B, T, 3, sH, sW)."""
+    cleaned: Tensor | None
+    """(B, T, 3, H, W): the temporal filter's output, if the generator has such a filter."""
+    state: State
+    """After the last frame."""
+
+
+def unroll(generator: Generator[Any], low: Tensor, state: State) -> Unrolled:
+    """Upscale consecutive frames of clips (B, T, 3, H, W) from a state."""
+    outputs, cleaned = [], []
+    for frame in low.unbind(1):
+        high, state = generator.step(frame, state)
+        outputs.append(high)
+        if isinstance(state, RecurrentState):
+            cleaned.append(state.low)
+    filters = isinstance(generator, Recurrent) and generator.steady is not None
+    return Unrolled(
+        output=torch.stack(outputs, dim=1),
+        cleaned=torch.stack(cleaned, dim=1) if filters else None,
+        state=state,
+    )
 
 
 def detached(state: State) -> State:

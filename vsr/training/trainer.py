@@ -35,6 +35,7 @@ from vsr.training.step import (
     build_optimiser,
     descend,
     learning_rate_share,
+    split_parameters,
 )
 from vsr.training.validation import Validation
 from vsr.training.world import World
@@ -246,14 +247,21 @@ class Trainer:
                 yield lambda pair=pair: self._learn_motion(matching, pair)  # type: ignore[misc]
             # Its hooks on the gradients must not outlive it.
             del matching
+        if training.flow_rate == 0 and isinstance(self.generator, Recurrent):
+            for parameter in split_parameters(self.generator)[0]:
+                parameter.requires_grad_(False)
         learn: Callable[[nn.Module, Batch], tuple[float, Tensor, bool]]
-        if self.adversary is not None:
-            assert self.config.gan is not None
+        if self.config.gan is not None:
             game = GanObjective(self.generator, self.adversary, self.config.gan, training.seed)
             self._message = "; ".join(game.load_networks())
             objective, learn = self.world.share(game), self._play
         else:
-            whole = FidelityObjective(self.generator, self.teacher, training.teacher_share)
+            whole = FidelityObjective(
+                self.generator,
+                teacher=self.teacher,
+                teacher_share=training.teacher_share,
+                clean_weight=training.clean_weight,
+            )
             objective, learn = self.world.share(whole), self._learn
         for batch in self._batches.clips(self.iteration):
             yield lambda batch=batch: learn(objective, batch)  # type: ignore[misc]
@@ -272,13 +280,7 @@ class Trainer:
             self._carried = []  # clips of another shape begin
         half = training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            loss, states = objective(
-                batch.low,
-                batch.target,
-                batch.fresh,
-                self._carried,
-                training.warp_weight * (1 - done),
-            )
+            loss, states = objective(*batch, self._carried, training.warp_weight * (1 - done))
         rate = self._learning_rate(done)
         moved = self._descend(loss, (rate, rate * training.flow_rate))
         # A state that isn't finite would spoil every clip that goes on from it.
@@ -289,11 +291,10 @@ class Trainer:
         """A turn of the game: the generator against the adversary, then the other way round."""
         training, gan, adversary = self.config.training, self.config.gan, self.adversary
         assert gan is not None
-        assert adversary is not None
         turn_number = self.iteration - self.motion_iterations
         if self._batches.place(self.iteration).first == self.iteration:
             self._carried = []
-        alone = turn_number < gan.adversary.alone
+        alone = adversary is not None and turn_number < gan.adversary.alone
         half = training.precision == "bf16"
         with (
             torch.set_grad_enabled(not alone),
@@ -306,11 +307,12 @@ class Trainer:
             moved = not self.world.any(not bool(turn.loss.isfinite()))
         else:
             moved = self._descend(turn.loss, (rate, 0.0))
-        if moved:
+        if moved and adversary is not None:
+            assert turn.sample is not None
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
                 adversary.learn(turn.sample, turn_number, rate / training.learning_rate, self.world)
         self._carried = turn.states if moved else []
-        if turn_number and turn_number % gan.watch_every == 0:
+        if adversary is not None and turn_number and turn_number % gan.watch_every == 0:
             self._message = self._collapse.look(adversary, turn.output, batch.target)
         return rate, turn.loss.detach(), moved
 
@@ -342,7 +344,7 @@ class Trainer:
             self._message = f"not validated: {error}"
             return
         self.validation = mean_scores(scores)
-        if self.validation.ours.psnr_y > self.best or self.adversary is not None:
+        if self.validation.ours.psnr_y > self.best or self.config.gan is not None:
             self.best = self.validation.ours.psnr_y
             save_generator(self.output / BEST_FILE, self.average.kept(), self.config.model)
         strip.write(self.output, self.iteration)

@@ -1,0 +1,42 @@
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from vsr.errors import DataError, TrainingError
+from vsr.training.prefetch import by_processes, by_threads
+
+
+@dataclass
+class Square:
+    """Squares, and the process that computed them; can fail at one iteration."""
+
+    refuses: int = -1
+    dies_at: int = -1
+
+    def __call__(self, iteration: int) -> tuple[int, int]:
+        if iteration == self.refuses:
+            raise DataError("shard 3: can't be read")
+        if iteration == self.dies_at:
+            os._exit(9)
+        return iteration**2, os.getpid()
+
+
+def test_processes_prepare_in_order_and_elsewhere() -> None:
+    items = list(by_processes(Square(), 3, 9, 2))
+    assert [square for square, _ in items] == [9, 16, 25, 36, 49, 64]
+    assert len({process for _, process in items} - {os.getpid()}) == 2
+
+
+def test_threads_prepare_in_order() -> None:
+    assert list(by_threads(Square(), 3, 7, 2)) == [(n**2, os.getpid()) for n in range(3, 7)]
+
+
+def test_an_error_in_a_worker_process_stays_one_line() -> None:
+    with pytest.raises(DataError, match=r"^shard 3: can't be read$"):
+        list(by_processes(Square(refuses=2), 0, 4, 1))
+
+
+def test_a_worker_process_that_dies_is_reported() -> None:
+    with pytest.raises(TrainingError, match="worker process ended unexpectedly"):
+        list(by_processes(Square(dies_at=1), 0, 4, 1))
