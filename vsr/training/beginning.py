@@ -5,30 +5,41 @@ from typing import Any
 import torch
 
 from vsr.errors import TrainingError
-from vsr.models import Generator, build_generator
+from vsr.models import Generator, Recurrent, build_generator
+from vsr.models.growth import can_grow, grow
 from vsr.training.adversary import Adversary
 from vsr.training.config import TrainConfig
 from vsr.zoo import load
 
 
 def fresh_generator(config: TrainConfig, device: torch.device) -> Generator[Any]:
-    """The generator to be, with random weights or those of `training.start_from`.
+    """The generator to train, with random weights or those of `training.start_from`.
 
-    Raises `TrainingError` where the two have not the same shape.
+    A smaller recurrent network grows into it. Raises `TrainingError` where there is no room.
     """
     torch.manual_seed(config.training.seed)
     generator = build_generator(config.model)
     name = config.training.start_from
     if name is not None:
-        given = load(name, config.model.scale).state_dict()
-        own = generator.state_dict()
-        parts = {key.split(".")[0] for key in given}
-        # A part that the other one hasn't at all begins anew.
-        wanted = {k: v.shape for k, v in own.items() if k.split(".")[0] in parts}
-        if wanted != {key: value.shape for key, value in given.items()}:
-            raise TrainingError(f"training.start_from: {name} has another shape than [model]")
-        generator.load_state_dict(own | given)
+        _take_weights(generator, load(name, config.model.scale), name)
     return _placed(generator, device)
+
+
+def _take_weights(generator: Generator[Any], given: Generator[Any], name: str) -> None:
+    own, theirs = generator.state_dict(), given.state_dict()
+    parts = {key.split(".")[0] for key in theirs}
+    # A part that the given network lacks, such as a temporal filter, keeps its random weights.
+    wanted = {key: value.shape for key, value in own.items() if key.split(".")[0] in parts}
+    if wanted == {key: value.shape for key, value in theirs.items()}:
+        generator.load_state_dict(own | theirs)
+    elif (
+        isinstance(generator, Recurrent)
+        and isinstance(given, Recurrent)
+        and can_grow(given, generator)
+    ):
+        grow(given, generator)
+    else:
+        raise TrainingError(f"training.start_from: {name} has another shape than [model]")
 
 
 def fresh_adversary(config: TrainConfig, device: torch.device) -> Adversary | None:

@@ -65,7 +65,8 @@ class TrainingConfig(Config):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Of the exponential moving average of the weights, which is what is kept."""
     start_from: str | None = None
-    """A model, by name or file, whose weights the run begins with."""
+    """A model, by name or file, that the run starts from. A smaller recurrent network is copied
+    into the larger one, which then computes the same function at first."""
     teacher: str | None = None
     """A model, by name or file, whose outputs are to be matched beside the target."""
     teacher_share: Share = 0.3
