@@ -8,12 +8,15 @@ from skimage import data
 from vsr.degrade import (
     Degradation,
     Phase,
+    Scaler,
     add_gaussian_noise,
     add_poisson_noise,
     blur_and_subsample,
     blur_each,
     degrade,
+    filter_and_subsample,
     gaussian_kernels,
+    shrinking_kernels,
     sinc_kernels,
 )
 from vsr.tensors import to_float
@@ -29,6 +32,38 @@ def test_bi_equals_pillows_bicubic_rounded_once(scale: int) -> None:
         shrunk = plane.resize((600 // scale, 400 // scale), Image.Resampling.BICUBIC)
         theirs = np.asarray(shrunk).clip(0, 255)
         assert np.abs(ours[channel].numpy() - theirs).max() < 0.51
+
+
+PILLOWS = {
+    Scaler.BICUBIC: Image.Resampling.BICUBIC,
+    Scaler.BILINEAR: Image.Resampling.BILINEAR,
+    Scaler.AREA: Image.Resampling.BOX,
+    Scaler.LANCZOS: Image.Resampling.LANCZOS,
+}
+
+
+@pytest.mark.parametrize("scaler", list(Scaler))
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_scalers_shrink_as_pillows_do(scaler: Scaler, scale: int) -> None:
+    """Away from the border, where Pillow leaves out what the picture lacks."""
+    plane = data.camera()[:240, :360].astype(np.float32)
+    high = torch.from_numpy(plane)[None, None].expand(2, 3, -1, -1)
+    ours = filter_and_subsample(high, scale, shrinking_kernels(scaler, scale, torch.zeros(2)))
+    shrunk = Image.fromarray(plane).resize((360 // scale, 240 // scale), PILLOWS[scaler])
+    assert ours.shape == (2, 3, 240 // scale, 360 // scale)
+    inner = (slice(3, -3), slice(3, -3))
+    assert np.abs(ours[1, 2].numpy()[inner] - np.asarray(shrunk)[inner]).max() < 0.01
+
+
+def test_each_frame_is_blurred_by_its_own_sigma_before_it_shrinks() -> None:
+    plane = data.camera()[:240, :240].astype(np.float32)
+    high = torch.from_numpy(plane)[None, None].expand(2, 1, -1, -1)
+    kernels = shrinking_kernels(Scaler.AREA, 4, torch.tensor([0.0, 2.0]))
+    ours = filter_and_subsample(high, 4, kernels)[:, 0].numpy()
+    for number, sigma in enumerate((0.0, 2.0)):
+        soft = gaussian_filter(plane, sigma, truncate=3) if sigma else plane
+        expected = soft.reshape(60, 4, 60, 4).mean(axis=(1, 3))
+        assert np.abs(ours[number] - expected)[3:-3, 3:-3].max() < 0.05
 
 
 @pytest.mark.parametrize("kind", list(Degradation))

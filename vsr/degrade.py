@@ -81,6 +81,63 @@ def blur_and_subsample(
     return F.conv2d(blurred, down, stride=(scale, 1), groups=channels)
 
 
+class Scaler(StrEnum):
+    """A filter that video scalers shrink by."""
+
+    BICUBIC = "bicubic"
+    """Keys' kernel with a = -0.5."""
+    BILINEAR = "bilinear"
+    """A triangle."""
+    AREA = "area"
+    """The mean of each cell."""
+    LANCZOS = "lanczos"
+    """A sinc with three lobes."""
+
+
+def shrinking_kernels(scaler: Scaler, scale: int, sigmas: Tensor) -> Tensor:
+    """One-dimensional kernels (N, k): a Gaussian blur, then a scaler that shrinks by `scale`.
+
+    `sigmas` (N) are in high-resolution pixels; 0 is no blur. Taps lie around the middle of
+    a cell of `scale` pixels, between pixels for an even `scale`. Each kernel has sum 1.
+    """
+    reach = 3 * scale
+    taps = torch.arange(-reach, reach + scale, dtype=torch.float32) - (scale - 1) / 2
+    x = (taps / scale).abs()
+    match scaler:
+        case Scaler.BICUBIC:
+            near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+            shape = torch.where(x <= 1, near, torch.where(x < 2, far, 0.0))
+        case Scaler.BILINEAR:
+            shape = (1 - x).clamp_min(0)
+        case Scaler.AREA:
+            shape = (x < 0.5).float()
+        case Scaler.LANCZOS:
+            shape = torch.where(x < 3, torch.sinc(x) * torch.sinc(x / 3), 0.0)
+    shape = shape[x < 3]
+    spread = math.ceil(3 * float(sigmas.max()))
+    place = torch.arange(-spread, spread + 1, dtype=torch.float32)
+    blurs = torch.exp(-0.5 * (place / sigmas.clamp_min(1e-2)[:, None]) ** 2)
+    padded = F.pad(shape, (2 * spread, 2 * spread)).unfold(0, 2 * spread + 1, 1)
+    kernels = blurs @ padded.T
+    unit: Tensor = kernels / kernels.sum(dim=1, keepdim=True)
+    return unit
+
+
+def filter_and_subsample(high: Tensor, scale: int, kernels: Tensor) -> Tensor:
+    """Shrink (N, C, sH, sW) to (N, C, H, W) by a separable kernel (N, k) for each frame.
+
+    Kernels are those of `shrinking_kernels`; k - `scale` is even. Borders repeat.
+    """
+    count, channels, height, width = high.shape
+    reach = (kernels.shape[1] - scale) // 2
+    padded = F.pad(high, (reach,) * 4, mode="replicate").flatten(0, 1)[None]
+    weights = kernels.to(high).repeat_interleave(channels, dim=0)[:, None]
+    groups = count * channels
+    down = F.conv2d(padded, weights[..., None], stride=(scale, 1), groups=groups)
+    across = F.conv2d(down, weights[:, :, None], stride=(1, scale), groups=groups)
+    return across.view(count, channels, height // scale, width // scale)
+
+
 def gaussian_kernels(sigmas: Tensor, turns: Tensor, reach: int) -> Tensor:
     """Kernels (N, 2r + 1, 2r + 1) of Gaussians, each with sum 1.
 

@@ -68,7 +68,7 @@ def clips(
 
 
 def only(kind: str) -> dict[str, float]:
-    return {"bi": 0.0, "bd": 0.0, "codec": 0.0, "real": 0.0} | {kind: 1.0}
+    return {"bi": 0.0, "bd": 0.0, "codec": 0.0, "real": 0.0, "web": 0.0} | {kind: 1.0}
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -85,7 +85,7 @@ def test_the_same_number_is_the_same_clip(folder: Path, scale: int) -> None:
     assert not all(torch.equal(one.target(n), other.target(n)) for n in range(20))
 
 
-@pytest.mark.parametrize("kind", ["bi", "bd", "codec", "real"])
+@pytest.mark.parametrize("kind", ["bi", "bd", "codec", "real", "web"])
 def test_every_degradation_is_seeded(folder: Path, kind: str) -> None:
     one, again = (clips(folder, degradation=only(kind)) for _ in range(2))
     for number in range(6):
@@ -102,8 +102,10 @@ def test_low_clips_are_their_targets_degraded(folder: Path, kind: Degradation) -
         assert torch.allclose(low[..., 3:-3, 3:-3], expected[..., 3:-3, 3:-3], atol=1.01 / 255)
 
 
-@pytest.mark.parametrize(("kind", "least", "most"), [("codec", 0.5, 12), ("real", 1, 40)])
-def test_codec_and_real_leave_marks_but_the_picture_too(
+@pytest.mark.parametrize(
+    ("kind", "least", "most"), [("codec", 0.5, 12), ("real", 1, 40), ("web", 0.5, 20)]
+)
+def test_codecs_leave_marks_but_the_picture_too(
     folder: Path, kind: str, least: float, most: float
 ) -> None:
     pairs = clips(folder, shape=Shape(4, 24), degradation=only(kind))

@@ -21,6 +21,7 @@ from vsr.data.store import Clip, Split, Store
 from vsr.degrade import Degradation, Phase, add_gaussian_noise, degrade
 from vsr.errors import DataError
 from vsr.tensors import on_8_bit_levels, to_float, to_uint8
+from vsr.web import degrade_as_web
 
 _MARGIN = 4
 """Low-resolution pixels around a crop that filters may look at, cut off after degrading."""
@@ -39,6 +40,8 @@ class DegradationShares(Config):
     """Bicubic, then H.264 on the low-resolution clip, with the chroma of video."""
     real: NonNegativeFloat = 0.15
     """Blur, resizing, noise and JPEG, twice, then a codec."""
+    web: NonNegativeFloat = 0.0
+    """What uploads, DVDs and camcorders do: blur, noise and a real codec, sometimes twice."""
     bd_sigma: PositiveFloat | None = None
     """Blur of `bd` in high-resolution pixels; 0.4 times the scale if not given."""
     bd_phase: Phase = Phase.MIDDLE
@@ -276,8 +279,8 @@ class ClipPairs:
     def _low(self, high: Tensor, random: Random, segment: int) -> tuple[Tensor, Tensor]:
         """The degraded input (T, 3, crop, crop), and the same without noise and compression."""
         shares, scale = self._config.degradation, self._scale
-        weights = np.array([shares.bi, shares.bd, shares.codec, shares.real])
-        chosen = int(random.choice(4, p=weights / weights.sum()))
+        weights = np.array([shares.bi, shares.bd, shares.codec, shares.real, shares.web])
+        chosen = int(random.choice(len(weights), p=weights / weights.sum()))
         if chosen == 1:
             clean = degrade(high, scale, Degradation.BD, shares.bd_sigma, shares.bd_phase)
         else:
@@ -286,9 +289,12 @@ class ClipPairs:
         if chosen == 2:
             crf = int(random.integers(shares.codec_crf[0], shares.codec_crf[1] + 1))
             low = through_codec(clean, "h264", crf)
-        elif chosen == 3:
+        elif chosen in (3, 4):
             noise = int(random.integers(2**62)) + segment
-            low = degrade_as_real(high, scale, shares.real_strength, random, noise)
+            if chosen == 3:
+                low = degrade_as_real(high, scale, shares.real_strength, random, noise)
+            else:
+                low = degrade_as_web(high, scale, random, noise)
         if self._config.static_noise and torch.equal(high[0], high[-1]):
             strongest = self._config.static_noise / 255
             sigmas = torch.full((len(low),), random.uniform(0, strongest))

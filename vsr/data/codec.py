@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import av
 import numpy as np
-from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from vsr.media.samples import fill_plane, read_plane
+from vsr.media.frame import PixelLayout
+from vsr.media.samples import read_plane, video_frame
 
 Planes420 = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 """Y (T, H, W), Cb and Cr (T, H/2, W/2) of a clip, 8 bit; H and W are even."""
@@ -61,14 +61,8 @@ def _encode(
         if quantiser is not None:
             stream.codec_context.qmin = stream.codec_context.qmax = quantiser
         for number in range(len(planes[0])):
-            output.mux(stream.encode(_frame([plane[number] for plane in planes])))
+            output.mux(
+                stream.encode(video_frame([plane[number] for plane in planes], PixelLayout()))
+            )
         output.mux(stream.encode(None))
     return memory.getvalue()
-
-
-def _frame(planes: list[NDArray[np.uint8]]) -> VideoFrame:
-    height, width = planes[0].shape
-    frame = VideoFrame(width, height, "yuv420p")
-    for plane, samples in zip(frame.planes, planes, strict=True):
-        fill_plane(plane, samples)
-    return frame

@@ -13,7 +13,7 @@ from av.video.reformatter import ColorRange
 
 from vsr.errors import OutputError
 from vsr.media.frame import ChromaSiting, ColourTags, Frame, Hdr, PixelLayout, StreamInfo
-from vsr.media.samples import fill_plane
+from vsr.media.samples import video_frame
 
 CodecName = Literal["h264", "hevc", "av1", "prores", "ffv1", "raw"]
 
@@ -198,10 +198,7 @@ class VideoEncoder:
 
     def encode(self, frame: Frame) -> Iterator[CodedPacket]:
         """Give a frame, get the packets that are ready."""
-        height, width = frame.planes[0].shape
-        picture: Any = VideoFrame(width, height, self._info.layout.name)
-        for plane, samples in zip(picture.planes, frame.planes, strict=True):
-            fill_plane(plane, samples)
+        picture: Any = video_frame(frame.planes, self._info.layout)
         if self._pixel_format != self._info.layout.name:
             picture = picture.reformat(format=self._pixel_format)
         picture.pts, picture.time_base = frame.pts, self._info.time_base

@@ -1,5 +1,6 @@
 """Between PyAV's frames, whose rows may be padded, and plain arrays."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,15 @@ def read_plane(plane: Any, kind: np.dtype[Any]) -> Plane:
 def fill_plane(plane: Any, samples: np.ndarray[Any, Any]) -> None:
     """Copy samples (height, width) into a plane."""
     _rows(plane, samples.dtype)[: samples.shape[0], : samples.shape[1]] = samples
+
+
+def video_frame(planes: Sequence[Plane], layout: PixelLayout) -> VideoFrame:
+    """A frame of FFmpeg's with a copy of the planes, without a time."""
+    height, width = planes[0].shape
+    frame = VideoFrame(width, height, layout.name)
+    for plane, samples in zip(frame.planes, planes, strict=True):
+        fill_plane(plane, samples)
+    return frame
 
 
 def _rows(plane: Any, kind: np.dtype[Any]) -> Plane:
