@@ -17,6 +17,7 @@ from vsr.metrics.protocol import PROTOCOLS, Metric, Protocol
 from vsr.metrics.temporal import (
     TOF_SMALLEST_SIDE,
     Motion,
+    excess_flicker,
     farneback,
     flicker,
     grey,
@@ -69,7 +70,7 @@ class FilmMeter:
     ) -> list[Row]:
         """The next frame, RGB (3, H, W) in [0, 1]: a row for each output.
 
-        `low` is the input that the outputs were made from, which flicker needs; metrics
+        `low` is the input that the outputs were made from, which flicker is measured by; metrics
         that compare are left out where there is no target. Raises `DataError` for values
         that aren't numbers, and ValueError where frames are too small for a metric.
         """
@@ -82,8 +83,9 @@ class FilmMeter:
         if target is not None:
             for row, output in zip(rows, outputs, strict=True):
                 row |= self._alike(wanted, output, target)
+        cuts = begins_shot and self._protocol.minds_cuts
         before, self._before = self._before, now
-        if before is not None and not (begins_shot and self._protocol.minds_cuts):
+        if before is not None and not cuts:
             for number, changes in enumerate(self._changes(wanted, before, now)):
                 rows[number] |= changes
         return rows
@@ -110,7 +112,8 @@ class FilmMeter:
             assert before.target is not None
             target_motion = motion_to_previous(now.target, before.target)
         low_motion: Motion | None = None
-        if Metric.FLICKER in wanted and now.low is not None and before.low is not None:
+        by_low = any(metric.needs_source for metric in wanted)
+        if by_low and now.low is not None and before.low is not None:
             low_motion = motion_to_previous(now.low, before.low)
         flows = []
         if now.greys:
@@ -125,7 +128,14 @@ class FilmMeter:
             if low_motion:
                 assert now.low is not None
                 assert before.low is not None
-                row[Metric.FLICKER] = flicker(output, previous, now.low, before.low, low_motion)
+                if Metric.FLICKER in wanted:
+                    row[Metric.FLICKER] = flicker(output, previous, now.low, before.low, low_motion)
+                if Metric.EXCESS_FLICKER in wanted:
+                    assert now.target is not None
+                    assert before.target is not None
+                    row[Metric.EXCESS_FLICKER] = excess_flicker(
+                        output, previous, now.target, before.target, low_motion
+                    )
             if Metric.TLP in wanted:
                 row[Metric.TLP] = self._tlp(output, previous, now.target, before.target)
         return rows

@@ -16,6 +16,7 @@ from vsr.evaluation import Report, evaluate, evaluate_model
 from vsr.evaluation.page import report_page
 from vsr.evaluation.report import as_csv, as_json, table
 from vsr.metrics import psnr_y
+from vsr.metrics.protocol import Metric
 from vsr.models.backbone import backbone_path
 
 CODED = {"codec": "libx264", "options": {"crf": "0"}, "pixel_format": "yuv444p"}
@@ -162,6 +163,10 @@ def test_what_frames_are_too_small_for_is_left_out_unless_asked_for(tmp_path: Pa
     [
         ({}, "nothing to evaluate against"),
         ({"reference": "reference", "metrics": ["flicker"]}, "flicker is measured by the film"),
+        (
+            {"reference": "reference", "metrics": ["excess_flicker"]},
+            "excess_flicker is measured by",
+        ),
         ({"source": "source", "metrics": ["psnr"]}, "only flicker can be measured"),
         (
             {"reference": "reference", "protocol": "ours"},
@@ -283,3 +288,29 @@ def test_a_model_that_gives_no_numbers_is_told(films: dict[str, Path], tmp_path:
     save_generator(tmp_path / "broken.safetensors", weights, config)
     with pytest.raises(DataError, match="frame 0 holds values that are not numbers"):
         evaluate_model(str(tmp_path / "broken.safetensors"), films["reference"], device="cpu")
+
+
+OPTIONAL = ["excess_flicker"]
+
+
+def test_optional_metrics_are_measured_where_they_are_asked_for(films: dict[str, Path]) -> None:
+    known = evaluate(
+        films["output"], films["reference"], source=films["source"], metrics=OPTIONAL, device="cpu"
+    )
+    (film,) = known.films
+    assert film.bicubic is not None
+    values = {metric: film.values(Metric(metric), known.protocol) for metric in OPTIONAL}
+    assert [n for n, v in enumerate(values["excess_flicker"]) if math.isnan(v)] == [0, 9]
+    # Noise of each frame of its own is in the output.
+    assert known["excess_flicker"].mean > 0.5
+
+
+def test_a_model_is_measured_by_optional_metrics_beside_bicubic(
+    films: dict[str, Path], tiny_model: Path
+) -> None:
+    known = evaluate_model(str(tiny_model), films["reference"], metrics=OPTIONAL, device="cpu")
+    for metric in known.metrics:
+        own, bicubic = known.summary(metric).mean, known.summary(metric, of_bicubic=True).mean
+        assert math.isfinite(own)
+        assert math.isfinite(bicubic)
+        assert own != bicubic

@@ -21,6 +21,7 @@ from vsr.errors import ConfigError, DataError, ModelError
 from vsr.evaluation.clips import Align, Pairing, find_clips, open_clip
 from vsr.evaluation.gallery import Gallery
 from vsr.evaluation.report import FilmReport, Report
+from vsr.metrics.blur import BLUR_SMALLEST_SIDE
 from vsr.metrics.image import MS_SSIM_SMALLEST_SIDE, SSIM_SMALLEST_SIDE
 from vsr.metrics.perceptual import LPIPS_SMALLEST_SIDE, Lpips
 from vsr.metrics.protocol import COMPARING, PROTOCOLS, Metric, Protocol, parse_metrics
@@ -39,6 +40,7 @@ _SMALLEST_SIDES = {
     Metric.LPIPS_VGG: LPIPS_SMALLEST_SIDE,
     Metric.TLP: LPIPS_SMALLEST_SIDE,
     Metric.TOF: TOF_SMALLEST_SIDE,
+    Metric.EXCESS_FLICKER: BLUR_SMALLEST_SIDE,
 }
 _REAL_PIXELS = 64_000_000
 """Of a stretch that is degraded as real footage at once."""
@@ -85,8 +87,11 @@ def evaluate(
     plan = _Plan.of(metrics, (*default, *((Metric.FLICKER,) if source is not None else ())))
     if reference is None and any(metric.needs_target for metric in plan.metrics):
         raise ConfigError("only flicker can be measured without a reference")
-    if source is None and Metric.FLICKER in plan.metrics:
-        raise ConfigError("flicker is measured by the film that the output was made from: --source")
+    for metric in plan.metrics:
+        if source is None and metric.needs_source:
+            raise ConfigError(
+                f"{metric} is measured by the film that the output was made from: --source"
+            )
     plan.fit(min(min(clips[0].height, clips[0].width) for _, clips in jobs))
     counts = [clips[0].count for _, clips in jobs]
     run = _Run(plan, rules, pick_device(device), gallery, watch, counts)
@@ -241,7 +246,8 @@ class _Run:
 
     def report(self, films: Sequence[FilmReport], subject: str, command: str) -> Report:
         """All that was found."""
-        versions = {name: version(name) for name in ("torch", "av", "opencv-python", "lpips")}
+        packages = ["torch", "av", "opencv-python", "lpips"]
+        versions = {name: version(name) for name in packages}
         return Report(
             films=tuple(films),
             protocol=self._protocol,

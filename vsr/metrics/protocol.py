@@ -25,6 +25,7 @@ class Metric(StrEnum):
     TLP = "tlp"
     WARPING_ERROR = "warping_error"
     FLICKER = "flicker"
+    EXCESS_FLICKER = "excess_flicker"
 
     @property
     def heading(self) -> str:
@@ -50,12 +51,23 @@ class Metric(StrEnum):
     @property
     def is_temporal(self) -> bool:
         """Whether it needs the frame before."""
-        return self in (Metric.TOF, Metric.TLP, Metric.WARPING_ERROR, Metric.FLICKER)
+        return self in (
+            Metric.TOF,
+            Metric.TLP,
+            Metric.WARPING_ERROR,
+            Metric.FLICKER,
+            Metric.EXCESS_FLICKER,
+        )
 
     @property
     def needs_target(self) -> bool:
         """Whether it compares with a reference."""
         return self is not Metric.FLICKER
+
+    @property
+    def needs_source(self) -> bool:
+        """Whether it uses the film that the output was made from."""
+        return self in (Metric.FLICKER, Metric.EXCESS_FLICKER)
 
 
 _HEADINGS = {
@@ -70,6 +82,7 @@ _HEADINGS = {
     Metric.TLP: ("tLP x100", 3),
     Metric.WARPING_ERROR: ("warping x1000", 3),
     Metric.FLICKER: ("flicker", 3),
+    Metric.EXCESS_FLICKER: ("excess flicker", 3),
 }
 
 COMPARING = (
