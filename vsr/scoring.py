@@ -54,7 +54,7 @@ class FilmMeter:
         protocol: Protocol,
         networks: dict[Metric, nn.Module] | None = None,
     ) -> None:
-        """`networks` are those that LPIPS and tLP go by."""
+        """`networks` are those that LPIPS, tLP and `features` go by."""
         self._metrics = metrics
         self._protocol = protocol
         self._networks = networks or {}
@@ -83,6 +83,9 @@ class FilmMeter:
         if target is not None:
             for row, output in zip(rows, outputs, strict=True):
                 row |= self._alike(wanted, output, target)
+            if Metric.FEATURES in wanted:
+                for row, distance in zip(rows, self._features(outputs, target), strict=True):
+                    row[Metric.FEATURES] = distance
         cuts = begins_shot and self._protocol.minds_cuts
         before, self._before = self._before, now
         if before is not None and not cuts:
@@ -102,6 +105,14 @@ class FilmMeter:
             **{m: self._networks[m] for m in (Metric.LPIPS, Metric.LPIPS_VGG) if m in wanted},
         }
         return {m: float(functions[m](here, there)) for m in wanted if m in functions}
+
+    def _features(self, outputs: Sequence[Tensor], target: Tensor) -> list[float]:
+        """By VGG-16, for each output; the target's features are computed once."""
+        part = self._protocol.part
+        distance: Tensor = self._networks[Metric.FEATURES](
+            part(torch.stack(list(outputs))), part(target)
+        )
+        return [float(value) for value in distance]
 
     def _changes(self, wanted: Sequence[Metric], before: _Seen, now: _Seen) -> list[Row]:
         """What needs the frame before, for each output."""

@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ import torch
 
 from tests.conftest import scenes, write_film
 from tests.metrics.test_perceptual import alexnet, torch_home  # noqa: F401  (a fixture)
+from tests.models.test_vgg16 import installed, vgg16_file  # noqa: F401  (fixtures)
 from vsr.errors import ConfigError, DataError, ModelError
 from vsr.evaluation import Report, evaluate, evaluate_model
 from vsr.evaluation.page import report_page
@@ -290,9 +292,10 @@ def test_a_model_that_gives_no_numbers_is_told(films: dict[str, Path], tmp_path:
         evaluate_model(str(tmp_path / "broken.safetensors"), films["reference"], device="cpu")
 
 
-OPTIONAL = ["excess_flicker"]
+OPTIONAL = ["features", "excess_flicker"]
 
 
+@pytest.mark.usefixtures("installed")
 def test_optional_metrics_are_measured_where_they_are_asked_for(films: dict[str, Path]) -> None:
     known = evaluate(
         films["output"], films["reference"], source=films["source"], metrics=OPTIONAL, device="cpu"
@@ -300,11 +303,14 @@ def test_optional_metrics_are_measured_where_they_are_asked_for(films: dict[str,
     (film,) = known.films
     assert film.bicubic is not None
     values = {metric: film.values(Metric(metric), known.protocol) for metric in OPTIONAL}
+    assert not any(math.isnan(value) for m in ("features",) for value in values[m])
     assert [n for n, v in enumerate(values["excess_flicker"]) if math.isnan(v)] == [0, 9]
     # Noise of each frame of its own is in the output.
     assert known["excess_flicker"].mean > 0.5
+    assert 0 < known["features"].mean < 2
 
 
+@pytest.mark.usefixtures("installed")
 def test_a_model_is_measured_by_optional_metrics_beside_bicubic(
     films: dict[str, Path], tiny_model: Path
 ) -> None:
@@ -314,3 +320,22 @@ def test_a_model_is_measured_by_optional_metrics_beside_bicubic(
         assert math.isfinite(own)
         assert math.isfinite(bicubic)
         assert own != bicubic
+
+
+@pytest.mark.parametrize("metric", ["features"])
+def test_an_optional_metric_without_its_package_is_an_error_before_any_work(
+    metric: str, films: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("vsr.models.vgg16.distribution", missing)
+    seen: list[int] = []
+    with pytest.raises(ModelError, match=f"the metric '{metric}' needs .*: pip install"):
+        evaluate(
+            films["output"],
+            films["reference"],
+            metrics=["psnr_y", metric],
+            watch=lambda done, total: seen.append(done),
+        )
+    assert not seen

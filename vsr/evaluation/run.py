@@ -22,6 +22,7 @@ from vsr.evaluation.clips import Align, Pairing, find_clips, open_clip
 from vsr.evaluation.gallery import Gallery
 from vsr.evaluation.report import FilmReport, Report
 from vsr.metrics.blur import BLUR_SMALLEST_SIDE
+from vsr.metrics.features import FEATURES_SMALLEST_SIDE, FeatureDistance
 from vsr.metrics.image import MS_SSIM_SMALLEST_SIDE, SSIM_SMALLEST_SIDE
 from vsr.metrics.perceptual import LPIPS_SMALLEST_SIDE, Lpips
 from vsr.metrics.protocol import COMPARING, PROTOCOLS, Metric, Protocol, parse_metrics
@@ -40,6 +41,7 @@ _SMALLEST_SIDES = {
     Metric.LPIPS_VGG: LPIPS_SMALLEST_SIDE,
     Metric.TLP: LPIPS_SMALLEST_SIDE,
     Metric.TOF: TOF_SMALLEST_SIDE,
+    Metric.FEATURES: FEATURES_SMALLEST_SIDE,
     Metric.EXCESS_FLICKER: BLUR_SMALLEST_SIDE,
 }
 _REAL_PIXELS = 64_000_000
@@ -164,8 +166,14 @@ class _Plan:
 
     @classmethod
     def of(cls, names: Sequence[str] | None, default: Sequence[Metric]) -> "_Plan":
-        """Load what it takes; LPIPS without its file is left out, and the rest goes on."""
+        """Load what it takes; LPIPS without its file is left out, and the rest goes on.
+
+        Raises `ModelError` where an optional metric lacks the package it needs.
+        """
         plan = cls(list(parse_metrics(names) if names else default), bool(names))
+        # Never measured unless they are asked for, so what they need must be there.
+        if Metric.FEATURES in plan.metrics:
+            plan.networks[Metric.FEATURES] = FeatureDistance()
         failure: ModelError | None = None
         for backbone, metrics in (
             ("alex", (Metric.LPIPS, Metric.TLP)),

@@ -26,6 +26,7 @@ class Metric(StrEnum):
     WARPING_ERROR = "warping_error"
     FLICKER = "flicker"
     EXCESS_FLICKER = "excess_flicker"
+    FEATURES = "features"
 
     @property
     def heading(self) -> str:
@@ -83,6 +84,7 @@ _HEADINGS = {
     Metric.WARPING_ERROR: ("warping x1000", 3),
     Metric.FLICKER: ("flicker", 3),
     Metric.EXCESS_FLICKER: ("excess flicker", 3),
+    Metric.FEATURES: ("features", 4),
 }
 
 COMPARING = (
