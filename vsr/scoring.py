@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vsr.degrade import Degradation, degrade
 from vsr.errors import DataError
+from vsr.metrics.cvvdp import ColorVideoVdp
 from vsr.metrics.image import ms_ssim_y, psnr, psnr_y, sharpness, ssim_y
 from vsr.metrics.protocol import PROTOCOLS, Metric, Protocol
 from vsr.metrics.temporal import (
@@ -53,12 +54,18 @@ class FilmMeter:
         metrics: Sequence[Metric],
         protocol: Protocol,
         networks: dict[Metric, nn.Module] | None = None,
+        frame_rate: float = 25.0,
     ) -> None:
-        """`networks` are those that LPIPS, tLP and `features` go by."""
+        """`networks` are those that LPIPS, tLP and `features` go by.
+
+        `frame_rate` in frames a second is what `cvvdp` sees the film at.
+        """
         self._metrics = metrics
         self._protocol = protocol
         self._networks = networks or {}
+        self._frame_rate = frame_rate
         self._before: _Seen | None = None
+        self._viewers: list[ColorVideoVdp] = []
 
     @torch.inference_mode()
     def add(
@@ -87,6 +94,9 @@ class FilmMeter:
                 for row, distance in zip(rows, self._features(outputs, target), strict=True):
                     row[Metric.FEATURES] = distance
         cuts = begins_shot and self._protocol.minds_cuts
+        if target is not None and Metric.CVVDP in wanted:
+            for row, quality in zip(rows, self._viewed(outputs, target, cuts), strict=True):
+                row[Metric.CVVDP] = quality
         before, self._before = self._before, now
         if before is not None and not cuts:
             for number, changes in enumerate(self._changes(wanted, before, now)):
@@ -113,6 +123,16 @@ class FilmMeter:
             part(torch.stack(list(outputs))), part(target)
         )
         return [float(value) for value in distance]
+
+    def _viewed(self, outputs: Sequence[Tensor], target: Tensor, begins_shot: bool) -> list[float]:
+        """By ColorVideoVDP, for each output."""
+        part = self._protocol.part
+        if not self._viewers:
+            self._viewers = [ColorVideoVdp(self._frame_rate, target.device) for _ in outputs]
+        return [
+            viewer.add(part(output), part(target), begins_shot)
+            for viewer, output in zip(self._viewers, outputs, strict=True)
+        ]
 
     def _changes(self, wanted: Sequence[Metric], before: _Seen, now: _Seen) -> list[Row]:
         """What needs the frame before, for each output."""

@@ -18,6 +18,7 @@ from vsr.evaluation import Report, evaluate, evaluate_model
 from vsr.evaluation.page import report_page
 from vsr.evaluation.report import as_csv, as_json, table
 from vsr.metrics import psnr_y
+from vsr.metrics.cvvdp import pooled
 from vsr.metrics.protocol import Metric
 from vsr.models.backbone import backbone_path
 
@@ -292,7 +293,7 @@ def test_a_model_that_gives_no_numbers_is_told(films: dict[str, Path], tmp_path:
         evaluate_model(str(tmp_path / "broken.safetensors"), films["reference"], device="cpu")
 
 
-OPTIONAL = ["features", "excess_flicker"]
+OPTIONAL = ["features", "cvvdp", "excess_flicker"]
 
 
 @pytest.mark.usefixtures("installed")
@@ -303,11 +304,16 @@ def test_optional_metrics_are_measured_where_they_are_asked_for(films: dict[str,
     (film,) = known.films
     assert film.bicubic is not None
     values = {metric: film.values(Metric(metric), known.protocol) for metric in OPTIONAL}
-    assert not any(math.isnan(value) for m in ("features",) for value in values[m])
+    assert not any(math.isnan(value) for m in ("features", "cvvdp") for value in values[m])
     assert [n for n, v in enumerate(values["excess_flicker"]) if math.isnan(v)] == [0, 9]
     # Noise of each frame of its own is in the output.
     assert known["excess_flicker"].mean > 0.5
     assert 0 < known["features"].mean < 2
+    assert known["cvvdp"].mean == pytest.approx(pooled(values["cvvdp"]))
+    assert known["cvvdp"].worst == min(values["cvvdp"]) < known["cvvdp"].mean < 9.9
+    assert json.loads(as_json(known))["films"][0]["mean"]["cvvdp"] == pytest.approx(
+        known["cvvdp"].mean, abs=1e-5
+    )
 
 
 @pytest.mark.usefixtures("installed")
@@ -322,13 +328,14 @@ def test_a_model_is_measured_by_optional_metrics_beside_bicubic(
         assert own != bicubic
 
 
-@pytest.mark.parametrize("metric", ["features"])
+@pytest.mark.parametrize("metric", ["features", "cvvdp"])
 def test_an_optional_metric_without_its_package_is_an_error_before_any_work(
     metric: str, films: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(name: str) -> str:
         raise PackageNotFoundError(name)
 
+    monkeypatch.setattr("vsr.metrics.cvvdp.version", missing)
     monkeypatch.setattr("vsr.models.vgg16.distribution", missing)
     seen: list[int] = []
     with pytest.raises(ModelError, match=f"the metric '{metric}' needs .*: pip install"):

@@ -22,6 +22,7 @@ from vsr.evaluation.clips import Align, Pairing, find_clips, open_clip
 from vsr.evaluation.gallery import Gallery
 from vsr.evaluation.report import FilmReport, Report
 from vsr.metrics.blur import BLUR_SMALLEST_SIDE
+from vsr.metrics.cvvdp import CVVDP_SMALLEST_SIDE, require_cvvdp
 from vsr.metrics.features import FEATURES_SMALLEST_SIDE, FeatureDistance
 from vsr.metrics.image import MS_SSIM_SMALLEST_SIDE, SSIM_SMALLEST_SIDE
 from vsr.metrics.perceptual import LPIPS_SMALLEST_SIDE, Lpips
@@ -43,6 +44,7 @@ _SMALLEST_SIDES = {
     Metric.TOF: TOF_SMALLEST_SIDE,
     Metric.FEATURES: FEATURES_SMALLEST_SIDE,
     Metric.EXCESS_FLICKER: BLUR_SMALLEST_SIDE,
+    Metric.CVVDP: CVVDP_SMALLEST_SIDE,
 }
 _REAL_PIXELS = 64_000_000
 """Of a stretch that is degraded as real footage at once."""
@@ -172,6 +174,8 @@ class _Plan:
         """
         plan = cls(list(parse_metrics(names) if names else default), bool(names))
         # Never measured unless they are asked for, so what they need must be there.
+        if Metric.CVVDP in plan.metrics:
+            require_cvvdp()
         if Metric.FEATURES in plan.metrics:
             plan.networks[Metric.FEATURES] = FeatureDistance()
         failure: ModelError | None = None
@@ -232,7 +236,9 @@ class _Run:
 
     def measure(self, name: str, frames: Iterable[Looked], frame_rate: float) -> FilmReport:
         """One film; raises `DataError` where it can't be measured by the protocol."""
-        meter = FilmMeter(self._plan.metrics, self._protocol, self._plan.networks)
+        meter = FilmMeter(
+            self._plan.metrics, self._protocol, self._plan.networks, frame_rate=frame_rate
+        )
         gallery = Gallery(frame_rate) if self._gallery else None
         rows: list[Row] = []
         bicubic: list[Row] = []
@@ -255,6 +261,7 @@ class _Run:
     def report(self, films: Sequence[FilmReport], subject: str, command: str) -> Report:
         """All that was found."""
         packages = ["torch", "av", "opencv-python", "lpips"]
+        packages += ["cvvdp"] if Metric.CVVDP in self._plan.metrics else []
         versions = {name: version(name) for name in packages}
         return Report(
             films=tuple(films),

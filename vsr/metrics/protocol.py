@@ -27,6 +27,7 @@ class Metric(StrEnum):
     FLICKER = "flicker"
     EXCESS_FLICKER = "excess_flicker"
     FEATURES = "features"
+    CVVDP = "cvvdp"
 
     @property
     def heading(self) -> str:
@@ -47,6 +48,7 @@ class Metric(StrEnum):
             Metric.SSIM_Y,
             Metric.MS_SSIM_Y,
             Metric.SHARPNESS,
+            Metric.CVVDP,
         )
 
     @property
@@ -85,6 +87,7 @@ _HEADINGS = {
     Metric.FLICKER: ("flicker", 3),
     Metric.EXCESS_FLICKER: ("excess flicker", 3),
     Metric.FEATURES: ("features", 4),
+    Metric.CVVDP: ("ColorVideoVDP JOD", 2),
 }
 
 COMPARING = (
