@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 
 from vsr.losses import (
     Adversarial,
+    FeatureDistance,
     charbonnier,
     discriminator_loss,
     endpoint_error,
@@ -109,6 +111,17 @@ def test_perceptual_losses_of_a_case_worked_by_hand() -> None:
     assert perceptual(layers_of, output, target, "l2").item() == pytest.approx(2.5)
     assert perceptual(layers_of, output, target, "cosine").item() == pytest.approx(1)
     assert perceptual(layers_of, output, 3 * output, "cosine").item() == pytest.approx(0, abs=1e-6)
+    # The unit vectors of the one location are (1, 0) and (0, 1).
+    assert perceptual(layers_of, output, 3 * target, "unit_l1").item() == pytest.approx(2)
+    assert perceptual(layers_of, output, 3 * target, "unit_l2").item() == pytest.approx(2)
+    assert perceptual(layers_of, 3 * output, output, "unit_l2").item() == pytest.approx(0)
+
+
+def test_the_squared_distance_of_unit_vectors_is_twice_the_cosine_loss() -> None:
+    output, target = torch.rand(2, 2, 5, 3, 4)
+    unit = perceptual(layers_of, output, target, "unit_l2")
+    cosine = perceptual(layers_of, output, target, "cosine")
+    assert unit.item() == pytest.approx(2 * cosine.item(), rel=1e-5)
 
 
 def test_the_spectrum_of_a_constant_is_one_number() -> None:
@@ -186,7 +199,7 @@ def test_gradients_of_all_losses_agree_with_finite_differences() -> None:
     assert check(lambda x: ping_pong(x, target), (output,))
     assert check(lambda x: feature_matching([x, x**2], [target, target]), (output,))
     assert check(lambda x: frequency(x, target), (output,))
-    for distance in ("l1", "l2", "cosine"):
+    for distance in get_args(FeatureDistance):
         assert check(lambda x, d=distance: perceptual(layers_of, x, target, d), (output,))
     for kind in KINDS:
         assert check(lambda x, k=kind: discriminator_loss(k, x, target), (output,))

@@ -13,6 +13,7 @@ _DISTRUST = 50.0
 """How fast trust in a motion falls with the squared difference it leaves (Lai et al., 2018)."""
 
 Adversarial = Literal["vanilla", "least_squares", "hinge", "relativistic"]
+FeatureDistance = Literal["l1", "l2", "cosine", "unit_l1", "unit_l2"]
 
 
 def charbonnier(output: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor:
@@ -85,24 +86,43 @@ def perceptual(
     network: Callable[[Tensor], Sequence[Tensor]],
     output: Tensor,
     target: Tensor,
-    kind: Literal["l1", "l2", "cosine"] = "l1",
+    kind: FeatureDistance = "l1",
 ) -> Tensor:
     """Distance of pictures (N, 3, H, W) in a network's features, mean over its layers.
 
-    `l1` is ESRGAN's (Wang et al., 2018); `l2`, squared, SRGAN's (Ledig et al., 2017); `cosine`,
-    one less the cosine of each place's features, is TecoGAN's (Chu et al., 2020).
+    `l1` and `l2` (squared) are means over locations and channels: ESRGAN's (Wang et al., 2018)
+    and SRGAN's (Ledig et al., 2017). The others compare directions: at each location the
+    feature vector is divided by its L2 norm over the channels. `unit_l1` and `unit_l2`
+    (squared) are sums over channels of the difference of the two unit vectors, mean over
+    locations; `unit_l2` is the distance of the metric `features`. `cosine`, half of `unit_l2`,
+    is TecoGAN's (Chu et al., 2020). Features in bf16 or f16 are compared in f32.
     """
     with torch.no_grad():
         wanted = network(target)
-    layers = []
-    for here, there in zip(network(output), wanted, strict=True):
-        if kind == "l1":
-            layers.append((here - there).abs().mean())
-        elif kind == "l2":
-            layers.append((here - there).square().mean())
-        else:
-            layers.append((1 - F.cosine_similarity(here, there, dim=1)).mean())
+    layers = [
+        _feature_distance(_at_least_f32(here), _at_least_f32(there), kind)
+        for here, there in zip(network(output), wanted, strict=True)
+    ]
     return torch.stack(layers).mean()
+
+
+def _feature_distance(here: Tensor, there: Tensor, kind: FeatureDistance) -> Tensor:
+    match kind:
+        case "l1":
+            return (here - there).abs().mean()
+        case "l2":
+            return (here - there).square().mean()
+        case "cosine":
+            return (1 - F.cosine_similarity(here, there, dim=1)).mean()
+        case "unit_l1":
+            return (F.normalize(here, dim=1) - F.normalize(there, dim=1)).abs().sum(dim=1).mean()
+        case "unit_l2":
+            difference = F.normalize(here, dim=1) - F.normalize(there, dim=1)
+            return difference.square().sum(dim=1).mean()
+
+
+def _at_least_f32(features: Tensor) -> Tensor:
+    return features.float() if features.element_size() < 4 else features
 
 
 def frequency(output: Tensor, target: Tensor, window: int = 0) -> Tensor:

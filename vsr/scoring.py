@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from vsr.degrade import Degradation, degrade
 from vsr.errors import DataError
+from vsr.metrics.cvvdp import ColorVideoVdp
 from vsr.metrics.image import ms_ssim_y, psnr, psnr_y, sharpness, ssim_y
 from vsr.metrics.protocol import PROTOCOLS, Metric, Protocol
 from vsr.metrics.temporal import (
     TOF_SMALLEST_SIDE,
     Motion,
+    excess_flicker,
     farneback,
     flicker,
     grey,
@@ -52,12 +54,18 @@ class FilmMeter:
         metrics: Sequence[Metric],
         protocol: Protocol,
         networks: dict[Metric, nn.Module] | None = None,
+        frame_rate: float = 25.0,
     ) -> None:
-        """`networks` are those that LPIPS and tLP go by."""
+        """`networks` are those that LPIPS, tLP and `features` go by.
+
+        `frame_rate` in frames a second is what `cvvdp` sees the film at.
+        """
         self._metrics = metrics
         self._protocol = protocol
         self._networks = networks or {}
+        self._frame_rate = frame_rate
         self._before: _Seen | None = None
+        self._viewers: list[ColorVideoVdp] = []
 
     @torch.inference_mode()
     def add(
@@ -69,7 +77,7 @@ class FilmMeter:
     ) -> list[Row]:
         """The next frame, RGB (3, H, W) in [0, 1]: a row for each output.
 
-        `low` is the input that the outputs were made from, which flicker needs; metrics
+        `low` is the input that the outputs were made from, which flicker is measured by; metrics
         that compare are left out where there is no target. Raises `DataError` for values
         that aren't numbers, and ValueError where frames are too small for a metric.
         """
@@ -82,8 +90,15 @@ class FilmMeter:
         if target is not None:
             for row, output in zip(rows, outputs, strict=True):
                 row |= self._alike(wanted, output, target)
+            if Metric.FEATURES in wanted:
+                for row, distance in zip(rows, self._features(outputs, target), strict=True):
+                    row[Metric.FEATURES] = distance
+        cuts = begins_shot and self._protocol.minds_cuts
+        if target is not None and Metric.CVVDP in wanted:
+            for row, quality in zip(rows, self._viewed(outputs, target, cuts), strict=True):
+                row[Metric.CVVDP] = quality
         before, self._before = self._before, now
-        if before is not None and not (begins_shot and self._protocol.minds_cuts):
+        if before is not None and not cuts:
             for number, changes in enumerate(self._changes(wanted, before, now)):
                 rows[number] |= changes
         return rows
@@ -101,6 +116,24 @@ class FilmMeter:
         }
         return {m: float(functions[m](here, there)) for m in wanted if m in functions}
 
+    def _features(self, outputs: Sequence[Tensor], target: Tensor) -> list[float]:
+        """By VGG-16, for each output; the target's features are computed once."""
+        part = self._protocol.part
+        distance: Tensor = self._networks[Metric.FEATURES](
+            part(torch.stack(list(outputs))), part(target)
+        )
+        return [float(value) for value in distance]
+
+    def _viewed(self, outputs: Sequence[Tensor], target: Tensor, begins_shot: bool) -> list[float]:
+        """By ColorVideoVDP, for each output."""
+        part = self._protocol.part
+        if not self._viewers:
+            self._viewers = [ColorVideoVdp(self._frame_rate, target.device) for _ in outputs]
+        return [
+            viewer.add(part(output), part(target), begins_shot)
+            for viewer, output in zip(self._viewers, outputs, strict=True)
+        ]
+
     def _changes(self, wanted: Sequence[Metric], before: _Seen, now: _Seen) -> list[Row]:
         """What needs the frame before, for each output."""
         rows: list[Row] = [{} for _ in now.outputs]
@@ -110,7 +143,8 @@ class FilmMeter:
             assert before.target is not None
             target_motion = motion_to_previous(now.target, before.target)
         low_motion: Motion | None = None
-        if Metric.FLICKER in wanted and now.low is not None and before.low is not None:
+        by_low = any(metric.needs_source for metric in wanted)
+        if by_low and now.low is not None and before.low is not None:
             low_motion = motion_to_previous(now.low, before.low)
         flows = []
         if now.greys:
@@ -125,7 +159,14 @@ class FilmMeter:
             if low_motion:
                 assert now.low is not None
                 assert before.low is not None
-                row[Metric.FLICKER] = flicker(output, previous, now.low, before.low, low_motion)
+                if Metric.FLICKER in wanted:
+                    row[Metric.FLICKER] = flicker(output, previous, now.low, before.low, low_motion)
+                if Metric.EXCESS_FLICKER in wanted:
+                    assert now.target is not None
+                    assert before.target is not None
+                    row[Metric.EXCESS_FLICKER] = excess_flicker(
+                        output, previous, now.target, before.target, low_motion
+                    )
             if Metric.TLP in wanted:
                 row[Metric.TLP] = self._tlp(output, previous, now.target, before.target)
         return rows

@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Literal
 
@@ -11,11 +12,14 @@ import torch
 
 from tests.conftest import scenes, write_film
 from tests.metrics.test_perceptual import alexnet, torch_home  # noqa: F401  (a fixture)
+from tests.models.test_vgg16 import installed, vgg16_file  # noqa: F401  (fixtures)
 from vsr.errors import ConfigError, DataError, ModelError
 from vsr.evaluation import Report, evaluate, evaluate_model
 from vsr.evaluation.page import report_page
 from vsr.evaluation.report import as_csv, as_json, table
 from vsr.metrics import psnr_y
+from vsr.metrics.cvvdp import pooled
+from vsr.metrics.protocol import Metric
 from vsr.models.backbone import backbone_path
 
 CODED = {"codec": "libx264", "options": {"crf": "0"}, "pixel_format": "yuv444p"}
@@ -162,6 +166,10 @@ def test_what_frames_are_too_small_for_is_left_out_unless_asked_for(tmp_path: Pa
     [
         ({}, "nothing to evaluate against"),
         ({"reference": "reference", "metrics": ["flicker"]}, "flicker is measured by the film"),
+        (
+            {"reference": "reference", "metrics": ["excess_flicker"]},
+            "excess_flicker is measured by",
+        ),
         ({"source": "source", "metrics": ["psnr"]}, "only flicker can be measured"),
         (
             {"reference": "reference", "protocol": "ours"},
@@ -283,3 +291,58 @@ def test_a_model_that_gives_no_numbers_is_told(films: dict[str, Path], tmp_path:
     save_generator(tmp_path / "broken.safetensors", weights, config)
     with pytest.raises(DataError, match="frame 0 holds values that are not numbers"):
         evaluate_model(str(tmp_path / "broken.safetensors"), films["reference"], device="cpu")
+
+
+OPTIONAL = ["features", "cvvdp", "excess_flicker"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_optional_metrics_are_measured_where_they_are_asked_for(films: dict[str, Path]) -> None:
+    known = evaluate(
+        films["output"], films["reference"], source=films["source"], metrics=OPTIONAL, device="cpu"
+    )
+    (film,) = known.films
+    assert film.bicubic is not None
+    values = {metric: film.values(Metric(metric), known.protocol) for metric in OPTIONAL}
+    assert not any(math.isnan(value) for m in ("features", "cvvdp") for value in values[m])
+    assert [n for n, v in enumerate(values["excess_flicker"]) if math.isnan(v)] == [0, 9]
+    # Noise of each frame of its own is in the output.
+    assert known["excess_flicker"].mean > 0.5
+    assert 0 < known["features"].mean < 2
+    assert known["cvvdp"].mean == pytest.approx(pooled(values["cvvdp"]))
+    assert known["cvvdp"].worst == min(values["cvvdp"]) < known["cvvdp"].mean < 9.9
+    assert json.loads(as_json(known))["films"][0]["mean"]["cvvdp"] == pytest.approx(
+        known["cvvdp"].mean, abs=1e-5
+    )
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_model_is_measured_by_optional_metrics_beside_bicubic(
+    films: dict[str, Path], tiny_model: Path
+) -> None:
+    known = evaluate_model(str(tiny_model), films["reference"], metrics=OPTIONAL, device="cpu")
+    for metric in known.metrics:
+        own, bicubic = known.summary(metric).mean, known.summary(metric, of_bicubic=True).mean
+        assert math.isfinite(own)
+        assert math.isfinite(bicubic)
+        assert own != bicubic
+
+
+@pytest.mark.parametrize("metric", ["features", "cvvdp"])
+def test_an_optional_metric_without_its_package_is_an_error_before_any_work(
+    metric: str, films: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("vsr.metrics.cvvdp.version", missing)
+    monkeypatch.setattr("vsr.models.vgg16.distribution", missing)
+    seen: list[int] = []
+    with pytest.raises(ModelError, match=f"the metric '{metric}' needs .*: pip install"):
+        evaluate(
+            films["output"],
+            films["reference"],
+            metrics=["psnr_y", metric],
+            watch=lambda done, total: seen.append(done),
+        )
+    assert not seen

@@ -80,7 +80,7 @@ def test_too_small_a_picture_is_refused() -> None:
 def test_ssim_on_a_gpus_path_is_that_on_the_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     output, target = torch.rand(2, 3, 40, 50), torch.rand(2, 3, 40, 50)
     ours = ssim_y(output, target)
-    monkeypatch.setattr("vsr.metrics.image._filters_by_opencv", lambda planes: False)
+    monkeypatch.setattr("vsr.metrics.image.filters_by_opencv", lambda planes: False)
     assert ssim_y(output, target).tolist() == pytest.approx(ours.tolist(), abs=1e-6)
 
 

@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vsr.evaluation.gallery import Gallery
+from vsr.metrics.cvvdp import pooled
 from vsr.metrics.protocol import Metric, Protocol
 from vsr.scoring import Row, mean_of
 
@@ -45,6 +47,10 @@ class FilmReport:
             values[0] = math.nan
         return values
 
+    def mean(self, metric: Metric, protocol: Protocol, of_bicubic: bool = False) -> float:
+        """Over the frames that count; NaN where the metric has no meaning."""
+        return mean_over_frames(metric, self.values(metric, protocol, of_bicubic))
+
 
 @dataclass(frozen=True)
 class Report:
@@ -71,9 +77,9 @@ class Report:
         films = [film.values(metric, self.protocol, of_bicubic) for film in self.films]
         every = [value for film in films for value in film]
         if self.protocol.averages == "frames":
-            mean = mean_of(every)
+            mean = mean_over_frames(metric, every)
         else:
-            mean = mean_of(mean_of(film) for film in films)
+            mean = mean_of(mean_over_frames(metric, film) for film in films)
         known = [value for value in every if not math.isnan(value)]
         worst = (min if metric.higher_is_better else max)(known) if known else math.nan
         return Summary(mean, worst)
@@ -90,6 +96,14 @@ class Report:
         return sum(len(film.rows) for film in self.films)
 
 
+def mean_over_frames(metric: Metric, values: Sequence[float]) -> float:
+    """The mean of those values of frames that are numbers; NaN if there are none.
+
+    Of `cvvdp` it is the quality that ColorVideoVDP gives for all these frames together.
+    """
+    return pooled(values) if metric is Metric.CVVDP else mean_of(values)
+
+
 def summary_rows(report: Report) -> list[list[str]]:
     """Cells to read: heads, a film a row, and the mean last if there are several."""
     both = any(film.bicubic for film in report.films)
@@ -100,9 +114,9 @@ def summary_rows(report: Report) -> list[list[str]]:
     for film in report.films:
         cells = [film.name, str(len(film.rows))]
         for metric in report.metrics:
-            cells.append(number(mean_of(film.values(metric, report.protocol)), metric))
+            cells.append(number(film.mean(metric, report.protocol), metric))
             if both:
-                cells.append(number(mean_of(film.values(metric, report.protocol, True)), metric))
+                cells.append(number(film.mean(metric, report.protocol, True), metric))
         rows.append(cells)
     if len(report.films) > 1:
         cells = ["mean", str(report.frames)]
@@ -175,8 +189,7 @@ def as_csv(report: Report) -> str:
 
 def _means(film: FilmReport, report: Report, of_bicubic: bool = False) -> dict[str, float | None]:
     return {
-        metric: _known(mean_of(film.values(metric, report.protocol, of_bicubic)))
-        for metric in report.metrics
+        metric: _known(film.mean(metric, report.protocol, of_bicubic)) for metric in report.metrics
     }
 
 

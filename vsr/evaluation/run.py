@@ -21,6 +21,9 @@ from vsr.errors import ConfigError, DataError, ModelError
 from vsr.evaluation.clips import Align, Pairing, find_clips, open_clip
 from vsr.evaluation.gallery import Gallery
 from vsr.evaluation.report import FilmReport, Report
+from vsr.metrics.blur import BLUR_SMALLEST_SIDE
+from vsr.metrics.cvvdp import CVVDP_SMALLEST_SIDE, require_cvvdp
+from vsr.metrics.features import FEATURES_SMALLEST_SIDE, FeatureDistance
 from vsr.metrics.image import MS_SSIM_SMALLEST_SIDE, SSIM_SMALLEST_SIDE
 from vsr.metrics.perceptual import LPIPS_SMALLEST_SIDE, Lpips
 from vsr.metrics.protocol import COMPARING, PROTOCOLS, Metric, Protocol, parse_metrics
@@ -39,6 +42,9 @@ _SMALLEST_SIDES = {
     Metric.LPIPS_VGG: LPIPS_SMALLEST_SIDE,
     Metric.TLP: LPIPS_SMALLEST_SIDE,
     Metric.TOF: TOF_SMALLEST_SIDE,
+    Metric.FEATURES: FEATURES_SMALLEST_SIDE,
+    Metric.EXCESS_FLICKER: BLUR_SMALLEST_SIDE,
+    Metric.CVVDP: CVVDP_SMALLEST_SIDE,
 }
 _REAL_PIXELS = 64_000_000
 """Of a stretch that is degraded as real footage at once."""
@@ -85,8 +91,11 @@ def evaluate(
     plan = _Plan.of(metrics, (*default, *((Metric.FLICKER,) if source is not None else ())))
     if reference is None and any(metric.needs_target for metric in plan.metrics):
         raise ConfigError("only flicker can be measured without a reference")
-    if source is None and Metric.FLICKER in plan.metrics:
-        raise ConfigError("flicker is measured by the film that the output was made from: --source")
+    for metric in plan.metrics:
+        if source is None and metric.needs_source:
+            raise ConfigError(
+                f"{metric} is measured by the film that the output was made from: --source"
+            )
     plan.fit(min(min(clips[0].height, clips[0].width) for _, clips in jobs))
     counts = [clips[0].count for _, clips in jobs]
     run = _Run(plan, rules, pick_device(device), gallery, watch, counts)
@@ -159,8 +168,16 @@ class _Plan:
 
     @classmethod
     def of(cls, names: Sequence[str] | None, default: Sequence[Metric]) -> "_Plan":
-        """Load what it takes; LPIPS without its file is left out, and the rest goes on."""
+        """Load what it takes; LPIPS without its file is left out, and the rest goes on.
+
+        Raises `ModelError` where an optional metric lacks the package it needs.
+        """
         plan = cls(list(parse_metrics(names) if names else default), bool(names))
+        # Never measured unless they are asked for, so what they need must be there.
+        if Metric.CVVDP in plan.metrics:
+            require_cvvdp()
+        if Metric.FEATURES in plan.metrics:
+            plan.networks[Metric.FEATURES] = FeatureDistance()
         failure: ModelError | None = None
         for backbone, metrics in (
             ("alex", (Metric.LPIPS, Metric.TLP)),
@@ -219,7 +236,9 @@ class _Run:
 
     def measure(self, name: str, frames: Iterable[Looked], frame_rate: float) -> FilmReport:
         """One film; raises `DataError` where it can't be measured by the protocol."""
-        meter = FilmMeter(self._plan.metrics, self._protocol, self._plan.networks)
+        meter = FilmMeter(
+            self._plan.metrics, self._protocol, self._plan.networks, frame_rate=frame_rate
+        )
         gallery = Gallery(frame_rate) if self._gallery else None
         rows: list[Row] = []
         bicubic: list[Row] = []
@@ -241,7 +260,9 @@ class _Run:
 
     def report(self, films: Sequence[FilmReport], subject: str, command: str) -> Report:
         """All that was found."""
-        versions = {name: version(name) for name in ("torch", "av", "opencv-python", "lpips")}
+        packages = ["torch", "av", "opencv-python", "lpips"]
+        packages += ["cvvdp"] if Metric.CVVDP in self._plan.metrics else []
+        versions = {name: version(name) for name in packages}
         return Report(
             films=tuple(films),
             protocol=self._protocol,

@@ -4,6 +4,7 @@ from vsr.metrics.image import ms_ssim_y, psnr, psnr_y, sharpness, ssim_y
 from vsr.metrics.perceptual import Lpips, tlp
 from vsr.metrics.temporal import (
     Motion,
+    excess_flicker,
     farneback,
     flicker,
     grey,
@@ -16,6 +17,7 @@ from vsr.metrics.temporal import (
 __all__ = [
     "Lpips",
     "Motion",
+    "excess_flicker",
     "farneback",
     "flicker",
     "grey",

@@ -79,21 +79,28 @@ def sharpness(output: Tensor, target: Tensor) -> Tensor:
     more is grain or ringing. Frequencies above a quarter of a cycle a pixel count, in any
     direction, under a Hann window, so that the picture's borders don't.
     """
-    *_, height, width = output.shape
-    rows, columns = (
-        torch.hann_window(side, periodic=False, device=output.device) for side in (height, width)
-    )
-    window = rows[:, None] * columns
-    down = torch.fft.fftfreq(height, device=output.device)[:, None]
-    across = torch.fft.rfftfreq(width, device=output.device)
-    upper = (down**2 + across**2).sqrt() > 0.25
-    energies = []
-    for picture in (output, target):
-        luma = luma_of(picture)
-        luma = luma - luma.mean(dim=(-2, -1), keepdim=True)
-        energies.append((torch.fft.rfft2(luma * window).abs().square() * upper).sum(dim=(-2, -1)))
-    ratio: Tensor = energies[0] / energies[1].clamp_min(1e-6)
+    here, there = (upper_power(picture).sum(dim=(-2, -1)) for picture in (output, target))
+    ratio: Tensor = here / there.clamp_min(1e-6)
     return ratio
+
+
+def upper_power(pictures: Tensor) -> Tensor:
+    """Power spectrum of luma above a quarter of a cycle a pixel, under a Hann window.
+
+    RGB pictures in [0, 1], (N, 3, H, W) to (N, H, W // 2 + 1): the frequencies of `rfft2`, zero
+    at those below, luma in code values less its mean.
+    """
+    *_, height, width = pictures.shape
+    rows, columns = (
+        torch.hann_window(side, periodic=False, device=pictures.device) for side in (height, width)
+    )
+    down = torch.fft.fftfreq(height, device=pictures.device)[:, None]
+    across = torch.fft.rfftfreq(width, device=pictures.device)
+    upper = (down**2 + across**2).sqrt() > 0.25
+    luma = luma_of(pictures)
+    luma = luma - luma.mean(dim=(-2, -1), keepdim=True)
+    power: Tensor = torch.fft.rfft2(luma * (rows[:, None] * columns)).abs().square() * upper
+    return power
 
 
 def _check_sides(pictures: Tensor, least: int, metric: str) -> None:
@@ -125,7 +132,7 @@ def _windowed(planes: Tensor) -> Tensor:
     place = torch.arange(_WINDOW, dtype=torch.float32) - _WINDOW // 2
     window = torch.exp(-(place**2) / (2 * _SIGMA**2))
     window = window / window.sum()
-    if _filters_by_opencv(planes):
+    if filters_by_opencv(planes):
         taps, reach = window.numpy(), _WINDOW // 2
         filtered = [
             cv2.sepFilter2D(plane, -1, taps, taps)[reach:-reach, reach:-reach]
@@ -140,6 +147,6 @@ def _windowed(planes: Tensor) -> Tensor:
     return F.conv2d(across, kernel.transpose(-1, -2), groups=channels)
 
 
-def _filters_by_opencv(planes: Tensor) -> bool:
+def filters_by_opencv(planes: Tensor) -> bool:
     """On a CPU its filter is some 50 times faster than torch's convolution."""
     return planes.device.type == "cpu"

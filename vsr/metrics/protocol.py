@@ -25,6 +25,9 @@ class Metric(StrEnum):
     TLP = "tlp"
     WARPING_ERROR = "warping_error"
     FLICKER = "flicker"
+    EXCESS_FLICKER = "excess_flicker"
+    FEATURES = "features"
+    CVVDP = "cvvdp"
 
     @property
     def heading(self) -> str:
@@ -45,17 +48,29 @@ class Metric(StrEnum):
             Metric.SSIM_Y,
             Metric.MS_SSIM_Y,
             Metric.SHARPNESS,
+            Metric.CVVDP,
         )
 
     @property
     def is_temporal(self) -> bool:
         """Whether it needs the frame before."""
-        return self in (Metric.TOF, Metric.TLP, Metric.WARPING_ERROR, Metric.FLICKER)
+        return self in (
+            Metric.TOF,
+            Metric.TLP,
+            Metric.WARPING_ERROR,
+            Metric.FLICKER,
+            Metric.EXCESS_FLICKER,
+        )
 
     @property
     def needs_target(self) -> bool:
         """Whether it compares with a reference."""
         return self is not Metric.FLICKER
+
+    @property
+    def needs_source(self) -> bool:
+        """Whether it uses the film that the output was made from."""
+        return self in (Metric.FLICKER, Metric.EXCESS_FLICKER)
 
 
 _HEADINGS = {
@@ -70,6 +85,9 @@ _HEADINGS = {
     Metric.TLP: ("tLP x100", 3),
     Metric.WARPING_ERROR: ("warping x1000", 3),
     Metric.FLICKER: ("flicker", 3),
+    Metric.EXCESS_FLICKER: ("excess flicker", 3),
+    Metric.FEATURES: ("features", 4),
+    Metric.CVVDP: ("ColorVideoVDP JOD", 2),
 }
 
 COMPARING = (

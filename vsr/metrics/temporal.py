@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from vsr.metrics.blur import gaussian_blur, matching_sigma
 from vsr.tensors import resize_bicubic, to_uint8, warp
 
 Grey = NDArray[np.uint8]
@@ -114,17 +115,45 @@ def flicker(
     steadier; NaN where the input agrees nowhere. It needs no reference.
     """
     size = (output.shape[-2], output.shape[-1])
-    stretch = torch.tensor(
-        [size[1] / low.shape[-1], size[0] / low.shape[-2]], device=low.device
-    ).view(1, 2, 1, 1)
-    flow = stretch * F.interpolate(motion.flow[None], size=size, mode="bilinear")
-    trusted = F.interpolate(motion.trusted[None, None].float(), size=size, mode="nearest")[0, 0]
+    along = _enlarged(motion, size)
     bicubic = resize_bicubic(torch.stack((low, low_previous)), size).clamp(0, 1)
-    changes = [
-        (here - warp(before[None], flow)[0]).abs().mean(dim=0)[trusted > 0].mean()
-        for here, before in ((output, previous), (bicubic[0], bicubic[1]))
-    ]
-    return 255 * float(changes[0] - changes[1])
+    return 255 * (_change(output, previous, along) - _change(bicubic[0], bicubic[1], along))
+
+
+def excess_flicker(
+    output: Tensor, previous: Tensor, target: Tensor, target_previous: Tensor, motion: Motion
+) -> float:
+    """How much more a film changes along its motion than its target, blurred as much as it is.
+
+    Two frames of the output and of the target, RGB (3, sH, sW) in [0, 1]; `motion` is the
+    input's, as for `flicker`. Mean absolute difference in 8-bit code values between each frame
+    and the one before it, warped onto it, less the same of the target after a Gaussian blur;
+    0 is best. The blur is that of `matching_sigma` for this frame, and blurs both frames: a
+    change of sharpness from frame to frame counts as flicker. It is NaN where the input agrees
+    with itself nowhere.
+
+    `flicker` rewards blur, since the motion of the input is off by a fraction of a pixel
+    and detail changes along it: a target flickers, too, and more than a blurred output.
+    """
+    sigma = matching_sigma(output, target)
+    along = _enlarged(motion, (output.shape[-2], output.shape[-1]))
+    asked, asked_before = gaussian_blur(torch.stack((target, target_previous)), sigma)
+    return 255 * (_change(output, previous, along) - _change(asked, asked_before, along))
+
+
+def _enlarged(motion: Motion, size: tuple[int, int]) -> Motion:
+    """The motion of a small frame as that of a frame of `size`, (height, width)."""
+    height, width = motion.flow.shape[-2:]
+    stretch = motion.flow.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
+    flow = stretch * F.interpolate(motion.flow[None], size=size, mode="bilinear")
+    trusted = F.interpolate(motion.trusted[None, None].float(), size=size, mode="nearest")
+    return Motion(flow[0], trusted[0, 0] > 0)
+
+
+def _change(frame: Tensor, previous: Tensor, motion: Motion) -> float:
+    """Mean absolute difference of a frame from the one before it, warped, where trusted."""
+    difference = (frame - warp(previous[None], motion.flow[None])[0]).abs().mean(dim=0)
+    return float(difference[motion.trusted].mean())
 
 
 def temporal_profile(clip: Tensor, row: int | None = None) -> Tensor:

@@ -1,5 +1,6 @@
 """Networks that learnt to see, whose weights aren't ours to ship: torchvision's."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -80,13 +81,17 @@ class Vgg19Features(nn.Module):
             torch.tensor(values, device=pictures.device).view(1, 3, 1, 1)
             for values in (_MEAN, _DEVIATION)
         )
-        x = (pictures - mean) / deviation
-        found = []
-        for number, layer in enumerate(self._layers):
-            x = layer(x)
-            if number in self._kept:
-                found.append(x)
-        return found
+        return features_at(self._layers, self._kept, (pictures - mean) / deviation)
+
+
+def features_at(layers: nn.Sequential, kept: Collection[int], x: Tensor) -> list[Tensor]:
+    """The outputs of those `layers` whose index is in `kept`, in order."""
+    found = []
+    for number, layer in enumerate(layers):
+        x = layer(x)
+        if number in kept:
+            found.append(x)
+    return found
 
 
 def _not_torchvisions(path: Path) -> ModelError:

@@ -1,7 +1,7 @@
 """Detail that does not flicker: one step of the temporal GAN, to be read from top to bottom."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,15 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vsr.config import Config
-from vsr.errors import ModelError, TrainingError
-from vsr.losses import charbonnier, frequency, perceptual, ping_pong, warped_consistency
-from vsr.metrics.perceptual import Lpips
+from vsr.errors import TrainingError
+from vsr.losses import charbonnier, frequency, ping_pong, warped_consistency
 from vsr.models import Generator, Recurrent
-from vsr.models.backbone import Vgg19Features
 from vsr.models.discriminators import frame_sight, triple_sight
 from vsr.models.flow import PyramidFlow
 from vsr.tensors import resize_bicubic, warp
 from vsr.training.adversary import Adversary, AdversaryConfig, Sample
+from vsr.training.perceptual import PerceptualConfig, PerceptualLosses
 from vsr.training.step import State, begin, detached, unroll
 
 _TRIPLES = 3
@@ -42,7 +41,7 @@ class GanWeights(Config):
     features: NonNegativeFloat = 0.01
     """By the discriminator's features."""
     perceptual: NonNegativeFloat = 0.2
-    """By VGG-19's features; left out where its file is missing."""
+    """Distance in the features of `gan.perceptual_network`."""
     lpips: NonNegativeFloat = 0.0
     """By LPIPS with AlexNet; left out where its file is missing."""
     frequency: NonNegativeFloat = 1.0
@@ -57,7 +56,7 @@ class GanWeights(Config):
         return bool(self.adversarial or self.features)
 
 
-class GanConfig(Config):
+class GanConfig(PerceptualConfig):
     """A generator against a discriminator, after it has learnt fidelity."""
 
     adversary: AdversaryConfig = AdversaryConfig()
@@ -66,16 +65,6 @@ class GanConfig(Config):
     """Iterations over which the discriminator's word comes to count."""
     shown: PositiveInt = 2
     """Triples of frames, or frames, of each clip that the discriminator is shown."""
-    perceptual_layers: tuple[Literal["2_2", "3_4", "4_4", "5_4"], ...] = (
-        "2_2",
-        "3_4",
-        "4_4",
-        "5_4",
-    )
-    """Of VGG-19."""
-    perceptual_kind: Literal["l1", "l2", "cosine"] = "cosine"
-    perceptual_after_activation: bool = True
-    """Whether features are taken after the layer's ReLU: before it in ESRGAN."""
     blend: float = Field(default=1.0, gt=0, le=1)
     """Share of what was learnt in the weights that are kept; the rest is what the game began
     with. ESRGAN's network interpolation: what is noise in the game's weights goes first."""
@@ -84,6 +73,16 @@ class GanConfig(Config):
     whole crop. Spectra of small windows can't be matched by a pattern elsewhere in the crop."""
     watch_every: PositiveInt = 100
     """Iterations between looks for collapse."""
+
+
+def perceptual_losses(config: GanConfig, seed: int, device: torch.device) -> PerceptualLosses:
+    """The perceptual losses that the weights ask for.
+
+    Raises `ModelError` for a missing network that the configuration names.
+    """
+    weights = config.weights
+    wanted = {"perceptual": weights.perceptual > 0, "lpips": weights.lpips > 0}
+    return PerceptualLosses(config, wanted, seed, device)
 
 
 class Turn(NamedTuple):
@@ -105,14 +104,19 @@ class GanObjective(nn.Module):
     """How outputs are judged by the targets, by time, and by the adversary."""
 
     def __init__(
-        self, generator: Generator[Any], adversary: Adversary | None, config: GanConfig, seed: int
+        self,
+        generator: Generator[Any],
+        adversary: Adversary | None,
+        config: GanConfig,
+        seed: int,
+        perceptual: PerceptualLosses | None = None,
     ) -> None:
         """Raises `TrainingError` where the generator can't do what the configuration asks."""
         super().__init__()
         self.generator = generator
         # In a list, so that the discriminator is not registered as a submodule.
         self._adversary = [adversary] if adversary is not None else []
-        self._networks: dict[str, nn.Module] = {}
+        self._perceptual = perceptual
         self._config = config
         self._seed = seed
         self.flow: PyramidFlow | None = None
@@ -124,25 +128,6 @@ class GanObjective(nn.Module):
             raise TrainingError(
                 "gan.adversary.discriminator.sight: 'spatio_temporal' needs a model with motion"
             )
-
-    def load_networks(self) -> list[str]:
-        """Load what perceptual losses go by; gives what is left out for want of a file."""
-        weights, config = self._config.weights, self._config
-        left_out = []
-        device = next(self.generator.parameters()).device
-        for key, wanted in (("perceptual", weights.perceptual), ("lpips", weights.lpips)):
-            if not wanted:
-                continue
-            try:
-                network = (
-                    Vgg19Features(config.perceptual_layers, config.perceptual_after_activation)
-                    if key == "perceptual"
-                    else Lpips()
-                )
-                self._networks[key] = network.to(device)
-            except ModelError as error:
-                left_out.append(f"training without gan.weights.{key}: {error}")
-        return left_out
 
     def forward(
         self,
@@ -195,11 +180,8 @@ class GanObjective(nn.Module):
                 parts["means"] = charbonnier(means, asked)
             if weights.frequency:
                 parts["frequency"] = frequency(flat, wanted, config.frequency_window)
-            if "perceptual" in self._networks:
-                network, kind = self._networks["perceptual"], config.perceptual_kind
-                parts["perceptual"] = perceptual(network, flat, wanted, kind)
-            if "lpips" in self._networks:
-                parts["lpips"] = self._networks["lpips"](flat, wanted).mean()
+            if self._perceptual is not None:
+                parts |= self._perceptual(flat, wanted, iteration)
 
         fade = min(1.0, (iteration - warmup + 1) / max(config.fade_in, 1))
         counts = {key: getattr(weights, key) for key in parts}

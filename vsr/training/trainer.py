@@ -26,7 +26,7 @@ from vsr.training.batches import Batch, Batches
 from vsr.training.beginning import fresh_adversary, fresh_generator, teacher_of
 from vsr.training.checkpoints import Checkpoints
 from vsr.training.config import TrainConfig
-from vsr.training.gan import GanObjective, Turn
+from vsr.training.gan import GanObjective, Turn, perceptual_losses
 from vsr.training.report import CARD_FILE, Log, Strip, describe_machine, write_run_card
 from vsr.training.step import (
     FidelityObjective,
@@ -130,6 +130,8 @@ class Trainer:
                 f"{training.iterations} training.iterations for the rest"
             )
         self.adversary = fresh_adversary(config, self.device)
+        gan, seed = config.gan, training.seed
+        self._perceptual = perceptual_losses(gan, seed, self.device) if gan is not None else None
         self._collapse = CollapseWatch()
         self._message = ""
         self.optimiser = build_optimiser(self.generator)
@@ -252,8 +254,15 @@ class Trainer:
                 parameter.requires_grad_(False)
         learn: Callable[[nn.Module, Batch], tuple[float, Tensor, bool]]
         if self.config.gan is not None:
-            game = GanObjective(self.generator, self.adversary, self.config.gan, training.seed)
-            self._message = "; ".join(game.load_networks())
+            assert self._perceptual is not None
+            game = GanObjective(
+                self.generator,
+                self.adversary,
+                self.config.gan,
+                training.seed,
+                perceptual=self._perceptual,
+            )
+            self._message = "; ".join(self._perceptual.left_out)
             objective, learn = self.world.share(game), self._play
         else:
             whole = FidelityObjective(

