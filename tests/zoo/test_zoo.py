@@ -15,7 +15,7 @@ from vsr.errors import ModelError
 from vsr.metrics.image import psnr_y, sharpness
 from vsr.metrics.temporal import flicker, motion_to_previous
 from vsr.tensors import on_8_bit_levels, resize_bicubic, to_float
-from vsr.zoo import default_model, list_models, load
+from vsr.zoo import choose_model, list_models, load
 
 NAMES = [card.name for card in list_models()]
 FAITHFUL = [name for name in NAMES if not name.endswith("-gan")]
@@ -166,10 +166,25 @@ def test_flat_colour_stays_flat() -> None:
         assert (output[0] - expected.view(1, 3, 1, 1)).abs().max() < 3 / 255
 
 
-def test_the_default_goes_by_the_lines_of_the_film() -> None:
-    assert default_model(None, 576) == "tiny-x4"
-    assert default_model(None, 720) == "tiny-x2"
-    assert default_model(2, 100) == "tiny-x2"
+def test_the_default_scale_goes_by_the_lines_of_the_film() -> None:
+    assert choose_model("fast", None, 576) == "tiny-x4"
+    assert choose_model("fast", None, 720) == "tiny-x2"
+    assert choose_model("fast", 2, 100) == "tiny-x2"
+    assert choose_model(None, None, 100) in NAMES
+
+
+def test_best_is_the_largest_that_ships_at_the_scale() -> None:
+    for scale in (2, 4):
+        cards = {card.name: card for card in list_models() if card.scale == scale}
+        best = cards[choose_model("best", scale, 0)]
+        assert all(card.parameters <= best.parameters for card in cards.values())
+        assert not best.name.endswith("-gan")
+        assert load("best", scale).scale == scale
+
+
+def test_other_names_and_files_are_taken_literally() -> None:
+    assert choose_model("tiny-x4-bd", 4, 100) == "tiny-x4-bd"
+    assert choose_model("runs/best.safetensors", 2, 100) == "runs/best.safetensors"
 
 
 def test_the_package_offers_it_by_name() -> None:

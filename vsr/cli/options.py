@@ -9,7 +9,12 @@ import click
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
 )
-model_option = click.option("--model", help="A name from `vsr models`, or a model file.")
+model_option = click.option(
+    "--model",
+    metavar="fast|best|NAME|FILE",
+    help="fast (82k weights), best (451k: some six times the work), a name from `vsr models`, or a "
+    "model file; `vsr plan` tells the time of each.",
+)
 detail_option = click.option(
     "--detail",
     type=click.FloatRange(0, 1),

@@ -21,7 +21,7 @@ from vsr.media.encoder import EncoderSettings, losses, output_info, says_aspect
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.reader import VideoReader
 from vsr.planes import alpha_to_plane, colour_spec
-from vsr.zoo import default_model, load
+from vsr.zoo import choose_model, load
 
 Rotate = Literal["keep", "apply"]
 
@@ -65,7 +65,7 @@ class Job:
         )
         try:
             source_info = self.reader.info
-            self.model = options.model or default_model(options.scale, source_info.height)
+            self.model = choose_model(options.model, options.scale, source_info.height)
             generator = load(self.model, options.scale, options.detail)
             self.weights = _digest(generator.state_dict())
             self.scale = generator.scale

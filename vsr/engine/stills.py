@@ -12,7 +12,7 @@ from vsr.errors import MediaError, OutputError
 from vsr.media.image import SUFFIXES, Still, check_still_output, read_still, write_still
 from vsr.models import Generator
 from vsr.tensors import resize_bicubic, to_float, to_uint8
-from vsr.zoo import default_model, load
+from vsr.zoo import choose_model, load
 
 _BAND_LINES = 256
 _OVERLAP_LINES = 32
@@ -29,7 +29,7 @@ class StillUpscaler:
         detail: float = 0.0,
     ) -> None:
         """Load `model`, or the default one for `scale` (4). Raises `VsrError`."""
-        generator: Generator[Any] = load(model or default_model(scale or 4, 0), scale, detail)
+        generator: Generator[Any] = load(choose_model(model, scale or 4, 0), scale, detail)
         self._upscaler = Upscaler(generator, pick_device(device))
 
     @property

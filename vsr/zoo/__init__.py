@@ -11,6 +11,10 @@ from vsr.zoo.card import Card, read_card
 _HERE = Path(__file__).parent
 _MOST_LINES_FOR_X4 = 576
 
+QUALITIES = {"fast": "tiny", "best": "base"}
+"""Families of models by what they are chosen for, the fastest first."""
+DEFAULT_QUALITY = "fast"
+
 
 def list_models() -> list[Card]:
     """The cards of all models that ship, by name."""
@@ -18,20 +22,33 @@ def list_models() -> list[Card]:
     return sorted(cards, key=lambda card: card.name)
 
 
-def default_model(scale: int | None, height: int) -> str:
-    """The model for a film of `height` lines: x4 up to 576, x2 above, unless `scale` says."""
-    return f"tiny-x{scale or (4 if height <= _MOST_LINES_FOR_X4 else 2)}"
+def choose_model(name: str | None, scale: int | None, height: int) -> str:
+    """The model for a film or picture of `height` lines, by what was asked for.
+
+    `fast` and `best` name the first and the last family of `QUALITIES` that ships at the scale;
+    that is `scale`, or 4 up to 576 lines and 2 above. None is `DEFAULT_QUALITY`; any other name is
+    returned as it is.
+    """
+    quality = name or DEFAULT_QUALITY
+    if quality not in QUALITIES:
+        return quality
+    scale = scale or (4 if height <= _MOST_LINES_FOR_X4 else 2)
+    shipped = {card.name for card in list_models()}
+    families = [f for f in QUALITIES.values() if f"{f}-x{scale}" in shipped]
+    family = QUALITIES[quality]
+    return f"{family if family in families else families[-1]}-x{scale}"
 
 
 def load(name: str | Path, scale: int | None = None, detail: float = 0.0) -> Generator[Any]:
     """The generator of a model that ships, or of a file; evaluation mode, CPU, f32.
 
-    A name holds no path separator and no `.safetensors`. `detail` goes from the model's own
+    A name holds no path separator and no `.safetensors`; `fast` and `best` are names, see
+    `choose_model`. `detail` goes from the model's own
     weights, 0, to those of its twin `NAME-gan`, 1, which invents what can't be known: between
     the two, weights are interpolated (Wang et al., ESRGAN, 2018). Raises `ModelError` where
     there is none such, where it doesn't upscale by `scale`, or where it has no twin.
     """
-    text = str(name)
+    text = choose_model(str(name), scale, 0)
     path = _path_of(text)
     generator = load_generator(path)
     if scale is not None and generator.scale != scale:
@@ -71,4 +88,12 @@ def _interpolate(
     }
 
 
-__all__ = ["Card", "default_model", "list_models", "load", "read_card"]
+__all__ = [
+    "DEFAULT_QUALITY",
+    "QUALITIES",
+    "Card",
+    "choose_model",
+    "list_models",
+    "load",
+    "read_card",
+]
