@@ -1,9 +1,9 @@
 """How well films do against what they should have been, frame by frame."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,10 @@ from vsr.metrics.temporal import (
 )
 from vsr.models import Generator
 from vsr.tensors import on_8_bit_levels, resize_bicubic
+from vsr.web import degraded_as_web
+
+FilmDegradation = Literal["bi", "bd", "web"]
+"""A way to degrade whole films: frame by frame as in `vsr.degrade`, or as in `vsr.web`."""
 
 Row = dict[Metric, float]
 """What was measured on one frame; NaN where a metric has no meaning there."""
@@ -258,30 +262,40 @@ def upscale_pairs(
 
 
 def degraded(
-    frames: Iterable[tuple[Tensor, bool]], scale: int, kind: Degradation
-) -> Iterable[tuple[Tensor, Tensor, bool]]:
-    """(low, target, begins_shot) of frames (3, H, W), their sides cut to multiples of `scale`."""
+    frames: Iterable[tuple[Tensor, bool]],
+    scale: int,
+    kind: Degradation | FilmDegradation,
+    name: str = "",
+) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """(low, target, begins_shot) of frames (3, H, W).
+
+    Sides are cut to multiples of `scale`, or of twice that for `web`, whose parameters follow
+    from the film's `name`. Raises `DataError` where frames are too small for `web`.
+    """
+    if kind == "web":
+        yield from degraded_as_web(frames, scale, name)
+        return
     for frame, begins_shot in frames:
         height, width = (side - side % scale for side in frame.shape[-2:])
         target = frame[:, :height, :width]
-        yield degrade(target[None], scale, kind)[0], target, begins_shot
+        yield degrade(target[None], scale, Degradation(kind))[0], target, begins_shot
 
 
 def score_film(
     generator: Generator[Any],
     name: str,
     frames: Iterable[tuple[Tensor, bool]],
-    degradation: Degradation,
+    degradation: Degradation | FilmDegradation,
     watch: Callable[[int, Pictures], None] = lambda number, pictures: None,
 ) -> FilmScore:
-    """Degrade a film frame by frame, upscale it shot by shot, and compare with what it was.
+    """Degrade a film, upscale it shot by shot, and compare with what it was.
 
     `frames` are RGB (3, H, W) in [0, 1], on the generator's device, and whether each begins a
     shot. By the protocol `plain`: whole frames count, each alike. `watch` sees each frame.
     """
     rows: tuple[list[Row], list[Row]] = ([], [])
     meter: FilmMeter | None = None
-    pairs = degraded(frames, generator.scale, degradation)
+    pairs = degraded(frames, generator.scale, degradation, name)
     for number, (pictures, begins_shot) in enumerate(upscale_pairs(generator, pairs)):
         if meter is None:
             has_motion = min(pictures.target.shape[-2:]) >= TOF_SMALLEST_SIDE

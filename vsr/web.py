@@ -25,6 +25,7 @@ from vsr.degrade import (
     gaussian_kernels,
     shrinking_kernels,
 )
+from vsr.errors import DataError
 from vsr.media.frame import Plane
 from vsr.media.transcode import Coding, Transcoder
 from vsr.tensors import on_8_bit_levels, resize_bicubic
@@ -186,7 +187,7 @@ def degraded_as_web(
     """(low, target, begins_shot) of frames (3, H, W), their sides cut to multiples of 2 `scale`.
 
     The film streams through the codec as a whole, whatever its cuts; its parameters and its
-    noise follow from `name` alone. Holds some 20 frames. Raises ValueError for frames that are
+    noise follow from `name` alone. Holds some 20 frames. Raises `DataError` for frames that are
     smaller than 2 `scale`.
     """
     seed = zlib.crc32(name.encode())
@@ -202,7 +203,8 @@ def degraded_as_web(
         height, width = (side - side % (2 * scale) for side in frame.shape[-2:])
         if recorder is None:
             if not height or not width:
-                raise ValueError(f"{tuple(frame.shape[-2:])} is too small for a scale of {scale}")
+                sides = f"{frame.shape[-1]}x{frame.shape[-2]}"
+                raise DataError(f"{name}: {sides} is too small to be degraded by web at x{scale}")
             size = (height // scale, width // scale)
             style = draw_style(np.random.default_rng((EVALUATION_SEED, seed)), size, profile)
             recorder = _Recorder(style, size, seed)

@@ -239,9 +239,9 @@ def test_the_worst_frames_are_the_worst_of_their_half_seconds(report: Report) ->
     assert gallery.slices["output"].shape == (16, WIDTH, 3)
 
 
-@pytest.mark.parametrize("degradation", ["bi", "bd", "real"])
+@pytest.mark.parametrize("degradation", ["bi", "bd", "web", "real"])
 def test_a_model_is_measured_beside_bicubic(
-    films: dict[str, Path], tiny_model: Path, degradation: Literal["bi", "bd", "real"]
+    films: dict[str, Path], tiny_model: Path, degradation: Literal["bi", "bd", "web", "real"]
 ) -> None:
     known = evaluate_model(
         str(tiny_model),

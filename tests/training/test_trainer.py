@@ -104,6 +104,19 @@ def test_a_run_ends_with_a_model_a_log_curves_strips_and_a_card(
     assert card.scores["bi"].psnr_y != pytest.approx(log[-1]["psnr_y"], abs=1e-4)
 
 
+def test_validation_films_are_degraded_as_the_schedule_says(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    found = []
+    for kind in ("bi", "web"):
+        tree = recipe.model_dump()
+        tree["schedule"]["validation_degradation"] = kind
+        outcome = Trainer(parse(tree, TrainConfig, "test"), tmp_path / kind, CPU).run()
+        assert outcome.validation is not None
+        found.append(outcome.validation.bicubic.psnr_y)
+    assert found[0] > found[1] + 0.5
+
+
 @pytest.mark.parametrize("stop", [2, 3, 5, 6, 7])
 def test_stopping_and_resuming_changes_no_bit(
     recipe: TrainConfig, tmp_path: Path, stop: int

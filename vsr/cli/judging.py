@@ -20,10 +20,10 @@ from vsr.cli.progress import progress_bar
 )
 @click.option(
     "--degradation",
-    type=click.Choice(["bi", "bd", "real"]),
+    type=click.Choice(["bi", "bd", "web", "real"]),
     default="bi",
     show_default=True,
-    help="With --model: how the films are shrunk first.",
+    help="With --model: how the films are shrunk first; web: as uploads, DVDs and camcorders do.",
 )
 @detail_option
 @click.option(

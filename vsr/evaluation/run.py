@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from vsr.data.clips import DegradationShares
 from vsr.data.real import degrade_as_real
 from vsr.data.sources import Kind, Source, find_sources, open_source, source_frames
-from vsr.degrade import Degradation
 from vsr.engine.upscaler import pick_device
 from vsr.errors import ConfigError, DataError, ModelError
 from vsr.evaluation.clips import Align, Pairing, find_clips, open_clip
@@ -28,7 +27,7 @@ from vsr.metrics.image import MS_SSIM_SMALLEST_SIDE, SSIM_SMALLEST_SIDE
 from vsr.metrics.perceptual import LPIPS_SMALLEST_SIDE, Lpips
 from vsr.metrics.protocol import COMPARING, PROTOCOLS, Metric, Protocol, parse_metrics
 from vsr.metrics.temporal import TOF_SMALLEST_SIDE
-from vsr.scoring import FilmMeter, Pictures, Row, degraded, upscale_pairs
+from vsr.scoring import FilmDegradation, FilmMeter, Pictures, Row, degraded, upscale_pairs
 from vsr.tensors import on_8_bit_levels, resize_bicubic
 from vsr.zoo import load
 
@@ -113,7 +112,7 @@ def evaluate(
 def evaluate_model(
     model: str,
     data: Path,
-    degradation: Literal["bi", "bd", "real"] = "bi",
+    degradation: FilmDegradation | Literal["real"] = "bi",
     *,
     detail: float = 0.0,
     protocol: str = "plain",
@@ -125,9 +124,10 @@ def evaluate_model(
 ) -> Report:
     """Shrink films, upscale them again, and measure that beside bicubic interpolation.
 
-    `bi` and `bd` are those of `vsr.degrade`; `real` is `vsr.data.real`'s at the strength that
-    training uses by default, its chance fixed by the film's name, anew every some 50
-    frames. Raises `VsrError`.
+    `bi` and `bd` are those of `vsr.degrade`. `web` sends the whole film through the codecs of
+    `vsr.web`, with parameters that follow from the film's name. `real` is `vsr.data.real`'s at
+    the strength that training uses by default, its chance fixed by the film's name, anew every
+    some 50 frames. Raises `VsrError`.
     """
     rules, where = _protocol(protocol), pick_device(device)
     generator = load(model, detail=detail).to(where)
@@ -321,12 +321,15 @@ def _panels_of(pictures: Pictures) -> dict[str, Tensor]:
 
 
 def _degraded(
-    source: Source, device: torch.device, scale: int, degradation: str
+    source: Source,
+    device: torch.device,
+    scale: int,
+    degradation: FilmDegradation | Literal["real"],
 ) -> Iterable[tuple[Tensor, Tensor, bool]]:
     frames = source_frames(source, device)
-    if degradation != "real":
-        return degraded(frames, scale, Degradation(degradation))
-    return _degraded_as_real(frames, scale, zlib.crc32(source.name.encode()))
+    if degradation == "real":
+        return _degraded_as_real(frames, scale, zlib.crc32(source.name.encode()))
+    return degraded(frames, scale, degradation, source.name)
 
 
 def _degraded_as_real(

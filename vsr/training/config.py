@@ -14,6 +14,7 @@ from pydantic import (
 from vsr.config import Config
 from vsr.data.clips import DataConfig
 from vsr.models import GeneratorConfig, RecurrentConfig
+from vsr.scoring import FilmDegradation
 from vsr.training.gan import GanConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -97,6 +98,8 @@ class ScheduleConfig(Config):
     """Iterations between validations."""
     validation_frames: PositiveInt = 10
     """Frames of each validation film, from its first clip."""
+    validation_degradation: FilmDegradation = "bi"
+    """How validation films are shrunk: "bi", "bd" or "web"."""
     save_minutes: PositiveFloat = 5.0
     """Minutes between checkpoints; one is always written when training stops."""
     keep: PositiveInt = 2

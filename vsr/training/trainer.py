@@ -337,17 +337,22 @@ class Trainer:
         return training.learning_rate * share * self._rate_factor
 
     def _validate(self, log: Log, loss: float) -> None:
-        """Score the averaged weights on films held back, by `bi`; keep the best.
+        """Score the averaged weights on held-out films; keep the best.
 
         Of a game's weights, the newest count as the best: they give up PSNR for detail.
         """
         if not self._held_back:
             return
         strip = Strip()
-        frames = self.config.schedule.validation_frames
+        schedule = self.config.schedule
         try:
             with self.average.judged(self.generator):
-                scores = self._held_back.score(self.generator, Degradation.BI, strip, frames)
+                scores = self._held_back.score(
+                    self.generator,
+                    schedule.validation_degradation,
+                    strip,
+                    schedule.validation_frames,
+                )
         except DataError as error:
             # Training may yet go back to where all was well.
             self._message = f"not validated: {error}"

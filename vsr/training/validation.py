@@ -11,7 +11,7 @@ from vsr.colour import to_rgb
 from vsr.data.store import Clip, Store
 from vsr.degrade import Degradation
 from vsr.models import Generator
-from vsr.scoring import FilmScore, score_film
+from vsr.scoring import FilmDegradation, FilmScore, score_film
 from vsr.tensors import on_8_bit_levels
 from vsr.training.report import Strip
 
@@ -36,7 +36,7 @@ class Validation:
     def score(
         self,
         generator: Generator[Any],
-        degradation: Degradation,
+        degradation: Degradation | FilmDegradation,
         strip: Strip,
         most_frames: int | None = None,
     ) -> list[FilmScore]:
