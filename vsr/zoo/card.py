@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
@@ -45,6 +46,36 @@ class DegradationScores(Config):
         return self.psnr_y - self.bicubic_psnr_y
 
 
+class PictureScores(Config):
+    """What the first frames of held-out films look like, beside other ways to upscale them."""
+
+    frames: int
+    """Of each film, from its start."""
+    psnr_y: float
+    """Luma PSNR in dB."""
+    bicubic_psnr_y: float
+    """Of bicubic interpolation of the same frames."""
+    features: float
+    """Distance of VGG-16's unit features; lower is better."""
+    sharpness: float
+    """Energy over the target's in the upper half of the spectrum."""
+    flicker: float
+    """Change along the input's motion in code values, less bicubic's."""
+    excess_flicker: float
+    """Flicker above that of the target blurred to the same sharpness, in code values."""
+    tof: float
+    """Distance of the motion from the target's in pixels."""
+    cvvdp: float
+    """ColorVideoVDP in JOD; 10 is no visible difference."""
+    memory_gain: float = math.nan
+    """Luma PSNR in dB over the same network with every frame a cut."""
+
+    @property
+    def gain(self) -> float:
+        """Luma PSNR over bicubic, in dB."""
+        return self.psnr_y - self.bicubic_psnr_y
+
+
 class Card(Config):
     """All that a model says of itself."""
 
@@ -69,6 +100,8 @@ class Card(Config):
     """The films it was scored on."""
     scores: dict[str, DegradationScores] = Field(default_factory=dict)
     """By degradation; none where no film was held back."""
+    pictures: dict[str, PictureScores] = Field(default_factory=dict)
+    """By degradation, as `tools/compare_models.py` measures them."""
 
 
 def read_card(path: Path) -> Card:
@@ -79,10 +112,23 @@ def read_card(path: Path) -> Card:
 def write_card(path: Path, card: Card) -> None:
     """As TOML, whole or not at all."""
     tree = card.model_dump(mode="json")
-    scores = tree.pop("scores")
-    lines = [f"{key} = {_toml(value)}" for key, value in tree.items()]
-    for degradation, values in scores.items():
-        lines += ["", f"[scores.{degradation}]", *(f"{k} = {_toml(v)}" for k, v in values.items())]
+    groups = {name: tree.pop(name) for name in ("scores", "pictures")}
+    tables = {
+        f"{name}.{degradation}": values
+        for name, group in groups.items()
+        for degradation, values in group.items()
+    }
+    write_tables(path, tree, tables)
+
+
+def write_tables(
+    path: Path, values: Mapping[str, object], tables: Mapping[str, Mapping[str, object]]
+) -> None:
+    """Write TOML, whole or not at all: values at the top, then tables by their headings."""
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+    for heading, table in tables.items():
+        lines += [""] if lines else []
+        lines += [f"[{heading}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     partial.replace(path)

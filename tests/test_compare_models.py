@@ -1,0 +1,70 @@
+"""`tools/compare_models.py`: what it records, and the table that it prints."""
+
+import math
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+import vsr.zoo
+from vsr.scoring import Row
+from vsr.zoo.card import read_card
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import compare_models
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a card, and an empty file of references, for the tool to write to."""
+    (tmp_path / "cards").mkdir()
+    shutil.copy(compare_models.ZOO / "cards" / "tiny-x4.toml", tmp_path / "cards")
+    monkeypatch.setattr(compare_models, "ZOO", tmp_path)
+    monkeypatch.setattr(compare_models, "REFERENCES", tmp_path / "references.toml")
+    return tmp_path
+
+
+def rows(psnr: float) -> list[Row]:
+    """Two films' means, a decibel to either side of `psnr`."""
+    others = dict.fromkeys(compare_models.METRICS[1:], 0.5)
+    return [{compare_models.METRICS[0]: value, **others} for value in (psnr - 1, psnr + 1)]
+
+
+def test_scores_go_onto_cards_and_those_of_others_into_a_file_beside(places: Path) -> None:
+    means = {
+        "bicubic": rows(24.0),
+        "tiny-x4": rows(25.5),
+        "tiny-x4, no memory": rows(25.0),
+        "x4plus": rows(23.0),
+    }
+    compare_models.record(means, "web", 8)
+    compare_models.record({"bicubic": rows(26.0), "x4plus": rows(25.0)}, "bi", 8)
+    found = read_card(places / "cards" / "tiny-x4.toml").pictures["web"]
+    assert (found.frames, found.psnr_y, found.gain) == (8, 25.5, 1.5)
+    assert found.memory_gain == pytest.approx(0.5)
+    lines = list(compare_models.table())
+    at_bi, at_web = (line for line in lines if line.startswith("| x4plus |"))
+    assert "23.00 (-1.00)" in at_web
+    assert "25.00 (-1.00)" in at_bi
+
+
+def test_a_card_keeps_what_it_does_not_measure_again(places: Path) -> None:
+    before = read_card(places / "cards" / "tiny-x4.toml")
+    compare_models.record({"bicubic": rows(24.0), "tiny-x4": rows(25.5)}, "bi", 4)
+    after = read_card(places / "cards" / "tiny-x4.toml")
+    assert after.scores == before.scores
+    assert math.isnan(after.pictures["bi"].memory_gain)
+
+
+def test_the_unsharp_mask_adds_what_a_gaussian_takes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = torch.rand(3, 24, 32, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(compare_models, "model_way", lambda generator: lambda low, cut: low)
+    sharpened: Tensor = compare_models.unsharp_way(vsr.zoo.load("tiny-x4"))(picture, True)
+    blurred = gaussian_filter(picture.numpy(), (0, 1.5, 1.5), mode="mirror", truncate=4)
+    expected = np.clip(picture.numpy() + 0.5 * (picture.numpy() - blurred), 0, 1)
+    assert np.allclose(sharpened.numpy(), expected, atol=2e-3)

