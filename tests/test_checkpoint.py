@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vsr.checkpoint import load_generator, save_generator
+from vsr.checkpoint import Origin, load_generator, read_origin, save_generator
 from vsr.errors import ModelError
 from vsr.models import Recurrent, RecurrentConfig
 
@@ -46,3 +46,16 @@ def test_weights_that_do_not_fit_their_configuration_are_refused(tmp_path: Path)
     save_generator(path, {"entry.weight": torch.zeros(1)}, SMALL)
     with pytest.raises(ModelError, match="made for another version"):
         load_generator(path)
+
+
+def test_a_model_file_keeps_its_origin(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    origin = Origin(name="Name", licence="MIT", source="Somebody")
+    save_generator(path, Recurrent(SMALL).state_dict(), SMALL, origin)
+    assert read_origin(path) == origin
+
+
+def test_a_model_file_without_an_origin_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_generator(path, Recurrent(SMALL).state_dict(), SMALL)
+    assert read_origin(path) is None

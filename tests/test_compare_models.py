@@ -23,7 +23,7 @@ import compare_models
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of a card, and an empty file of references, for the tool to write to."""
     (tmp_path / "cards").mkdir()
-    shutil.copy(compare_models.ZOO / "cards" / "tiny-x4.toml", tmp_path / "cards")
+    shutil.copy(Path(vsr.zoo.__file__).parent / "cards" / "tiny-x4.toml", tmp_path / "cards")
     monkeypatch.setattr(compare_models, "ZOO", tmp_path)
     monkeypatch.setattr(compare_models, "REFERENCES", tmp_path / "references.toml")
     return tmp_path

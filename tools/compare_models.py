@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from scores import DEVICE, ZOO
-from torch import Tensor
+from torch import Tensor, nn
 
 import vsr.zoo
 from vsr.config import Config, load_toml
@@ -96,7 +96,7 @@ def measure(
     ways: dict[str, Upscale], data: Path, scale: int, degradation: FilmDegradation, frames: int
 ) -> dict[str, list[Row]]:
     """A row for each film and way: means over the film's frames."""
-    networks = {Metric.FEATURES: FeatureDistance().to(DEVICE)}
+    networks: dict[Metric, nn.Module] = {Metric.FEATURES: FeatureDistance().to(DEVICE)}
     means: dict[str, list[Row]] = {name: [] for name in ways}
     for film in find_sources([data]):
         if film.kind is not Kind.FILM:

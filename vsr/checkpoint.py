@@ -11,17 +11,48 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vsr.config import Config
 from vsr.errors import ModelError
 from vsr.models import Generator, GeneratorConfig, build_generator
 
 _CONFIG_KEY = "vsr.generator"
 _RANGES_KEY = "vsr.ranges"
+_ORIGIN_KEY = "vsr.origin"
 
 
-def save_generator(path: Path, weights: Mapping[str, Tensor], config: GeneratorConfig) -> None:
+class Origin(Config):
+    """Where the weights of a model file are from."""
+
+    name: str
+    licence: str
+    """Of the weights; an SPDX identifier where there is one."""
+    source: str
+    """Authors, and the file or package that held them."""
+
+
+def save_generator(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    config: GeneratorConfig,
+    origin: Origin | None = None,
+) -> None:
     """Write weights and configuration, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    _write(path, tensors, {_CONFIG_KEY: config.model_dump_json()})
+    metadata = {_CONFIG_KEY: config.model_dump_json()}
+    if origin is not None:
+        metadata[_ORIGIN_KEY] = origin.model_dump_json()
+    _write(path, tensors, metadata)
+
+
+def read_origin(path: Path) -> Origin | None:
+    """The origin that a model file names; None without one. Raises `ModelError`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            written = (file.metadata() or {}).get(_ORIGIN_KEY)
+        return None if written is None else Origin.model_validate_json(written)
+    except (SafetensorError, OSError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: its origin can't be read: {reason}") from error
 
 
 def add_ranges(path: Path, ranges: Mapping[str, tuple[float, float]]) -> None:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tests.conftest import planes_of, scenes
-from vsr.data.codec import decode_clip, encode_clip, recompress
+from vsr.data.codec import decode_clip, encode_clip, encode_lossless, recompress
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:
@@ -37,3 +37,14 @@ def test_compressing_is_the_same_every_time() -> None:
     once, again = recompress(planes, "h264", 25), recompress(planes, "h264", 25)
     assert all(np.array_equal(a, b) for a, b in zip(once, again, strict=True))
     assert torch.from_numpy(once[0]).dtype is torch.uint8
+
+
+def test_lossless_clips_are_what_was_given() -> None:
+    planes = planes_of(scenes(66, 50, [5]))
+    kept = decode_clip(encode_lossless(planes))
+    assert all(np.array_equal(a, b) for a, b in zip(kept, planes, strict=True))
+
+
+def test_lossless_clips_are_the_same_bytes_every_time() -> None:
+    planes = planes_of(scenes(66, 50, [5]))
+    assert encode_lossless(planes) == encode_lossless(planes)

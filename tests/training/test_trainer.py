@@ -16,7 +16,7 @@ from vsr.checkpoint import load_generator, save_generator
 from vsr.config import load_toml, parse
 from vsr.data.prepare import prepare
 from vsr.data.store import Header
-from vsr.errors import ConfigError, TrainingError
+from vsr.errors import ConfigError, DataError, TrainingError
 from vsr.models import Recurrent, RecurrentConfig, build_generator
 from vsr.training.batches import Batches
 from vsr.training.config import Stage, TrainConfig, TrainingConfig
@@ -68,6 +68,16 @@ class StopAfter:
     def __call__(self, progress: Progress) -> None:
         if progress.iteration == self.iterations:
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_targets_that_a_data_set_lacks_are_reported_before_any_work(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    tree = recipe.model_dump()
+    tree["data"]["targets"] = "taught"
+    with pytest.raises(DataError, match="holds no taught targets"):
+        Trainer(parse(tree, TrainConfig, "test"), tmp_path / "run", CPU)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_ends_with_a_model_a_log_curves_strips_and_a_card(

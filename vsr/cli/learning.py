@@ -16,6 +16,7 @@ def data() -> None:
 
     \b
     vsr data prepare films/ photos/ dataset/
+    vsr data teach dataset/ --model x4plus.safetensors
     """
 
 
@@ -87,6 +88,94 @@ def prepare(
     for row in rows:
         if row.error:
             click.echo(f"vsr: passed over: {row.error}", err=True)
+
+
+@data.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--model", required=True, help="The teacher: a name from `vsr models`, or a file.")
+@click.option(
+    "--back-project",
+    "back_projections",
+    type=click.IntRange(0),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Correct each output N times by what its shrunk version differs from the input.",
+)
+@click.option(
+    "--native", is_flag=True, help="Show the teacher parts of the frames as they are, not shrunk."
+)
+@click.option(
+    "--crop",
+    type=click.IntRange(16),
+    default=128,
+    show_default=True,
+    help="Largest side of those parts, in pixels.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1),
+    help="Consecutive frames of each clip, rounded up to eights; all by default.",
+)
+@click.option(
+    "--photographs/--no-photographs",
+    default=True,
+    show_default=True,
+    help="Teach photographs too; never with --native.",
+)
+@click.option("--precision", type=click.Choice(["bf16", "f32"]), default="bf16", show_default=True)
+@click.option("--licence", help="Of the weights, if the model file names none.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Stop after so long.")
+@device_option
+def teach(
+    dataset: Path,
+    model: str,
+    back_projections: int,
+    native: bool,
+    crop: int,
+    frames: int | None,
+    photographs: bool,
+    precision: Any,
+    licence: str | None,
+    minutes: float | None,
+    device: str,
+) -> None:
+    """Add a teacher's outputs to DATASET, as targets beside the originals.
+
+    The teacher sees the clean frames of the training clips, shrunk by its scale; recipes use its
+    outputs by data.targets. Stopped by Ctrl-C, --minutes or a crash, the same command
+    resumes. Every clip gets its first eight frames before any gets the next.
+
+    \b
+    vsr data teach dataset/ --model x4plus.safetensors --frames 16 --minutes 60
+    """
+    from vsr.engine.upscaler import pick_device
+    from vsr.training.teaching import Lesson
+    from vsr.training.teaching import teach as teach_dataset
+
+    lesson = Lesson(
+        back_projections=back_projections,
+        native=native,
+        crop=crop,
+        frames=frames,
+        photographs=photographs,
+        precision=precision,
+    )
+    with progress_bar(["{task.fields[source]}"], source="") as update:
+        outcome = teach_dataset(
+            dataset,
+            model,
+            lesson,
+            licence=licence,
+            device=pick_device(device),
+            minutes=minutes,
+            watch=lambda now: update(now.frames, now.frame_count, source=now.source),
+        )
+    state = "done" if outcome.finished else "stopped; the same command resumes"
+    click.echo(
+        f"{dataset}: {outcome.frames} of {outcome.frame_count} frames taught by "
+        f"{outcome.teaching.teacher} ({outcome.teaching.licence}) ({state})"
+    )
 
 
 @click.command()

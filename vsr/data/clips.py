@@ -1,7 +1,7 @@
 """Pairs of clips to learn from: low and target, cut from a data set and degraded on the fly."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
@@ -18,6 +18,7 @@ from vsr.config import Config
 from vsr.data.camera import glide
 from vsr.data.real import degrade_as_real, through_codec
 from vsr.data.store import Clip, Split, Store
+from vsr.data.targets import Features, Scene, SharpeningConfig, Take, TargetKind, Targets
 from vsr.degrade import Degradation, Phase, add_gaussian_noise, degrade
 from vsr.errors import DataError
 from vsr.tensors import on_8_bit_levels, to_float, to_uint8
@@ -75,6 +76,20 @@ class DataConfig(Config):
     spliced_share: float = Field(default=0.03, ge=0, le=1)
     """Clips with a cut in their midst that nobody tells the network of."""
     degradation: DegradationShares = DegradationShares()
+    targets: TargetKind = "original"
+    """What outputs are compared with: the "original"; what a teacher made of it ("taught", by `vsr
+    data teach`); the "sharpened" original; or taught where that agrees with the original by
+    features, else sharpened ("agreeing"). Photographs under a camera are never taught."""
+    taught_by: str | None = None
+    """Name or identity of the teacher, if the data set holds targets of several."""
+    native_share: float = Field(default=0.0, ge=0, le=1)
+    """Of scenes of films, the share that `vsr data teach --native` taught: their input is the
+    stored frame as it is."""
+    agreement: PositiveFloat = 0.15
+    """Distance by features up to which a taught target counts as agreeing, see
+    `data.targets.feature_distance`."""
+    sharpening: SharpeningConfig = SharpeningConfig()
+    """How originals are sharpened."""
 
 
 class Shape(NamedTuple):
@@ -96,16 +111,23 @@ class ClipPair(NamedTuple):
     """(T, 3, H, W): the input without noise and compression, for the temporal filter."""
 
 
-Held = TypeVar("Held", tuple[Tensor, Tensor, Tensor], NDArray[np.uint8])
+Held = TypeVar("Held", tuple[Tensor, Tensor, Tensor], NDArray[np.uint8], Tensor)
 
 
 class ClipPool:
     """The clips of a split, decoded when first asked for and kept while there is room."""
 
     def __init__(
-        self, store: Store, split: Split, config: DataConfig, device: torch.device
+        self,
+        store: Store,
+        split: Split,
+        config: DataConfig,
+        device: torch.device,
+        features: Features | None = None,
     ) -> None:
+        """`features` is what `targets = "agreeing"` compares by."""
         self.device = device
+        self.features = features
         self.store = store
         clips = store.clips(split)
         self.films = [clip for clip in clips if clip.frames > 1]
@@ -114,7 +136,7 @@ class ClipPool:
         self._empty()
 
     def _empty(self) -> None:
-        self._held: OrderedDict[tuple[str, int, int], tuple[int, object]] = OrderedDict()
+        self._held: OrderedDict[Hashable, tuple[int, object]] = OrderedDict()
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -136,7 +158,20 @@ class ClipPool:
             y, cb, cr = (torch.from_numpy(p).to(self.device) for p in self.store.read(clip))
             return y.numel() * 3 // 2, (y, cb, cr)
 
-        return self._get(clip, load)
+        return self.keep(("film", clip.key), load)
+
+    def taught(self, take: Take) -> tuple[Tensor, Tensor, Tensor]:
+        """The planes of a teacher's outputs for all frames of a take, as those of `film`."""
+
+        def load() -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
+            blocks = [self.store.read_taught(block) for block in take.taught]
+            y, cb, cr = (
+                torch.from_numpy(np.concatenate(planes)).to(self.device)
+                for planes in zip(*blocks, strict=True)
+            )
+            return y.numel() * 3 // 2, (y, cb, cr)
+
+        return self.keep(("taught", take.taught[0].teaching, take.clip.key), load)
 
     def picture(self, clip: Clip, number: int = 0) -> NDArray[np.uint8]:
         """A frame as RGB, (H, W, 3), on the CPU: what a camera may move over."""
@@ -147,12 +182,12 @@ class ClipPool:
             return picture.size, picture
 
         if clip.frames == 1:
-            return self._get(clip, load)
+            return self.keep(("picture", clip.key), load)
         planes = [plane[number : number + 1] for plane in self.film(clip)]
         return _picture(planes, clip)
 
-    def _get(self, clip: Clip, load: Callable[[], tuple[int, Held]]) -> Held:
-        key = (clip.split, clip.shard, clip.offset)
+    def keep(self, key: Hashable, load: Callable[[], tuple[int, Held]]) -> Held:
+        """What `load` gives, with its bytes; kept by `key` while there is room."""
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
@@ -181,68 +216,96 @@ class ClipPairs:
         self._seed = seed
         self._shape = shape
         self._side = side = (shape.crop + 2 * _MARGIN) * scale
-        self._films = [
-            clip
-            for clip in pool.films
-            if clip.frames >= min(shape.frames, 7) and min(clip.height, clip.width) >= side
-        ]
+        self._targets = Targets(pool, config, scale)
+        self._films = self._fitting(self._targets.films)
+        self._native = self._fitting(self._targets.native)
         pictures = pool.pictures or pool.films
         self._pictures = [clip for clip in pictures if min(clip.height, clip.width) >= 2 * side]
-        if not self._films and not self._pictures:
+        if not (self._films or self._native or self._pictures):
             raise DataError(
                 f"{pool.store.folder}: no film in it has {side}x{side} pixels, and no photograph "
                 f"{2 * side}x{2 * side}; lower the crop ({shape.crop}), or add footage"
             )
+        for wanted, fitting in (
+            (self._targets.films, self._films),
+            (self._targets.native, self._native),
+        ):
+            if any(take.taught for take in wanted) and not fitting:
+                raise DataError(
+                    f"{pool.store.folder}: no taught clip has {min(shape.frames, 7)} frames of "
+                    f"{side}x{side} pixels; teach more, or lower the crop ({shape.crop})"
+                )
         self._weights = _weights(self._films)
+        self._native_weights = _weights(self._native)
+
+    def _fitting(self, takes: list[Take]) -> list[Take]:
+        """Those that are long and large enough."""
+        return [
+            take
+            for take in takes
+            if take.frames >= min(self._shape.frames, 7)
+            and min(take.height, take.width) >= self._side
+        ]
 
     def pair(self, number: int, segment: int = 0) -> ClipPair:
         """A clip with sides of `crop` low-resolution pixels, on the device."""
         random = np.random.default_rng((self._seed, number))
-        high = self._high(random, number, segment)
-        low, clean = self._low(high, random, segment)
-        return ClipPair(low=low, target=self._without_margin(high), clean=clean)
+        scene = self._whole_scene(random, number, segment)
+        if scene.low is None:
+            low, clean = self._low(scene.high, random, segment)
+        else:
+            # Taken as it is: what a cleaner one would look like is unknown.
+            low = clean = self._low_crop(scene.low)
+        return ClipPair(low=low, target=self._without_margin(scene.target), clean=clean)
 
     def target(self, number: int) -> Tensor:
         """The target of a pair alone, (T, 3, s crop, s crop)."""
         random = np.random.default_rng((self._seed, number))
-        return self._without_margin(self._high(random, number, 0))
+        return self._without_margin(self._whole_scene(random, number, 0).target)
 
-    def _high(self, random: Random, number: int, segment: int) -> Tensor:
+    def _whole_scene(self, random: Random, number: int, segment: int) -> Scene:
         """A segment of a clip with a margin, (T, 3, side, side)."""
         frames = self._shape.frames
-        clip = self._scene(random, segment)
+        scene = self._scene(random, segment)
         flips = random.random(3) < 0.5
         if random.random() < self._config.spliced_share:
             # The cut lies elsewhere in each segment, and leads to another clip.
             place = int(
                 np.random.default_rng((self._seed, number, segment)).integers(1, frames + 1)
             )
-            clip = torch.cat((clip[:place], self._scene(random, segment)[place:]))
-        if flips[0]:
-            clip = clip.flip(-2)
-        if flips[1]:
-            clip = clip.flip(-1)
-        if flips[2]:
-            clip = clip.transpose(-1, -2)
-        return clip.contiguous()
+            scene = scene.spliced(place, self._scene(random, segment))
 
-    def _scene(self, random: Random, segment: int) -> Tensor:
+        def turned(clip: Tensor) -> Tensor:
+            if flips[0]:
+                clip = clip.flip(-2)
+            if flips[1]:
+                clip = clip.flip(-1)
+            if flips[2]:
+                clip = clip.transpose(-1, -2)
+            return clip.contiguous()
+
+        return scene.changed(turned)
+
+    def _scene(self, random: Random, segment: int) -> Scene:
         """A segment of a film, or of a picture under a camera, (T, 3, side, side)."""
         config, frames = self._config, self._shape.frames
         micro, still = config.micro_share, config.micro_share + config.stills_share
         chance = random.random()
-        if self._pictures and (chance < still or not self._films):
+        if self._pictures and (chance < still or not (self._films or self._native)):
             chosen = self._pictures[random.integers(len(self._pictures))]
             picture = self._pool.picture(chosen, int(random.integers(chosen.frames)))
             start = segment * frames
             moved = glide(picture, self._side, start, frames, random, micro=chance < micro)
-            return to_float(torch.from_numpy(moved).to(self._pool.device)).permute(0, 3, 1, 2)
+            high = to_float(torch.from_numpy(moved).to(self._pool.device)).permute(0, 3, 1, 2)
+            return self._targets.of_picture(high)
         return self._film_scene(random, segment)
 
-    def _film_scene(self, random: Random, segment: int) -> Tensor:
+    def _film_scene(self, random: Random, segment: int) -> Scene:
         frames, side = self._shape.frames, self._side
-        film = self._films[random.choice(len(self._films), p=self._weights)]
-        planes = self._pool.film(film)
+        takes, weights = self._films, self._weights
+        if self._native and (not takes or random.random() < self._config.native_share):
+            takes, weights = self._native, self._native_weights
+        film = takes[random.choice(len(takes), p=weights)]
         static = random.random() < self._config.static_share
         begin = int(random.integers(max(film.frames - frames, 0) + 1))
         # Backwards as often as forwards; at either end the film turns round.
@@ -255,22 +318,14 @@ class ClipPairs:
         # Of two places the one with more detail: flat ones teach nothing.
         corners = [
             (
-                2 * int(random.integers((film.height - side) // 2 + 1)),
-                2 * int(random.integers((film.width - side) // 2 + 1)),
+                film.step * int(random.integers((film.height - side) // film.step + 1)),
+                film.step * int(random.integers((film.width - side) // film.step + 1)),
             )
             for _ in range(2)
         ]
-        luma = planes[0][begin]
-        top, left = max(corners, key=lambda corner: _detail(luma, corner, side))
-        cut = [
-            plane[
-                places.to(plane.device),
-                top // n : (top + side) // n,
-                left // n : (left + side) // n,
-            ]
-            for plane, n in zip(planes, (1, 2, 2), strict=True)
-        ]
-        return _rgb(cut, film)
+        luma = self._targets.luma(film, begin)
+        corner = max(corners, key=lambda corner: _detail(luma, corner, side))
+        return self._targets.of_film(film, places, corner, side)
 
     def _without_margin(self, high: Tensor) -> Tensor:
         margin = _MARGIN * self._scale
@@ -306,23 +361,19 @@ class ClipPairs:
         return low[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].contiguous()
 
 
-def _rgb(planes: "list[Tensor] | tuple[Tensor, ...]", clip: Clip) -> Tensor:
-    """Planes of frames to RGB (T, 3, H, W) on the 8-bit levels that a picture file would hold."""
-    return on_8_bit_levels(to_rgb(planes, clip.spec))
-
-
 def _picture(planes: list[Tensor], clip: Clip) -> NDArray[np.uint8]:
     """The first of some frames as an array (H, W, 3)."""
     rgb = to_uint8(to_rgb(planes, clip.spec)[0]).permute(1, 2, 0)
     return np.ascontiguousarray(rgb.cpu().numpy())
 
 
-def _weights(films: list[Clip]) -> NDArray[np.float64]:
-    """How often each clip is taken: sources by the root of their length, clips by theirs."""
+def _weights(films: list[Take]) -> NDArray[np.float64]:
+    """How often each take is chosen: sources by the root of their length, takes by theirs."""
     frames: dict[str, int] = {}
-    for clip in films:
-        frames[clip.source] = frames.get(clip.source, 0) + clip.frames
-    weights = np.array([clip.frames / frames[clip.source] ** _LENGTH_POWER for clip in films])
+    for film in films:
+        source = film.clip.source
+        frames[source] = frames.get(source, 0) + film.frames
+    weights = np.array([f.frames / frames[f.clip.source] ** _LENGTH_POWER for f in films])
     return np.asarray(weights / weights.sum()) if films else weights
 
 

@@ -26,6 +26,7 @@ class MotionPairs:
     """
 
     def __init__(self, pool: ClipPool, config: DataConfig, scale: int, seed: int) -> None:
+        config = config.model_copy(update={"targets": "original", "native_share": 0.0})
         self._pictures = ClipPairs(pool, config, scale, seed, Shape(1, config.motion_crop))
         self._scale = scale
         self._seed = seed

@@ -1,10 +1,12 @@
 """A data set on disk: a few large files of clips, and an index that tells where each lies.
 
-    index.jsonl      a line for each thing that was done, in order; written last
-    train-000.clips  clips one after another, each a small H.264 file of its own
+    index.jsonl       a line for each thing that was done, in order; written last
+    train-000.clips   clips one after another, each a small H.264 file of its own
     val-000.clips
+    taught-000.clips  a teacher's outputs for the clips of train
 
-Clips are 8-bit 4:2:0 and differ from their source by a luma PSNR of some 50 dB. Lines are
+Clips are 8-bit 4:2:0 and differ from their source by a luma PSNR of some 50 dB; a teacher's
+outputs are stored without loss in 8-bit 4:2:0. Lines are
 only ever added: what a line tells of lies whole in its file, and what an interrupted
 run left behind the last line is cut off before the next adds to it.
 """
@@ -19,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vsr.colour import ColourSpec, Matrix
 from vsr.config import Config
-from vsr.data.codec import Planes420, decode_clip, encode_clip
+from vsr.data.codec import Planes420, decode_clip, encode_clip, encode_lossless
 from vsr.errors import DataError
 
 Split = Literal["train", "val"]
@@ -80,6 +82,11 @@ class Clip(Config):
     """Of some of its frames, to recognise what is like it."""
 
     @property
+    def key(self) -> "ClipKey":
+        """What no other clip has."""
+        return self.source, self.shot, self.piece
+
+    @property
     def spec(self) -> ColourSpec:
         """How to read its planes as colour."""
         return ColourSpec(self.matrix, self.full_range)
@@ -108,7 +115,59 @@ class SourceEnded(Config):
     """Why it could not be read, or not to its end."""
 
 
-Line = Header | SourceBegun | Clip | LeftOut | SourceEnded
+class Teaching(Config):
+    """A teacher and how it taught, before the first of its outputs."""
+
+    kind: Literal["teaching"] = "teaching"
+    teaching: str
+    """Identity: a hash of the weights and of everything that the outputs depend on."""
+    teacher: str
+    """Name of the model."""
+    sha256: str
+    """Of the model file."""
+    licence: str
+    """Of the weights."""
+    scale: int
+    """Output side over input side."""
+    back_projections: int
+    precision: Literal["bf16", "f32"]
+    native_crop: int | None
+    """Largest side of the stored frame's part that the teacher saw; None if it saw whole frames
+    shrunk by `scale`."""
+
+
+class Taught(Config):
+    """A teacher's outputs for consecutive frames of a clip."""
+
+    kind: Literal["taught"] = "taught"
+    teaching: str
+    source: str
+    shot: int
+    piece: int
+    first: int
+    """Number of the first frame in the clip."""
+    frames: int
+    top: int
+    left: int
+    """Corner of the part of the stored frame that the outputs show."""
+    height: int
+    width: int
+    """Of the outputs."""
+    shard: int
+    offset: int
+    size: int
+    """Bytes."""
+
+    @property
+    def clip_key(self) -> "ClipKey":
+        """The clip that it belongs to."""
+        return self.source, self.shot, self.piece
+
+
+ClipKey = tuple[str, int, int]
+"""Source, shot and piece of a clip."""
+
+Line = Header | SourceBegun | Clip | LeftOut | SourceEnded | Teaching | Taught
 _LINE: TypeAdapter[Line] = TypeAdapter(Line)
 
 
@@ -150,18 +209,23 @@ class Store:
         """What was not taken, in order."""
         return [line for line in self.lines if isinstance(line, LeftOut)]
 
+    @property
+    def teachings(self) -> dict[str, Teaching]:
+        """Those begun, by identity, in order."""
+        return {line.teaching: line for line in self.lines if isinstance(line, Teaching)}
+
+    def taught(self, teaching: str | None = None) -> list[Taught]:
+        """The outputs of a teaching, or all, in order."""
+        taught = [line for line in self.lines if isinstance(line, Taught)]
+        return [line for line in taught if teaching in (None, line.teaching)]
+
     def read(self, clip: Clip) -> Planes420:
         """The planes of a clip; raises `DataError` where its file is damaged."""
-        path = shard_path(self.folder, clip.split, clip.shard)
-        try:
-            with path.open("rb") as shard:
-                shard.seek(clip.offset)
-                planes = decode_clip(shard.read(clip.size))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: can't be read at {clip.offset}: {error}") from error
-        if planes[0].shape != (clip.frames, clip.height, clip.width):
-            raise DataError(f"{path}: damaged at {clip.offset}; prepare the data set anew")
-        return planes
+        return _read_planes(shard_path(self.folder, clip.split, clip.shard), clip)
+
+    def read_taught(self, taught: Taught) -> Planes420:
+        """The planes of a teacher's outputs; raises `DataError` if their file is damaged."""
+        return _read_planes(taught_path(self.folder, taught.shard), taught)
 
 
 class StoreWriter(Store):
@@ -201,13 +265,8 @@ class StoreWriter(Store):
         """Write a clip; `place` is its source, shot and piece."""
         source, shot, piece = place
         coded = encode_clip(planes)
-        shard, offset = self._end_of(source.split)
-        with shard_path(self.folder, source.split, shard).open("ab") as file:
-            file.truncate(offset)
-            file.seek(offset)
-            file.write(coded)
-            file.flush()
-            os.fsync(file.fileno())
+        shard, offset = _end_of(next(reversed(self.clips(source.split)), None))
+        _append(shard_path(self.folder, source.split, shard), offset, coded)
         frames, height, width = planes[0].shape
         clip = Clip(
             source=source.source,
@@ -227,13 +286,34 @@ class StoreWriter(Store):
         self.add(clip)
         return clip
 
-    def _end_of(self, split: Split) -> tuple[int, int]:
-        """The shard to write to and where its last clip ends."""
-        last = next((clip for clip in reversed(self.clips(split))), None)
-        if last is None:
-            return 0, 0
-        end = last.offset + last.size
-        return (last.shard, end) if end < _SHARD_BYTES else (last.shard + 1, 0)
+    def add_taught(
+        self, planes: Planes420, teaching: str, clip: Clip, first: int, corner: tuple[int, int]
+    ) -> Taught:
+        """Write a teacher's outputs for frames `first` and on of a clip.
+
+        `corner` is the top left of the part of the stored frame that the outputs show.
+        """
+        coded = encode_lossless(planes)
+        shard, offset = _end_of(next(reversed(self.taught()), None))
+        _append(taught_path(self.folder, shard), offset, coded)
+        frames, height, width = planes[0].shape
+        taught = Taught(
+            teaching=teaching,
+            source=clip.source,
+            shot=clip.shot,
+            piece=clip.piece,
+            first=first,
+            frames=frames,
+            top=corner[0],
+            left=corner[1],
+            height=height,
+            width=width,
+            shard=shard,
+            offset=offset,
+            size=len(coded),
+        )
+        self.add(taught)
+        return taught
 
     def _cut_unfinished_line(self) -> None:
         text = self._index.read_bytes()
@@ -246,6 +326,41 @@ class StoreWriter(Store):
 def shard_path(folder: Path, split: Split, number: int) -> Path:
     """The file that holds the clips of a shard."""
     return folder / f"{split}-{number:03d}.clips"
+
+
+def taught_path(folder: Path, number: int) -> Path:
+    """The file that holds a teacher's outputs."""
+    return folder / f"taught-{number:03d}.clips"
+
+
+def _read_planes(path: Path, clip: Clip | Taught) -> Planes420:
+    try:
+        with path.open("rb") as shard:
+            shard.seek(clip.offset)
+            planes = decode_clip(shard.read(clip.size))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: can't be read at {clip.offset}: {error}") from error
+    if planes[0].shape != (clip.frames, clip.height, clip.width):
+        raise DataError(f"{path}: damaged at {clip.offset}; prepare the data set anew")
+    return planes
+
+
+def _end_of(last: Clip | Taught | None) -> tuple[int, int]:
+    """The shard to write to and where its last clip ends."""
+    if last is None:
+        return 0, 0
+    end = last.offset + last.size
+    return (last.shard, end) if end < _SHARD_BYTES else (last.shard + 1, 0)
+
+
+def _append(path: Path, offset: int, coded: bytes) -> None:
+    """Write at `offset` for good; discard what an interrupted run left there."""
+    with path.open("ab") as file:
+        file.truncate(offset)
+        file.seek(offset)
+        file.write(coded)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _read_lines(index: Path) -> list[Line]:

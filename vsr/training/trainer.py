@@ -21,6 +21,7 @@ from vsr.errors import DataError, TrainingError
 from vsr.models import Recurrent, multiplies_per_pixel
 from vsr.scoring import FilmScore, mean_scores
 from vsr.training.adversary import CollapseWatch
+from vsr.training.agreement import agreement_features
 from vsr.training.average import Average
 from vsr.training.batches import Batch, Batches
 from vsr.training.beginning import fresh_adversary, fresh_generator, teacher_of
@@ -142,7 +143,13 @@ class Trainer:
         self.store = Store(config.data.dataset)
         self._held_back = Validation(self.store, self.device)
         self._batches = Batches(
-            ClipPool(self.store, "train", config.data, self.device),
+            ClipPool(
+                self.store,
+                "train",
+                config.data,
+                self.device,
+                features=agreement_features(config.data),
+            ),
             config.data,
             training,
             config.model.scale,

@@ -49,7 +49,7 @@ def load(name: str | Path, scale: int | None = None, detail: float = 0.0) -> Gen
     there is none such, where it doesn't upscale by `scale`, or where it has no twin.
     """
     text = choose_model(str(name), scale, 0)
-    path = _path_of(text)
+    path = model_path(text)
     generator = load_generator(path)
     if scale is not None and generator.scale != scale:
         raise ModelError(f"{text} upscales by {generator.scale}, not by {scale}")
@@ -63,7 +63,8 @@ def load(name: str | Path, scale: int | None = None, detail: float = 0.0) -> Gen
     return generator
 
 
-def _path_of(text: str) -> Path:
+def model_path(text: str) -> Path:
+    """The file of a model that ships, by name, or the file itself; raises `ModelError`."""
     if text.endswith(".safetensors") or "/" in text or "\\" in text:
         return Path(text)
     path = _HERE / "weights" / f"{text}.safetensors"
@@ -95,5 +96,6 @@ __all__ = [
     "choose_model",
     "list_models",
     "load",
+    "model_path",
     "read_card",
 ]

@@ -1,0 +1,286 @@
+"""A teacher's outputs for the clips of a data set, as targets to learn from."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from vsr.checkpoint import Origin, read_origin
+from vsr.colour import from_rgb, to_rgb
+from vsr.data.codec import Planes420
+from vsr.data.store import Clip, Store, StoreWriter, Teaching
+from vsr.degrade import Degradation, degrade
+from vsr.errors import DataError, ModelError
+from vsr.models.generator import StillGenerator
+from vsr.tensors import on_8_bit_levels, resize_bicubic
+from vsr.zoo import list_models, load, model_path
+
+BLOCK_FRAMES = 8
+"""Consecutive frames that are taught and stored at a time."""
+_TILE, _OVERLAP = 256, 40
+"""Side of a tile, and the pixels around it that the teacher sees as well, of its input.
+
+Real-ESRGAN x4plus sees far: with an overlap of 16 its tiles differ from the whole by up to 60
+code values near their seams, with 32 by 20.
+"""
+_MOST_WHOLE_PIXELS = 130_000
+"""Largest input that is not divided into tiles: a quarter of 1920x1080."""
+_PLACES = 8
+"""Random places for the part of a native clip; the one with the most detail is taken."""
+_LOCK_FILE = ".teach.lock"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Which clips are taught, and how."""
+
+    back_projections: int = 2
+    """Times that the output is corrected by the difference of the input and the shrunk output."""
+    native: bool = False
+    """Show the teacher parts of the stored frames rather than whole frames shrunk by its scale."""
+    crop: int = 128
+    """Largest side of those parts, rounded down to even."""
+    frames: int | None = None
+    """Consecutive frames of each clip, rounded up to whole blocks; all by default."""
+    photographs: bool = True
+    """Teach photographs too, unless `native`."""
+    precision: Literal["bf16", "f32"] = "bf16"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where teaching is."""
+
+    source: str
+    frames: int
+    """Taught, those of earlier runs included."""
+    frame_count: int
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    frames: int
+    frame_count: int
+    teaching: Teaching
+
+    @property
+    def finished(self) -> bool:
+        """Whether every frame asked for is taught."""
+        return self.frames == self.frame_count
+
+
+class _Block(NamedTuple):
+    """Consecutive frames of a clip."""
+
+    clip: Clip
+    first: int
+    frames: int
+
+
+def teach(
+    dataset: Path,
+    model: str,
+    lesson: Lesson = Lesson(),
+    *,
+    licence: str | None = None,
+    device: torch.device = torch.device("cpu"),
+    minutes: float | None = None,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> Outcome:
+    """Add to a data set what a teacher makes of its training clips, for at most `minutes`.
+
+    The order of blocks is fixed: interrupted anywhere, the same call resumes, and the files are
+    those of an undisturbed run. Raises `DataError` and `ModelError`.
+    """
+    began = time.monotonic()
+    store = Store(dataset)
+    teacher = load(model)
+    if not isinstance(teacher, StillGenerator):
+        raise ModelError(f"{model}: has a memory; a teacher sees one frame at a time")
+    teaching = _teaching(model, teacher.scale, lesson, licence)
+    blocks = _blocks(store.clips("train"), teacher.scale, lesson)
+    if not blocks:
+        raise DataError(f"{dataset}: holds no training clip that can be taught")
+    count = sum(block.frames for block in blocks)
+    with _locked(dataset):
+        writer = StoreWriter(dataset, store.header)
+        if teaching.teaching not in writer.teachings:
+            writer.add(teaching)
+        done = {(line.clip_key, line.first) for line in writer.taught(teaching.teaching)}
+        taught = sum(b.frames for b in blocks if (b.clip.key, b.first) in done)
+        placed = _Teacher(teacher, lesson, device)
+        for block in blocks:
+            if (block.clip.key, block.first) in done:
+                continue
+            if minutes is not None and time.monotonic() - began > minutes * 60:
+                break
+            watch(Progress(writer.sources[block.clip.source].name, taught, count))
+            _teach_block(writer, placed, teaching, block)
+            taught += block.frames
+    return Outcome(taught, count, teaching)
+
+
+def _teaching(model: str, scale: int, lesson: Lesson, licence: str | None) -> Teaching:
+    path = model_path(model)
+    origin = read_origin(path) or _shipped_origin(model)
+    facts = {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "scale": scale,
+        "back_projections": lesson.back_projections,
+        "precision": lesson.precision,
+        "native_crop": lesson.crop // 2 * 2 if lesson.native else None,
+    }
+    identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    stated = licence or (origin.licence if origin else None)
+    if stated is None:
+        raise ModelError(f"{model}: states no licence; name the licence of the weights: --licence")
+    return Teaching(
+        teaching=identity,
+        teacher=origin.name if origin else path.stem,
+        licence=stated,
+        **facts,
+    )
+
+
+def _shipped_origin(model: str) -> Origin | None:
+    cards = [card for card in list_models() if card.name == model]
+    return Origin(name=model, licence=cards[0].licence, source="vsr") if cards else None
+
+
+def _blocks(clips: Sequence[Clip], scale: int, lesson: Lesson) -> list[_Block]:
+    """The blocks in order: one of each clip, films first, then the second ones, and so on.
+
+    Those of a clip go from its middle outwards, so that they stay consecutive whenever teaching
+    stops, and so that a run for more frames adds to one for fewer.
+    """
+    columns = []
+    for clip in sorted(clips, key=lambda clip: clip.frames == 1):
+        is_photograph = clip.frames == 1
+        if is_photograph and (lesson.native or not lesson.photographs):
+            continue
+        if min(clip.height, clip.width) < 2 * scale:
+            continue
+        count = -(-clip.frames // BLOCK_FRAMES)
+        most = count if lesson.frames is None else -(-lesson.frames // BLOCK_FRAMES)
+        middle = (count - 1) // 2
+        outwards = sorted(range(count), key=lambda n: (abs(n - middle), -n))[:most]
+        firsts = [BLOCK_FRAMES * number for number in outwards]
+        columns.append([_Block(clip, f, min(BLOCK_FRAMES, clip.frames - f)) for f in firsts])
+    return [block for row in zip_longest(*columns) for block in row if block is not None]
+
+
+def _teach_block(
+    writer: StoreWriter, teacher: "_Teacher", teaching: Teaching, block: _Block
+) -> None:
+    clip = block.clip
+    planes = writer.read(clip)
+    chosen = [torch.from_numpy(p[block.first : block.first + block.frames]) for p in planes]
+    frames = on_8_bit_levels(to_rgb(chosen, clip.spec))
+    scale = teaching.scale
+    top = left = 0
+    if teaching.native_crop is None:
+        height, width = clip.height // scale * scale, clip.width // scale * scale
+        low = degrade(frames[..., :height, :width], scale, Degradation.BI)
+    else:
+        top, left, height, width = _native_part(clip, planes, teaching.native_crop)
+        low = frames[..., top : top + height, left : left + width]
+    outputs = [from_rgb(teacher.target(frame[None])[0], clip.spec) for frame in low]
+    y, cb, cr = (torch.stack(planes).numpy() for planes in zip(*outputs, strict=True))
+    taught: Planes420 = (y, cb, cr)
+    writer.add_taught(taught, teaching.teaching, clip, block.first, (top, left))
+
+
+def _native_part(clip: Clip, planes: Planes420, crop: int) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the part of a clip's frames, the same for all of them."""
+    height, width = min(crop, clip.height), min(crop, clip.width)
+    seed = hashlib.sha256(json.dumps(clip.key).encode()).digest()
+    random = np.random.default_rng(int.from_bytes(seed[:8], "little"))
+    tops = 2 * random.integers((clip.height - height) // 2 + 1, size=_PLACES)
+    lefts = 2 * random.integers((clip.width - width) // 2 + 1, size=_PLACES)
+    luma = planes[0][clip.frames // 2].astype(np.int16)
+    across = np.abs(np.diff(luma, axis=1))
+
+    def detail(place: int) -> int:
+        top, left = tops[place], lefts[place]
+        return int(across[top : top + height, left : left + width - 1].sum())
+
+    best = max(range(_PLACES), key=detail)
+    return int(tops[best]), int(lefts[best]), height, width
+
+
+class _Teacher:
+    """A network that makes targets, on its device."""
+
+    def __init__(self, network: StillGenerator, lesson: Lesson, device: torch.device) -> None:
+        self._network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._lesson = lesson
+        self._device = device
+
+    def target(self, low: Tensor) -> Tensor:
+        """(1, 3, H, W) to (1, 3, sH, sW), both in [0, 1], on the CPU."""
+        low = low.to(self._device)
+        high = self._upscale(low)
+        for _ in range(self._lesson.back_projections):
+            high = back_projected(high, low)
+        return high.clamp(0, 1).cpu()
+
+    @torch.inference_mode()
+    def _upscale(self, low: Tensor) -> Tensor:
+        """In tiles if the frame is large; each sees some pixels around it."""
+        scale = self._network.scale
+        height, width = low.shape[-2:]
+        if height * width <= _MOST_WHOLE_PIXELS:
+            return self._compute(low)
+        high = low.new_empty(1, 3, scale * height, scale * width)
+        for top in range(0, height, _TILE):
+            for left in range(0, width, _TILE):
+                bottom, right = min(top + _TILE, height), min(left + _TILE, width)
+                above, before = max(top - _OVERLAP, 0), max(left - _OVERLAP, 0)
+                seen = low[..., above : bottom + _OVERLAP, before : right + _OVERLAP]
+                rows = slice(scale * (top - above), scale * (bottom - above))
+                columns = slice(scale * (left - before), scale * (right - before))
+                high[..., scale * top : scale * bottom, scale * left : scale * right] = (
+                    self._compute(seen)[..., rows, columns]
+                )
+        return high
+
+    def _compute(self, low: Tensor) -> Tensor:
+        half = self._lesson.precision == "bf16"
+        low = low.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
+            high: Tensor = self._network.upscale(low)
+        return high.float()
+
+
+def back_projected(high: Tensor, low: Tensor) -> Tensor:
+    """Add the enlarged difference of (N, 3, H, W) and the shrunk (N, 3, sH, sW) to the latter.
+
+    Irani and Peleg, "Improving resolution by image registration", 1991; bicubic both ways.
+    """
+    size = (high.shape[-2], high.shape[-1])
+    difference = low - resize_bicubic(high, (low.shape[-2], low.shape[-1]))
+    return high + resize_bicubic(difference, size)
+
+
+@contextmanager
+def _locked(dataset: Path) -> Iterator[None]:
+    lock = FileLock(dataset / _LOCK_FILE, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise DataError(f"{dataset}: another vsr data teach is at work on it") from error
+    try:
+        yield
+    finally:
+        lock.release()
