@@ -80,7 +80,7 @@ def brightness_added(pairs: ClipPairs, scale: int, numbers: int = 10) -> list[fl
     """Mean difference of each input from its shrunk target, in code values."""
     added = []
     for number in range(numbers):
-        low, target = pairs.pair(number, 1)
+        low, target, *_ = pairs.pair(number, 1)
         difference = low - degrade(target, scale, Degradation.BI)
         assert difference.std() < 8 / 255  # aligned, and turned alike
         added.append(float(difference.mean() * 255))
