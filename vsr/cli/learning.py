@@ -21,7 +21,7 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("footage", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("footage", type=click.Path(path_type=Path), nargs=-1)
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option(
     "--val",
@@ -44,6 +44,14 @@ def data() -> None:
     show_default=True,
     help="Fewest frames of a clip.",
 )
+@click.option(
+    "--pairs",
+    type=click.Path(path_type=Path),
+    nargs=2,
+    multiple=True,
+    metavar="LOW HIGH",
+    help="Ready pairs: two folders of films or pictures with the same names.",
+)
 @json_option
 def prepare(
     footage: tuple[Path, ...],
@@ -51,6 +59,7 @@ def prepare(
     validation: tuple[Path, ...],
     val_share: float,
     shortest: int,
+    pairs: tuple[tuple[Path, Path], ...],
     as_json: bool,
 ) -> None:
     """Make the folder DATASET of the FOOTAGE: films, photographs, and folders of them.
@@ -60,9 +69,16 @@ def prepare(
     again, it adds only what is new; interrupted, it goes on. summary.json and
     contact-sheet.png tell and show what was taken.
 
+    Of ready pairs (--pairs), training uses the low version at its scale instead of making one.
+
     \b
     vsr data prepare films/ photos/ dataset/
+    vsr data prepare --pairs low/ high/ dataset/
     """
+    if not footage and not pairs:
+        raise click.UsageError("name FOOTAGE, or --pairs LOW HIGH, before DATASET")
+    from vsr.data.pairs import find_pairs, prepare_pairs
+    from vsr.data.prepare import Progress
     from vsr.data.prepare import prepare as prepare_dataset
     from vsr.data.store import Header
     from vsr.data.summary import summarise, table, write_contact_sheet, write_summary
@@ -71,13 +87,15 @@ def prepare(
     with progress_bar(
         ["{task.fields[source]}, {task.fields[frames]} frames"], source="", frames=0
     ) as update:
-        store = prepare_dataset(
-            footage,
-            dataset,
-            header,
-            validation,
-            lambda now: update(now.number, now.count, source=now.source, frames=now.frames),
-        )
+        found = [pair for low, high in pairs for pair in find_pairs(low, high)]
+
+        def watch(now: Progress) -> None:
+            update(now.number, now.count, source=now.source, frames=now.frames)
+
+        if footage:
+            store = prepare_dataset(footage, dataset, header, validation, watch)
+        if found:
+            store = prepare_pairs(found, dataset, header, watch)
     rows = summarise(store)
     write_summary(store, rows)
     write_contact_sheet(store)

@@ -173,6 +173,15 @@ class ClipPool:
 
         return self.keep(("taught", take.taught[0].teaching, take.clip.key), load)
 
+    def low(self, clip: Clip) -> tuple[Tensor, Tensor, Tensor]:
+        """The planes of a clip's own low version, as those of `film`."""
+
+        def load() -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
+            y, cb, cr = (torch.from_numpy(p).to(self.device) for p in self.store.read_low(clip))
+            return y.numel() * 3 // 2, (y, cb, cr)
+
+        return self.keep(("low", clip.key), load)
+
     def picture(self, clip: Clip, number: int = 0) -> NDArray[np.uint8]:
         """A frame as RGB, (H, W, 3), on the CPU: what a camera may move over."""
 

@@ -31,7 +31,7 @@ from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.shots import mark_cuts
 from vsr.tensors import resize_bicubic
 
-_LONGEST_PIECE = 60
+LONGEST_PIECE = 60
 _PIECE_BYTES = 256 << 20
 _SAMPLED_FRAMES = 24
 _SMALLEST_SIDE = 64
@@ -183,7 +183,7 @@ class _Intake:
     ) -> Iterator[_Piece]:
         """The shots, long ones in pieces, so that memory is bounded."""
         height, width = begun.stored
-        longest = min(_LONGEST_PIECE, _PIECE_BYTES // (height * width * 3 // 2))
+        longest = min(LONGEST_PIECE, _PIECE_BYTES // (height * width * 3 // 2))
         longest = max(longest, self._store.header.shortest)
         piece = _Piece(0, 0, [])
         for frame, cut in mark_cuts(frames):

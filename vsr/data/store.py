@@ -21,7 +21,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from vsr.colour import ColourSpec, Matrix
 from vsr.config import Config
-from vsr.data.codec import Planes420, decode_clip, encode_clip, encode_lossless
+from vsr.data.codec import Planes420, encode_clip, encode_lossless
+from vsr.data.shards import append, read_planes, shard_path, taught_path
 from vsr.errors import DataError
 
 Split = Literal["train", "val"]
@@ -60,6 +61,16 @@ class SourceBegun(Config):
     frame_rate: str
 
 
+class LowVersion(Config):
+    """The low-resolution version that a clip came with; it lies in the clip's shard."""
+
+    offset: int
+    size: int
+    """Bytes."""
+    height: int
+    width: int
+
+
 class Clip(Config):
     """A clip that was taken."""
 
@@ -80,11 +91,18 @@ class Clip(Config):
     full_range: bool
     hashes: tuple[str, ...]
     """Of some of its frames, to recognise what is like it."""
+    low: LowVersion | None = None
+    """Only of ready pairs."""
 
     @property
     def key(self) -> "ClipKey":
         """What no other clip has."""
         return self.source, self.shot, self.piece
+
+    @property
+    def low_scale(self) -> int | None:
+        """The clip's side over that of its own low version."""
+        return self.height // self.low.height if self.low else None
 
     @property
     def spec(self) -> ColourSpec:
@@ -221,11 +239,18 @@ class Store:
 
     def read(self, clip: Clip) -> Planes420:
         """The planes of a clip; raises `DataError` where its file is damaged."""
-        return _read_planes(shard_path(self.folder, clip.split, clip.shard), clip)
+        path = shard_path(self.folder, clip.split, clip.shard)
+        return _read_planes(path, clip, clip.frames)
+
+    def read_low(self, clip: Clip) -> Planes420:
+        """The planes of a clip's own low version; raises `DataError` if its file is damaged."""
+        assert clip.low is not None
+        path = shard_path(self.folder, clip.split, clip.shard)
+        return _read_planes(path, clip.low, clip.frames)
 
     def read_taught(self, taught: Taught) -> Planes420:
         """The planes of a teacher's outputs; raises `DataError` if their file is damaged."""
-        return _read_planes(taught_path(self.folder, taught.shard), taught)
+        return _read_planes(taught_path(self.folder, taught.shard), taught, taught.frames)
 
 
 class StoreWriter(Store):
@@ -261,13 +286,23 @@ class StoreWriter(Store):
         spec: ColourSpec,
         place: tuple[SourceBegun, int, int],
         hashes: Sequence[str],
+        low: Planes420 | None = None,
     ) -> Clip:
-        """Write a clip; `place` is its source, shot and piece."""
+        """Write a clip; `place` is its source, shot and piece, `low` its own low version."""
         source, shot, piece = place
         coded = encode_clip(planes)
         shard, offset = _end_of(next(reversed(self.clips(source.split)), None))
-        _append(shard_path(self.folder, source.split, shard), offset, coded)
         frames, height, width = planes[0].shape
+        low_coded, low_version = b"", None
+        if low is not None:
+            low_coded = encode_lossless(low)
+            low_version = LowVersion(
+                offset=offset + len(coded),
+                size=len(low_coded),
+                height=low[0].shape[1],
+                width=low[0].shape[2],
+            )
+        append(shard_path(self.folder, source.split, shard), offset, coded + low_coded)
         clip = Clip(
             source=source.source,
             shot=shot,
@@ -282,6 +317,7 @@ class StoreWriter(Store):
             matrix=spec.matrix,
             full_range=spec.full_range,
             hashes=tuple(hashes),
+            low=low_version,
         )
         self.add(clip)
         return clip
@@ -295,7 +331,7 @@ class StoreWriter(Store):
         """
         coded = encode_lossless(planes)
         shard, offset = _end_of(next(reversed(self.taught()), None))
-        _append(taught_path(self.folder, shard), offset, coded)
+        append(taught_path(self.folder, shard), offset, coded)
         frames, height, width = planes[0].shape
         taught = Taught(
             teaching=teaching,
@@ -323,44 +359,17 @@ class StoreWriter(Store):
                 index.truncate(whole)
 
 
-def shard_path(folder: Path, split: Split, number: int) -> Path:
-    """The file that holds the clips of a shard."""
-    return folder / f"{split}-{number:03d}.clips"
-
-
-def taught_path(folder: Path, number: int) -> Path:
-    """The file that holds a teacher's outputs."""
-    return folder / f"taught-{number:03d}.clips"
-
-
-def _read_planes(path: Path, clip: Clip | Taught) -> Planes420:
-    try:
-        with path.open("rb") as shard:
-            shard.seek(clip.offset)
-            planes = decode_clip(shard.read(clip.size))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: can't be read at {clip.offset}: {error}") from error
-    if planes[0].shape != (clip.frames, clip.height, clip.width):
-        raise DataError(f"{path}: damaged at {clip.offset}; prepare the data set anew")
-    return planes
+def _read_planes(path: Path, clip: Clip | LowVersion | Taught, frames: int) -> Planes420:
+    return read_planes(path, clip.offset, clip.size, (frames, clip.height, clip.width))
 
 
 def _end_of(last: Clip | Taught | None) -> tuple[int, int]:
     """The shard to write to and where its last clip ends."""
     if last is None:
         return 0, 0
-    end = last.offset + last.size
+    part = last.low if isinstance(last, Clip) and last.low else last
+    end = part.offset + part.size
     return (last.shard, end) if end < _SHARD_BYTES else (last.shard + 1, 0)
-
-
-def _append(path: Path, offset: int, coded: bytes) -> None:
-    """Write at `offset` for good; discard what an interrupted run left there."""
-    with path.open("ab") as file:
-        file.truncate(offset)
-        file.seek(offset)
-        file.write(coded)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _read_lines(index: Path) -> list[Line]:

@@ -60,9 +60,10 @@ class Take(NamedTuple):
     """The clip's own frames are the input, and the teacher's outputs the only target."""
 
     @classmethod
-    def whole(cls, clip: Clip) -> "Take":
+    def whole(cls, clip: Clip, scale: int) -> "Take":
         """All frames of a clip."""
-        return cls(clip, 0, clip.frames, clip.height, clip.width)
+        step = _step(clip, scale)
+        return cls(clip, 0, clip.frames, clip.height, clip.width, step)
 
 
 class Scene(NamedTuple):
@@ -115,7 +116,8 @@ class Targets:
         if kind == "agreeing" and pool.features is None:
             raise DataError('data.targets = "agreeing" needs a network of features')
         if kind in ("original", "sharpened"):
-            self.films = [Take.whole(clip) for clip in pool.films]
+            paired = [clip for clip in pool.pictures if clip.low_scale == scale]
+            self.films = [Take.whole(clip, scale) for clip in (*pool.films, *paired)]
         elif native_share < 1:
             self.films = self._taught_takes(native=False)
         if native_share:
@@ -135,20 +137,21 @@ class Targets:
         if take.native:
             assert taught is not None
             return Scene(taught, low=self._native_low(take, places, corner, side))
-        planes = self._pool.film(take.clip)
-        high = _cut(planes, take.clip, take.first + places, corner, side)
+        own = self._pool.film(take.clip)
+        high = _cut(own, take.clip, take.first + places, corner, side)
+        low = self._own_low(take, places, corner, side)
         match self._config.targets:
             case "taught":
-                return Scene(high, taught)
+                return Scene(high, taught, low)
             case "agreeing":
                 assert taught is not None
                 share = self._agreement(take, places, corner, side)
                 plain = sharpened(high, self._config.sharpening)
-                return Scene(high, plain.lerp(taught, share))
+                return Scene(high, plain.lerp(taught, share), low)
             case "sharpened":
-                return Scene(high, sharpened(high, self._config.sharpening))
+                return Scene(high, sharpened(high, self._config.sharpening), low)
             case _:
-                return Scene(high)
+                return Scene(high, low=low)
 
     def luma(self, take: Take, number: int) -> Tensor:
         """The luma (H, W) of a take's frame, in the target's pixels."""
@@ -160,6 +163,17 @@ class Targets:
         scale, block = self._scale, take.taught[0]
         within = (block.top + corner[0] // scale, block.left + corner[1] // scale)
         planes = self._pool.film(take.clip)
+        return _cut(planes, take.clip, take.first + places, within, side // scale)
+
+    def _own_low(
+        self, take: Take, places: Tensor, corner: tuple[int, int], side: int
+    ) -> Tensor | None:
+        """The input of a ready pair; None of other clips, and of a pair of another scale."""
+        scale = self._scale
+        if take.clip.low_scale != scale:
+            return None
+        within = (corner[0] // scale, corner[1] // scale)
+        planes = self._pool.low(take.clip)
         return _cut(planes, take.clip, take.first + places, within, side // scale)
 
     def _agreement(self, take: Take, places: Tensor, corner: tuple[int, int], side: int) -> Tensor:
@@ -195,6 +209,11 @@ class Targets:
             if line.clip_key in clips:
                 blocks.setdefault(line.clip_key, []).append(line)
         return [_taught_take(clips[key], found, teaching) for key, found in blocks.items()]
+
+
+def _step(clip: Clip, scale: int) -> int:
+    """What corners of crops are multiples of: the input's 4:2:0 samples must not be divided."""
+    return 2 * scale if clip.low_scale == scale else 2
 
 
 def sharpened(pictures: Tensor, config: SharpeningConfig) -> Tensor:
@@ -272,7 +291,7 @@ def _taught_take(clip: Clip, blocks: list[Taught], teaching: Teaching) -> Take:
         frames=sum(block.frames for block in run),
         height=run[0].height,
         width=run[0].width,
-        step=2 * teaching.scale if native else 2,
+        step=2 * teaching.scale if native else _step(clip, teaching.scale),
         taught=tuple(run),
         native=native,
     )
