@@ -14,6 +14,7 @@ from vsr.colour import CODE_OF_MATRIX
 from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
 from vsr.engine.upscaler import pick_device
 from vsr.errors import MediaError
+from vsr.media.address import is_pipe
 from vsr.media.carry import Baggage
 from vsr.media.decoded import Deinterlace
 from vsr.media.decoder import Decoder
@@ -62,6 +63,7 @@ class Job:
             closely=True,
             decoder=options.decoder,
             on_card=self.device.type == "cuda",
+            once=is_pipe(source),
         )
         try:
             source_info = self.reader.info

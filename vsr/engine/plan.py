@@ -14,11 +14,12 @@ from torch import Tensor
 from vsr.engine.job import Job, Options
 from vsr.engine.pipeline import run_stages
 from vsr.errors import MediaError
+from vsr.media.address import is_pipe
 from vsr.media.carry import pack
 from vsr.media.encoder import VideoEncoder
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.image import Still, check_still_output, write_still
-from vsr.media.reader import PIPE, VideoReader
+from vsr.media.reader import VideoReader
 from vsr.media.target import check_target
 from vsr.media.writer import SUFFIXES
 from vsr.planes import colour_spec, planes_to_rgb
@@ -67,8 +68,8 @@ def plan_video(
     `suffix` is that of the output to come. `preview` becomes a picture of a frame, upscaled
     bicubically on the left, by the model on the right. Nothing else is written. Raises `VsrError`.
     """
-    if source == PIPE:
-        raise MediaError("-: a pipe can't be tried beforehand; name a file")
+    if is_pipe(source):
+        raise MediaError(f"{source}: a pipe can't be tried beforehand; name a file")
     check_target(Path(f"plan{suffix}"), "film", SUFFIXES, overwrite=True)
     if preview is not None:
         check_still_output(preview, False, overwrite)

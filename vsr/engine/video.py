@@ -16,6 +16,7 @@ from vsr.engine.pipeline import StageTimes, Watch, run_stages
 from vsr.engine.segments import Marked, SegmentSink, State, frames_from, load_state
 from vsr.engine.trace import Trace
 from vsr.errors import OutputError, VsrError
+from vsr.media.address import PIPE, is_pipe
 from vsr.media.carry import Baggage, pack
 from vsr.media.decoded import Deinterlace
 from vsr.media.decoder import Decoder
@@ -25,7 +26,7 @@ from vsr.media.encoder import (
 )
 from vsr.media.frame import Frame
 from vsr.media.muxer import mux
-from vsr.media.reader import PIPE, AnyPacket
+from vsr.media.reader import AnyPacket
 from vsr.media.segment import joined
 from vsr.media.writer import VideoWriter, check_output
 from vsr.media.y4m import Y4mWriter
@@ -136,7 +137,7 @@ def upscale_video(
     )
     with Trace(profile, overwrite) if profile else nullcontext() as trace:
         record = trace.add if trace else None
-        if PIPE in (source, output):
+        if output == PIPE or is_pipe(source):
             return _stream(source, output, options, overwrite, strict, pipe_format, watch, record)
         return _to_file(
             source, output, options, overwrite, resume, strict, stop, watch, tell, record

@@ -7,11 +7,12 @@ from types import TracebackType
 import av
 
 from vsr.errors import OutputError
+from vsr.media.address import PIPE
 from vsr.media.carry import MUXERS, pack
 from vsr.media.encoder import EncoderSettings, VideoEncoder, check_settings
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.muxer import Muxer, write_failure
-from vsr.media.reader import PIPE, AnyPacket, VideoReader
+from vsr.media.reader import AnyPacket, VideoReader
 from vsr.media.target import check_target
 
 SUFFIXES = frozenset(MUXERS) - {".nut"}
