@@ -40,14 +40,6 @@ if TYPE_CHECKING:
 else:
     AnyPacket = Packet  # generic only in its type stubs
 
-FILM_SUFFIXES = frozenset(
-    {
-        *(".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts"),
-        *(".mts", ".wmv", ".flv", ".ogv", ".3gp", ".mxf", ".y4m", ".vob", ".dv", ".nut"),
-    }
-)
-"""What is taken for a film inside a folder; a file that is named is always tried."""
-
 _BT709 = 1
 _MOST_PIXELS = 1 << 27
 """Of a frame: 8K holds a quarter of them."""
