@@ -1,7 +1,6 @@
 """A model as one safetensors file: the weights, and in its metadata what they are for."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vsr.errors import ModelError
+from vsr.errors import ModelError, OutputError
+from vsr.media.target import whole_file
 from vsr.models import Generator, GeneratorConfig, build_generator
 
 _CONFIG_KEY = "vsr.generator"
@@ -59,12 +59,11 @@ def load_generator(path: Path) -> Generator[Any]:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(tensors, partial, metadata=metadata)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial:
+        try:
+            save_file(tensors, partial, metadata=metadata)
+        except SafetensorError as error:  # its word for an error of the system's
+            raise OutputError(f"{path}: can't be written: {error}") from error
 
 
 def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:

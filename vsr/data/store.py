@@ -21,6 +21,7 @@ from vsr.colour import ColourSpec, Matrix
 from vsr.config import Config
 from vsr.data.codec import Planes420, decode_clip, encode_clip
 from vsr.errors import DataError
+from vsr.media.target import make_folder, writing
 
 Split = Literal["train", "val"]
 
@@ -169,7 +170,7 @@ class StoreWriter(Store):
 
     def __init__(self, folder: Path, header: Header) -> None:
         """Begin a data set, or go on with one that was made the same way."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._index = folder / INDEX_FILE
         if not self._index.exists():
             self.lines: list[Line] = []
@@ -185,7 +186,7 @@ class StoreWriter(Store):
 
     def add(self, line: Line) -> None:
         """Write a line of the index, for good."""
-        with self._index.open("a", encoding="utf-8") as index:
+        with writing(self._index), self._index.open("a", encoding="utf-8") as index:
             index.write(line.model_dump_json() + "\n")
             index.flush()
             os.fsync(index.fileno())
@@ -202,7 +203,8 @@ class StoreWriter(Store):
         source, shot, piece = place
         coded = encode_clip(planes)
         shard, offset = self._end_of(source.split)
-        with shard_path(self.folder, source.split, shard).open("ab") as file:
+        path = shard_path(self.folder, source.split, shard)
+        with writing(path), path.open("ab") as file:
             file.truncate(offset)
             file.seek(offset)
             file.write(coded)
@@ -239,7 +241,7 @@ class StoreWriter(Store):
         text = self._index.read_bytes()
         whole = text.rfind(b"\n") + 1
         if whole < len(text):
-            with self._index.open("r+b") as index:
+            with writing(self._index), self._index.open("r+b") as index:
                 index.truncate(whole)
 
 

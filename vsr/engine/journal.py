@@ -14,6 +14,7 @@ from vsr.media.encoder import CodedVideo
 from vsr.media.muxer import write_failure
 from vsr.media.reader import FrameMark
 from vsr.media.segment import digest_of
+from vsr.media.target import beside
 
 _FORMAT = 1
 _RECORD = "journal.jsonl"
@@ -214,7 +215,7 @@ def is_in_place(output: Path) -> bool:
 
 def work_folder(output: Path) -> Path:
     """Where the work on an output is while it goes on."""
-    return output.with_name(f".{output.name}.vsr")
+    return beside(output, ".vsr")
 
 
 def _lines(record: Path) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ from vsr.media.frame import Frame
 from vsr.media.muxer import mux
 from vsr.media.reader import AnyPacket
 from vsr.media.segment import joined
+from vsr.media.target import check_distinct
 from vsr.media.writer import VideoWriter, check_output
 from vsr.media.y4m import Y4mWriter
 from vsr.shots import mark_cuts
@@ -131,6 +132,7 @@ def upscale_video(
         if settings != EncoderSettings():
             raise OutputError("-: a pipe carries raw video; leave --codec, --crf and --preset out")
         settings = EncoderSettings("raw")
+    check_distinct([profile, output], [source, Path(model) if model else None])
     options = Options(
         *(model, scale, detail, device, backend, precision, tiling, settings),
         *(deinterlace, rotate, decoder),
@@ -157,8 +159,6 @@ def _to_file(
     trace: Watch | None,
 ) -> Summary:
     """Into a file, by way of segments: a run that ended before its time goes on."""
-    if output.exists() and source.exists() and output.samefile(source):
-        raise OutputError(f"{output}: is the input itself; name another output")
     in_place = resume and is_in_place(output)
     check_output(output, options.settings, overwrite or in_place)
     job = Job(source, options, output.suffix.lower())

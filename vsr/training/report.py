@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from vsr.data.store import Store
 from vsr.media.sheet import Captioned, write_sheet
+from vsr.media.target import make_folder, writing
 from vsr.scoring import FilmScore, Pictures
 from vsr.tensors import to_uint8
 from vsr.training.config import CardConfig
@@ -59,7 +60,7 @@ class Log:
             **{f"bicubic_{k}": round(value, 4) for k, value in mean.bicubic._asdict().items()},
             "gains": {score.name: round(score.gain, 4) for score in films},
         }
-        with self._path.open("a", encoding="utf-8") as log:
+        with writing(self._path), self._path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
         for name, value in mean.ours._asdict().items():
             self._curves.add_scalar(f"validation/{name}", value, iteration)
@@ -82,7 +83,7 @@ class Strip:
 
     def write(self, folder: Path, iteration: int) -> None:
         """As `strips/<iteration>.png`."""
-        (folder / STRIPS).mkdir(exist_ok=True)
+        make_folder(folder / STRIPS)
         write_sheet(folder / STRIPS / f"{iteration:07d}.png", self._rows)
 
 

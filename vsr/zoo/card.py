@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from vsr.config import Config, load_toml
+from vsr.media.target import write_text
 from vsr.scoring import FilmScore
 
 
@@ -77,15 +78,13 @@ def read_card(path: Path) -> Card:
 
 
 def write_card(path: Path, card: Card) -> None:
-    """As TOML, whole or not at all."""
+    """As TOML, whole or not at all. Raises `OutputError`."""
     tree = card.model_dump(mode="json")
     scores = tree.pop("scores")
     lines = [f"{key} = {_toml(value)}" for key, value in tree.items()]
     for degradation, values in scores.items():
         lines += ["", f"[scores.{degradation}]", *(f"{k} = {_toml(v)}" for k, v in values.items())]
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def _toml(value: object) -> str:
