@@ -143,3 +143,115 @@ def test_an_index_that_a_pipe_can_not_reach_is_named(tmp_path: Path, tiny_model:
     with fed(tmp_path / "pipe", source.read_bytes()) as pipe:
         line = complaint("upscale", pipe, tmp_path / "b.mkv", "--model", tiny_model)
     assert "pipe: an MP4 whose index lies at its end" in line
+
+
+def test_the_longest_names_are_read_and_written(
+    film: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    source, output = tmp_path / f"{'x' * 251}.mp4", tmp_path / f"{'y' * 250}.mp4"
+    source.write_bytes(film.read_bytes())
+    done = run("upscale", source, output, "--model", tiny_model)
+    assert done.code == 0, done.stderr
+    assert frame_count(output) == 6
+    picture, large = tmp_path / f"{'p' * 251}.png", tmp_path / f"{'z' * 250}.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    assert run("image", picture, large, "--model", tiny_model).code == 0
+    page = tmp_path / f"{'h' * 250}.html"
+    assert run("compare", source, output, "--html", page).code == 0
+    assert page.exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_an_interrupted_run_goes_on_beside_the_longest_name(
+    film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / f"{'y' * 250}.mp4"
+    monkeypatch.setattr("vsr.engine.video._join", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("upscale", film, output, "--model", tiny_model)
+    monkeypatch.undo()
+    done = run("upscale", film, output, "--model", tiny_model, "--json")
+    assert '"resumed_frames": 6' in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("upscale", "{film}", "{film}"),
+        ("upscale", "{film}", "{new}.mp4", "--profile", "{film}"),
+        ("upscale", "{film}", "{new}.mp4", "--profile", "{new}.mp4"),
+        ("upscale", "{film}", "{new}.mp4", "--profile", "{model}"),
+        ("plan", "{picture}", "--preview", "{picture}"),
+        ("image", "{picture}", "{picture}"),
+        ("compare", "{film}", "{other}", "--html", "{other}"),
+        ("evaluate", "{film}", "{other}", "--html", "{film}"),
+        ("evaluate", "{film}", "{other}", "--csv", "{other}"),
+        ("evaluate", "{film}", "{other}", "--json", "-", "--csv", "-"),
+        ("evaluate", "{film}", "{other}", "--json", "{new}", "--csv", "{new}"),
+        ("export", "{onnx}", "{onnx}"),
+    ],
+    ids=" ".join,
+)
+def test_no_verb_writes_over_its_inputs(
+    film: Path, tmp_path: Path, tiny_model: Path, command: tuple[str, ...]
+) -> None:
+    places = {
+        "film": tmp_path / "a.mp4",
+        "other": tmp_path / "b.mp4",
+        "picture": tmp_path / "a.png",
+        "model": tmp_path / "m.safetensors",
+        "onnx": tmp_path / "m.onnx",
+    }
+    for name, content in (("film", film), ("other", film), ("model", tiny_model)):
+        places[name].write_bytes(content.read_bytes())
+    places["onnx"].write_bytes(tiny_model.read_bytes())
+    Image.fromarray(scenes(32, 24, [1])[0]).save(places["picture"])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    words = [part.format(**places, new=tmp_path / "new") for part in command]
+    model = ["--model", str(places["model"])] if command[0] in ("upscale", "plan", "image") else []
+    line = complaint(*words, *model, "--overwrite")
+    assert "input itself" in line or "two outputs" in line
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_copy_for_browsers_replaces_no_film(tmp_path: Path) -> None:
+    films = [tmp_path / "a.mkv", tmp_path / "page-a.mp4"]
+    for film in films:
+        write_film(film, scenes(64, 48, [3]))
+    before = films[1].read_bytes()
+    page = ["--html", tmp_path / "page.html", "--overwrite"]
+    assert "page-a.mp4: is the input itself" in complaint("compare", *films, *page)
+    assert films[1].read_bytes() == before
+    (tmp_path / "sub").mkdir()
+    films[1] = write_film(tmp_path / "sub" / "a.avi", scenes(64, 48, [4]))
+    assert run("compare", *films, "--html", tmp_path / "other.html").code == 0
+    assert [frame_count(tmp_path / f"other-a{n}.mp4") for n in ("", "-2")] == [3, 4]
+
+
+def test_weights_beside_an_exported_model_are_not_replaced(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    (tmp_path / "m.bin").write_text("mine")
+    line = complaint("export", tiny_model, tmp_path / "m.xml")
+    assert "m.bin: exists; use --overwrite" in line
+    assert (tmp_path / "m.bin").read_text() == "mine"
+
+
+def test_folders_that_can_not_be_made_are_one_line(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "file: is a file; name a folder" in complaint("data", "prepare", film, tmp_path / "file")
+    assert "can't be made" in complaint("data", "prepare", film, tmp_path / "file" / "set")
+
+
+def test_a_subfolder_that_can_not_be_made_costs_its_films_alone(
+    film: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    for name in ("a.mp4", "sub/b.mp4"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(film.read_bytes())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").touch()
+    done = run("upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model)
+    assert done.code == 1
+    assert "out/sub: is a file; name a folder" in done.stderr
+    assert frame_count(tmp_path / "out" / "a.mp4") == 6

@@ -9,6 +9,7 @@ import click
 
 from vsr.cli.options import OUT_FILE, detail_option, device_option, overwrite_option
 from vsr.cli.progress import progress_bar
+from vsr.cli.streams import say, tell
 
 
 @click.command()
@@ -87,10 +88,12 @@ def evaluate(
     from vsr.evaluation import evaluate_model
     from vsr.evaluation.page import report_page
     from vsr.evaluation.report import as_csv, as_json, table
-    from vsr.media.target import check_text_target, write_text
+    from vsr.media.target import check_distinct, check_text_target, write_text
 
-    for file in (json_file, csv_file, html_file):
+    reports = (json_file, csv_file, html_file)
+    for file in reports:
         check_text_target(file, overwrite)
+    check_distinct(reports, (output, reference, source, data, Path(model) if model else None))
     shared: dict[str, Any] = {
         "protocol": protocol,
         "metrics": metrics.split(",") if metrics else None,
@@ -113,9 +116,9 @@ def evaluate(
             write_text(file, render(report))
     if any(str(file) == "-" for file, _ in written):
         for line in report.left_out:
-            click.echo(f"vsr: {line}", err=True)
+            tell(line)
     else:
-        click.echo(table(report))
+        say(table(report))
 
 
 @click.command()
@@ -133,5 +136,6 @@ def compare(films: tuple[Path, ...], page: Path, overwrite: bool) -> None:
     """
     from vsr.evaluation.compare import write_comparison
 
-    write_comparison(films, page, overwrite, lambda line: click.echo(f"vsr: {line}", err=True))
-    click.echo(f"{page}: open it in a browser")
+    write_comparison(films, page, overwrite, tell)
+    if str(page) != "-":
+        say(f"{page}: open it in a browser")

@@ -8,6 +8,7 @@ import click
 
 from vsr.cli.options import device_option, json_option
 from vsr.cli.progress import INTERRUPTED, progress_bar
+from vsr.cli.streams import say, tell
 
 
 @click.group()
@@ -76,17 +77,18 @@ def prepare(
             header,
             validation,
             lambda now: update(now.number, now.count, source=now.source, frames=now.frames),
+            tell,
         )
     rows = summarise(store)
     write_summary(store, rows)
     write_contact_sheet(store)
     if as_json:
-        click.echo((dataset / "summary.json").read_text(), nl=False)
+        say((dataset / "summary.json").read_text(), nl=False)
         return
-    click.echo("\n".join(table(rows)))
+    say("\n".join(table(rows)))
     for row in rows:
         if row.error:
-            click.echo(f"vsr: passed over: {row.error}", err=True)
+            tell(f"passed over: {row.error}")
 
 
 @click.command()
@@ -133,7 +135,7 @@ def train(
 
         def watch(now: Progress) -> None:
             if now.message and not quiet:
-                click.echo(f"vsr: {now.message}", err=True)
+                tell(now.message)
             update(
                 now.iteration,
                 now.iterations,
@@ -145,7 +147,7 @@ def train(
         outcome = trainer.run(minutes, watch)
     state = "done" if outcome.finished else "stopped; go on with --resume"
     if not quiet:
-        click.echo(
+        say(
             f"{outcome.model}: iteration {outcome.iteration} of {recipe.training.iterations}, "
             f"{_score(outcome.validation) or 'not validated yet'} ({state})"
         )
