@@ -89,6 +89,17 @@ def moved_grid(flow: Tensor) -> Tensor:
 
 
 def sample(pixels: Tensor, grid: Tensor) -> Tensor:
-    """Sample (B, C, H, W) bilinearly at the positions of a `moved_grid`."""
-    sampled = F.grid_sample(pixels.float(), grid, "bilinear", "border", align_corners=False)
-    return sampled.to(pixels.dtype)
+    """Sample (B, C, H, W) bilinearly at the positions of a `moved_grid`.
+
+    Where gradients are asked for and a position isn't finite, all samples are NaN.
+    """
+    if not torch.is_grad_enabled():
+        sampled = F.grid_sample(pixels.float(), grid, "bilinear", "border", align_corners=False)
+        return sampled.to(pixels.dtype)
+    # Going back through a position that is NaN crashes the process, and going forward hides it:
+    # what is sampled is then NaN instead, and so is the loss, which is noticed.
+    spoilt = 0 * grid.detach().sum()
+    sampled = F.grid_sample(
+        pixels.float(), grid.nan_to_num(0.0), "bilinear", "border", align_corners=False
+    )
+    return sampled.add_(spoilt).to(pixels.dtype)

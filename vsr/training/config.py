@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from vsr.config import Config
 from vsr.data.clips import DataConfig
 from vsr.models import GeneratorConfig
+from vsr.training.adversary import LearningRate
 from vsr.training.gan import GanConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -38,7 +39,7 @@ class TrainingConfig(Config):
     carry_share: Annotated[float, Field(ge=0, lt=1)] = 0.4
     """Clips of a batch that go on in mid-film, from the state that the iteration before
     left them, detached: so that the network meets its own long past."""
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: LearningRate = 1e-3
     """Peak rate of AdamW, reached after the warm-up and followed by a cosine to zero;
     once for motion and once for the rest."""
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.03
