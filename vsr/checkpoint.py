@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -16,6 +16,12 @@ from vsr.models import Generator, GeneratorConfig, build_generator
 
 _CONFIG_KEY = "vsr.generator"
 _RANGES_KEY = "vsr.ranges"
+_MOST_RANGE = 1e9
+
+
+_Least = Annotated[float, Field(le=0, ge=-_MOST_RANGE)]
+_Most = Annotated[float, Field(ge=0, le=_MOST_RANGE)]
+_RANGES = TypeAdapter(dict[str, tuple[_Least, _Most]])
 
 
 def save_generator(path: Path, weights: Mapping[str, Tensor], config: GeneratorConfig) -> None:
@@ -45,15 +51,14 @@ def load_generator(path: Path) -> Generator[Any]:
             metadata = file.metadata() or {}
             config = _config(metadata, path)
             generator = build_generator(config)
-            ranges = json.loads(metadata.get(_RANGES_KEY, "{}"))
-            generator.ranges = {name: (least, most) for name, (least, most) in ranges.items()}
+            generator.ranges = _RANGES.validate_json(metadata.get(_RANGES_KEY, "{}"))
             generator.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not a model file (safetensors): {error}") from error
-    except (ValidationError, ValueError, RuntimeError) as error:
-        if isinstance(error, ModelError):
-            raise
-        reason = str(error).splitlines()[0]
+    except ModelError:
+        raise
+    except (ValueError, RuntimeError, TypeError, ArithmeticError, MemoryError) as error:
+        reason = _in_a_line(error)
         raise ModelError(f"{path}: made for another version of vsr: {reason}") from error
     return generator.eval().float()
 
@@ -66,9 +71,16 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
             raise OutputError(f"{path}: can't be written: {error}") from error
 
 
+def _in_a_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".lstrip(": ")
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
     described = metadata.get(_CONFIG_KEY)
     if described is None:
         raise ModelError(f"{path}: a safetensors file, but not one of vsr's models")
-    config: GeneratorConfig = TypeAdapter(GeneratorConfig).validate_python(json.loads(described))
+    config: GeneratorConfig = TypeAdapter(GeneratorConfig).validate_json(described)
     return config

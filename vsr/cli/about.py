@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from vsr import __version__
-from vsr.cli.options import detail_option, json_option, overwrite_option
+from vsr.cli.options import detail_option, json_option, overwrite_option, whole_number
 from vsr.cli.streams import say
 
 
@@ -27,10 +27,10 @@ def export(model: str, output: Path, size: str, detail: float, overwrite: bool) 
     """
     from vsr.engine.export import export_model
 
-    sides = size.lower().split("x")
-    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+    across, _, down = size.lower().partition("x")
+    width, height = whole_number(across), whole_number(down)
+    if width is None or height is None:
         raise click.BadParameter(f"{size!r} isn't WIDTHxHEIGHT", param_hint="--size")
-    width, height = map(int, sides)
     worst = export_model(model, output, (height, width), detail, overwrite)
     say(f"{output}: {width}x{height}, within {worst:.1e} of torch over thirty frames")
 

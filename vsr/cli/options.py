@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+_MOST_DIGITS = 9
+
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
 )
@@ -114,6 +116,12 @@ def chosen_options(suffix: str, given: dict[str, Any]) -> dict[str, Any]:
 def _tiling(text: str) -> Any:
     if text in ("auto", "off"):
         return text
-    if not text.isdigit():
+    if (side := whole_number(text)) is None:
         raise click.BadParameter(f"{text!r} is neither auto, off nor a number", param_hint="--tile")
-    return int(text)
+    return side
+
+
+def whole_number(text: str) -> int | None:
+    """A number above 0 in plain digits of a sane count; None for any other text."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return (int(text) or None) if is_number else None
