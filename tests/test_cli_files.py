@@ -3,7 +3,9 @@
 import contextlib
 import io
 import os
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from PIL import Image
 
 from tests.conftest import AudioTrack, scenes, write_film
 from vsr.cli import main
+from vsr.engine import video
 
 
 class Done(NamedTuple):
@@ -255,3 +258,99 @@ def test_a_subfolder_that_can_not_be_made_costs_its_films_alone(
     assert done.code == 1
     assert "out/sub: is a file; name a folder" in done.stderr
     assert frame_count(tmp_path / "out" / "a.mp4") == 6
+
+
+def piped(redirect: str, *arguments: object) -> Done:
+    """A process of its own, standard streams redirected as a shell does."""
+    words = ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-m", "vsr"]
+    done = subprocess.run(
+        [*words, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_run_that_nobody_can_hear_of_is_done(
+    film: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    output = tmp_path / "b.mkv"
+    done = piped("2>&- <&-", "upscale", film, output, "--model", tiny_model)
+    assert (done.code, frame_count(output)) == (0, 6)
+    assert "6 frames" in done.stdout
+    silent = tmp_path / "c.mkv"
+    assert piped("2>&- >&- <&-", "upscale", film, silent, "--model", tiny_model).code == 0
+    # Nothing that a library says on the stream that is closed has gone into the film.
+    assert silent.read_bytes() == output.read_bytes()
+
+
+def test_a_full_standard_output_is_one_line_when_all_is_done(
+    film: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / "in" / name).write_bytes(film.read_bytes())
+    done = piped(">/dev/full", "upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model)
+    assert done.code == 1
+    assert done.stderr == "vsr: standard output: no space left on device\n"
+    assert [frame_count(tmp_path / "out" / name) for name in ("a.mp4", "b.mp4")] == [6, 6]
+    assert piped(">/dev/full", "models") == done
+    assert piped(">/dev/full 2>/dev/full", "models").code == 1
+
+
+def test_a_closed_standard_stream_that_is_wanted_is_one_line(film: Path, tmp_path: Path) -> None:
+    read = piped("<&-", "upscale", "-", tmp_path / "b.mkv")
+    assert read.stderr.startswith("vsr: standard input: is closed")
+    written = piped(">&-", "upscale", film, "-")
+    assert written.stderr.startswith("vsr: standard output: is closed")
+    assert [read.stderr.count("\n"), written.stderr.count("\n")] == [1, 1]
+
+
+def test_a_film_that_was_finished_is_not_interrupted(
+    film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join = video._join
+
+    def interrupted(*given: Any) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return join(*given)
+
+    monkeypatch.setattr(video, "_join", interrupted)
+    done = run("upscale", film, tmp_path / "b.mp4", "--model", tiny_model)
+    assert (done.code, frame_count(tmp_path / "b.mp4")) == (0, 6)
+    (tmp_path / "in").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / "in" / name).write_bytes(film.read_bytes())
+    done = run("upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model)
+    assert done.code == 130
+    assert done.stderr.endswith("vsr: interrupted between two films\n")
+    monkeypatch.undo()
+    assert run("upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model).code == 0
+
+
+@pytest.mark.parametrize("digits", ["²", "٣٢", "0", "-1", "1e3", "9" * 5000, ""])
+def test_digits_that_are_no_number_are_wrong_usage(film: Path, tmp_path: Path, digits: str) -> None:
+    for words in (
+        ("upscale", film, tmp_path / "b.mp4", "--tile", digits),
+        ("export", "tiny-x4", tmp_path / "m.onnx", "--size", f"{digits}x32"),
+    ):
+        done = run(*words)
+        assert done.code == 2
+        assert "Error: Invalid value" in done.stderr
+
+
+@pytest.mark.parametrize("container", ["mkv", ".mkv", ".MKV"])
+def test_a_container_is_known_with_and_without_its_dot(
+    film: Path, tiny_model: Path, container: str
+) -> None:
+    done = run("plan", film, "--container", container, "--model", tiny_model)
+    assert (done.code, done.stderr) == (0, "")
+
+
+def test_an_unknown_container_is_named(film: Path) -> None:
+    assert complaint("plan", film, "--container", "avi").startswith("vsr: .avi: not a container")
+
+
+def test_a_page_on_standard_output_is_the_page_alone(film: Path, tmp_path: Path) -> None:
+    films = [write_film(tmp_path / f"{n}.mp4", scenes(64, 48, [3]), codec="libx264") for n in "ab"]
+    done = run("compare", *films, "--html", "-")
+    assert done.stdout.startswith("<!doctype html>")
+    assert done.stdout.endswith("</html>\n")
