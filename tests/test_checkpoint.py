@@ -84,3 +84,11 @@ def test_a_network_too_large_for_any_machine_is_refused(tmp_path: Path) -> None:
     save_file({"w": torch.zeros(1)}, path, metadata={"vsr.generator": json.dumps(config)})
     with pytest.raises(ModelError, match="made for another version"):
         load_generator(path)
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    weights = Recurrent(SMALL).state_dict()
+    weights["head.weight"][0, 0, 0, 0] = float("nan")
+    save_generator(tmp_path / "a.safetensors", weights, SMALL)
+    with pytest.raises(ModelError, match="aren't finite numbers"):
+        load_generator(tmp_path / "a.safetensors")

@@ -354,3 +354,32 @@ def test_a_page_on_standard_output_is_the_page_alone(film: Path, tmp_path: Path)
     done = run("compare", *films, "--html", "-")
     assert done.stdout.startswith("<!doctype html>")
     assert done.stdout.endswith("</html>\n")
+
+
+def test_a_file_called_like_a_pipe_is_a_file(
+    film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-").write_bytes(film.read_bytes())
+    assert run("upscale", "./-", "b.mkv", "--model", tiny_model).code == 0
+    assert frame_count(tmp_path / "b.mkv") == 6
+
+
+def test_a_folder_of_the_users_own_is_no_work_folder(
+    film: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    mine = tmp_path / ".b.mkv.vsr" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    line = complaint("upscale", film, tmp_path / "b.mkv", "--model", tiny_model)
+    assert "is taken: it holds mine.txt" in line
+    assert mine.read_text() == "mine"
+    assert list(mine.parent.iterdir()) == [mine]
+
+
+def test_a_film_that_ffmpeg_does_not_decode_is_named(tmp_path: Path, tiny_model: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), dtype=np.uint8)
+    frames = [Image.fromarray(picture) for picture in noise]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], duration=40)
+    line = complaint("upscale", tmp_path / "a.webp", tmp_path / "b.mkv", "--model", tiny_model)
+    assert "an animated WebP, which FFmpeg doesn't decode" in line

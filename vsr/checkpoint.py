@@ -52,7 +52,10 @@ def load_generator(path: Path) -> Generator[Any]:
             config = _config(metadata, path)
             generator = build_generator(config)
             generator.ranges = _RANGES.validate_json(metadata.get(_RANGES_KEY, "{}"))
-            generator.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            generator.load_state_dict(weights)
+            if not all(bool(weight.isfinite().all()) for weight in weights.values()):
+                raise ModelError(f"{path}: holds weights that aren't finite numbers")
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not a model file (safetensors): {error}") from error
     except ModelError:

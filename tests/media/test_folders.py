@@ -54,6 +54,14 @@ def test_a_data_set_among_its_footage_is_no_footage(tmp_path: Path) -> None:
     assert [source.name for source in store.sources.values()] == ["a.mp4"]
 
 
+def test_names_that_are_no_utf_8_are_listed_with_escapes(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "a.mp4", scenes(240, 192, [8]))
+    film.rename(tmp_path / "caf\udce9.mp4")
+    store = prepare([tmp_path], tmp_path / "set", Header(shortest=7, val_share=0))
+    assert [source.name for source in store.sources.values()] == ["caf\\xe9.mp4"]
+    assert not any(line.error for line in store.ended.values())
+
+
 def test_films_are_paired_by_the_same_rule(tmp_path: Path) -> None:
     for folder in ("out", "ref"):
         touch(tmp_path / folder, "a.mp4", "._a.mp4", ".b.mkv")

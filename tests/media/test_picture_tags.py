@@ -200,6 +200,14 @@ def test_colours_that_become_rgb_are_told(tmp_path: Path) -> None:
     ]
 
 
+def test_resolution_turns_with_the_picture(upscaler: StillUpscaler, tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(noise(8, 16, 3)).save(tmp_path / "a.jpg", exif=turned, dpi=(72, 150))
+    made, _ = upscaled(upscaler, tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert (made.size, made.info["dpi"]) == ((32, 64), (150, 72))
+
+
 def test_damaged_exif_data_costs_only_itself(tmp_path: Path) -> None:
     Image.fromarray(noise(16, 16, 3)).save(
         tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff"

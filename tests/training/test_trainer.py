@@ -361,6 +361,12 @@ def test_rates_that_teach_nothing_are_refused_in_the_recipe(dataset: Path, rate:
             load_toml(SMOKE, TrainConfig, [f"data.dataset={dataset}", f"{key}={rate}"])
 
 
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999"])
+def test_seeds_that_no_generator_takes_are_refused(dataset: Path, seed: str) -> None:
+    with pytest.raises(ConfigError, match=r"training\.seed"):
+        load_toml(SMOKE, TrainConfig, [f"data.dataset={dataset}", f"training.seed={seed}"])
+
+
 @pytest.mark.parametrize("rate", [1e5, 1e10, 1e30, float("inf")])
 def test_a_run_that_diverges_ends_in_a_line(
     recipe: TrainConfig, tmp_path: Path, rate: float

@@ -1,5 +1,6 @@
 """The command line: thin commands, whose heavy imports wait until one is run."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         check_said()
     except click.ClickException as error:
         if sys.stderr is not None:
-            error.show()
+            with contextlib.suppress(OSError):
+                error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         tell("interrupted")

@@ -6,13 +6,13 @@ from pathlib import Path
 import click
 
 from vsr import __version__
-from vsr.cli.options import detail_option, json_option, overwrite_option, whole_number
+from vsr.cli.options import FILE, detail_option, json_option, overwrite_option, whole_number
 from vsr.cli.streams import say
 
 
 @click.command()
 @click.argument("model")
-@click.argument("output", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("output", metavar="FILE", type=FILE)
 @click.option("--size", default="640x360", show_default=True, help="Of frames: WIDTHxHEIGHT.")
 @detail_option
 @overwrite_option

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vsr.cli.options import (
+    FILE,
     chosen_options,
     detail_option,
     device_option,
@@ -23,8 +24,8 @@ from vsr.errors import Interrupted, VsrError
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path, allow_dash=True))
-@click.argument("output", metavar="OUT", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("output", metavar="OUT", type=FILE)
 @of_films
 @click.option("--strict", is_flag=True, help="Stop before any work if something can't be kept.")
 @click.option("--no-resume", is_flag=True, help="Start afresh where an earlier run has begun.")
@@ -38,7 +39,7 @@ from vsr.errors import Interrupted, VsrError
 )
 @click.option(
     "--profile",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Write what each stage did, frame by frame, as a trace for Perfetto or Chrome.",
 )
 @overwrite_option
@@ -75,6 +76,8 @@ def upscale(
         "pipe_format": pipe_format,
         "profile": profile,
     }
+    if profile == Path("-"):
+        raise VsrError("--profile: is written to a file, not to standard output; name one")
     if profile and source.is_dir():
         raise VsrError("--profile is of one film; name a film, not a folder")
     jobs = film_jobs(source, output, tell)
@@ -120,10 +123,10 @@ def upscale(
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=FILE)
 @of_films
 @click.option("--container", default=".mp4", show_default=True, help="Of the film to come.")
-@click.option("--preview", type=click.Path(path_type=Path), help="Write a frame to compare.")
+@click.option("--preview", type=FILE, help="Write a frame to compare.")
 @overwrite_option
 @json_option
 def plan(
@@ -164,8 +167,8 @@ def plan(
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("output", metavar="OUT", type=FILE)
 @json_option
 def verify(source: Path, output: Path, as_json: bool) -> None:
     """Prove that OUT has all that IN has: times, streams, chapters, tags.
@@ -189,8 +192,8 @@ def verify(source: Path, output: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("output", metavar="OUT", type=FILE)
 @click.option("--scale", type=click.Choice(["2", "4"]), help="4 unless the model says otherwise.")
 @model_option
 @detail_option

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vsr.cli.options import device_option, json_option
+from vsr.cli.options import FILE, device_option, json_option
 from vsr.cli.progress import INTERRUPTED, progress_bar
 from vsr.cli.streams import say, tell
 
@@ -21,12 +21,12 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("footage", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("footage", type=FILE, nargs=-1, required=True)
+@click.argument("dataset", type=FILE)
 @click.option(
     "--val",
     "validation",
-    type=click.Path(path_type=Path),
+    type=FILE,
     multiple=True,
     help="Footage to hold back for validation, instead of a share of the films.",
 )
@@ -92,11 +92,9 @@ def prepare(
 
 
 @click.command()
-@click.option("--config", type=click.Path(path_type=Path), required=True, help="A TOML recipe.")
+@click.option("--config", type=FILE, required=True, help="A TOML recipe.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value.")
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="Folder of the run; runs/NAME by default."
-)
+@click.option("--output", type=FILE, help="Folder of the run; runs/NAME by default.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @click.option("--minutes", type=click.FloatRange(min=0), help="Stop after so long, and save.")
 @device_option

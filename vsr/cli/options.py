@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,17 @@ from typing import Any
 import click
 
 _MOST_DIGITS = 9
+
+
+class _FilePath(click.Path):
+    """A path as `pathlib.Path`; `./-` is a file of that name, `-` a standard stream."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        return Path.cwd() / path if path == Path("-") and os.fspath(value) != "-" else path
+
+
+FILE = _FilePath(path_type=Path, allow_dash=True)
 
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
@@ -88,7 +100,6 @@ _film_options = (
     ),
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
-OUT_FILE = click.Path(path_type=Path, allow_dash=True)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 

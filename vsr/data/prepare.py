@@ -26,6 +26,7 @@ from vsr.data.store import (
     StoreWriter,
 )
 from vsr.errors import DataError, MediaError, OutputError
+from vsr.media.address import printable
 from vsr.media.frame import Frame, StreamInfo
 from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.shots import mark_cuts
@@ -137,7 +138,7 @@ class _Intake:
         except OutputError:
             raise
         except MediaError as caught:
-            error = str(caught)
+            error = printable(str(caught))
         ended = SourceEnded(
             source=self._identity, name=self._source.name, frames=frames, error=error
         )

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vsr.colour import ColourSpec
 from vsr.errors import DataError, MediaError
-from vsr.media.address import is_pipe
+from vsr.media.address import is_pipe, printable
 from vsr.media.folders import FILM_SUFFIXES, STILL_SUFFIXES, files_in, skipped
 from vsr.media.frame import ColourTags, Frame, PixelLayout, StreamInfo
 from vsr.media.image import read_still
@@ -90,7 +90,7 @@ def find_sources(
             raise DataError(f"{place}: is a pipe, which can be read only once; name a file")
         if not place.is_dir():
             kind = Kind.PHOTOGRAPH if place.suffix.lower() in _PHOTOGRAPHS else Kind.FILM
-            found[place.resolve()] = Source(place.name, kind, (place,))
+            found[place.resolve()] = Source(printable(place.name), kind, (place,))
             continue
         files, others = files_in(place, FILM_SUFFIXES | _PHOTOGRAPHS, without)
         if not files:
@@ -164,7 +164,7 @@ def _sources_among(files: Sequence[Path], folder: Path) -> list[Source]:
     pictures: dict[tuple[Path, str, str], list[tuple[int, Path]]] = defaultdict(list)
     for path in files:
         suffix = path.suffix.lower()
-        name = str(path.relative_to(folder))
+        name = printable(path.relative_to(folder))
         if suffix in FILM_SUFFIXES:
             sources.append(Source(name, Kind.FILM, (path,)))
         else:
@@ -173,11 +173,12 @@ def _sources_among(files: Sequence[Path], folder: Path) -> list[Source]:
     for (parent, head, suffix), numbered in pictures.items():
         frames = tuple(path for _, path in sorted(numbered))
         if _is_film([number for number, _ in sorted(numbered)], frames):
-            name = str((parent / f"{head}*{suffix}").relative_to(folder))
+            name = printable((parent / f"{head}*{suffix}").relative_to(folder))
             sources.append(Source(name, Kind.FRAMES, frames))
         else:
             sources += [
-                Source(str(path.relative_to(folder)), Kind.PHOTOGRAPH, (path,)) for path in frames
+                Source(printable(path.relative_to(folder)), Kind.PHOTOGRAPH, (path,))
+                for path in frames
             ]
     return sources
 

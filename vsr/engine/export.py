@@ -59,6 +59,7 @@ def export_model(
     names = ["low", *(f"state{number}" for number in range(len(state)))]
     made = ["high", *(f"next{number}" for number in range(len(state)))]
     partial = partial_of(output)
+    partial = partial.with_suffix(output.suffix.lower())  # OpenVINO knows no other
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # sizes become constants, as is meant

@@ -73,6 +73,11 @@ class Journal:
         """Done by earlier runs."""
         self._lock = FileLock(self.folder / "lock")
         begins = not self.folder.exists()
+        if not begins and not (self.folder / _RECORD).exists() and (found := self._not_ours()):
+            raise OutputError(
+                f"{output}: the name of its work folder, {self.folder.name}, is taken: it holds "
+                f"{found}; move that, or name another output"
+            )
         try:
             self.folder.mkdir(exist_ok=True)
             self._lock.acquire(timeout=0)
@@ -136,6 +141,11 @@ class Journal:
         """Remove all of the work, for it is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
+
+    def _not_ours(self) -> str | None:
+        """A file that no run leaves before it has written its record."""
+        names = (path.name for path in self.folder.iterdir()) if self.folder.is_dir() else ()
+        return next((name for name in names if name not in ("lock", "journal.partial")), None)
 
     def _take_up(self, identity: Mapping[str, Any], resume: bool) -> None:
         record = self.folder / _RECORD

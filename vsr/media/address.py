@@ -1,5 +1,6 @@
 """Files by their names: as FFmpeg is to open them, and pipes that have a name."""
 
+import os
 import stat
 import sys
 from pathlib import Path
@@ -14,6 +15,11 @@ PIPE = Path("-")
 def address_of(path: Path) -> str:
     """The URL of a file for FFmpeg, which takes `12:30.mp4` for a protocol called `12`."""
     return f"file:{path}"
+
+
+def printable(name: Path | str) -> str:
+    """A name as text that any file can hold: bytes that are no UTF-8 become escapes."""
+    return os.fsencode(str(name)).decode("utf-8", errors="backslashreplace")
 
 
 def is_pipe(path: Path) -> bool:

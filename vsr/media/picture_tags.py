@@ -22,6 +22,7 @@ _MOST_DPI = 65535
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _WIDTH, _HEIGHT = 0xA002, 0xA003
+_ORIENTATION, _LYING = 0x0112, range(5, 9)
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _OF_THE_FILE = (
     *(0x00FE, 0x00FF, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x010A, 0x0111, 0x0112, 0x0115),
@@ -86,6 +87,8 @@ def tags_of(opened: Any, upright: Image.Image, file: BinaryIO) -> tuple[PictureT
         {f"JPEG segment {name}" for name, content in segments if _is_lost(name, content)}
     )
     dpi = _dpi(info)
+    if dpi and opened.getexif().get(_ORIENTATION, 1) in _LYING:
+        dpi = dpi[::-1]
     if dpi is None and _is_anamorphic(info):
         lost.append("pixel aspect")
     tags = PictureTags(
@@ -106,7 +109,10 @@ def load_exif(opened: Image.Image) -> None:
 
 
 def exif_of(exif: Image.Exif) -> bytes | None:
-    """Exif data without the tags that are true of its file alone."""
+    """Exif data without the tags that are true of its file alone, of a picture that is upright."""
+    if exif.get(_ORIENTATION, 1) in _LYING and {_X_RESOLUTION, _Y_RESOLUTION} <= exif.keys():
+        resolution = exif[_Y_RESOLUTION], exif[_X_RESOLUTION]
+        exif[_X_RESOLUTION], exif[_Y_RESOLUTION] = resolution
     for tag in _OF_THE_FILE:
         if tag in exif:
             del exif[tag]

@@ -334,6 +334,11 @@ class VideoReader:
     def _describe(self) -> StreamInfo:
         stream, context = self._stream, self._stream.codec_context
         name = context.pix_fmt
+        if context.name == "webp" and not name:
+            raise MediaError(
+                f"{self.path}: an animated WebP, which FFmpeg doesn't decode; convert it to an "
+                "animated PNG or a GIF first"
+            )
         if not name or not context.width or not context.height:
             raise MediaError(f"{self.path}: no frame size or pixel format found; is it cut short?")
         if context.width * context.height > _MOST_PIXELS:

@@ -63,7 +63,7 @@ class TrainingConfig(Config):
     """Of the network's arithmetic; weights, sampling positions and losses stay f32."""
     compile: bool = False
     """Compile the step with torch.compile, on a GPU: minutes at the start, for speed after."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Of the weights and of the order and degradation of clips."""
     workers: NonNegativeInt = 0
     """Threads that prepare clips beside the training; 0 prepares them in between."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vsr.data.store import Store
+from vsr.media.address import printable
 from vsr.media.sheet import Captioned, write_sheet
 from vsr.media.target import make_folder, writing
 from vsr.scoring import FilmScore, Pictures
@@ -126,16 +127,16 @@ def write_run_card(
     write_card(
         path,
         Card(
-            name=name,
+            name=printable(name),
             scale=scale,
-            summary=card.summary or f"Trained by {recipe}",
+            summary=card.summary or f"Trained by {printable(recipe)}",
             parameters=parameters,
             multiplies_per_pixel=multiplies_per_pixel,
             licence=card.licence or "not said",
             machine=machine,
             minutes=round(minutes),
             iterations=iterations,
-            recipe=recipe,
+            recipe=printable(recipe),
             data=card.data or trained,
             validation=card.validation or held_back,
             scores={kind: DegradationScores.of(score) for kind, score in scores.items()},
