@@ -9,7 +9,8 @@ from vsr.data.prepare import prepare
 from vsr.data.sources import find_sources
 from vsr.data.store import Header
 from vsr.engine.folder import film_jobs
-from vsr.errors import MediaError
+from vsr.engine.stills import picture_jobs
+from vsr.errors import MediaError, OutputError
 from vsr.evaluation.clips import find_clips, numbered_pictures
 from vsr.media.folders import FILM_SUFFIXES, files_in, skipped
 
@@ -92,3 +93,24 @@ def test_a_folder_of_films_names_what_it_skips(tmp_path: Path) -> None:
     jobs = film_jobs(tmp_path / "in", tmp_path / "out", lines.append)
     assert [target.name for _, target in jobs] == ["a.mp4"]
     assert lines == [f"{tmp_path}/in: skipped 1 file (1 .jpg): no films"]
+
+
+def test_a_file_into_a_folder_gets_a_suffix_that_is_written(tmp_path: Path) -> None:
+    touch(tmp_path, "a.avi", "a.tif", "a.jfif", "a.webp")
+    (tmp_path / "out").mkdir()
+    names = [film_jobs(tmp_path / "a.avi", tmp_path / "out")[0][1].name]
+    for suffix in ("tif", "jfif", "webp"):
+        names.append(picture_jobs(tmp_path / f"a.{suffix}", tmp_path / "out")[0][1].name)
+    assert names == ["a.mkv", "a.png", "a.jpg", "a.webp"]
+
+
+def test_a_folder_of_pictures_takes_all_that_can_be_read(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.tif", "in/b.GIF", "in/c.avif", "in/._d.jpg", "in/.x/e.png", "in/f.xcf")
+    (tmp_path / "in" / "g.png").mkdir()
+    lines: list[str] = []
+    jobs = picture_jobs(tmp_path / "in", tmp_path / "out", lines.append)
+    assert [target.name for _, target in jobs] == ["a.png", "b.png", "c.png"]
+    assert lines == [f"{tmp_path}/in: skipped 1 file (1 .xcf): no pictures"]
+    touch(tmp_path, "in/a.bmp")
+    with pytest.raises(OutputError, match="would both become"):
+        picture_jobs(tmp_path / "in", tmp_path / "out")

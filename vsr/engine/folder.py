@@ -19,7 +19,7 @@ def film_jobs(
     """
     if not source.is_dir():
         _check_numbered(source)
-        return [(source, output / source.name if output.is_dir() else output)]
+        return [(source, output / _name(Path(source.name)) if output.is_dir() else output)]
     if output.is_file():
         raise OutputError(f"{output}: is a file, but the input is a folder")
     films, others = files_in(source, FILM_SUFFIXES, without=output)

@@ -112,7 +112,7 @@ def picture_jobs(
     `MediaError`.
     """
     if not source.is_dir():
-        target = output / source.name if output.is_dir() else output
+        target = output / _name(Path(source.name)) if output.is_dir() else output
         return [(source, target)]
     if output.is_file():
         raise OutputError(f"{output}: is a file, but the input is a folder")
