@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,48 @@ def test_a_model_file_without_an_origin_has_none(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_generator(path, Recurrent(SMALL).state_dict(), SMALL)
     assert read_origin(path) is None
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        '{"a": 1}',
+        '{"a": null}',
+        '{"a": [0, 1, 2]}',
+        '{"a": ["x", 1]}',
+        '{"a": [2, 1]}',
+        '{"a": [0, NaN]}',
+        '{"a": [0, Infinity]}',
+        '{"a": [-1e300, 1e300]}',
+        "[]",
+        "7",
+        "null",
+        "not JSON",
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:24],
+)
+@pytest.mark.parametrize("key", ["vsr.ranges", "vsr.generator"])
+def test_odd_metadata_is_one_line(tmp_path: Path, ranges: str, key: str) -> None:
+    path = tmp_path / "a.safetensors"
+    metadata = {"vsr.generator": SMALL.model_dump_json(), key: ranges}
+    save_file(Recurrent(SMALL).state_dict(), path, metadata=metadata)
+    with pytest.raises(ModelError, match=r"made for another version of vsr: .+") as caught:
+        load_generator(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_too_large_for_any_machine_is_refused(tmp_path: Path) -> None:
+    config = json.loads(SMALL.model_dump_json()) | {"channels": 10**9}
+    path = tmp_path / "a.safetensors"
+    save_file({"w": torch.zeros(1)}, path, metadata={"vsr.generator": json.dumps(config)})
+    with pytest.raises(ModelError, match="made for another version"):
+        load_generator(path)
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    weights = Recurrent(SMALL).state_dict()
+    weights["head.weight"][0, 0, 0, 0] = float("nan")
+    save_generator(tmp_path / "a.safetensors", weights, SMALL)
+    with pytest.raises(ModelError, match="aren't finite numbers"):
+        load_generator(tmp_path / "a.safetensors")

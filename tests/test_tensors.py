@@ -42,3 +42,21 @@ def test_warping_by_half_a_pixel_averages_neighbours() -> None:
     flow[:, 0] = 0.5
     expected = (pixels[..., :-1] + pixels[..., 1:]) / 2
     assert torch.allclose(warp(pixels, flow)[..., :-1], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
+def test_gradients_of_positions_that_are_no_numbers_are_safe(odd: float) -> None:
+    flow = torch.zeros(1, 2, 8, 8)
+    flow[0, 0, 3, 3] = odd
+    flow.requires_grad_()
+    pixels = torch.rand(1, 3, 8, 8, requires_grad=True)
+    warped = warp(pixels, flow)
+    assert not warped.sum().isfinite()
+    warped.nansum().backward()
+
+
+def test_warping_is_the_same_with_and_without_gradients() -> None:
+    pixels, flow = torch.rand(2, 3, 9, 7), 3 * torch.randn(2, 2, 9, 7)
+    with torch.no_grad():
+        plain = warp(pixels, flow)
+    assert torch.equal(warp(pixels, flow.requires_grad_()), plain)

@@ -1,23 +1,29 @@
 """A model as one safetensors file: the weights, and in its metadata what they are for."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from vsr.config import Config
-from vsr.errors import ModelError
+from vsr.errors import ModelError, OutputError
+from vsr.media.target import whole_file
 from vsr.models import Generator, GeneratorConfig, build_generator
 
 _CONFIG_KEY = "vsr.generator"
 _RANGES_KEY = "vsr.ranges"
 _ORIGIN_KEY = "vsr.origin"
+_MOST_RANGE = 1e9
+
+
+_Least = Annotated[float, Field(le=0, ge=-_MOST_RANGE)]
+_Most = Annotated[float, Field(ge=0, le=_MOST_RANGE)]
+_RANGES = TypeAdapter(dict[str, tuple[_Least, _Most]])
 
 
 class Origin(Config):
@@ -76,31 +82,39 @@ def load_generator(path: Path) -> Generator[Any]:
             metadata = file.metadata() or {}
             config = _config(metadata, path)
             generator = build_generator(config)
-            ranges = json.loads(metadata.get(_RANGES_KEY, "{}"))
-            generator.ranges = {name: (least, most) for name, (least, most) in ranges.items()}
-            generator.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            generator.ranges = _RANGES.validate_json(metadata.get(_RANGES_KEY, "{}"))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            generator.load_state_dict(weights)
+            if not all(bool(weight.isfinite().all()) for weight in weights.values()):
+                raise ModelError(f"{path}: holds weights that aren't finite numbers")
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not a model file (safetensors): {error}") from error
-    except (ValidationError, ValueError, RuntimeError) as error:
-        if isinstance(error, ModelError):
-            raise
-        reason = str(error).splitlines()[0]
+    except ModelError:
+        raise
+    except (ValueError, RuntimeError, TypeError, ArithmeticError, MemoryError) as error:
+        reason = _in_a_line(error)
         raise ModelError(f"{path}: made for another version of vsr: {reason}") from error
     return generator.eval().float()
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(tensors, partial, metadata=metadata)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial:
+        try:
+            save_file(tensors, partial, metadata=metadata)
+        except SafetensorError as error:  # its word for an error of the system's
+            raise OutputError(f"{path}: can't be written: {error}") from error
+
+
+def _in_a_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".lstrip(": ")
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
     described = metadata.get(_CONFIG_KEY)
     if described is None:
         raise ModelError(f"{path}: a safetensors file, but not one of vsr's models")
-    config: GeneratorConfig = TypeAdapter(GeneratorConfig).validate_python(json.loads(described))
+    config: GeneratorConfig = TypeAdapter(GeneratorConfig).validate_json(described)
     return config

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vsr.colour import ColourSpec, Siting, Subsampling, from_rgb, matrix_from_code, to_rgb
 from vsr.media.frame import Plane, StreamInfo
-from vsr.tensors import resize_bicubic
+from vsr.tensors import bleed, resize_bicubic
+
+_IMPURE_WEIGHT = 0.05
 
 
 def colour_spec(info: StreamInfo) -> ColourSpec:
@@ -30,6 +33,29 @@ def planes_to_rgb(planes: Sequence[Plane], spec: ColourSpec, device: torch.devic
 def rgb_to_planes(rgb: Tensor, spec: ColourSpec) -> tuple[Plane, ...]:
     """Float RGB (3, H, W), converted on its device, to Y, Cb and Cr arrays."""
     return tuple(_as_array(plane, spec.bit_depth) for plane in from_rgb(rgb, spec))
+
+
+def without_rim(planes: Sequence[Plane], bit_depth: int) -> Sequence[Plane]:
+    """Y, Cb, Cr and alpha with colours that show nothing of what alpha hides, for filters to see.
+
+    Where all is opaque or all is hidden, the same planes.
+    """
+    alpha = torch.from_numpy(planes[3]).float()[None, None] / (2**bit_depth - 1)
+    if bool((alpha == 1).all()):
+        return planes
+    bled: list[Plane] = []
+    for plane in planes[:3]:
+        shown, reach = alpha, 1
+        if plane.shape != planes[3].shape:
+            down, across = (-(-a // b) for a, b in zip(planes[3].shape, plane.shape, strict=True))
+            # A chroma sample is as pure as the least of its pixels is opaque; the mean is for what
+            # is so thin that no sample is pure.
+            least = -F.max_pool2d(-alpha, (down, across), ceil_mode=True)
+            mean = F.avg_pool2d(alpha, (down, across), ceil_mode=True)
+            shown, reach = (least + _IMPURE_WEIGHT * mean) / (1 + _IMPURE_WEIGHT), 2
+        codes = bleed(torch.from_numpy(plane).float()[None], shown[0, 0], reach)[0].round()
+        bled.append(_as_array(codes.to(torch.uint8 if bit_depth == 8 else torch.int16), bit_depth))
+    return (*bled, planes[3])
 
 
 def alpha_to_plane(alpha: Plane, scale: int, bit_depth: int, wanted_depth: int) -> Plane:

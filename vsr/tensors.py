@@ -4,6 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_DOUBTFUL_WEIGHT = 0.02
+"""Mean weight of a neighbourhood at which what is farther counts as much."""
+
 
 def to_float(pixels: Tensor) -> Tensor:
     """uint8 in 0..255 to float32 in [0, 1]; any shape."""
@@ -27,6 +30,37 @@ def resize_bicubic(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     and Pillow's `BICUBIC` compute, up to their rounding to 8 bit.
     """
     return F.interpolate(pixels, size=size, mode="bicubic", align_corners=False, antialias=True)
+
+
+def bleed(colours: Tensor, alpha: Tensor, reach: int = 1) -> Tensor:
+    """Spread colours (C, H, W) from where `alpha` (H, W), in [0, 1], shows them to where it hides.
+
+    A pixel counts by its alpha over the most within `reach` pixels, so that evenly translucent
+    areas stay as they are; the rest comes from a pyramid of means that are weighted by alpha.
+    What is filtered afterwards shows no rim of hidden colours.
+    """
+    if not alpha.any():
+        return colours
+    weight, side = alpha[None, None], 2 * reach + 1
+    most = F.max_pool2d(weight, side, stride=1, padding=reach)
+    share = torch.where(most > 0, weight / most.clamp_min(1e-6), 0.0)[0]
+    return colours * share + _spread(colours[None], weight, reach)[0] * (1 - share)
+
+
+def _spread(colours: Tensor, weight: Tensor, reach: int) -> Tensor:
+    """Means of (1, C, H, W) by weights (1, 1, H, W) near each pixel; farther where they are low."""
+    near, means = (
+        F.avg_pool2d(values, 2 * reach + 1, stride=1, padding=reach)
+        for values in (weight, colours * weight)
+    )
+    means = means / near.clamp_min(1e-6)
+    height, width = weight.shape[-2:]
+    if height == width == 1:
+        return torch.where(near > 0, means, colours)
+    total, sums = (F.avg_pool2d(v, 2, ceil_mode=True) for v in (weight, colours * weight))
+    halved = _spread(sums / total.clamp_min(1e-6), total, reach)
+    far = F.interpolate(halved, size=(height, width), mode="bilinear")
+    return far.lerp(means, near / (near + _DOUBTFUL_WEIGHT))
 
 
 def warp(pixels: Tensor, flow: Tensor) -> Tensor:
@@ -55,6 +89,17 @@ def moved_grid(flow: Tensor) -> Tensor:
 
 
 def sample(pixels: Tensor, grid: Tensor) -> Tensor:
-    """Sample (B, C, H, W) bilinearly at the positions of a `moved_grid`."""
-    sampled = F.grid_sample(pixels.float(), grid, "bilinear", "border", align_corners=False)
-    return sampled.to(pixels.dtype)
+    """Sample (B, C, H, W) bilinearly at the positions of a `moved_grid`.
+
+    Where gradients are asked for and a position isn't finite, all samples are NaN.
+    """
+    if not torch.is_grad_enabled():
+        sampled = F.grid_sample(pixels.float(), grid, "bilinear", "border", align_corners=False)
+        return sampled.to(pixels.dtype)
+    # Going back through a position that is NaN crashes the process, and going forward hides it:
+    # what is sampled is then NaN instead, and so is the loss, which is noticed.
+    spoilt = 0 * grid.detach().sum()
+    sampled = F.grid_sample(
+        pixels.float(), grid.nan_to_num(0.0), "bilinear", "border", align_corners=False
+    )
+    return sampled.add_(spoilt).to(pixels.dtype)

@@ -13,7 +13,7 @@ from vsr.engine import plan
 from vsr.engine.job import Options
 from vsr.engine.plan import plan_video
 from vsr.errors import MediaError
-from vsr.media.reader import PIPE
+from vsr.media.address import PIPE
 
 
 def test_a_plan_reckons_the_whole_from_a_part(

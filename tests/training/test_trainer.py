@@ -16,7 +16,7 @@ from vsr.checkpoint import load_generator, save_generator
 from vsr.config import load_toml, parse
 from vsr.data.prepare import prepare
 from vsr.data.store import Header
-from vsr.errors import ConfigError, DataError, TrainingError
+from vsr.errors import ConfigError, DataError, OutputError, TrainingError
 from vsr.models import Recurrent, RecurrentConfig, build_generator
 from vsr.training.batches import Batches
 from vsr.training.config import Stage, TrainConfig, TrainingConfig
@@ -375,3 +375,38 @@ def test_without_films_held_back_there_is_a_model_and_a_card_without_scores(
     assert outcome.validation is None
     assert outcome.model.exists()
     assert read_card(tmp_path / "run" / "card.toml").scores == {}
+
+
+@pytest.mark.parametrize("rate", ["inf", "nan", "1e30", "100", "0", "-1e-3"])
+def test_rates_that_teach_nothing_are_refused_in_the_recipe(dataset: Path, rate: str) -> None:
+    for key in ("training.learning_rate", "gan.adversary.learning_rate"):
+        with pytest.raises(ConfigError, match=key):
+            load_toml(SMOKE, TrainConfig, [f"data.dataset={dataset}", f"{key}={rate}"])
+
+
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999"])
+def test_seeds_that_no_generator_takes_are_refused(dataset: Path, seed: str) -> None:
+    with pytest.raises(ConfigError, match=r"training\.seed"):
+        load_toml(SMOKE, TrainConfig, [f"data.dataset={dataset}", f"training.seed={seed}"])
+
+
+@pytest.mark.parametrize("rate", [1e5, 1e10, 1e30, float("inf")])
+def test_a_run_that_diverges_ends_in_a_line(
+    recipe: TrainConfig, tmp_path: Path, rate: float
+) -> None:
+    """Motion that is no number once crashed the process, where gradients were asked for."""
+    training = recipe.training.model_copy(update={"learning_rate": rate, "iterations": 20})
+    diverging = recipe.model_copy(update={"training": training})
+    with pytest.raises(TrainingError, match=r"lower training\.learning_rate"):
+        Trainer(diverging, tmp_path, CPU).run()
+
+
+def test_a_run_replaces_no_model_that_is_there(recipe: TrainConfig, tmp_path: Path) -> None:
+    for name in ("model.safetensors", "best.safetensors", "card.toml"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(TrainingError, match=f"{name}: would be replaced"):
+            Trainer(recipe, tmp_path, CPU)
+        (tmp_path / name).unlink()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is a file; name a folder"):
+        Trainer(recipe, tmp_path / "file", CPU)

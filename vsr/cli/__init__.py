@@ -1,5 +1,8 @@
 """The command line: thin commands, whose heavy imports wait until one is run."""
 
+import contextlib
+import errno
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,26 +16,40 @@ from vsr.cli.films import image, plan, upscale, verify
 from vsr.cli.judging import compare, evaluate
 from vsr.cli.learning import data, train
 from vsr.cli.progress import INTERRUPTED
+from vsr.cli.streams import check_said, open_standard_streams, tell
 from vsr.errors import Interrupted, VsrError
+
+_OF_THE_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EROFS)
+"""Errors that no name of a file comes with, and that are no bugs of ours."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; a user's mistake becomes one line and exit code 1."""
+    open_standard_streams()
     # Ended from outside, leave as tidily as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         cli.main(args=arguments, prog_name="vsr", standalone_mode=False)
+        check_said()
     except click.ClickException as error:
-        error.show()
+        if sys.stderr is not None:
+            with contextlib.suppress(OSError):
+                error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("vsr: interrupted", err=True)
+        tell("interrupted")
         sys.exit(INTERRUPTED)
     except Interrupted as error:
-        click.echo(f"vsr: {error}", err=True)
+        tell(str(error))
         sys.exit(INTERRUPTED)
     except VsrError as error:
-        click.echo(f"vsr: {error}", err=True)
+        tell(str(error))
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None and error.errno not in _OF_THE_SYSTEM:
+            raise
+        place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        tell(f"{place}{str(error.strerror or error).lower()}")
         sys.exit(1)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)

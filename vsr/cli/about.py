@@ -6,12 +6,13 @@ from pathlib import Path
 import click
 
 from vsr import __version__
-from vsr.cli.options import detail_option, json_option, overwrite_option
+from vsr.cli.options import FILE, detail_option, json_option, overwrite_option, whole_number
+from vsr.cli.streams import say
 
 
 @click.command()
 @click.argument("model")
-@click.argument("output", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("output", metavar="FILE", type=FILE)
 @click.option("--size", default="640x360", show_default=True, help="Of frames: WIDTHxHEIGHT.")
 @detail_option
 @overwrite_option
@@ -26,12 +27,12 @@ def export(model: str, output: Path, size: str, detail: float, overwrite: bool) 
     """
     from vsr.engine.export import export_model
 
-    sides = size.lower().split("x")
-    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+    across, _, down = size.lower().partition("x")
+    width, height = whole_number(across), whole_number(down)
+    if width is None or height is None:
         raise click.BadParameter(f"{size!r} isn't WIDTHxHEIGHT", param_hint="--size")
-    width, height = map(int, sides)
     worst = export_model(model, output, (height, width), detail, overwrite)
-    click.echo(f"{output}: {width}x{height}, within {worst:.1e} of torch over thirty frames")
+    say(f"{output}: {width}x{height}, within {worst:.1e} of torch over thirty frames")
 
 
 @click.command()
@@ -45,15 +46,15 @@ def models(as_json: bool) -> None:
     from vsr.zoo import list_models
 
     if as_json:
-        click.echo(json.dumps([card.model_dump(mode="json") for card in list_models()]))
+        say(json.dumps([card.model_dump(mode="json") for card in list_models()]))
         return
     for card in list_models():
         gains = ", ".join(
             f"{kind} {score.psnr_y:.2f} dB ({score.gain:+.2f})"
             for kind, score in card.scores.items()
         )
-        click.echo(f"{card.name:<10} x{card.scale}  {card.parameters / 1000:.0f}k  {gains}")
-        click.echo(f"{'':<10} {card.summary}")
+        say(f"{card.name:<10} x{card.scale}  {card.parameters / 1000:.0f}k  {gains}")
+        say(f"{'':<10} {card.summary}")
 
 
 @click.command()
@@ -72,16 +73,16 @@ def doctor() -> None:
     from vsr.media.encoder import encoders
     from vsr.zoo import list_models
 
-    click.echo(f"vsr      {__version__}")
-    click.echo(f"python   {platform.python_version()} on {platform.platform()}")
-    click.echo(f"torch    {torch.__version__}, {torch.get_num_threads()} threads")
+    say(f"vsr      {__version__}")
+    say(f"python   {platform.python_version()} on {platform.platform()}")
+    say(f"torch    {torch.__version__}, {torch.get_num_threads()} threads")
     libraries = ", ".join(
         f"{name[3:]} {'.'.join(map(str, version))}" for name, version in av.library_versions.items()
     )
-    click.echo(f"openvino {openvino_version() or 'not installed'}")
-    click.echo(f"PyAV     {av.__version__} ({libraries})")
+    say(f"openvino {openvino_version() or 'not installed'}")
+    say(f"PyAV     {av.__version__} ({libraries})")
     devices = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
-    click.echo(f"devices  cpu{''.join(f', cuda:{n} {name}' for n, name in enumerate(devices))}")
+    say(f"devices  cpu{''.join(f', cuda:{n} {name}' for n, name in enumerate(devices))}")
     for codec, present in encoders().items():
-        click.echo(f"{codec:<8} {'yes' if present else 'no encoder'}")
-    click.echo(f"models   {', '.join(card.name for card in list_models()) or 'none'}")
+        say(f"{codec:<8} {'yes' if present else 'no encoder'}")
+    say(f"models   {', '.join(card.name for card in list_models()) or 'none'}")

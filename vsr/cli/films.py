@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vsr.cli.options import (
+    FILE,
     chosen_options,
     detail_option,
     device_option,
@@ -18,12 +19,13 @@ from vsr.cli.options import (
     overwrite_option,
 )
 from vsr.cli.progress import progress_bar, stop_gently
+from vsr.cli.streams import say, tell
 from vsr.errors import Interrupted, VsrError
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path, allow_dash=True))
-@click.argument("output", metavar="OUT", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("output", metavar="OUT", type=FILE)
 @of_films
 @click.option("--strict", is_flag=True, help="Stop before any work if something can't be kept.")
 @click.option("--no-resume", is_flag=True, help="Start afresh where an earlier run has begun.")
@@ -37,7 +39,7 @@ from vsr.errors import Interrupted, VsrError
 )
 @click.option(
     "--profile",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Write what each stage did, frame by frame, as a trace for Perfetto or Chrome.",
 )
 @overwrite_option
@@ -65,6 +67,7 @@ def upscale(
     """
     from vsr.engine.folder import film_jobs
     from vsr.engine.video import upscale_video
+    from vsr.media.target import make_folder
 
     settings = chosen_options(output.suffix.lower(), given) | {
         "overwrite": overwrite,
@@ -73,17 +76,19 @@ def upscale(
         "pipe_format": pipe_format,
         "profile": profile,
     }
+    if profile == Path("-"):
+        raise VsrError("--profile: is written to a file, not to standard output; name one")
     if profile and source.is_dir():
         raise VsrError("--profile is of one film; name a film, not a folder")
-    jobs = film_jobs(source, output)
+    jobs = film_jobs(source, output, tell)
     summaries, failures, skipped = [], [], 0
     with stop_gently() as stop:
         for film, target in jobs:
-            if source.is_dir():
-                if target.exists() and not overwrite and not _unfinished(target):
-                    skipped += 1
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir() and target.exists() and not overwrite and not _unfinished(target):
+                skipped += 1
+                continue
+            if stop.is_set():
+                raise Interrupted("interrupted between two films")
             with progress_bar(["{task.fields[rate]:.1f} frames/s"], rate=0.0) as update:
 
                 def watch(now: Any, update: Callable[..., None] = update) -> None:
@@ -91,37 +96,37 @@ def upscale(
                     update(now.frames, now.frame_count, rate=rate)
 
                 try:
+                    if source.is_dir():
+                        make_folder(target.parent)
                     summary = upscale_video(
                         *(film, target),
                         **settings,
                         stop=stop,
                         watch=watch,
-                        tell=lambda line: click.echo(f"vsr: {line}", err=True),
+                        tell=tell,
                     )
                 except Interrupted:
                     raise
                 except VsrError as error:
                     if not source.is_dir():
                         raise
-                    click.echo(f"vsr: {error}", err=True)
+                    tell(str(error))
                     failures.append(film)
                     continue
             summaries.append(summary)
             _tell_summary(summary, as_json)
-            if stop.is_set():
-                raise Interrupted("interrupted between two films")
     if source.is_dir():
         line = f"{len(summaries)} films done, {skipped} there already, {len(failures)} failed"
-        click.echo(f"{output}: {line}", err=as_json)
+        say(f"{output}: {line}", err=as_json)
     if failures:
         raise VsrError(f"not done: {', '.join(map(str, failures))}")
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=FILE)
 @of_films
 @click.option("--container", default=".mp4", show_default=True, help="Of the film to come.")
-@click.option("--preview", type=click.Path(path_type=Path), help="Write a frame to compare.")
+@click.option("--preview", type=FILE, help="Write a frame to compare.")
 @overwrite_option
 @json_option
 def plan(
@@ -143,26 +148,27 @@ def plan(
     from vsr.engine.job import Options
     from vsr.engine.plan import plan_video
 
+    container = f".{container.lower().lstrip('.')}"
     options = Options(**chosen_options(container, given))
     told = plan_video(source, container, options, preview, overwrite)
     if as_json:
-        click.echo(json.dumps(asdict(told)))
+        say(json.dumps(asdict(told)))
         return
     frames = f"{told.frames} frames" if told.frames else "frames"
-    click.echo(f"{source}: {frames} to {told.width}x{told.height} ({told.model} by {told.backend})")
-    click.echo(f"time    {_duration(told.seconds)}, {told.frames_per_second:.1f} frames/s")
-    click.echo(f"memory  {told.memory_bytes / 1e9:.1f} GB")
+    say(f"{source}: {frames} to {told.width}x{told.height} ({told.model} by {told.backend})")
+    say(f"time    {_duration(told.seconds)}, {told.frames_per_second:.1f} frames/s")
+    say(f"memory  {told.memory_bytes / 1e9:.1f} GB")
     if told.output_bytes is not None and told.disk_bytes is not None:
         sizes = (told.output_bytes / 1e6, told.disk_bytes / 1e6)
-        click.echo(f"disk    {sizes[0]:.0f} MB of video, {sizes[1]:.0f} MB while it goes on")
-    click.echo(f"tried   {told.tried_frames} frames from the middle")
+        say(f"disk    {sizes[0]:.0f} MB of video, {sizes[1]:.0f} MB while it goes on")
+    say(f"tried   {told.tried_frames} frames from the middle")
     for what in told.left_out:
-        click.echo(f"lost    {what}")
+        say(f"lost    {what}")
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("output", metavar="OUT", type=FILE)
 @json_option
 def verify(source: Path, output: Path, as_json: bool) -> None:
     """Prove that OUT has all that IN has: times, streams, chapters, tags.
@@ -177,21 +183,22 @@ def verify(source: Path, output: Path, as_json: bool) -> None:
 
     findings = verify_film(source, output)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings]))
+        say(json.dumps([asdict(finding) for finding in findings]))
     else:
-        click.echo(table(findings))
+        say(table(findings))
     lost = [finding.what for finding in findings if not finding.kept]
     if lost:
         raise VsrError(f"{output}: lost or changed: {', '.join(lost)}")
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("output", metavar="OUT", type=FILE)
 @click.option("--scale", type=click.Choice(["2", "4"]), help="4 unless the model says otherwise.")
 @model_option
 @detail_option
 @device_option
+@click.option("--strict", is_flag=True, help="Refuse a picture of which something can't be kept.")
 @overwrite_option
 def image(
     source: Path,
@@ -200,11 +207,13 @@ def image(
     model: str | None,
     detail: float,
     device: str,
+    strict: bool,
     overwrite: bool,
 ) -> None:
     """Upscale the picture IN into OUT, or every picture of a folder into another.
 
-    PNG, JPEG and WebP. Colour profile, transparency and Exif data are kept.
+    Into PNG, JPEG and WebP. Colour profile, transparency, Exif, XMP, resolution and comment are
+    kept; what can't be is told of beforehand.
 
     \b
     vsr image small.png large.png --scale 2
@@ -213,18 +222,18 @@ def image(
     from vsr.engine.stills import StillUpscaler, picture_jobs
 
     upscaler = StillUpscaler(model, int(scale) if scale else None, device, detail)
-    jobs = picture_jobs(source, output)
+    jobs = picture_jobs(source, output, tell)
     failures = []
     with progress_bar([], quiet=len(jobs) == 1) as update:
         for number, (picture, target) in enumerate(jobs):
             try:
-                upscaler.upscale_file(picture, target, overwrite)
+                upscaler.upscale_file(picture, target, overwrite, strict, tell)
             except VsrError as error:
                 failures.append(str(error))
             update(number + 1, len(jobs))
     done = len(jobs) - len(failures)
     if done:
-        click.echo(f"{output}: {done} picture{'s' if done > 1 else ''}, x{upscaler.scale}")
+        say(f"{output}: {done} picture{'s' if done > 1 else ''}, x{upscaler.scale}")
     if failures:
         raise VsrError("\nvsr: ".join(failures))
 
@@ -239,17 +248,17 @@ def _duration(seconds: float | None) -> str:
 
 def _tell_summary(summary: Any, as_json: bool) -> None:
     for line in (*(f"not kept: {what}" for what in summary.left_out), *summary.notes):
-        click.echo(f"vsr: {line}", err=True)
+        tell(line)
     if damaged := summary.damaged_seconds:
         places = ", ".join(f"{second:.2f}" for second in damaged[:5])
         more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
-        click.echo(f"vsr: {len(damaged)} damaged frames, at {places}{more} s", err=True)
+        tell(f"{len(damaged)} damaged frames, at {places}{more} s")
     to_pipe = summary.output == "-"
     if as_json:
-        click.echo(json.dumps(asdict(summary)), err=to_pipe)
+        say(json.dumps(asdict(summary)), err=to_pipe)
         return
     stages = summary.stages
-    click.echo(
+    say(
         f"{summary.output}: {summary.frames} frames of {summary.width}x{summary.height} "
         f"({summary.model} on {summary.device} by {summary.backend}), "
         f"{summary.audio_tracks} audio tracks, "

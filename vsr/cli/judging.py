@@ -7,17 +7,16 @@ from typing import Any
 
 import click
 
-from vsr.cli.options import OUT_FILE, detail_option, device_option, overwrite_option
+from vsr.cli.options import FILE, detail_option, device_option, overwrite_option
 from vsr.cli.progress import progress_bar
+from vsr.cli.streams import say, tell
 
 
 @click.command()
-@click.argument("output", metavar="[OUT]", type=click.Path(path_type=Path), required=False)
-@click.argument("reference", metavar="[REF]", type=click.Path(path_type=Path), required=False)
+@click.argument("output", metavar="[OUT]", type=FILE, required=False)
+@click.argument("reference", metavar="[REF]", type=FILE, required=False)
 @click.option("--model", help="A name from `vsr models`, or a model file, to evaluate by itself.")
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="With --model: films it has not learnt from."
-)
+@click.option("--data", type=FILE, help="With --model: films it has not learnt from.")
 @click.option(
     "--degradation",
     type=click.Choice(["bi", "bd", "web", "real"]),
@@ -26,9 +25,7 @@ from vsr.cli.progress import progress_bar
     help="With --model: how the films are shrunk first; web: as uploads, DVDs and camcorders do.",
 )
 @detail_option
-@click.option(
-    "--source", type=click.Path(path_type=Path), help="What OUT was made from: measures flicker."
-)
+@click.option("--source", type=FILE, help="What OUT was made from: measures flicker.")
 @click.option(
     "--protocol",
     type=click.Choice(["plain", "tecogan", "basicvsr"]),
@@ -45,9 +42,9 @@ from vsr.cli.progress import progress_bar
     help="crop: compare what two films of different length or size have in common.",
 )
 @device_option
-@click.option("--json", "json_file", type=OUT_FILE, help="Write all as JSON; - prints it.")
-@click.option("--csv", "csv_file", type=OUT_FILE, help="Write a line for each frame; - prints.")
-@click.option("--html", "html_file", type=OUT_FILE, help="Write a page with curves and crops.")
+@click.option("--json", "json_file", type=FILE, help="Write all as JSON; - prints it.")
+@click.option("--csv", "csv_file", type=FILE, help="Write a line for each frame; - prints.")
+@click.option("--html", "html_file", type=FILE, help="Write a page with curves and crops.")
 @overwrite_option
 def evaluate(
     output: Path | None,
@@ -87,10 +84,12 @@ def evaluate(
     from vsr.evaluation import evaluate_model
     from vsr.evaluation.page import report_page
     from vsr.evaluation.report import as_csv, as_json, table
-    from vsr.media.target import check_text_target, write_text
+    from vsr.media.target import check_distinct, check_text_target, write_text
 
-    for file in (json_file, csv_file, html_file):
+    reports = (json_file, csv_file, html_file)
+    for file in reports:
         check_text_target(file, overwrite)
+    check_distinct(reports, (output, reference, source, data, Path(model) if model else None))
     shared: dict[str, Any] = {
         "protocol": protocol,
         "metrics": metrics.split(",") if metrics else None,
@@ -113,14 +112,14 @@ def evaluate(
             write_text(file, render(report))
     if any(str(file) == "-" for file, _ in written):
         for line in report.left_out:
-            click.echo(f"vsr: {line}", err=True)
+            tell(line)
     else:
-        click.echo(table(report))
+        say(table(report))
 
 
 @click.command()
-@click.argument("films", metavar="A B...", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--html", "page", type=click.Path(path_type=Path), required=True, help="The page.")
+@click.argument("films", metavar="A B...", type=FILE, nargs=-1, required=True)
+@click.option("--html", "page", type=FILE, required=True, help="The page.")
 @overwrite_option
 def compare(films: tuple[Path, ...], page: Path, overwrite: bool) -> None:
     """Make a page on which films are seen side by side, under one clock.
@@ -133,5 +132,6 @@ def compare(films: tuple[Path, ...], page: Path, overwrite: bool) -> None:
     """
     from vsr.evaluation.compare import write_comparison
 
-    write_comparison(films, page, overwrite, lambda line: click.echo(f"vsr: {line}", err=True))
-    click.echo(f"{page}: open it in a browser")
+    write_comparison(films, page, overwrite, tell)
+    if str(page) != "-":
+        say(f"{page}: open it in a browser")

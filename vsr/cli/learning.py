@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from vsr.cli.options import device_option, json_option
+from vsr.cli.options import FILE, device_option, json_option
 from vsr.cli.progress import INTERRUPTED, progress_bar
+from vsr.cli.streams import say, tell
 
 
 @click.group()
@@ -21,12 +22,12 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("footage", type=click.Path(path_type=Path), nargs=-1)
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("footage", type=FILE, nargs=-1)
+@click.argument("dataset", type=FILE)
 @click.option(
     "--val",
     "validation",
-    type=click.Path(path_type=Path),
+    type=FILE,
     multiple=True,
     help="Footage to hold back for validation, instead of a share of the films.",
 )
@@ -46,7 +47,7 @@ def data() -> None:
 )
 @click.option(
     "--pairs",
-    type=click.Path(path_type=Path),
+    type=FILE,
     nargs=2,
     multiple=True,
     metavar="LOW HIGH",
@@ -93,23 +94,23 @@ def prepare(
             update(now.number, now.count, source=now.source, frames=now.frames)
 
         if footage:
-            store = prepare_dataset(footage, dataset, header, validation, watch)
+            store = prepare_dataset(footage, dataset, header, validation, watch, tell)
         if found:
             store = prepare_pairs(found, dataset, header, watch)
     rows = summarise(store)
     write_summary(store, rows)
     write_contact_sheet(store)
     if as_json:
-        click.echo((dataset / "summary.json").read_text(), nl=False)
+        say((dataset / "summary.json").read_text(), nl=False)
         return
-    click.echo("\n".join(table(rows)))
+    say("\n".join(table(rows)))
     for row in rows:
         if row.error:
-            click.echo(f"vsr: passed over: {row.error}", err=True)
+            tell(f"passed over: {row.error}")
 
 
 @data.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=FILE)
 @click.option("--model", required=True, help="The teacher: a name from `vsr models`, or a file.")
 @click.option(
     "--back-project",
@@ -190,18 +191,16 @@ def teach(
             watch=lambda now: update(now.frames, now.frame_count, source=now.source),
         )
     state = "done" if outcome.finished else "stopped; the same command resumes"
-    click.echo(
+    say(
         f"{dataset}: {outcome.frames} of {outcome.frame_count} frames taught by "
         f"{outcome.teaching.teacher} ({outcome.teaching.licence}) ({state})"
     )
 
 
 @click.command()
-@click.option("--config", type=click.Path(path_type=Path), required=True, help="A TOML recipe.")
+@click.option("--config", type=FILE, required=True, help="A TOML recipe.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value.")
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="Folder of the run; runs/NAME by default."
-)
+@click.option("--output", type=FILE, help="Folder of the run; runs/NAME by default.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @click.option("--minutes", type=click.FloatRange(min=0), help="Stop after so long, and save.")
 @device_option
@@ -240,7 +239,7 @@ def train(
 
         def watch(now: Progress) -> None:
             if now.message and not quiet:
-                click.echo(f"vsr: {now.message}", err=True)
+                tell(now.message)
             update(
                 now.iteration,
                 now.iterations,
@@ -252,7 +251,7 @@ def train(
         outcome = trainer.run(minutes, watch)
     state = "done" if outcome.finished else "stopped; go on with --resume"
     if not quiet:
-        click.echo(
+        say(
             f"{outcome.model}: iteration {outcome.iteration} of {recipe.training.iterations}, "
             f"{_score(outcome.validation) or 'not validated yet'} ({state})"
         )

@@ -1,10 +1,24 @@
 """Options that several commands share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+
+_MOST_DIGITS = 9
+
+
+class _FilePath(click.Path):
+    """A path as `pathlib.Path`; `./-` is a file of that name, `-` a standard stream."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        return Path.cwd() / path if path == Path("-") and os.fspath(value) != "-" else path
+
+
+FILE = _FilePath(path_type=Path, allow_dash=True)
 
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
@@ -91,7 +105,6 @@ _film_options = (
     ),
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
-OUT_FILE = click.Path(path_type=Path, allow_dash=True)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
@@ -119,6 +132,12 @@ def chosen_options(suffix: str, given: dict[str, Any]) -> dict[str, Any]:
 def _tiling(text: str) -> Any:
     if text in ("auto", "off"):
         return text
-    if not text.isdigit():
+    if (side := whole_number(text)) is None:
         raise click.BadParameter(f"{text!r} is neither auto, off nor a number", param_hint="--tile")
-    return int(text)
+    return side
+
+
+def whole_number(text: str) -> int | None:
+    """A number above 0 in plain digits of a sane count; None for any other text."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return (int(text) or None) if is_number else None

@@ -1,12 +1,11 @@
 """How commands tell of their progress, and how they are stopped."""
 
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import click
+from vsr.cli.streams import is_terminal, say, tell
 
 if TYPE_CHECKING:
     import threading
@@ -29,7 +28,7 @@ def progress_bar(
     if quiet:
         yield lambda done, total, **fields: None
         return
-    if not sys.stderr.isatty():
+    if not is_terminal():
         yield _plain_progress(columns)
         return
     from rich.console import Console
@@ -68,7 +67,7 @@ def _plain_progress(columns: list[str]) -> Callable[..., None]:
         task = SimpleNamespace(fields=fields)
         values = "".join(f", {text}" for column in columns if (text := column.format(task=task)))
         left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
-        click.echo(f"{done} of {total or '?'}{values}{left}", err=True)
+        say(f"{done} of {total or '?'}{values}{left}", err=True)
 
     return update
 
@@ -84,7 +83,7 @@ def stop_gently() -> "Iterator[threading.Event]":
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        click.echo("vsr: ending the segment in hand; Ctrl-C again to end at once", err=True)
+        tell("ending the segment in hand; Ctrl-C again to end at once")
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:

@@ -25,7 +25,8 @@ from vsr.data.store import (
     Store,
     StoreWriter,
 )
-from vsr.errors import DataError, MediaError
+from vsr.errors import DataError, MediaError, OutputError
+from vsr.media.address import printable
 from vsr.media.frame import Frame, StreamInfo
 from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.shots import mark_cuts
@@ -69,15 +70,18 @@ def prepare(
     header: Header,
     validation: Sequence[Path] = (),
     watch: Callable[[Progress], None] = lambda progress: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Store:
     """Add to the data set what it doesn't hold yet of the footage in `places`.
 
     Sources under `validation` are held back; where there are none, every so many of the
     films, by `header.val_share`. Broken sources are noted in the index and passed over.
-    Interrupted anywhere, the same call goes on. Raises `DataError`.
+    Interrupted anywhere, the same call goes on. `tell` hears of files that are no footage.
+    Raises `DataError`, and `OutputError` where the folder can't be made.
     """
-    held_back = {source.identity() for source in find_sources(validation)} if validation else None
-    sources = find_sources([*places, *validation])
+    held_out = find_sources(validation, without=dataset) if validation else []
+    held_back = {source.identity() for source in held_out} if validation else None
+    sources = find_sources([*places, *validation], without=dataset, tell=tell)
     store = StoreWriter(dataset, header)
     gallery = Gallery()
     for clip in store.clips():
@@ -131,8 +135,10 @@ class _Intake:
                 frames += len(piece.planes)
                 self._judge(piece, begun, info)
                 report(frames, info.frame_count)
+        except OutputError:
+            raise
         except MediaError as caught:
-            error = str(caught)
+            error = printable(str(caught))
         ended = SourceEnded(
             source=self._identity, name=self._source.name, frames=frames, error=error
         )

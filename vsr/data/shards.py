@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vsr.data.codec import Planes420, decode_clip
 from vsr.errors import DataError
+from vsr.media.target import writing
 
 
 def shard_path(folder: Path, split: str, number: int) -> Path:
@@ -18,8 +19,11 @@ def taught_path(folder: Path, number: int) -> Path:
 
 
 def append(path: Path, offset: int, coded: bytes) -> None:
-    """Write at `offset` for good; discard what an interrupted run left there."""
-    with path.open("ab") as file:
+    """Write at `offset` for good; discard what an interrupted run left there.
+
+    Raises `OutputError`.
+    """
+    with writing(path), path.open("ab") as file:
         file.truncate(offset)
         file.seek(offset)
         file.write(coded)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -17,10 +17,11 @@ from torch import Tensor
 
 from vsr.colour import ColourSpec
 from vsr.errors import DataError, MediaError
-from vsr.media import image
+from vsr.media.address import is_pipe, printable
+from vsr.media.folders import FILM_SUFFIXES, STILL_SUFFIXES, files_in, skipped
 from vsr.media.frame import ColourTags, Frame, PixelLayout, StreamInfo
 from vsr.media.image import read_still
-from vsr.media.reader import FILM_SUFFIXES, VideoReader
+from vsr.media.reader import VideoReader
 from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.shots import mark_cuts
 from vsr.tensors import on_8_bit_levels, to_float
@@ -30,6 +31,8 @@ _ALIKE = 0.6
 """Correlation of thumbnails of two frames of one shot, at least."""
 _STILLS_RATE = Fraction(25)
 _HASHED_BYTES = 1 << 20
+_PHOTOGRAPHS = STILL_SUFFIXES - {".gif", ".apng"}
+"""What moves, or has few colours, is no photograph."""
 
 
 class Kind(StrEnum):
@@ -50,36 +53,52 @@ class Source:
     """One, or the frames in order."""
 
     def identity(self) -> str:
-        """A hash of size, beginning and end of its files: the same wherever it lies."""
+        """A hash of size, beginning and end of its files: the same wherever it lies.
+
+        Raises `DataError` where one can't be read.
+        """
         digest = hashlib.sha256()
         for path in self.files:
-            size = path.stat().st_size
-            digest.update(str(size).encode())
-            with path.open("rb") as file:
-                digest.update(file.read(_HASHED_BYTES))
-                file.seek(max(0, size - _HASHED_BYTES))
-                digest.update(file.read(_HASHED_BYTES))
+            try:
+                size = path.stat().st_size
+                digest.update(str(size).encode())
+                with path.open("rb") as file:
+                    digest.update(file.read(_HASHED_BYTES))
+                    file.seek(max(0, size - _HASHED_BYTES))
+                    digest.update(file.read(_HASHED_BYTES))
+            except OSError as error:
+                raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
         return digest.hexdigest()[:24]
 
 
-def find_sources(places: Sequence[Path]) -> list[Source]:
+def find_sources(
+    places: Sequence[Path],
+    without: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Source]:
     """The footage among files and (recursively) folders, in order of path.
 
     Numbered pictures of one size that look like one film are frames; other pictures
-    are photographs. Raises `DataError` for a place that doesn't exist or holds nothing.
+    are photographs. What lies under `without`, an output, is none; `tell` hears of files
+    that are neither. Raises `DataError` for a place that doesn't exist or holds nothing.
     """
     found: dict[Path, Source] = {}
     for place in places:
         if not place.exists():
             raise DataError(f"{place}: no such file or folder of footage")
-        if place.is_file():
-            kind = Kind.PHOTOGRAPH if place.suffix.lower() in image.SUFFIXES else Kind.FILM
-            found[place.resolve()] = Source(place.name, kind, (place,))
+        if is_pipe(place):
+            raise DataError(f"{place}: is a pipe, which can be read only once; name a file")
+        if not place.is_dir():
+            kind = Kind.PHOTOGRAPH if place.suffix.lower() in _PHOTOGRAPHS else Kind.FILM
+            found[place.resolve()] = Source(printable(place.name), kind, (place,))
             continue
-        here = _sources_in(place)
-        if not here:
+        files, others = files_in(place, FILM_SUFFIXES | _PHOTOGRAPHS, without)
+        if not files:
             raise DataError(f"{place}: holds no film and no picture")
-        found.update((source.files[0].resolve(), source) for source in here)
+        for line in skipped(place, others, "films or photographs"):
+            tell(line)
+        sources = _sources_among(files, place)
+        found.update((source.files[0].resolve(), source) for source in sources)
     return [found[path] for path in sorted(found)]
 
 
@@ -140,25 +159,26 @@ def _still_frames(source: Source, size: tuple[int, int], spec: ColourSpec) -> It
         yield Frame(rgb_to_planes(pixels, spec), number)
 
 
-def _sources_in(folder: Path) -> list[Source]:
+def _sources_among(files: Sequence[Path], folder: Path) -> list[Source]:
     sources = []
     pictures: dict[tuple[Path, str, str], list[tuple[int, Path]]] = defaultdict(list)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in files:
         suffix = path.suffix.lower()
-        name = str(path.relative_to(folder))
+        name = printable(path.relative_to(folder))
         if suffix in FILM_SUFFIXES:
             sources.append(Source(name, Kind.FILM, (path,)))
-        elif suffix in image.SUFFIXES:
+        else:
             head, digits = re.fullmatch(r"(.*?)(\d*)", path.stem, re.DOTALL).groups()  # type: ignore[union-attr]
             pictures[path.parent, head, suffix].append((int(digits or -1), path))
     for (parent, head, suffix), numbered in pictures.items():
-        files = tuple(path for _, path in sorted(numbered))
-        if _is_film([number for number, _ in sorted(numbered)], files):
-            name = str((parent / f"{head}*{suffix}").relative_to(folder))
-            sources.append(Source(name, Kind.FRAMES, files))
+        frames = tuple(path for _, path in sorted(numbered))
+        if _is_film([number for number, _ in sorted(numbered)], frames):
+            name = printable((parent / f"{head}*{suffix}").relative_to(folder))
+            sources.append(Source(name, Kind.FRAMES, frames))
         else:
             sources += [
-                Source(str(path.relative_to(folder)), Kind.PHOTOGRAPH, (path,)) for path in files
+                Source(printable(path.relative_to(folder)), Kind.PHOTOGRAPH, (path,))
+                for path in frames
             ]
     return sources
 

@@ -24,6 +24,7 @@ from vsr.config import Config
 from vsr.data.codec import Planes420, encode_clip, encode_lossless
 from vsr.data.shards import append, read_planes, shard_path, taught_path
 from vsr.errors import DataError
+from vsr.media.target import make_folder, writing
 
 Split = Literal["train", "val"]
 
@@ -258,7 +259,7 @@ class StoreWriter(Store):
 
     def __init__(self, folder: Path, header: Header) -> None:
         """Begin a data set, or go on with one that was made the same way."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._index = folder / INDEX_FILE
         if not self._index.exists():
             self.lines: list[Line] = []
@@ -274,7 +275,7 @@ class StoreWriter(Store):
 
     def add(self, line: Line) -> None:
         """Write a line of the index, for good."""
-        with self._index.open("a", encoding="utf-8") as index:
+        with writing(self._index), self._index.open("a", encoding="utf-8") as index:
             index.write(line.model_dump_json() + "\n")
             index.flush()
             os.fsync(index.fileno())
@@ -355,7 +356,7 @@ class StoreWriter(Store):
         text = self._index.read_bytes()
         whole = text.rfind(b"\n") + 1
         if whole < len(text):
-            with self._index.open("r+b") as index:
+            with writing(self._index), self._index.open("r+b") as index:
                 index.truncate(whole)
 
 

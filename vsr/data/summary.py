@@ -13,6 +13,7 @@ import torch
 from vsr.colour import to_rgb
 from vsr.data.store import Clip, Store
 from vsr.media.sheet import Captioned, write_sheet
+from vsr.media.target import write_text
 from vsr.tensors import to_uint8
 
 SUMMARY_FILE = "summary.json"
@@ -97,11 +98,8 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 def write_summary(store: Store, rows: Sequence[Row]) -> None:
     """As `summary.json`, whole or not at all."""
-    path = store.folder / SUMMARY_FILE
-    partial = path.with_name(f".{path.name}.partial")
     tree = {"sources": [row._asdict() for row in rows], "bytes": _bytes(store)}
-    partial.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(store.folder / SUMMARY_FILE, json.dumps(tree, indent=1) + "\n")
 
 
 def write_contact_sheet(store: Store) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vsr.engine.backends.conversion import converted
 from vsr.engine.backends.openvino import openvino_core
 from vsr.errors import OutputError, VsrError
-from vsr.media.target import check_target
+from vsr.media.target import check_distinct, check_place, check_target, partial_of
 from vsr.models import Generator
 from vsr.zoo import load
 
@@ -47,25 +47,30 @@ def export_model(
     the file as its runtime computes it and through torch: the largest difference is given back,
     and more than 1e-4 is an error, as is a runtime that isn't there. Raises `VsrError`.
     """
+    is_onnx = output.suffix.lower() == ".onnx"
     check_target(output, "exported model", SUFFIXES, overwrite)
+    for path in _files(output)[1:]:
+        check_place(path, overwrite)
+    check_distinct(_files(output), [Path(name)])
     generator = load(name, None, detail)
     low = torch.zeros(1, 3, *size)
     state = tuple(generator.start(low))
     step = Step(generator, low).eval()
     names = ["low", *(f"state{number}" for number in range(len(state)))]
     made = ["high", *(f"next{number}" for number in range(len(state)))]
-    partial = output.with_name(f".{output.stem}.partial{output.suffix}")
+    partial = partial_of(output)
+    partial = partial.with_suffix(output.suffix.lower())  # OpenVINO knows no other
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # sizes become constants, as is meant
-            write = _write_onnx if output.suffix == ".onnx" else _write_openvino
+            write = _write_onnx if is_onnx else _write_openvino
             write(step, (low, *state), names, made, partial)
-        runner = _onnx_runner if output.suffix == ".onnx" else _openvino_runner
+        runner = _onnx_runner if is_onnx else _openvino_runner
         worst = _prove(runner(partial), generator, size)
         if not worst <= _MOST_DIFFERENCE:
             raise VsrError(f"{output}: differs from torch by {worst:.1e}; nothing was written")
-        for path in _files(partial):
-            path.replace(output.with_suffix(path.suffix))
+        for path, target in zip(_files(partial), _files(output), strict=True):
+            path.replace(target)
     except ImportError as error:
         raise VsrError(f"{output}: needs {error.name}: pip install 'vsr[export]'") from error
     except OSError as error:
@@ -104,7 +109,7 @@ def _write_openvino(
 
 def _files(path: Path) -> list[Path]:
     """A model file, and the weights that IR keeps beside it."""
-    return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    return [path, path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [path]
 
 
 def _onnx_runner(path: Path) -> Any:

@@ -14,13 +14,14 @@ from vsr.colour import CODE_OF_MATRIX
 from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
 from vsr.engine.upscaler import pick_device
 from vsr.errors import MediaError
+from vsr.media.address import is_pipe
 from vsr.media.carry import Baggage
 from vsr.media.decoded import Deinterlace
 from vsr.media.decoder import Decoder
 from vsr.media.encoder import EncoderSettings, losses, output_info, says_aspect
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.reader import VideoReader
-from vsr.planes import alpha_to_plane, colour_spec
+from vsr.planes import alpha_to_plane, colour_spec, without_rim
 from vsr.zoo import choose_model, load
 
 Rotate = Literal["keep", "apply"]
@@ -62,6 +63,7 @@ class Job:
             closely=True,
             decoder=options.decoder,
             on_card=self.device.type == "cuda",
+            once=is_pipe(source),
         )
         try:
             source_info = self.reader.info
@@ -90,7 +92,9 @@ class Job:
 
     def begin(self, frame: Frame, begins_shot: bool) -> Callable[[], Frame]:
         """Begin to upscale one frame, alpha by the side; what comes back waits for it."""
-        planes = frame.planes if len(frame.planes) == 3 else frame.planes[:3]
+        planes = frame.planes
+        if len(planes) > 3:
+            planes = without_rim(planes, self.reader.info.layout.bit_depth)[:3]
         begun = self.backend.begin(planes, begins_shot)
 
         def wait() -> Frame:

@@ -14,6 +14,7 @@ from vsr.media.encoder import CodedVideo
 from vsr.media.muxer import write_failure
 from vsr.media.reader import FrameMark
 from vsr.media.segment import digest_of
+from vsr.media.target import beside
 
 _FORMAT = 1
 _RECORD = "journal.jsonl"
@@ -72,6 +73,11 @@ class Journal:
         """Done by earlier runs."""
         self._lock = FileLock(self.folder / "lock")
         begins = not self.folder.exists()
+        if not begins and not (self.folder / _RECORD).exists() and (found := self._not_ours()):
+            raise OutputError(
+                f"{output}: the name of its work folder, {self.folder.name}, is taken: it holds "
+                f"{found}; move that, or name another output"
+            )
         try:
             self.folder.mkdir(exist_ok=True)
             self._lock.acquire(timeout=0)
@@ -135,6 +141,11 @@ class Journal:
         """Remove all of the work, for it is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
+
+    def _not_ours(self) -> str | None:
+        """A file that no run leaves before it has written its record."""
+        names = (path.name for path in self.folder.iterdir()) if self.folder.is_dir() else ()
+        return next((name for name in names if name not in ("lock", "journal.partial")), None)
 
     def _take_up(self, identity: Mapping[str, Any], resume: bool) -> None:
         record = self.folder / _RECORD
@@ -214,7 +225,7 @@ def is_in_place(output: Path) -> bool:
 
 def work_folder(output: Path) -> Path:
     """Where the work on an output is while it goes on."""
-    return output.with_name(f".{output.name}.vsr")
+    return beside(output, ".vsr")
 
 
 def _lines(record: Path) -> list[dict[str, Any]]:

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from vsr.engine.job import Job, Options
 from vsr.engine.pipeline import run_stages
-from vsr.errors import MediaError
+from vsr.errors import MediaError, OutputError
+from vsr.media.address import is_pipe
 from vsr.media.carry import pack
 from vsr.media.encoder import VideoEncoder
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.image import Still, check_still_output, write_still
-from vsr.media.reader import PIPE, VideoReader
-from vsr.media.target import check_target
+from vsr.media.reader import VideoReader
+from vsr.media.target import check_distinct
 from vsr.media.writer import SUFFIXES
 from vsr.planes import colour_spec, planes_to_rgb
 from vsr.shots import mark_cuts
@@ -67,13 +68,18 @@ def plan_video(
     `suffix` is that of the output to come. `preview` becomes a picture of a frame, upscaled
     bicubically on the left, by the model on the right. Nothing else is written. Raises `VsrError`.
     """
-    if source == PIPE:
-        raise MediaError("-: a pipe can't be tried beforehand; name a file")
-    check_target(Path(f"plan{suffix}"), "film", SUFFIXES, overwrite=True)
+    if is_pipe(source):
+        raise MediaError(f"{source}: a pipe can't be tried beforehand; name a file")
+    if suffix not in SUFFIXES:
+        known = ", ".join(sorted(SUFFIXES))
+        raise OutputError(f"{suffix}: not a container that films are written to; use {known}")
     if preview is not None:
         check_still_output(preview, False, overwrite)
+        check_distinct([preview], [source])
     job = Job(source, options, suffix)
     with job.reader:
+        if preview is not None:
+            check_still_output(preview, False, overwrite, (job.info.width, job.info.height))
         left_out = job.left_out(pack(job.reader, suffix))
         encoder = VideoEncoder(job.info, options.settings)
         made: list[tuple[Frame, Frame]] = []

@@ -1,5 +1,7 @@
 """Upscale still pictures: what `vsr image` and `vsr.upscale_image` do."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,14 @@ from numpy.typing import NDArray
 
 from vsr.engine.upscaler import Upscaler, pick_device
 from vsr.errors import MediaError, OutputError
-from vsr.media.image import SUFFIXES, Still, check_still_output, read_still, write_still
+from vsr.media.folders import STILL_SUFFIXES, files_in, skipped
+from vsr.media.image import SUFFIXES, check_still_output, read_still, still_losses, write_still
+from vsr.media.target import check_distinct, make_folder
 from vsr.models import Generator
-from vsr.tensors import resize_bicubic, to_float, to_uint8
+from vsr.tensors import bleed, resize_bicubic, to_float, to_uint8
 from vsr.zoo import choose_model, load
 
+_JPEGS = (".jpe", ".jfif")
 _BAND_LINES = 256
 _OVERLAP_LINES = 32
 
@@ -51,18 +56,31 @@ class StillUpscaler:
             output[top * scale : bottom * scale] = kept.permute(1, 2, 0).cpu().numpy()
         return output
 
-    def upscale_file(self, source: Path, output: Path, overwrite: bool = False) -> None:
-        """Upscale one picture; transparency bicubically. Raises `MediaError`."""
+    def upscale_file(
+        self,
+        source: Path,
+        output: Path,
+        overwrite: bool = False,
+        strict: bool = False,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """Upscale one picture; transparency bicubically.
+
+        `tell` hears beforehand of what can't be kept, which is an error if `strict`. Raises
+        `MediaError`.
+        """
         still = read_still(source)
-        if output.exists() and output.samefile(source):
-            raise OutputError(f"{output}: is the input itself; name another output")
-        check_still_output(output, still.alpha is not None, overwrite)
-        high = Still(
-            self.upscale_array(still.rgb),
-            None if still.alpha is None else _resize_plane(still.alpha, self.scale),
-            still.icc_profile,
-            still.exif,
-        )
+        check_distinct([output], [source])
+        height, width = (self.scale * side for side in still.rgb.shape[:2])
+        check_still_output(output, still.alpha is not None, overwrite, (width, height), still)
+        lost = still_losses(output, still)
+        if strict and lost:
+            raise OutputError(f"{output}: would lack {'; '.join(lost)}")
+        for what in lost:
+            tell(f"{source}: not kept: {what}")
+        rgb = still.rgb if still.alpha is None else _without_rim(still.rgb, still.alpha)
+        alpha = None if still.alpha is None else _resize_plane(still.alpha, self.scale)
+        high = replace(still, rgb=self.upscale_array(rgb), alpha=alpha)
         write_still(output, high, overwrite)
 
 
@@ -84,28 +102,49 @@ def upscale_image(
     return StillUpscaler(model, scale, device, detail).upscale_array(pixels)
 
 
-def picture_jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
-    """What to read and where to write: one pair, or one for each picture of a folder.
+def picture_jobs(
+    source: Path, output: Path, tell: Callable[[str], None] = lambda line: None
+) -> list[tuple[Path, Path]]:
+    """Pair what is read with what is written: one pair, or one for each picture of a folder.
 
-    A folder's subfolders are made in `output` too. Raises `MediaError`.
+    A folder's subfolders are made in `output` too. A picture keeps its suffix where such are
+    written, and becomes .png where not. `tell` hears of files that are no pictures. Raises
+    `MediaError`.
     """
     if not source.is_dir():
-        target = output / source.name if output.is_dir() else output
+        target = output / _name(Path(source.name)) if output.is_dir() else output
         return [(source, target)]
     if output.is_file():
         raise OutputError(f"{output}: is a file, but the input is a folder")
-    pictures = sorted(
-        path
-        for path in source.rglob("*")
-        # What an earlier run left in an output folder within the input is none of the input.
-        if path.suffix.lower() in SUFFIXES and not path.is_relative_to(output)
-    )
+    pictures, others = files_in(source, STILL_SUFFIXES, without=output)
     if not pictures:
-        raise MediaError(f"{source}: holds no picture ({', '.join(sorted(SUFFIXES))})")
-    jobs = [(path, output / path.relative_to(source)) for path in pictures]
-    for _, target in jobs:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        raise MediaError(f"{source}: holds no picture ({', '.join(sorted(STILL_SUFFIXES))})")
+    jobs = [(path, output / _name(path.relative_to(source))) for path in pictures]
+    taken: dict[Path, Path] = {}
+    for picture, target in jobs:
+        if target in taken:
+            raise OutputError(f"{picture} and {taken[target]} would both become {target}")
+        taken[target] = picture
+    for folder in {target.parent for target in taken}:
+        make_folder(folder)
+    for line in skipped(source, others, "pictures"):
+        tell(line)
     return jobs
+
+
+def _name(picture: Path) -> Path:
+    if picture.suffix.lower() in SUFFIXES:
+        return picture
+    return picture.with_suffix(".jpg" if picture.suffix.lower() in _JPEGS else ".png")
+
+
+def _without_rim(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Colours (H, W, 3) that show nothing of what transparency (H, W) hides."""
+    if (alpha == 255).all():
+        return rgb
+    colours = torch.from_numpy(rgb).permute(2, 0, 1).float()
+    bled = bleed(colours, torch.from_numpy(alpha).float() / 255)
+    return bled.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
 def _resize_plane(plane: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vsr.engine.pipeline import Kind, StageName
-from vsr.errors import OutputError
+from vsr.media.target import check_place, writing
 
 _THREADS: dict[StageName, int] = {"decode": 1, "upscale": 2, "encode": 3}
 _WORDS: dict[Kind, str] = {"starved": "waits for input", "blocked": "waits for room"}
@@ -19,14 +19,11 @@ class Trace:
     """
 
     def __init__(self, path: Path, overwrite: bool = False) -> None:
-        if path.exists() and not overwrite:
-            raise OutputError(f"{path}: exists; use --overwrite to replace it")
+        check_place(path, overwrite)
         self.path = path
         self._lock = threading.Lock()
-        try:
+        with writing(path):
             self._file = path.open("w", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{path}: can't be written: {error.strerror}") from error
         names = [
             {"ph": "M", "name": "thread_name", "pid": 1, "tid": thread, "args": {"name": stage}}
             for stage, thread in _THREADS.items()

@@ -16,6 +16,7 @@ from vsr.engine.pipeline import StageTimes, Watch, run_stages
 from vsr.engine.segments import Marked, SegmentSink, State, frames_from, load_state
 from vsr.engine.trace import Trace
 from vsr.errors import OutputError, VsrError
+from vsr.media.address import PIPE, is_pipe
 from vsr.media.carry import Baggage, pack
 from vsr.media.decoded import Deinterlace
 from vsr.media.decoder import Decoder
@@ -25,8 +26,9 @@ from vsr.media.encoder import (
 )
 from vsr.media.frame import Frame
 from vsr.media.muxer import mux
-from vsr.media.reader import PIPE, AnyPacket
+from vsr.media.reader import AnyPacket
 from vsr.media.segment import joined
+from vsr.media.target import check_distinct
 from vsr.media.writer import VideoWriter, check_output
 from vsr.media.y4m import Y4mWriter
 from vsr.shots import mark_cuts
@@ -130,13 +132,14 @@ def upscale_video(
         if settings != EncoderSettings():
             raise OutputError("-: a pipe carries raw video; leave --codec, --crf and --preset out")
         settings = EncoderSettings("raw")
+    check_distinct([profile, output], [source, Path(model) if model else None])
     options = Options(
         *(model, scale, detail, device, backend, precision, tiling, settings),
         *(deinterlace, rotate, decoder),
     )
     with Trace(profile, overwrite) if profile else nullcontext() as trace:
         record = trace.add if trace else None
-        if PIPE in (source, output):
+        if output == PIPE or is_pipe(source):
             return _stream(source, output, options, overwrite, strict, pipe_format, watch, record)
         return _to_file(
             source, output, options, overwrite, resume, strict, stop, watch, tell, record
@@ -156,8 +159,6 @@ def _to_file(
     trace: Watch | None,
 ) -> Summary:
     """Into a file, by way of segments: a run that ended before its time goes on."""
-    if output.exists() and source.exists() and output.samefile(source):
-        raise OutputError(f"{output}: is the input itself; name another output")
     in_place = resume and is_in_place(output)
     check_output(output, options.settings, overwrite or in_place)
     job = Job(source, options, output.suffix.lower())

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from vsr.colour import ColourSpec, Matrix
 from vsr.errors import DataError, MediaError
+from vsr.media.folders import FILM_SUFFIXES, STILL_SUFFIXES, visible_in
 from vsr.media.frame import Frame, Plane
-from vsr.media.image import SUFFIXES, read_still
-from vsr.media.reader import FILM_SUFFIXES, VideoReader
+from vsr.media.image import read_still
+from vsr.media.reader import VideoReader
 from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.shots import mark_cuts
 from vsr.tensors import on_8_bit_levels, to_float
@@ -120,8 +121,8 @@ def numbered_pictures(folder: Path) -> list[Path]:
     Raises `DataError` where there is none, one has no number, or a number is missing.
     """
     found: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES:
+    for path in visible_in(folder):
+        if path.suffix.lower() not in STILL_SUFFIXES or not path.is_file():
             continue
         number = re.search(r"(\d+)\D*$", path.stem)
         if number is None:
@@ -130,7 +131,7 @@ def numbered_pictures(folder: Path) -> list[Path]:
             raise DataError(f"{path}: has the number of {found[int(number[1])].name}")
         found[int(number[1])] = path
     if not found:
-        raise DataError(f"{folder}: holds no picture ({', '.join(sorted(SUFFIXES))})")
+        raise DataError(f"{folder}: holds no picture ({', '.join(sorted(STILL_SUFFIXES))})")
     for before, after in pairwise(sorted(found)):
         if after != before + 1:
             raise DataError(
@@ -163,15 +164,19 @@ def _clips_in(path: Path) -> dict[str, Path]:
     if not path.is_dir():
         return {}
     clips: dict[str, Path] = {}
-    for entry in sorted(path.iterdir()):
-        pictures = entry.is_dir() and any(p.suffix.lower() in SUFFIXES for p in entry.iterdir())
-        if not pictures and entry.suffix.lower() not in FILM_SUFFIXES:
+    for entry in visible_in(path):
+        film = entry.is_file() and entry.suffix.lower() in FILM_SUFFIXES
+        if not film and not (entry.is_dir() and _holds_pictures(entry)):
             continue
         name = entry.name if entry.is_dir() else entry.stem
         if name in clips:
             raise DataError(f"{entry}: there is another clip of that name, {clips[name].name}")
         clips[name] = entry
     return clips
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return any(path.suffix.lower() in STILL_SUFFIXES for path in visible_in(folder))
 
 
 class Pairing:

@@ -15,10 +15,10 @@ import torch
 from vsr.errors import ConfigError, DataError
 from vsr.evaluation.page import as_script_data, asset, whole_page
 from vsr.media.encoder import EncoderSettings
-from vsr.media.frame import Frame, PixelLayout
+from vsr.media.frame import Frame, PixelLayout, StreamInfo
 from vsr.media.reader import VideoReader, frame_times
-from vsr.media.target import check_text_target, write_text
-from vsr.media.writer import VideoWriter
+from vsr.media.target import check_distinct, check_text_target, write_text
+from vsr.media.writer import VideoWriter, check_output
 from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
 
 _INSIDE_BYTES = 4 << 20
@@ -26,6 +26,8 @@ _INSIDE_BYTES = 4 << 20
 _PLAYABLE_SUFFIXES = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mp4", ".webm": "webm"}
 _PLAYABLE_CODECS = ("h264", "vp8", "vp9", "av1")
 _COPY_SETTINGS = EncoderSettings("h264", 10, "veryfast")
+_LONGEST_STEM = 200
+"""Bytes of the name of a copy."""
 _CPU = torch.device("cpu")
 
 
@@ -55,14 +57,23 @@ def write_comparison(
     if len(films) < 2:
         raise ConfigError("a comparison takes two films or more")
     check_text_target(page, overwrite)
+    check_distinct([page], films)
     for film in films:
         if film.is_dir():
             raise DataError(f"{film}: is a folder; compare films")
-    labels = _labels(films)
-    shown = [
-        _playable(film, label, page, overwrite, tell)
-        for film, label in zip(films, labels, strict=True)
-    ]
+    found = [_look_at(film) for film in films]
+    needed = [film for film, (_, _, plays) in zip(films, found, strict=True) if not plays]
+    copies = _copies(needed, page)
+    check_distinct([page, *copies.values()], films)
+    for copy in copies.values():
+        check_output(copy, _COPY_SETTINGS, overwrite)
+    shown = []
+    for film, label, (info, codec, _) in zip(films, _labels(films), found, strict=True):
+        if film in copies:
+            tell(f"{film}: browsers don't play it ({codec}); a copy for them is {copies[film]}")
+            _copy(film, copies[film], overwrite)
+        played = copies.get(film, film)
+        shown.append(_Film(played, label, info.width, info.height, frame_times(played)))
     write_text(page, comparison_page(shown, page))
 
 
@@ -96,22 +107,24 @@ def _labels(films: Sequence[Path]) -> list[str]:
     ]
 
 
-def _playable(
-    film: Path, label: str, page: Path, overwrite: bool, tell: Callable[[str], None]
-) -> _Film:
+def _look_at(film: Path) -> tuple[StreamInfo, str, bool]:
+    """What a film says of itself, its codec, and whether browsers play it."""
     with VideoReader(film) as reader:
         info, codec = reader.info, reader.codec
-    playable = (
-        film.suffix.lower() in _PLAYABLE_SUFFIXES
-        and codec in _PLAYABLE_CODECS
-        and info.layout == PixelLayout()
-    )
-    played = film
-    if not playable:
-        played = page.with_name(f"{page.stem}-{film.stem}.mp4")
-        tell(f"{film}: browsers don't play it ({codec}); a copy for them is {played}")
-        _copy(film, played, overwrite)
-    return _Film(played, label, info.width, info.height, frame_times(played))
+    known = film.suffix.lower() in _PLAYABLE_SUFFIXES and codec in _PLAYABLE_CODECS
+    return info, codec, known and info.layout == PixelLayout()
+
+
+def _copies(films: Sequence[Path], page: Path) -> dict[Path, Path]:
+    """Where copies of films lie: beside the page, called after both, each differently."""
+    copies: dict[Path, Path] = {}
+    for film in films:
+        stem = os.fsencode(f"{page.stem}-{film.stem}")[:_LONGEST_STEM].decode(errors="ignore")
+        copy, number = page.with_name(f"{stem}.mp4"), 2
+        while copy in copies.values():
+            copy, number = page.with_name(f"{stem}-{number}.mp4"), number + 1
+        copies.setdefault(film, copy)
+    return copies
 
 
 def _copy(film: Path, copy: Path, overwrite: bool) -> None:
@@ -136,7 +149,7 @@ def _address(film: _Film, page: Path) -> str:
         there = os.path.relpath(film.path.absolute(), page.absolute().parent)
     except ValueError:  # on another drive
         return film.path.absolute().as_uri()
-    return quote(there.replace(os.sep, "/"))
+    return quote(os.fsencode(there.replace(os.sep, "/")))
 
 
 def _told_shortly(times: list[float]) -> dict[str, object]:

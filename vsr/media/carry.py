@@ -2,8 +2,8 @@
 
 import contextlib
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.stream import Discard, Disposition, Stream
 
+from vsr.media.address import is_pipe
 from vsr.media.reader import AnyPacket, VideoReader, open_input
 
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".nut": "nut"}
@@ -54,6 +55,8 @@ class Baggage:
     streams: tuple[Carried, ...]
     left_out: tuple[str, ...]
     """What the container can't hold, and which could, in words."""
+    pictures: Mapping[int, bytes] = field(default_factory=dict)
+    """Cover pictures by stream, of a source that can't be opened again."""
 
 
 def pack(reader: VideoReader, suffix: str) -> Baggage:
@@ -73,7 +76,8 @@ def pack(reader: VideoReader, suffix: str) -> Baggage:
             f"tag {key}: .mp4 can't hold it beside a cover picture, .mkv can"
             for key in free_tags(reader.container)
         ]
-    return Baggage(reader.path, reader.index, tuple(carried), tuple(left_out))
+    pictures = reader.pictures if is_pipe(reader.path) else {}
+    return Baggage(reader.path, reader.index, tuple(carried), tuple(left_out), pictures)
 
 
 class Lane:
@@ -132,7 +136,7 @@ def lay_out(
             video.metadata.update(stream_tags(stream))
             video.disposition = stream.disposition
         elif ways.get(stream.index) == "attachment":
-            _attach(baggage.path, stream, output)
+            _attach(baggage, stream, output)
         elif way := ways.get(stream.index):
             lanes[stream.index] = Lane(stream, output, suffix, way)
     output.metadata.update(global_tags(source))
@@ -215,13 +219,16 @@ def _words(stream: Stream, suffix: str) -> str:
     return f"{what}: {suffix} can't hold it" + (f", {able} can" if able else "")
 
 
-def _attach(path: Path, stream: Stream, output: OutputContainer) -> None:
-    """Put a cover picture into Matroska; its only packet is at hand as soon as a file is open."""
+def _attach(baggage: Baggage, stream: Stream, output: OutputContainer) -> None:
+    """Put a cover picture into Matroska."""
     codec = stream.codec_context.name
     name = stream.metadata.get("filename") or f"cover.{'jpg' if codec == 'mjpeg' else codec}"
+    if picture := baggage.pictures.get(stream.index) or _picture_in(baggage.path, stream.index):
+        attachment = output.add_attachment(name, _PICTURES[codec], picture)
+        attachment.metadata.update({"filename": name, "mimetype": _PICTURES[codec]})
+
+
+def _picture_in(path: Path, index: int) -> bytes:
+    """A cover picture's only packet, which is at hand as soon as a file is open."""
     with open_input(path) as again:
-        for packet in again.demux(again.streams[stream.index]):
-            if packet.size:
-                attachment = output.add_attachment(name, _PICTURES[codec], bytes(packet))
-                attachment.metadata.update({"filename": name, "mimetype": _PICTURES[codec]})
-            return
+        return next((bytes(each) for each in again.demux(again.streams[index]) if each.size), b"")

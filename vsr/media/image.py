@@ -1,6 +1,9 @@
 """Read and write still pictures with Pillow."""
 
-from dataclasses import dataclass
+import io
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +12,26 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vsr.errors import MediaError, OutputError
-from vsr.media.target import check_target
+from vsr.media.address import is_pipe
+from vsr.media.picture_tags import (
+    JPEG_SUFFIXES,
+    PictureTags,
+    bits_of,
+    check_holds,
+    exif_of,
+    load_exif,
+    save_options,
+    tags_of,
+    unheld,
+)
+from vsr.media.target import check_target, whole_file
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-"""The still formats that are read and written, by file name."""
+"""The still formats that are written, by file name."""
 
-_JPEG = (".jpg", ".jpeg")
+_PICTURES = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF")
+_RGB_MODES = ("RGB", "RGBA", "P", "PA", "RGBX", "RGBa")
+_GREY_MODES = ("1", "L", "LA", "La", "I")
 
 
 @dataclass(frozen=True)
@@ -28,43 +45,65 @@ class Still:
     icc_profile: bytes | None = None
     exif: bytes | None = None
     """Camera, time and place; the orientation in it is already applied to the pixels."""
+    tags: PictureTags = field(default_factory=PictureTags)
+    grey: bool = False
+    """Whether the file holds no colour; the three channels are then alike."""
+    lost: tuple[str, ...] = ()
+    """What of the file isn't in here, in words."""
 
 
 def read_still(path: Path | str) -> Still:
     """Read a picture upright, as 8-bit RGB; raises `MediaError` where that can't be done."""
     path = Path(path)
-    if not path.exists():
+    pipe = is_pipe(path)
+    if not pipe and not path.exists():
         raise MediaError(f"{path}: no such file")
     if path.is_dir():
         raise MediaError(f"{path}: is a folder, not a picture")
     try:
-        with Image.open(path) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            exif = upright.getexif().tobytes() or None
-            if upright.mode.startswith("I"):
-                upright = _to_8_bit(upright)
-            has_alpha = upright.has_transparency_data
-            pixels = np.array(upright.convert("RGBA" if has_alpha else "RGB"))
-            profile = opened.info.get("icc_profile")
+        with path.open("rb") as opened:
+            file = io.BytesIO(opened.read()) if pipe else opened
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what is odd about a file
+                return _read(file, path)
+    except MediaError:
+        raise
     except UnidentifiedImageError as error:
         raise MediaError(f"{path}: not a picture that can be read") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise MediaError(f"{path}: can't be read: {error}") from error
-    # A CMYK or grey profile means nothing to RGB pixels.
-    keep_profile = upright.mode in ("RGB", "RGBA", "P")
-    return Still(
-        np.ascontiguousarray(pixels[..., :3]),
-        np.ascontiguousarray(pixels[..., 3]) if has_alpha else None,
-        profile if keep_profile else None,
-        exif,
-    )
+    except Exception as error:  # a broken file can fail in any of Pillow's ways
+        reason = str(error) or type(error).__name__
+        raise MediaError(f"{path}: can't be read: {reason.splitlines()[0]}") from error
 
 
-def check_still_output(path: Path, has_alpha: bool, overwrite: bool) -> None:
-    """Raise `OutputError` where `path` couldn't be written, before any work is done."""
+def still_losses(path: Path, still: Still) -> list[str]:
+    """What of a picture is lost on the way into `path`, in words."""
+    suffix = path.suffix.lower()
+    lost = [*still.lost, *unheld(still.tags, suffix)]
+    if _lacks_profile(still, suffix):
+        lost.append(f"colour profile of grey: {suffix} can't hold it, .png and .jpg can")
+    return lost
+
+
+def check_still_output(
+    path: Path,
+    has_alpha: bool,
+    overwrite: bool,
+    size: tuple[int, int] = (1, 1),
+    still: Still | None = None,
+) -> None:
+    """Raise `OutputError` where `path` couldn't be written, before any work is done.
+
+    `size` is the (width, height) to be; `still` tells what goes along.
+    """
     check_target(path, "picture", SUFFIXES, overwrite)
-    if has_alpha and path.suffix.lower() in _JPEG:
+    suffix = path.suffix.lower()
+    if has_alpha and suffix in JPEG_SUFFIXES:
         raise OutputError(f"{path}: JPEG can't hold transparency; use .png or .webp")
+    tags, exif = (still.tags, still.exif) if still else (PictureTags(), None)
+    try:
+        check_holds(suffix, size, exif, tags)
+    except OutputError as error:
+        raise OutputError(f"{path}: {error}") from error
 
 
 def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None:
@@ -74,27 +113,101 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
     or can't hold what it should, or where the file exists and `overwrite` isn't set.
     """
     path = Path(path)
-    check_still_output(path, still.alpha is not None, overwrite)
+    size = (still.rgb.shape[1], still.rgb.shape[0])
+    check_still_output(path, still.alpha is not None, overwrite, size, still)
     suffix = path.suffix.lower()
-    pixels = still.rgb if still.alpha is None else np.dstack((still.rgb, still.alpha))
     options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
-    if suffix in _JPEG:
+    if suffix in JPEG_SUFFIXES:
         options["subsampling"] = 0
-    if still.icc_profile:
+    if still.icc_profile and not _lacks_profile(still, suffix):
         options["icc_profile"] = still.icc_profile
-    if still.exif:
-        options["exif"] = still.exif
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        Image.fromarray(pixels).save(partial, **options)
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: can't be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    options |= save_options(suffix, size, still.exif, still.tags)
+    with whole_file(path) as partial:
+        try:
+            _as_image(still, suffix).save(partial, **options)
+        except OSError:
+            raise
+        except Exception as error:  # Pillow's writers, too, fail in many ways
+            reason = str(error) or type(error).__name__
+            raise OutputError(f"{path}: can't be written: {reason.splitlines()[0]}") from error
 
 
-def _to_8_bit(grey: Image.Image) -> Image.Image:
+def _read(file: Any, path: Path) -> Still:
+    with Image.open(file) as opened:
+        lost = []
+        frames = getattr(opened, "n_frames", 1)
+        with suppress(Exception):
+            load_exif(opened)
+        upright = ImageOps.exif_transpose(opened)
+        bits = bits_of(opened, file)
+        tags, lost_tags = tags_of(opened, upright, file)
+        profile = opened.info.get("icc_profile")
+        kind, mode = str(opened.format), upright.mode
+        if frames > 1:
+            what = "frames: it moves" if kind in _PICTURES else "pages"
+            lost.append(f"{frames - 1} of {frames} {what}; the first is taken")
+        if bits > 8:
+            lost.append(f"{bits} bits a channel: 8 are written")
+        try:
+            exif = exif_of(opened.getexif())
+        except Exception:  # what cameras write there can fail in as many ways
+            exif = None
+            lost.append("Exif data, which is damaged")
+    if mode.startswith("F"):
+        raise MediaError(f"{path}: holds floating-point samples; convert it to 8 bits first")
+    is_grey = mode in _GREY_MODES or mode.startswith("I;16")
+    if mode.startswith("I"):
+        upright = _to_8_bit(upright, path)
+    has_alpha = upright.has_transparency_data
+    if not (is_grey or mode in _RGB_MODES):
+        lost.append(f"{mode} colours: RGB is written")
+    if profile and _space_of(profile) not in ("RGB", "GRAY" if is_grey else "RGB"):
+        lost.append(f"colour profile of {_space_of(profile)}: RGB is written")
+        profile = None
+    pixels = np.array(upright.convert("RGBA" if has_alpha else "RGB"))
+    return Still(
+        np.ascontiguousarray(pixels[..., :3]),
+        np.ascontiguousarray(pixels[..., 3]) if has_alpha else None,
+        profile,
+        exif,
+        tags,
+        is_grey,
+        (*lost, *lost_tags),
+    )
+
+
+def _space_of(profile: bytes) -> str:
+    """The colour space that an ICC profile is of."""
+    return profile[16:20].decode("latin-1").strip()
+
+
+def _is_grey_in(still: Still, suffix: str) -> bool:
+    """Whether a picture is written as grey: where it was, and the format knows grey."""
+    return still.grey and suffix != ".webp"
+
+
+def _lacks_profile(still: Still, suffix: str) -> bool:
+    """Whether a picture's profile is of grey, and its pixels no longer are."""
+    profile = still.icc_profile or b""
+    return _space_of(profile) == "GRAY" and not _is_grey_in(still, suffix)
+
+
+def _as_image(still: Still, suffix: str) -> Image.Image:
+    image = Image.fromarray(still.rgb)
+    if _is_grey_in(still, suffix):
+        image = image.convert("L")
+    if still.alpha is not None:
+        image.putalpha(Image.fromarray(still.alpha))
+    return image
+
+
+def _to_8_bit(grey: Image.Image, path: Path) -> Image.Image:
     """16-bit grey to 8-bit grey; Pillow's own conversion would clip it to white."""
-    levels = np.asarray(grey).astype(np.float64) / 257
-    return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8))
+    samples = np.asarray(grey).astype(np.float64)
+    if samples.size and (samples.max() > 65535 or samples.min() < 0):
+        raise MediaError(f"{path}: holds samples of more than 16 bits; convert it to 8 bits first")
+    levels = Image.fromarray((samples / 257).round().clip(0, 255).astype(np.uint8))
+    transparent = grey.info.get("transparency")
+    if isinstance(transparent, int):
+        levels.putalpha(Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8)))
+    return levels

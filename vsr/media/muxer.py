@@ -13,11 +13,12 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from vsr.errors import OutputError
+from vsr.media.address import PIPE, address_of
 from vsr.media.carry import MUXERS, Baggage, free_tags, has_cover, has_time, lay_out
 from vsr.media.encoder import CodedPacket, CodedVideo
 from vsr.media.frame import StreamInfo
 from vsr.media.header import stream_like
-from vsr.media.reader import PIPE, AnyPacket, open_input
+from vsr.media.reader import AnyPacket, open_input
 
 _BITEXACT = 0x0400
 _MOST_TICKS = 1 << 31
@@ -46,7 +47,7 @@ class Muxer:
         self.refused = 0
         """Packets of the source that the container didn't take: broken ones."""
         suffix = ".nut" if name == PIPE else name.suffix.lower()
-        where = "pipe:1" if name == PIPE else str(place)
+        where = "pipe:1" if name == PIPE else address_of(place)
         options = _options(suffix, info, source)
         try:
             self._container: OutputContainer = av.open(

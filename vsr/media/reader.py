@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from vsr.errors import MediaError
+from vsr.media.address import PIPE, input_of, is_pipe
 from vsr.media.decoded import (
     Deinterlace,
     Deinterlacer,
@@ -39,17 +39,6 @@ if TYPE_CHECKING:
     AnyPacket = Packet[Any]
 else:
     AnyPacket = Packet  # generic only in its type stubs
-
-PIPE = Path("-")
-"""Standard input or output."""
-
-FILM_SUFFIXES = frozenset(
-    {
-        *(".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts"),
-        *(".mts", ".wmv", ".flv", ".ogv", ".3gp", ".mxf", ".y4m", ".vob", ".dv", ".nut"),
-    }
-)
-"""What is taken for a film inside a folder; a file that is named is always tried."""
 
 _BT709 = 1
 _MOST_PIXELS = 1 << 27
@@ -96,8 +85,9 @@ class VideoReader:
         closely: bool = False,
         decoder: Decoder = "cpu",
         on_card: bool = False,
+        once: bool = False,
     ) -> None:
-        """Open a file, or standard input as `-`.
+        """Open a file; standard input (`-`) or a named pipe only where it is read `once`.
 
         `decoder` "gpu" is an NVIDIA card's where there is one that knows the codec, as `on_gpu`
         then tells. Frames come to the CPU's memory all the same, unless `on_card`: then their
@@ -113,7 +103,9 @@ class VideoReader:
         self._wanted, self._on_card = decoder, on_card
         self._pending: Iterator[Frame | AnyPacket] | None = None
         self._turn: Turn | None = None
-        self._container = open_input(self.path)
+        self.pictures: dict[int, bytes] = {}
+        """Cover pictures by stream, as far as `closely` came by them."""
+        self._container = open_input(self.path, once)
         try:
             self._open_stream()
             self.info = self._describe()
@@ -342,6 +334,11 @@ class VideoReader:
     def _describe(self) -> StreamInfo:
         stream, context = self._stream, self._stream.codec_context
         name = context.pix_fmt
+        if context.name == "webp" and not name:
+            raise MediaError(
+                f"{self.path}: an animated WebP, which FFmpeg doesn't decode; convert it to an "
+                "animated PNG or a GIF first"
+            )
         if not name or not context.width or not context.height:
             raise MediaError(f"{self.path}: no frame size or pixel format found; is it cut short?")
         if context.width * context.height > _MOST_PIXELS:
@@ -376,6 +373,8 @@ class VideoReader:
         items = self._decoded(others=True)
         for item in items:
             read.append(item)
+            if isinstance(item, Packet) and item.stream.disposition & Disposition.attached_pic:
+                self.pictures[item.stream.index] = bytes(item)
             if isinstance(item, VideoFrame):
                 matrix = display_matrix_of(item)
                 info = replace(info, hdr=hdr_of(item), display_matrix=matrix)
@@ -466,28 +465,43 @@ def frame_times(path: Path) -> list[float]:
     return sorted(times)
 
 
-def open_input(path: Path) -> InputContainer:
-    """Open a media file, or standard input as `-`.
+def open_input(path: Path, once: bool = False) -> InputContainer:
+    """Open a media file; standard input (`-`) or a named pipe only where it is read `once`.
 
     Raises `MediaError` in one line where that can't be done.
     """
-    file: Any = sys.stdin.buffer if path == PIPE else str(path)
+    name = "standard input" if path == PIPE else str(path)
+    from_pipe = is_pipe(path)
     try:
-        if path != PIPE and not path.exists():
+        if not from_pipe and not path.exists():
             raise MediaError(f"{path}: no such file")
         if path.is_dir():
             raise MediaError(f"{path}: is a folder, not a video file")
         if path.is_file() and path.stat().st_size == 0:
             raise MediaError(f"{path}: is empty (0 bytes)")
+        if from_pipe and not once:
+            raise MediaError(f"{name}: is a pipe, which can be read only once; name a file")
         opened: InputContainer = av.open(
-            file, mode="r", metadata_errors="replace", container_options=_LOCAL
+            input_of(path), mode="r", metadata_errors="replace", container_options=_LOCAL
         )
-        return opened
     except (av.error.FFmpegError, OSError) as error:
-        name = "standard input" if path == PIPE else path
         raise MediaError(
             f"{name}: can't be read as video ({reason_of(error)}); is it complete?"
         ) from error
+    if from_pipe and _lacks_index(opened):
+        opened.close()
+        raise MediaError(
+            f"{name}: an MP4 whose index lies at its end, where a pipe can't be read; give the "
+            "file by name, or write it with -movflags +faststart first"
+        )
+    return opened
+
+
+def _lacks_index(container: InputContainer) -> bool:
+    """Whether nothing is known of an MP4's pictures: its index came after them, in a pipe."""
+    contexts = [stream.codec_context for stream in container.streams.video]
+    known = [context for context in contexts if context and context.pix_fmt]
+    return "mp4" in container.format.name and bool(contexts) and not known
 
 
 def reason_of(error: Exception) -> str:

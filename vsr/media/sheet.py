@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from vsr.media.target import whole_file
+
 Captioned = tuple[NDArray[np.uint8], str]
 """A picture (H, W, 3), and what is written under it."""
 
@@ -29,6 +31,5 @@ def write_sheet(path: Path, rows: Sequence[Sequence[Captioned]]) -> None:
             sheet.paste(Image.fromarray(picture), (left, top))
             shown = caption if len(caption) * 6 <= width else f"{caption[: width // 6 - 1]}~"
             draw.text((left, top + picture.shape[0] + 1), shown, fill=_INK)
-    partial = path.with_name(f".{path.name}.partial")
-    sheet.save(partial, "png")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        sheet.save(partial, "png")

@@ -1,18 +1,18 @@
 """Encode a film as it comes, beside its place, and rename it when whole; or into a pipe."""
 
-import os
 from pathlib import Path
 from types import TracebackType
 
 import av
 
 from vsr.errors import OutputError
+from vsr.media.address import PIPE
 from vsr.media.carry import MUXERS, pack
 from vsr.media.encoder import EncoderSettings, VideoEncoder, check_settings
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.muxer import Muxer, write_failure
-from vsr.media.reader import PIPE, AnyPacket, VideoReader
-from vsr.media.target import check_target
+from vsr.media.reader import AnyPacket, VideoReader
+from vsr.media.target import check_standard_output, check_target, partial_of
 
 SUFFIXES = frozenset(MUXERS) - {".nut"}
 """Of the films that are written, by file name."""
@@ -46,10 +46,12 @@ class VideoWriter:
         that `settings.layout_for` gives. `-` is standard output, as NUT. Raises `OutputError`.
         """
         self.path = Path(path)
-        if self.path != PIPE:
+        if self.path == PIPE:
+            check_standard_output()
+        else:
             check_output(self.path, settings, overwrite)
         self._overwrite = overwrite
-        partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial{self.path.suffix}")
+        partial = partial_of(self.path)
         suffix = ".nut" if self.path == PIPE else self.path.suffix.lower()
         try:
             self._encoder = VideoEncoder(info, settings)

@@ -8,6 +8,7 @@ import numpy as np
 from vsr.errors import OutputError
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.reader import AnyPacket
+from vsr.media.target import check_standard_output
 
 _CHROMA = {(2, 2): "420", (2, 1): "422", (1, 1): "444"}
 _SITINGS = {"left": "mpeg2", "center": "jpeg", "topleft": "paldv"}
@@ -18,6 +19,7 @@ class Y4mWriter:
 
     def __init__(self, info: StreamInfo) -> None:
         """Write the header for frames as `info` describes them; alpha can't be held."""
+        check_standard_output()
         layout, aspect, rate = info.layout, info.sample_aspect_ratio, info.frame_rate
         chroma = _CHROMA[layout.across, layout.down]
         if layout.bit_depth > 8:

@@ -1,6 +1,6 @@
 """The other player: a discriminator, its optimiser, and the rules by which it learns."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -24,13 +24,17 @@ _LOOKS_EVERY = 16
 """Iterations between looks at those averages: reading them waits for the device."""
 
 
+LearningRate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+"""Of AdamW, which moves a weight by about as much in an iteration: above 1, nothing is learnt."""
+
+
 class AdversaryConfig(Config):
     """How the discriminator is made, and how it learns."""
 
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     kind: Adversarial = "relativistic"
     """What both players minimise."""
-    learning_rate: PositiveFloat = 2e-4
+    learning_rate: LearningRate = 2e-4
     """Peak rate of the discriminator's AdamW; it follows the generator's course."""
     alone: NonNegativeInt = 500
     """Iterations at the start in which it learns by itself, the generator held still."""

@@ -1,13 +1,14 @@
 """The states that a run can go on from: written and renamed, the newest few kept."""
 
-import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vsr.errors import TrainingError
+from vsr.errors import OutputError, TrainingError
+from vsr.media.target import whole_file
 
 _NAME = re.compile(r"state-(\d+)\.pt")
 
@@ -24,15 +25,26 @@ class Checkpoints:
         found = [path for path in self.folder.glob("state-*.pt") if _NAME.fullmatch(path.name)]
         return sorted(found, key=_iteration_of, reverse=True)
 
+    def check_new(self, outputs: Sequence[str]) -> None:
+        """Raise `TrainingError` where a new run would replace what the folder holds."""
+        if self.paths():
+            raise TrainingError(
+                f"{self.folder}: holds a run; add --resume, or choose another --output"
+            )
+        for name in outputs:
+            if (self.folder / name).exists():
+                raise TrainingError(
+                    f"{self.folder / name}: would be replaced; choose another --output"
+                )
+
     def save(self, iteration: int, state: dict[str, Any]) -> None:
         """Write a state whole or not at all, and remove what is older than the newest few."""
         path = self.folder / f"state-{iteration:07d}.pt"
-        partial = self.folder / f".{path.name}.{os.getpid()}.partial"
-        try:
-            torch.save(state, partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(path) as partial:
+            try:
+                torch.save(state, partial)
+            except RuntimeError as error:  # its word for an error of the system's
+                raise OutputError(f"{path}: can't be written: is the disk full?") from error
         for old in self.paths()[self._keep :]:
             old.unlink()
 

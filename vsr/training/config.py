@@ -15,6 +15,7 @@ from vsr.config import Config
 from vsr.data.clips import DataConfig
 from vsr.models import GeneratorConfig, RecurrentConfig
 from vsr.scoring import FilmDegradation
+from vsr.training.adversary import LearningRate
 from vsr.training.gan import GanConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -46,7 +47,7 @@ class TrainingConfig(Config):
     carry_share: Annotated[float, Field(ge=0, lt=1)] = 0.4
     """Clips of a batch that go on in mid-film, from the state that the iteration before
     left them, detached: so that the network meets its own long past."""
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: LearningRate = 1e-3
     """Peak rate of AdamW, reached after the warm-up and followed by a cosine to zero;
     once for motion and once for the rest."""
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.03
@@ -76,7 +77,7 @@ class TrainingConfig(Config):
     """Of the network's arithmetic; weights, sampling positions and losses stay f32."""
     compile: bool = False
     """Compile the step with torch.compile, on a GPU: minutes at the start, for speed after."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Of the weights and of the order and degradation of clips."""
     workers: NonNegativeInt = 0
     """Worker processes (threads where clips are prepared on a GPU) that prepare clips beside the

@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vsr.data.store import Store
+from vsr.media.address import printable
 from vsr.media.sheet import Captioned, write_sheet
+from vsr.media.target import make_folder, writing
 from vsr.scoring import FilmScore, Pictures
 from vsr.tensors import to_uint8
 from vsr.training.config import CardConfig
@@ -59,7 +61,7 @@ class Log:
             **{f"bicubic_{k}": round(value, 4) for k, value in mean.bicubic._asdict().items()},
             "gains": {score.name: round(score.gain, 4) for score in films},
         }
-        with self._path.open("a", encoding="utf-8") as log:
+        with writing(self._path), self._path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
         for name, value in mean.ours._asdict().items():
             self._curves.add_scalar(f"validation/{name}", value, iteration)
@@ -82,7 +84,7 @@ class Strip:
 
     def write(self, folder: Path, iteration: int) -> None:
         """As `strips/<iteration>.png`."""
-        (folder / STRIPS).mkdir(exist_ok=True)
+        make_folder(folder / STRIPS)
         write_sheet(folder / STRIPS / f"{iteration:07d}.png", self._rows)
 
 
@@ -125,16 +127,16 @@ def write_run_card(
     write_card(
         path,
         Card(
-            name=name,
+            name=printable(name),
             scale=scale,
-            summary=card.summary or f"Trained by {recipe}",
+            summary=card.summary or f"Trained by {printable(recipe)}",
             parameters=parameters,
             multiplies_per_pixel=multiplies_per_pixel,
             licence=card.licence or "not said",
             machine=machine,
             minutes=round(minutes),
             iterations=iterations,
-            recipe=recipe,
+            recipe=printable(recipe),
             data=card.data or trained,
             validation=card.validation or held_back,
             scores={kind: DegradationScores.of(score) for kind, score in scores.items()},

@@ -18,6 +18,7 @@ from vsr.data.clips import ClipPool
 from vsr.data.store import Store
 from vsr.degrade import Degradation
 from vsr.errors import DataError, TrainingError
+from vsr.media.target import make_folder
 from vsr.models import Recurrent, multiplies_per_pixel
 from vsr.scoring import FilmScore, mean_scores
 from vsr.training.adversary import CollapseWatch
@@ -112,8 +113,8 @@ class Trainer:
             raise TrainingError("training.compile: only for a GPU; leave it out on a CPU")
         self._recipe = recipe
         self._checkpoints = Checkpoints(output, config.schedule.keep)
-        if self._checkpoints.paths() and not resume:
-            raise TrainingError(f"{output}: holds a run; add --resume, or choose another --output")
+        if not resume:
+            self._checkpoints.check_new((MODEL_FILE, BEST_FILE, CARD_FILE))
         self.iteration = 0
         self.seconds = 0.0
         self.best = -math.inf
@@ -158,7 +159,7 @@ class Trainer:
         )
         if training.compile:
             self.generator.step = torch.compile(self.generator.step)  # type: ignore[method-assign]
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
 
     def run(
         self,

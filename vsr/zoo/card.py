@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from vsr.config import Config, load_toml
+from vsr.media.target import write_text
 from vsr.scoring import FilmScore
 
 
@@ -110,7 +111,7 @@ def read_card(path: Path) -> Card:
 
 
 def write_card(path: Path, card: Card) -> None:
-    """As TOML, whole or not at all."""
+    """As TOML, whole or not at all. Raises `OutputError`."""
     tree = card.model_dump(mode="json")
     groups = {name: tree.pop(name) for name in ("scores", "pictures")}
     tables = {
@@ -124,14 +125,15 @@ def write_card(path: Path, card: Card) -> None:
 def write_tables(
     path: Path, values: Mapping[str, object], tables: Mapping[str, Mapping[str, object]]
 ) -> None:
-    """Write TOML, whole or not at all: values at the top, then tables by their headings."""
+    """Write TOML, whole or not at all: values at the top, then tables by their headings.
+
+    Raises `OutputError`.
+    """
     lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
     for heading, table in tables.items():
         lines += [""] if lines else []
         lines += [f"[{heading}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def _toml(value: object) -> str:

@@ -1,0 +1,236 @@
+"""What pictures say of themselves, judged by Pillow alone."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from vsr.engine.stills import StillUpscaler
+from vsr.errors import MediaError, OutputError
+from vsr.media.image import read_still, still_losses
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:Description exif:PixelXDimension="32" '
+    b'tiff:Orientation="1"><tiff:ImageLength>48</tiff:ImageLength></r:Description></x:xmpmeta>'
+)
+
+
+@pytest.fixture(scope="module")
+def upscaler(tiny_model: Path) -> StillUpscaler:
+    return StillUpscaler(str(tiny_model), device="cpu")
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def exif() -> Image.Exif:
+    made = Image.Exif()
+    made[0x010F] = "Maker"
+    inner = made.get_ifd(0x8769)
+    inner[0xA002], inner[0xA003], inner[0x9003] = 32, 48, "2001:02:03 04:05:06"
+    return made
+
+
+def upscaled(
+    upscaler: StillUpscaler, source: Path, output: Path, **options: Any
+) -> tuple[Image.Image, list[str]]:
+    lines: list[str] = []
+    upscaler.upscale_file(source, output, tell=lines.append, **options)
+    with Image.open(output) as made:
+        made.load()
+        return made, lines
+
+
+@pytest.mark.parametrize("source", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("target", ["jpg", "png", "webp"])
+def test_what_a_picture_says_is_kept_and_true(
+    upscaler: StillUpscaler, tmp_path: Path, source: str, target: str
+) -> None:
+    saved: dict[str, Any] = {"exif": exif(), "dpi": (300, 300), "xmp": XMP}
+    if source == "jpg":
+        saved["comment"] = b"a comment"
+    if source == "png":
+        saved["pnginfo"] = PngInfo()
+        saved["pnginfo"].add_itxt("XML:com.adobe.xmp", saved.pop("xmp").decode())
+        saved["pnginfo"].add_text("Comment", "a comment")
+    if source == "tif":
+        tags = saved["tiffinfo"] = ImageFileDirectory_v2()
+        tags[0x010F], tags[700], tags.tagtype[700] = "Maker", saved.pop("xmp"), 1
+        tags[0x8769] = dict(saved.pop("exif").get_ifd(0x8769))
+    Image.fromarray(noise(48, 32, 3)).save(tmp_path / f"a.{source}", **saved)
+    made, lines = upscaled(upscaler, tmp_path / f"a.{source}", tmp_path / f"b.{target}")
+    found = made.getexif()
+    assert made.size == (128, 192)
+    assert found[0x010F] == "Maker"
+    inner = found.get_ifd(0x8769)
+    assert (inner[0xA002], inner[0xA003]) == made.size
+    assert inner[0x9003] == "2001:02:03 04:05:06"
+    kept = made.info["xmp"]
+    assert b'exif:PixelXDimension="128"' in kept
+    assert b"<tiff:ImageLength>192</tiff:ImageLength>" in kept
+    if source != "webp" and target != "webp":
+        assert [round(value) for value in made.info["dpi"]] == [300, 300]
+    if source != "webp" and target == "webp":
+        assert (round(found[0x011A]), found[0x0128]) == (300, 2)
+    if source in ("jpg", "png"):
+        said = made.info.get("comment") or made.info.get("Comment")
+        held = "comment: .webp can't hold it, .png and .jpg can"
+        assert said in ("a comment", b"a comment") if target != "webp" else held in lines[0]
+    assert len(lines) == (source in ("jpg", "png") and target == "webp")
+
+
+def test_iptc_data_and_png_colours_are_kept_or_told(
+    upscaler: StillUpscaler, tmp_path: Path
+) -> None:
+    iptc = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x08\x1c\x02\x05\0\x03abc"
+    segment = b"\xff\xed" + struct.pack(">H", len(iptc) + 2) + iptc
+    Image.fromarray(noise(8, 8, 3)).save(tmp_path / "a.jpg", extra=segment)
+    made, lines = upscaled(upscaler, tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert iptc in [content for name, content in made.applist if name == "APP13"]  # type: ignore[attr-defined]
+    assert lines == []
+    _, lines = upscaled(upscaler, tmp_path / "a.jpg", tmp_path / "b.png")
+    assert "IPTC data: .png can't hold it, .jpg can" in lines[0]
+    info = PngInfo()
+    info.add(b"gAMA", struct.pack(">I", 100_000))
+    info.add_text("Title", "a title")
+    Image.fromarray(noise(8, 8, 3)).save(tmp_path / "c.png", pnginfo=info)
+    made, lines = upscaled(upscaler, tmp_path / "c.png", tmp_path / "d.png")
+    assert made.info["gamma"] == 1
+    assert made.info["Title"] == "a title"
+    _, lines = upscaled(upscaler, tmp_path / "c.png", tmp_path / "d.jpg")
+    assert ["texts Title" in lines[0], "colours by gAMA" in lines[1]] == [True, True]
+
+
+def test_what_a_format_can_not_hold_is_told_before_the_work(
+    upscaler: StillUpscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upscaler, "upscale_array", lambda pixels: 1 / 0)
+    long = Image.Exif()
+    long[0x010E] = "x" * 70_000
+    Image.new("RGB", (4200, 8)).save(tmp_path / "wide.png")
+    Image.new("RGB", (8, 16_400)).save(tmp_path / "tall.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "exif.png", exif=long)
+    Image.new("RGB", (8, 8)).save(tmp_path / "xmp.webp", xmp=b"x" * 66_000)
+    for source, target, line in (
+        ("wide.png", "a.webp", r"a\.webp: 16800x32: \.webp holds 16383 pixels a side, \.png and"),
+        ("tall.png", "a.jpg", r"a\.jpg: 32x65600: \.jpg holds 65500 pixels a side, \.png more"),
+        ("exif.png", "a.jpg", r"bytes of Exif data: JPEG holds 65533; \.png holds more"),
+        ("xmp.webp", "a.jpg", r"bytes of XMP: JPEG holds 65504; \.png holds more"),
+    ):
+        with pytest.raises(OutputError, match=line):
+            upscaler.upscale_file(tmp_path / source, tmp_path / target)
+        assert not (tmp_path / target).exists()
+
+
+@pytest.mark.parametrize("suffix", ["webp", "png", "gif", "tif"])
+def test_further_pictures_of_a_file_are_told(
+    upscaler: StillUpscaler, tmp_path: Path, suffix: str
+) -> None:
+    frames = [Image.fromarray(noise(16 + n, 16 + n, 3)[:16, :16]) for n in range(4)]
+    source = tmp_path / f"a.{suffix}"
+    frames[0].save(source, save_all=True, append_images=frames[1:])
+    _, lines = upscaled(upscaler, source, tmp_path / "b.png")
+    what = "pages" if suffix == "tif" else "frames: it moves"
+    assert lines == [f"{source}: not kept: 3 of 4 {what}; the first is taken"]
+    with pytest.raises(OutputError, match="would lack 3 of 4"):
+        upscaled(upscaler, source, tmp_path / "c.png", strict=True)
+
+
+def test_more_than_eight_bits_are_told(upscaler: StillUpscaler, tmp_path: Path) -> None:
+    deep = np.full((8, 8), 40_000, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "grey.png")
+    Image.fromarray(deep).save(tmp_path / "grey.tif")
+    (tmp_path / "deep.ppm").write_bytes(b"P6 8 8 65535 " + bytes(8 * 8 * 6))
+    Image.fromarray(noise(16, 16, 3)).save(tmp_path / "flat.png")
+    for name in ("grey.png", "grey.tif", "deep.ppm"):
+        _, lines = upscaled(upscaler, tmp_path / name, tmp_path / f"{name}.png")
+        assert lines == [f"{tmp_path / name}: not kept: 16 bits a channel: 8 are written"]
+    _, lines = upscaled(upscaler, tmp_path / "flat.png", tmp_path / "flat large.png")
+    assert lines == []
+
+
+def test_samples_that_would_be_clipped_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.ones((8, 8), np.float32)).save(tmp_path / "float.tif")
+    Image.fromarray(np.full((8, 8), 1 << 20, np.int32)).save(tmp_path / "long.tif")
+    for name, line in (("float.tif", "floating-point"), ("long.tif", "more than 16 bits")):
+        with pytest.raises(MediaError, match=line):
+            read_still(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_grey_stays_grey_with_its_profile(
+    upscaler: StillUpscaler, tmp_path: Path, suffix: str
+) -> None:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[16:20] = b"GRAY"
+    source = tmp_path / f"a.{suffix}"
+    Image.fromarray(noise(16, 16)).save(source, icc_profile=bytes(profile))
+    made, lines = upscaled(upscaler, source, tmp_path / f"b.{suffix}")
+    assert (made.mode, made.info["icc_profile"]) == ("L", bytes(profile))
+    assert lines == []
+    made, lines = upscaled(upscaler, source, tmp_path / "b.webp")
+    assert "icc_profile" not in made.info
+    assert "colour profile of grey: .webp can't hold it" in lines[0]
+
+
+def test_grey_with_transparency_stays_both(upscaler: StillUpscaler, tmp_path: Path) -> None:
+    pixels = np.dstack((noise(16, 16), np.full((16, 16), 99, np.uint8)))
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    made, _ = upscaled(upscaler, tmp_path / "a.png", tmp_path / "b.png")
+    assert made.mode == "LA"
+    assert (np.asarray(made)[..., 1] == 99).all()
+
+
+def test_colours_that_become_rgb_are_told(tmp_path: Path) -> None:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[16:20] = b"CMYK"
+    image = Image.fromarray(noise(16, 16, 3)).convert("CMYK")
+    image.save(tmp_path / "a.jpg", icc_profile=bytes(profile))
+    still = read_still(tmp_path / "a.jpg")
+    assert still.icc_profile is None
+    assert still_losses(tmp_path / "b.jpg", still) == [
+        "CMYK colours: RGB is written",
+        "colour profile of CMYK: RGB is written",
+    ]
+
+
+def test_resolution_turns_with_the_picture(upscaler: StillUpscaler, tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(noise(8, 16, 3)).save(tmp_path / "a.jpg", exif=turned, dpi=(72, 150))
+    made, _ = upscaled(upscaler, tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert (made.size, made.info["dpi"]) == ((32, 64), (150, 72))
+
+
+def test_damaged_exif_data_costs_only_itself(tmp_path: Path) -> None:
+    Image.fromarray(noise(16, 16, 3)).save(
+        tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff"
+    )
+    still = read_still(tmp_path / "a.jpg")
+    assert still.rgb.shape == (16, 16, 3)
+
+
+def test_colours_under_transparency_leave_no_rim(upscaler: StillUpscaler, tmp_path: Path) -> None:
+    pixels = np.zeros((48, 48, 4), np.uint8)
+    pixels[..., 1] = 255
+    y, x = np.mgrid[:48, :48]
+    pixels[(y - 24) ** 2 + (x - 24) ** 2 < 250] = 255
+    for hidden in ("png", "webp"):
+        Image.fromarray(pixels).save(tmp_path / "a.png")
+        made, _ = upscaled(upscaler, tmp_path / "a.png", tmp_path / f"b.{hidden}")
+        shown = np.asarray(made).astype(float)
+        over = shown[..., :3] * shown[..., 3:] / 255 + 255 - shown[..., 3:]
+        plain, _ = upscaled(upscaler, _white(tmp_path), tmp_path / "white.png", overwrite=True)
+        # As far from white as white itself comes out.
+        assert over.min() >= np.asarray(plain).min() - 8
+
+
+def _white(folder: Path) -> Path:
+    Image.new("RGB", (48, 48), (255, 255, 255)).save(folder / "w.png")
+    return folder / "w.png"
