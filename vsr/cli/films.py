@@ -90,13 +90,15 @@ def upscale(
                     rate = (now.frames - now.before) / max(now.seconds, 1e-9)
                     update(now.frames, now.frame_count, rate=rate)
 
+                told: list[str] = []
+
+                def tell(line: str, told: list[str] = told) -> None:
+                    told.append(line)
+                    click.echo(f"vsr: {line}", err=True)
+
                 try:
                     summary = upscale_video(
-                        *(film, target),
-                        **settings,
-                        stop=stop,
-                        watch=watch,
-                        tell=lambda line: click.echo(f"vsr: {line}", err=True),
+                        *(film, target), **settings, stop=stop, watch=watch, tell=tell
                     )
                 except Interrupted:
                     raise
@@ -107,7 +109,7 @@ def upscale(
                     failures.append(film)
                     continue
             summaries.append(summary)
-            _tell_summary(summary, as_json)
+            _tell_summary(summary, as_json, told)
             if stop.is_set():
                 raise Interrupted("interrupted between two films")
     if source.is_dir():
@@ -158,6 +160,8 @@ def plan(
     click.echo(f"tried   {told.tried_frames} frames from the middle")
     for what in told.left_out:
         click.echo(f"lost    {what}")
+    for note in told.notes:
+        click.echo(f"note    {note}")
 
 
 @click.command()
@@ -237,9 +241,10 @@ def _duration(seconds: float | None) -> str:
     return f"about {hours} h {minutes} min" if hours else f"about {minutes} min {rest} s"
 
 
-def _tell_summary(summary: Any, as_json: bool) -> None:
+def _tell_summary(summary: Any, as_json: bool, told: list[str]) -> None:
     for line in (*(f"not kept: {what}" for what in summary.left_out), *summary.notes):
-        click.echo(f"vsr: {line}", err=True)
+        if line not in told:
+            click.echo(f"vsr: {line}", err=True)
     if damaged := summary.damaged_seconds:
         places = ", ".join(f"{second:.2f}" for second in damaged[:5])
         more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""

@@ -16,7 +16,7 @@ from vsr.engine.pipeline import StageTimes, Watch, run_stages
 from vsr.engine.segments import Marked, SegmentSink, State, frames_from, load_state
 from vsr.engine.trace import Trace
 from vsr.errors import OutputError, VsrError
-from vsr.media.carry import Baggage, pack
+from vsr.media.carry import Baggage, beside, pack
 from vsr.media.decoded import Deinterlace
 from vsr.media.decoder import Decoder
 from vsr.media.encoder import (
@@ -64,6 +64,7 @@ class Summary:
     """Of these, done by earlier runs."""
     shots: int
     audio_tracks: int
+    """Of the output."""
     left_out: tuple[str, ...]
     """What the source holds and the output doesn't, and what could hold it."""
     notes: tuple[str, ...]
@@ -118,7 +119,7 @@ def upscale_video(
     where it can.
 
     Frames keep their times, and all else in the file goes along as it is; what the output
-    can't hold is told of in the summary, or is an error before any work, if `strict`. Work goes
+    can't hold is reported to `tell` before any work, or is an error then, if `strict`. Work goes
     in segments that are kept in a folder beside the output: a run that ended before its time goes
     on there, and gives the same bytes, unless not to `resume`. Once `stop` is set, it ends with
     the segment in hand, by `Interrupted`. `-` is standard input or output; there, work can't
@@ -137,7 +138,9 @@ def upscale_video(
     with Trace(profile, overwrite) if profile else nullcontext() as trace:
         record = trace.add if trace else None
         if PIPE in (source, output):
-            return _stream(source, output, options, overwrite, strict, pipe_format, watch, record)
+            return _stream(
+                source, output, options, overwrite, strict, pipe_format, watch, tell, record
+            )
         return _to_file(
             source, output, options, overwrite, resume, strict, stop, watch, tell, record
         )
@@ -170,6 +173,8 @@ def _to_file(
         try:
             if not in_place:
                 _tell_beginning(job, journal, tell)
+            _tell_losses(left_out, job, tell)
+            if not in_place:
                 stages, first = _do_segments(job, journal, stop or threading.Event(), watch, trace)
                 job.refused = _join(job, journal, baggage, overwrite)
         except VsrError as error:
@@ -181,7 +186,7 @@ def _to_file(
                 tell(_to_go_on(journal))
             raise
         journal.remove()
-        return _summary(job, output, left_out, journal, stages, first)
+        return _summary(job, output, left_out, baggage, journal, stages, first)
 
 
 def _do_segments(
@@ -249,6 +254,7 @@ def _stream(
     strict: bool,
     pipe_format: PipeFormat,
     watch: Callable[[Progress], None],
+    tell: Callable[[str], None],
     trace: Watch | None,
 ) -> Summary:
     """From or into a pipe: what has gone through is gone, so nothing is kept to go on from."""
@@ -264,14 +270,13 @@ def _stream(
         writer: AbstractContextManager[VideoWriter | Y4mWriter]
         if output == PIPE and pipe_format == "y4m":
             info = replace(info, layout=replace(info.layout, alpha=False))
-            others = len(job.reader.container.streams) - 1
-            if others:
-                left_out += (f"{others} other streams: y4m holds pictures alone, nut holds more",)
+            left_out += beside(job.reader)
         _refuse(output, left_out, strict)
         if output == PIPE and pipe_format == "y4m":
             writer = Y4mWriter(info)
         else:
             writer = VideoWriter(output, info, job.reader, options.settings, overwrite)
+        _tell_losses(left_out, job, tell)
         count = shots = 0
         first = 0.0
 
@@ -297,13 +302,14 @@ def _stream(
             stages = run_stages(mark_cuts(job.reader), work, write, job.most_waiting, trace)
         if isinstance(opened, VideoWriter):
             job.refused = opened.refused
-        return _summary(job, output, left_out, (count, shots), stages, first)
+        return _summary(job, output, left_out, baggage, (count, shots), stages, first)
 
 
 def _summary(
     job: Job,
     output: Path,
     left_out: tuple[str, ...],
+    baggage: Baggage | None,
     work: Journal | tuple[int, int],
     stages: StageTimes,
     first: float,
@@ -325,7 +331,7 @@ def _summary(
         frames=frames,
         resumed_frames=resumed,
         shots=shots,
-        audio_tracks=len(job.reader.container.streams.audio),
+        audio_tracks=baggage.audio_tracks if baggage else 0,
         left_out=left_out,
         notes=job.notes(),
         damaged_seconds=tuple(round(float(pts * job.info.time_base), 3) for pts in damaged),
@@ -352,6 +358,14 @@ def _tell_beginning(job: Job, journal: Journal, tell: Callable[[str], None]) -> 
         raise OutputError(f"{journal.output}: {line}")
     if needed > free:
         tell(line)
+
+
+def _tell_losses(left_out: tuple[str, ...], job: Job, tell: Callable[[str], None]) -> None:
+    """Report, before any work, what can't be kept and what is known of the source."""
+    for what in left_out:
+        tell(f"not kept: {what}")
+    for note in job.reader.notes:
+        tell(note)
 
 
 def _to_go_on(journal: Journal) -> str:

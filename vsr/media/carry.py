@@ -54,13 +54,15 @@ class Baggage:
     streams: tuple[Carried, ...]
     left_out: tuple[str, ...]
     """What the container can't hold, and which could, in words."""
+    audio_tracks: int = 0
+    """Of the streams that go along."""
 
 
 def pack(reader: VideoReader, suffix: str) -> Baggage:
     """Plan what goes along into a container, by trying each stream on its muxer."""
     carried, left_out = [], []
     for stream in reader.container.streams:
-        if stream.index == reader.index or stream.discard is Discard.all:
+        if stream.index == reader.index or _is_chapters(stream):
             continue  # chapters are tracks of text to mp4; they go along as chapters
         if _is_timecode(stream, reader.container.streams[reader.index]):
             continue  # made anew from the video's tags
@@ -73,7 +75,20 @@ def pack(reader: VideoReader, suffix: str) -> Baggage:
             f"tag {key}: .mp4 can't hold it beside a cover picture, .mkv can"
             for key in free_tags(reader.container)
         ]
-    return Baggage(reader.path, reader.index, tuple(carried), tuple(left_out))
+    sounds = [c for c in carried if reader.container.streams[c.index].type == "audio"]
+    return Baggage(reader.path, reader.index, tuple(carried), tuple(left_out), len(sounds))
+
+
+def beside(reader: VideoReader) -> tuple[str, ...]:
+    """What a format of pictures alone leaves out, in words."""
+    lost = [
+        f"{_name(stream)}: y4m holds pictures alone, nut holds more"
+        for stream in reader.container.streams
+        if stream.index != reader.index and not _is_chapters(stream)
+    ]
+    if reader.container.chapters():
+        lost.append("chapters: y4m holds none")
+    return tuple(lost)
 
 
 class Lane:
@@ -206,13 +221,20 @@ def _is_timecode(stream: Stream, video: Stream) -> bool:
     return stream.type == "data" and "timecode" in stream.metadata and "timecode" in video.metadata
 
 
-def _words(stream: Stream, suffix: str) -> str:
+def _is_chapters(stream: Stream) -> bool:
+    return stream.discard is Discard.all
+
+
+def _name(stream: Stream) -> str:
     codec = stream.codec_context.name if stream.codec_context else getattr(stream, "name", None)
     language = f" ({stream.language})" if stream.language else ""
-    what = f"stream {stream.index}, {codec or 'unknown'} {stream.type}{language}"
+    return f"stream {stream.index}, {codec or 'unknown'} {stream.type}{language}"
+
+
+def _words(stream: Stream, suffix: str) -> str:
     others = [other for other in (".mkv", ".mov", ".mp4") if other != suffix]
     able = next((other for other in others if _way(stream, other)), None)
-    return f"{what}: {suffix} can't hold it" + (f", {able} can" if able else "")
+    return f"{_name(stream)}: {suffix} can't hold it" + (f", {able} can" if able else "")
 
 
 def _attach(path: Path, stream: Stream, output: OutputContainer) -> None:
