@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,14 +11,16 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.stream import Discard, Disposition, Stream
 
+from vsr.media.content import plain_pcm, repacked
 from vsr.media.reader import AnyPacket, VideoReader, open_input
+from vsr.media.trial import add_copy, first_packets, holds
 
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".nut": "nut"}
 """FFmpeg's name of each container that is written."""
 
-Way = Literal["copy", "text", "attachment"]
-"""How a stream goes along: packet by packet, as the container's own kind of subtitles, or as
-an attachment, as Matroska holds cover pictures."""
+Way = Literal["copy", "text", "pcm", "attachment"]
+"""How a stream goes along: packet by packet, as the container's own kind of subtitles, as the same
+samples of PCM in another order of bytes, or as an attachment, as Matroska holds cover pictures."""
 
 _PICTURES = {"mjpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "bmp": "image/bmp"}
 _PLAIN_TEXT = {"subrip", "mov_text", "text"}
@@ -61,15 +63,17 @@ class Baggage:
 def pack(reader: VideoReader, suffix: str) -> Baggage:
     """Plan what goes along into a container, by trying each stream on its muxer."""
     carried, left_out = [], []
+    others = [s.index for s in reader.container.streams if s.index != reader.index]
+    first = first_packets(reader.path, others)
     for stream in reader.container.streams:
         if stream.index == reader.index or _is_chapters(stream):
             continue  # chapters are tracks of text to mp4; they go along as chapters
         if _is_timecode(stream, reader.container.streams[reader.index]):
             continue  # made anew from the video's tags
-        if way := _way(stream, suffix):
+        if way := _way(stream, suffix, first[stream.index]):
             carried.append(Carried(stream.index, way))
         else:
-            left_out.append(_words(stream, suffix))
+            left_out.append(_words(stream, suffix, first[stream.index]))
     if suffix == ".mp4" and has_cover(reader.container):
         left_out += [
             f"tag {key}: .mp4 can't hold it beside a cover picture, .mkv can"
@@ -96,15 +100,21 @@ class Lane:
 
     def __init__(self, source: Stream, output: OutputContainer, suffix: str, way: Way) -> None:
         self._source = source
-        self._text = way == "text"
-        if self._text:
-            copy: Any = output.add_stream(_TEXT_OF[suffix])
+        self._way = way
+        copy: Any
+        if way == "text":
+            copy = output.add_stream(_TEXT_OF[suffix])
             decoder: Any = source.codec_context
             decoder.open(strict=False)
             copy.codec_context.subtitle_header = decoder.subtitle_header
             copy.time_base = source.time_base
+        elif way == "pcm":
+            of: Any = source.codec_context
+            copy = output.add_stream(plain_pcm(source), rate=of.sample_rate)
+            copy.codec_context.layout = of.layout
+            copy.time_base = source.time_base
         else:
-            copy = output.add_stream_from_template(source, opaque=True)
+            copy = add_copy(output, source)
         tags = stream_tags(source)
         if suffix in (".mp4", ".mov") and "title" in tags:
             tags.setdefault("handler_name", tags["title"])  # which is what many players show
@@ -114,11 +124,16 @@ class Lane:
 
     def packets(self, packet: AnyPacket) -> Iterator[AnyPacket]:
         """What a packet of the source becomes."""
-        if not self._text:
+        decoder: Any = self._source.codec_context
+        if self._way == "copy":
             packet.stream = self._copy
             yield packet
             return
-        decoder: Any = self._source.codec_context
+        if self._way == "pcm":
+            for coded in repacked(packet, decoder, self._copy.codec_context):
+                coded.stream = self._copy
+                yield coded
+            return
         with contextlib.suppress(av.error.FFmpegError):
             if words := decoder.decode2(packet):
                 coded = self._copy.codec_context.encode_subtitle(words)
@@ -189,13 +204,15 @@ def has_time(packet: AnyPacket) -> bool:
     return packet.dts is not None
 
 
-def _way(stream: Stream, suffix: str) -> Way | None:
+def _way(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> Way | None:
     if stream.disposition & Disposition.attached_pic and suffix in (".mkv", ".webm"):
         codec = getattr(stream.codec_context, "name", None)
         return "attachment" if suffix == ".mkv" and codec in _PICTURES else None
-    if _holds(stream, suffix):
+    if holds(stream, MUXERS[suffix], first):
         return "copy"
     codec = stream.codec_context.codec.name if stream.codec_context else ""
+    if samples := plain_pcm(stream):
+        return "pcm" if _has_encoder(samples, suffix) else None
     plain = stream.type == "subtitle" and _subtitle_kind(codec) in _PLAIN_TEXT
     return "text" if plain and suffix in _TEXT_OF else None
 
@@ -204,16 +221,15 @@ def _subtitle_kind(codec: str) -> str:
     return {"srt": "subrip"}.get(codec, codec)
 
 
-def _holds(stream: Stream, suffix: str) -> bool:
-    """Whether a muxer takes a stream: it is asked to write a header for it."""
+def _has_encoder(codec: str, suffix: str) -> bool:
+    """Whether a container holds what an encoder of FFmpeg's makes."""
     try:
         trial = av.open(io.BytesIO(), "w", format=MUXERS[suffix])
-        trial.add_stream_from_template(stream, opaque=True)
+        trial.add_stream(codec)
         trial.start_encoding()
+        trial.close()
     except (av.error.FFmpegError, ValueError):
         return False
-    with contextlib.suppress(av.error.FFmpegError):
-        trial.close()
     return True
 
 
@@ -231,9 +247,9 @@ def _name(stream: Stream) -> str:
     return f"stream {stream.index}, {codec or 'unknown'} {stream.type}{language}"
 
 
-def _words(stream: Stream, suffix: str) -> str:
+def _words(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> str:
     others = [other for other in (".mkv", ".mov", ".mp4") if other != suffix]
-    able = next((other for other in others if _way(stream, other)), None)
+    able = next((other for other in others if _way(stream, other, first)), None)
     return f"{_name(stream)}: {suffix} can't hold it" + (f", {able} can" if able else "")
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 from av.stream import Discard, Disposition, Stream
 
 from vsr.media.carry import global_tags, stream_tags
+from vsr.media.content import Content
 from vsr.media.frame import StreamInfo
 from vsr.media.reader import VideoReader, open_input
 
@@ -43,6 +43,8 @@ class _Track:
     first: Fraction | None = None
     last: Fraction | None = None
     tick: Fraction = Fraction(0)
+    content: Content | None = None
+    """What gives the content of its packets; None of an attachment."""
 
 
 @dataclass
@@ -198,13 +200,6 @@ def _read(path: Path) -> _Film:
 def _packets_of(container: InputContainer, video: Stream, tracks: dict[int, _Track]) -> list[int]:
     """Take in all packets; the times of the video's."""
     times = []
-    plain = {
-        stream.index: BitStreamFilterContext("aac_adtstoasc", stream)
-        for stream in container.streams
-        if stream.codec_context
-        and stream.codec_context.name == "aac"
-        and not stream.codec_context.extradata
-    }
     texts = {index for index, track in tracks.items() if track.codec == "text"}
     try:
         for packet in container.demux():
@@ -217,27 +212,31 @@ def _packets_of(container: InputContainer, video: Stream, tracks: dict[int, _Tra
             track = tracks.get(packet.stream.index)
             if track is None:
                 continue
-            _take(track, packet, packet.stream.index in texts, plain.get(packet.stream.index))
+            _take(track, packet, packet.stream.index in texts)
     except av.error.FFmpegError:
         pass  # what can be read counts, in both
     return sorted(times)
 
 
-def _take(track: _Track, packet: Any, is_text: bool, plain: BitStreamFilterContext | None) -> None:
+def _take(track: _Track, packet: Any, is_text: bool) -> None:
     time = None if packet.pts is None else packet.pts * packet.time_base
     if is_text:
         content = _text(packet)
         if not content:
             return  # what fills gaps in mp4
-    elif plain is not None:
-        content = b"".join(bytes(part) for part in plain.filter(packet))
     else:
-        content = bytes(packet)
-    track.packets += 1
-    track.digest.update(len(content).to_bytes(8, "big") + content)
+        assert track.content is not None
+        content = track.content.of(packet)
+    is_pcm = track.content is not None and track.content.is_pcm
+    if is_pcm:
+        track.packets += len(content)  # where packets end is the container's choice
+        track.digest.update(content)
+    else:
+        track.packets += 1
+        track.digest.update(len(content).to_bytes(8, "big") + content)
     if time is not None:
         track.first = time if track.first is None else track.first
-        track.last = time
+        track.last = time + (packet.duration or 0) * packet.time_base if is_pcm else time
 
 
 def _text(packet: Any) -> bytes:
@@ -276,12 +275,16 @@ def _track(stream: Stream) -> _Track:
     kind: str = stream.type
     if stream.disposition & Disposition.attached_pic:
         kind = "picture"
+    content = None if stream.type == "attachment" else Content(stream)
+    if content is not None and content.is_pcm:
+        codec = "pcm"
     track = _Track(
         kind,
         codec,
         stream_tags(stream),
         int(stream.disposition),
         tick=stream.time_base or Fraction(0),
+        content=content,
     )
     if stream.type == "attachment":
         track.digest.update(stream.data)  # type: ignore[attr-defined]

@@ -1,0 +1,107 @@
+"""Ask a muxer which streams it can hold: each is written on trial, and read again."""
+
+import contextlib
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+from av.bitstream import BitStreamFilterContext
+from av.container import OutputContainer
+from av.stream import Stream
+
+from vsr.media.reader import PIPE, AnyPacket, open_input
+
+_TRIED_PACKETS = 6
+"""Of each stream, as far as the first part of the file holds so many."""
+_SEARCHED_BYTES = 16_000_000
+_SEARCHED_PACKETS = 4000
+_LAYERS = {"mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float"}
+"""Decoders of MPEG audio: a header says only that it is one of these."""
+
+
+def add_copy(output: OutputContainer, source: Stream) -> Stream:
+    """Add a stream with the parameters of `source`; the muxer alone decides whether it holds it.
+
+    `OutputContainer.add_stream_from_template` first asks a table of codecs that lacks those that
+    Matroska and QuickTime hold under their Windows tags. So the parameters are copied by a filter
+    that passes on packets unchanged. The codec tag of the source's container is dropped where
+    there is a decoder to tell the codec.
+    """
+    if source.codec_context is None and source.type in ("data", "attachment"):
+        return output.add_stream_from_template(source)
+    untagged = source
+    if source.codec_context is not None:
+        nothing = av.open("untagged", "w", format="null")
+        untagged = nothing.add_stream_from_template(source, opaque=True)
+    copy = output.add_data_stream()
+    BitStreamFilterContext("null", untagged, copy)
+    copy.time_base = source.time_base
+    return copy
+
+
+def holds(source: Stream, muxer: str, packets: Sequence[AnyPacket] = ()) -> bool:
+    """Whether FFmpeg's `muxer` takes a stream with these first packets, and gives it back.
+
+    The packets are changed: their times become those of the last trial.
+    """
+    written = io.BytesIO()
+    try:
+        trial = av.open(written, "w", format=muxer)
+        copy = add_copy(trial, source)
+        trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    taken = 0
+    for packet in packets:
+        with contextlib.suppress(av.error.FFmpegError, ValueError):
+            packet.stream = copy
+            trial.mux(packet)
+            taken += 1
+    try:
+        trial.close()
+    except (av.error.FFmpegError, ValueError):
+        return not packets  # some muxers don't end a file that holds nothing
+    if not packets:
+        return True
+    return taken > 0 and _is_read_again(source, written, muxer)
+
+
+def first_packets(path: Path, indices: Iterable[int]) -> dict[int, list[AnyPacket]]:
+    """The first packets of some streams, as far as the first part of a file has them.
+
+    A pipe can't be read twice: of it, there are none.
+    """
+    found: dict[int, list[AnyPacket]] = {index: [] for index in indices}
+    if path == PIPE or not found:
+        return found
+    wanted, size = set(found), 0
+    with open_input(path) as container, contextlib.suppress(av.error.FFmpegError):
+        for number, packet in enumerate(container.demux()):
+            size += packet.size
+            if not wanted or number > _SEARCHED_PACKETS or size > _SEARCHED_BYTES:
+                break
+            index = packet.stream_index
+            if index in wanted and packet.size and packet.dts is not None:
+                found[index].append(packet)
+                if len(found[index]) == _TRIED_PACKETS:
+                    wanted.remove(index)
+    return found
+
+
+def _is_read_again(source: Stream, written: io.BytesIO, muxer: str) -> bool:
+    written.seek(0)
+    try:
+        with av.open(written, "r", metadata_errors="replace") as container:
+            if not container.streams:
+                return False
+            names = [_codec(stream) for stream in (source, container.streams[0])]
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return names[0] == names[1] or set(names) <= _LAYERS
+
+
+def _codec(stream: Stream) -> Any:
+    context = stream.codec_context
+    return context.name if context is not None else getattr(stream, "name", None)
