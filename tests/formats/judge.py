@@ -186,12 +186,12 @@ def _items(film: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 
 def _video(film: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = next(
+    videos: list[dict[str, Any]] = [
         s
         for s in film["streams"]
         if s.get("codec_type") == "video" and not s["disposition"]["attached_pic"]
-    )
-    return found
+    ]
+    return next((s for s in videos if s["disposition"]["default"]), videos[0])
 
 
 def _frames(film: dict[str, Any], video: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.stream import Discard, Disposition, Stream
+from av.stream import Disposition, Stream
 
+from vsr.media.choice import is_chapters
 from vsr.media.content import plain_pcm, repacked
 from vsr.media.reader import AnyPacket, VideoReader, open_input
 from vsr.media.trial import add_copy, first_packets, holds
@@ -66,7 +67,7 @@ def pack(reader: VideoReader, suffix: str) -> Baggage:
     others = [s.index for s in reader.container.streams if s.index != reader.index]
     first = first_packets(reader.path, others)
     for stream in reader.container.streams:
-        if stream.index == reader.index or _is_chapters(stream):
+        if stream.index == reader.index or is_chapters(stream):
             continue  # chapters are tracks of text to mp4; they go along as chapters
         if _is_timecode(stream, reader.container.streams[reader.index]):
             continue  # made anew from the video's tags
@@ -88,7 +89,7 @@ def beside(reader: VideoReader) -> tuple[str, ...]:
     lost = [
         f"{_name(stream)}: y4m holds pictures alone, nut holds more"
         for stream in reader.container.streams
-        if stream.index != reader.index and not _is_chapters(stream)
+        if stream.index != reader.index and not is_chapters(stream)
     ]
     if reader.container.chapters():
         lost.append("chapters: y4m holds none")
@@ -235,10 +236,6 @@ def _has_encoder(codec: str, suffix: str) -> bool:
 
 def _is_timecode(stream: Stream, video: Stream) -> bool:
     return stream.type == "data" and "timecode" in stream.metadata and "timecode" in video.metadata
-
-
-def _is_chapters(stream: Stream) -> bool:
-    return stream.discard is Discard.all
 
 
 def _name(stream: Stream) -> str:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard, Disposition, Stream
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from vsr.errors import MediaError
+from vsr.media.choice import choose, is_chapters, wake
 from vsr.media.decoded import (
     Deinterlace,
     Deinterlacer,
@@ -80,7 +81,7 @@ class Damage:
 
 
 class VideoReader:
-    """The first video stream of a file, with all its other streams beside it.
+    """The film in a file (see `choice`), with all the file's other streams beside it.
 
     Iterating gives `Frame`s in presentation order, and the packets of the other streams as
     they come. What is damaged is decoded as far as can be; a frame that can't be
@@ -114,6 +115,8 @@ class VideoReader:
         self._pending: Iterator[Frame | AnyPacket] | None = None
         self._turn: Turn | None = None
         self._container = open_input(self.path)
+        self._index: int | None = None
+        self._read_ahead: list[AnyPacket] = []
         try:
             self._open_stream()
             self.info = self._describe()
@@ -294,7 +297,9 @@ class VideoReader:
         """Packets in file order, reading on behind what can't be read; None at the end."""
         streams: list[Stream] = [self._stream]
         if others:
-            streams += [s for s in self._container.streams if s.discard is not Discard.all]
+            streams += [s for s in self._container.streams if not is_chapters(s)]
+        ahead, self._read_ahead = self._read_ahead, []
+        yield from (packet for packet in ahead if packet.stream in streams)
         failures = 0
         while True:
             try:
@@ -329,12 +334,24 @@ class VideoReader:
                 last = owed
 
     def _video_stream(self) -> VideoStream:
-        for stream in self._container.streams.video:
-            # A cover picture is a video stream to FFmpeg, not to the person who plays the file.
-            if not stream.disposition & Disposition.attached_pic:
-                if stream.codec_context is None:
-                    raise MediaError(f"{self.path}: no decoder for its video stream")
-                return stream
+        if self._index is None:
+            self._index = self._choose()
+        stream = self._container.streams[self._index]
+        assert isinstance(stream, VideoStream)
+        if stream.codec_context is None:
+            raise MediaError(f"{self.path}: no decoder for its video stream")
+        return stream
+
+    def _choose(self) -> int:
+        if choice := choose(self._container):
+            if choice.note:
+                self.notes.append(choice.note)
+            if choice.read and self.path != PIPE:
+                self._container.close()
+                self._container = open_input(self.path)
+            else:
+                self._read_ahead = choice.read
+            return choice.index
         held = [f"{s.type} ({s.name})" for s in self._container.streams if s.type == "audio"]
         what = f"only {', '.join(held)}" if held else "nothing to play"
         raise MediaError(f"{self.path}: no video stream, {what}")
@@ -482,6 +499,7 @@ def open_input(path: Path) -> InputContainer:
         opened: InputContainer = av.open(
             file, mode="r", metadata_errors="replace", container_options=_LOCAL
         )
+        wake(opened)
         return opened
     except (av.error.FFmpegError, OSError) as error:
         name = "standard input" if path == PIPE else path

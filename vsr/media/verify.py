@@ -10,9 +10,10 @@ from typing import Any
 
 import av
 from av.container import InputContainer
-from av.stream import Discard, Disposition, Stream
+from av.stream import Disposition, Stream
 
 from vsr.media.carry import global_tags, stream_tags
+from vsr.media.choice import is_chapters
 from vsr.media.content import Content
 from vsr.media.frame import StreamInfo
 from vsr.media.reader import VideoReader, open_input
@@ -181,9 +182,7 @@ def _read(path: Path) -> _Film:
         tracks = {
             stream.index: _track(stream)
             for stream in container.streams
-            if stream.index != index
-            and stream.discard is not Discard.all
-            and not _is_timecode(stream)
+            if stream.index != index and not is_chapters(stream) and not _is_timecode(stream)
         }
         times = _packets_of(container, video, tracks)
         chapters = [
@@ -269,7 +268,7 @@ def _styled(line: str) -> str:
 
 
 def _track(stream: Stream) -> _Track:
-    codec = stream.codec_context.name if stream.codec_context else ""
+    codec = stream.codec_context.name if stream.codec_context else stream.name or ""
     if codec in ("subrip", "srt", "mov_text", "text"):
         codec = "text"
     kind: str = stream.type
