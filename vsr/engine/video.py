@@ -342,7 +342,10 @@ def _summary(
 
 
 def _tell_beginning(job: Job, journal: Journal, tell: Callable[[str], None]) -> None:
-    """Tell where work goes on. Raises `OutputError` where the disk can't hold the output."""
+    """Tell where work goes on. Raises `OutputError` where the disk can't hold the output.
+
+    Where the count of frames is an estimate, a full disk is only warned of.
+    """
     info = job.info
     if journal.frames:
         tell(f"going on after the {journal.frames} frames that are done")
@@ -354,7 +357,7 @@ def _tell_beginning(job: Job, journal: Journal, tell: Callable[[str], None]) -> 
     needed += job.reader.path.stat().st_size
     free = shutil.disk_usage(journal.folder).free
     line = f"about {_bytes(needed)} of disk will be needed, {_bytes(free)} are free"
-    if needed > 4 * free:
+    if needed > 4 * free and job.reader.is_indexed:
         raise OutputError(f"{journal.output}: {line}")
     if needed > free:
         tell(line)

@@ -35,6 +35,7 @@ from vsr.media.frame import ColourTags, Frame, Plane, StreamInfo
 from vsr.media.header import siting_of
 from vsr.media.samples import in_memory, planes_of, with_pts
 from vsr.media.surface import Surface
+from vsr.media.whole import is_cut_short
 
 if TYPE_CHECKING:
     AnyPacket = Packet[Any]
@@ -58,6 +59,10 @@ _MOST_PIXELS = 1 << 27
 _LOCAL = {"protocol_whitelist": "file,pipe"}
 """A playlist that calls itself a film must not reach out."""
 _READ_ERRORS_IN_A_ROW = 16
+ENDS_EARLY = "the source can't be read to its end; what came before is kept"
+"""The note on a file that breaks off."""
+_FEWEST_BYTES = 10
+"""Of a file, for each frame: a header that promises more frames isn't believed."""
 _SUSPECT_FRAMES = 32
 """After an error, so many frames may still show its traces: decoders run in threads."""
 _SEEK_SECONDS = (2, 10, 60)
@@ -122,6 +127,7 @@ class VideoReader:
             self.info = self._describe()
             if closely or upright:
                 self._look_closely(upright)
+                self._check_end()
         except BaseException:
             self._container.close()
             raise
@@ -301,7 +307,7 @@ class VideoReader:
         ahead, self._read_ahead = self._read_ahead, []
         yield from (packet for packet in ahead if packet.stream in streams)
         failures = 0
-        while True:
+        while failures < _READ_ERRORS_IN_A_ROW:
             try:
                 for packet in self._container.demux(*streams):
                     if packet.size:
@@ -310,9 +316,7 @@ class VideoReader:
                 break
             except av.error.FFmpegError:
                 failures += 1
-                if failures == _READ_ERRORS_IN_A_ROW:
-                    self.damage.ends_early = True
-                    break
+        self.damage.ends_early = self.damage.ends_early or failures > 0
         yield None
 
     def _missing_before(self, pts: int | None, previous: Frame | None) -> Iterator[Frame]:
@@ -366,7 +370,7 @@ class VideoReader:
         if stream.time_base is None:
             raise MediaError(f"{self.path}: its video stream has no time base")
         layout = layout_of(stream, self._decoder)
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        rate = rate_of(stream)
         jpeg = name.startswith("yuvj")
         rgb = bool(context.format and context.format.is_rgb)
         return StreamInfo(
@@ -411,14 +415,25 @@ class VideoReader:
         self.info = info
         self._pending = self._read(chain(read, items))
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the file lists its frames: their count is more than an estimate."""
+        return 0 < self._stream.frames <= len(self._stream.index_entries)
+
+    def _check_end(self) -> None:
+        if self.path != PIPE and is_cut_short(self.path):
+            self.notes.append(ENDS_EARLY)
+
     def _frame_count(self, rate: Fraction) -> int | None:
-        if self._stream.frames:
-            return self._stream.frames
-        if self._stream.duration and self._stream.time_base:
-            return round(self._stream.duration * self._stream.time_base * rate)
-        if self._container.duration:
-            return round(self._container.duration * rate / av.time_base)
-        return None
+        stream, count = self._stream, 0
+        if stream.frames:
+            count = stream.frames
+        elif stream.duration and stream.time_base:
+            count = round(stream.duration * stream.time_base * rate)
+        elif self._container.duration:
+            count = round(self._container.duration * rate / av.time_base)
+        most = self.path.stat().st_size // _FEWEST_BYTES if self.path.is_file() else count
+        return count if 0 < count <= most else None
 
     def _frame(self, decoded: VideoFrame, previous: Frame | None) -> Frame:
         size = (self.info.width, self.info.height)
@@ -452,6 +467,16 @@ class VideoReader:
         )
         if not any("frame size changes" in note for note in self.notes):
             self.notes.append(line)
+
+
+def rate_of(stream: VideoStream) -> Fraction:
+    """Frames per second, on average.
+
+    FFmpeg's guess is the lowest rate by which all times can be told: no average is above it, so
+    one that is was taken from a clock, as of raw DV.
+    """
+    rates = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate > 0]
+    return Fraction(min(rates, default=Fraction(25)))
 
 
 def mark_of(frame: Frame) -> FrameMark:
