@@ -4,15 +4,18 @@ import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import av
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
+from av.subtitles.subtitle import SubtitleSet
 
 from vsr.media.choice import is_chapters
 from vsr.media.content import plain_pcm, repacked
+from vsr.media.cues import Cues
 from vsr.media.reader import AnyPacket, VideoReader, open_input
 from vsr.media.trial import add_copy, first_packets, holds
 
@@ -59,6 +62,8 @@ class Baggage:
     """What the container can't hold, and which could, in words."""
     audio_tracks: int = 0
     """Of the streams that go along."""
+    lead: Fraction = Fraction(0)
+    """Seconds by which all of the film is moved, as `VideoReader.lead` has it."""
 
 
 def pack(reader: VideoReader, suffix: str) -> Baggage:
@@ -81,7 +86,11 @@ def pack(reader: VideoReader, suffix: str) -> Baggage:
             for key in free_tags(reader.container)
         ]
     sounds = [c for c in carried if reader.container.streams[c.index].type == "audio"]
-    return Baggage(reader.path, reader.index, tuple(carried), tuple(left_out), len(sounds))
+    return Baggage(
+        *(reader.path, reader.index, tuple(carried), tuple(left_out)),
+        audio_tracks=len(sounds),
+        lead=reader.lead,
+    )
 
 
 def beside(reader: VideoReader) -> tuple[str, ...]:
@@ -102,6 +111,9 @@ class Lane:
     def __init__(self, source: Stream, output: OutputContainer, suffix: str, way: Way) -> None:
         self._source = source
         self._way = way
+        self._cues: Cues | None = None
+        if way == "text" and suffix in (".mp4", ".mov") and source.time_base:
+            self._cues = Cues(source.time_base)
         copy: Any
         if way == "text":
             copy = output.add_stream(_TEXT_OF[suffix])
@@ -122,6 +134,8 @@ class Lane:
         copy.metadata.update(tags)
         copy.disposition = source.disposition
         self._copy = copy
+        self._last: int | None = None
+        self._step = 0 if suffix in (".mkv", ".webm") else 1
 
     def packets(self, packet: AnyPacket) -> Iterator[AnyPacket]:
         """What a packet of the source becomes."""
@@ -137,11 +151,48 @@ class Lane:
             return
         with contextlib.suppress(av.error.FFmpegError):
             if words := decoder.decode2(packet):
-                coded = self._copy.codec_context.encode_subtitle(words)
-                coded.pts = coded.dts = packet.pts
-                coded.duration, coded.time_base = packet.duration, packet.time_base
-                coded.stream = self._copy
-                yield coded
+                begin, duration = packet.pts or 0, packet.duration or 0
+                if self._cues is None:
+                    yield self._encoded(begin, duration, words)
+                else:
+                    self._cues.add(begin, duration, words)
+
+    def due(self, now: Fraction | None) -> Iterator[AnyPacket]:
+        """What was held of earlier packets, and is due at `now` seconds; None is the end."""
+        if self._cues is None:
+            return
+        for cue in self._cues.due(now):
+            yield self._encoded(*cue)
+
+    def _encoded(self, begin: int, duration: int, words: SubtitleSet) -> AnyPacket:
+        coded: Any = self._copy.codec_context.encode_subtitle(words)
+        coded.pts = coded.dts = begin
+        coded.duration, coded.time_base = duration, self._source.time_base
+        coded.stream = self._copy
+        result: AnyPacket = coded
+        return result
+
+    def on_time(self, packet: AnyPacket) -> AnyPacket:
+        """A packet in the output's ticks, later than the last one of the stream.
+
+        Muxers refuse the others, which would be lost.
+        """
+        base = self._copy.time_base
+        if not base or not packet.time_base or packet.dts is None:
+            return packet
+        ticks = {
+            name: _rounded(value * packet.time_base / base)
+            for name in ("pts", "dts", "duration")
+            if (value := getattr(packet, name)) is not None
+        }
+        least = ticks["dts"] if self._last is None else self._last + self._step
+        if least > ticks["dts"]:
+            ticks["dts"], ticks["pts"] = least, max(least, ticks.get("pts", least))
+        for name, value in ticks.items():
+            setattr(packet, name, value)
+        packet.time_base = base
+        self._last = ticks["dts"]
+        return packet
 
 
 def lay_out(
@@ -167,8 +218,16 @@ def lay_out(
         elif way := ways.get(stream.index):
             lanes[stream.index] = Lane(stream, output, suffix, way)
     output.metadata.update(global_tags(source))
-    output.set_chapters(source.chapters())
+    output.set_chapters(_chapters(source, baggage.lead))
     return lanes
+
+
+def _chapters(source: InputContainer, lead: Fraction) -> Any:
+    chapters: list[Any] = source.chapters()
+    for chapter in chapters if lead else ():
+        ticks = round(lead / (chapter["time_base"] or 1))
+        chapter["start"], chapter["end"] = chapter["start"] + ticks, chapter["end"] + ticks
+    return chapters
 
 
 def global_tags(source: InputContainer) -> dict[str, str]:
@@ -198,11 +257,24 @@ def has_cover(source: InputContainer) -> bool:
     return any(stream.disposition & Disposition.attached_pic for stream in source.streams)
 
 
-def has_time(packet: AnyPacket) -> bool:
-    """Whether a packet says when it is due; cover pictures don't, and are due at once."""
-    if packet.dts is None and packet.stream.disposition & Disposition.attached_pic:
-        packet.pts = packet.dts = 0
-    return packet.dts is not None
+def give_time(packet: AnyPacket, last: dict[int, int]) -> AnyPacket:
+    """A packet that says when it is due: after the last one of its stream, where it didn't.
+
+    `last` holds where each stream is; cover pictures are due at once.
+    """
+    index = packet.stream_index
+    if packet.dts is None:
+        packet.dts = last.get(index, 0) if packet.pts is None else packet.pts
+    if packet.pts is None and packet.stream.type != "video":
+        packet.pts = packet.dts
+    last[index] = packet.dts + (packet.duration or 0)
+    return packet
+
+
+def _rounded(value: Fraction) -> int:
+    """To the nearest, and halves away from zero, as FFmpeg rounds times."""
+    size = int(abs(value) + Fraction(1, 2))
+    return size if value >= 0 else -size
 
 
 def _way(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> Way | None:

@@ -7,6 +7,8 @@ import av
 from av.bitstream import BitStreamFilterContext
 from av.stream import Stream
 
+AUDIO_LAYERS = frozenset({"mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float"})
+"""Decoders of MPEG audio: a header may say only that it is one of these."""
 _START_CODE = b"\0\0\1"
 _PARAMETERS = {"h264": (7, 8, 9), "hevc": (32, 33, 34, 35)}
 """NAL unit types of parameter sets and delimiters, which some containers keep in their headers."""

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
@@ -35,6 +34,7 @@ from vsr.media.frame import ColourTags, Frame, Plane, StreamInfo
 from vsr.media.header import siting_of
 from vsr.media.samples import in_memory, planes_of, with_pts
 from vsr.media.surface import Surface
+from vsr.media.timeline import Timeline
 from vsr.media.whole import is_cut_short
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ class VideoReader:
         self._turn: Turn | None = None
         self._container = open_input(self.path)
         self._index: int | None = None
+        self._lead = 0
+        """Ticks by which all is moved, so that no picture is before time zero."""
         self._read_ahead: list[AnyPacket] = []
         try:
             self._open_stream()
@@ -161,6 +163,11 @@ class VideoReader:
     def codec(self) -> str:
         """FFmpeg's name of the video's codec, such as `h264`."""
         return self._stream.codec_context.name
+
+    @property
+    def lead(self) -> Fraction:
+        """Seconds by which all of the film is moved; known to a reader that looks closely."""
+        return self._lead * self.info.time_base
 
     @property
     def on_gpu(self) -> bool:
@@ -239,7 +246,7 @@ class VideoReader:
         self._pending = None
 
     def _seek(self, pts: int, seconds: int) -> bool:
-        place = pts - round(seconds / self.info.time_base)
+        place = pts - self._lead - round(seconds / self.info.time_base)
         try:
             self._container.seek(place, stream=self._stream)
         except av.error.FFmpegError:
@@ -264,7 +271,7 @@ class VideoReader:
         previous: Frame | None = None
         for item in decoded:
             if isinstance(item, Packet):
-                yield item
+                yield moved(item, self.lead)
                 continue
             frame = self._frame(item, previous)
             yield from self._missing_before(frame.pts, previous)
@@ -288,7 +295,7 @@ class VideoReader:
     def _decode(self, packet: AnyPacket | None) -> list[VideoFrame]:
         if packet is not None and packet.size and not packet.is_discard:
             if packet.pts is not None:
-                self._owed.append(packet.pts)
+                self._owed.append(packet.pts + self._lead)
             if packet.is_corrupt:
                 self._suspect = _SUSPECT_FRAMES
         try:
@@ -299,25 +306,27 @@ class VideoReader:
             self._suspect = _SUSPECT_FRAMES
             return []
 
+    def packets(self) -> Iterator[AnyPacket]:
+        """All packets in file order, undecoded, on one rising clock, of a reader that is new."""
+        return self._on_one_clock(packets_of(self._container, self._take_ahead()))
+
     def _packets(self, others: bool) -> Iterator[AnyPacket | None]:
-        """Packets in file order, reading on behind what can't be read; None at the end."""
-        streams: list[Stream] = [self._stream]
-        if others:
-            streams += [s for s in self._container.streams if not is_chapters(s)]
-        ahead, self._read_ahead = self._read_ahead, []
-        yield from (packet for packet in ahead if packet.stream in streams)
-        failures = 0
-        while failures < _READ_ERRORS_IN_A_ROW:
-            try:
-                for packet in self._container.demux(*streams):
-                    if packet.size:
-                        failures = 0
-                        yield packet
-                break
-            except av.error.FFmpegError:
-                failures += 1
-        self.damage.ends_early = self.damage.ends_early or failures > 0
+        """Packets on one rising clock, reading on behind what can't be read; None at the end."""
+        packets = packets_of(self._container, self._take_ahead(), self._end_early)
+        for packet in self._on_one_clock(packets):
+            if others or packet.stream_index == self._stream.index:
+                yield packet
         yield None
+
+    def _on_one_clock(self, packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
+        return on_one_clock(packets, self._stream, self.info.frame_rate)
+
+    def _take_ahead(self) -> list[AnyPacket]:
+        ahead, self._read_ahead = self._read_ahead, []
+        return ahead
+
+    def _end_early(self) -> None:
+        self.damage.ends_early = True
 
     def _missing_before(self, pts: int | None, previous: Frame | None) -> Iterator[Frame]:
         """Repeats of the last frame, where packets that gave none had one to give.
@@ -400,6 +409,7 @@ class VideoReader:
             if isinstance(item, VideoFrame):
                 matrix = display_matrix_of(item)
                 info = replace(info, hdr=hdr_of(item), display_matrix=matrix)
+                self._begin_at_zero(item)
                 break
         if upright and (turn := turn_of(info.display_matrix)):
             self._turn = turn
@@ -414,6 +424,18 @@ class VideoReader:
                 )
         self.info = info
         self._pending = self._read(chain(read, items))
+
+    def _begin_at_zero(self, first: VideoFrame) -> None:
+        """Move all of the film where its first picture is before time zero.
+
+        Containers hide such pictures or hold no times for them.
+        """
+        if first.pts is not None and first.pts < 0:
+            self._lead = -first.pts
+            self._owed = [pts + self._lead for pts in self._owed]
+            self.notes.append(
+                f"the film begins {float(self.lead):.3f} s before time zero: all of it is moved"
+            )
 
     @property
     def is_indexed(self) -> bool:
@@ -442,7 +464,7 @@ class VideoReader:
         if (decoded.width, decoded.height) != size:
             self._note_size(decoded, size)
             decoded = with_pts(in_memory(decoded).reformat(*size), decoded)
-        pts = decoded.pts
+        pts = None if decoded.pts is None else decoded.pts + self._lead
         if pts is None or (previous is not None and pts <= previous.pts):
             # No time of its own, or none that can follow: one frame after the last.
             step = 1 / (self.info.frame_rate * self.info.time_base)
@@ -469,6 +491,51 @@ class VideoReader:
             self.notes.append(line)
 
 
+def packets_of(
+    container: InputContainer,
+    ahead: Iterable[AnyPacket] = (),
+    ends_early: Callable[[], None] = lambda: None,
+) -> Iterator[AnyPacket]:
+    """All packets in file order, reading on behind what can't be read.
+
+    Those that were read `ahead` come first. Empty ones, which only flush decoders, and those of
+    chapters are left out. `ends_early` is called where reading fails before the end.
+    """
+    yield from ahead
+    streams = [stream for stream in container.streams if not is_chapters(stream)]
+    failures = 0
+    while failures < _READ_ERRORS_IN_A_ROW:
+        try:
+            for packet in container.demux(*streams):
+                if packet.size:
+                    failures = 0
+                    yield packet
+            break
+        except av.error.FFmpegError:
+            failures += 1
+    if failures:
+        ends_early()
+
+
+def on_one_clock(
+    packets: Iterable[AnyPacket], video: VideoStream, frame_rate: Fraction
+) -> Iterator[AnyPacket]:
+    """Packets of a whole file, moved where its clock steps back; see `Timeline`."""
+    timeline = Timeline(video, frame_rate)
+    for packet in packets:
+        yield from timeline.feed(packet)
+    yield from timeline.flush()
+
+
+def moved(packet: AnyPacket, seconds: Fraction) -> AnyPacket:
+    """A packet, moved in time."""
+    if seconds:
+        ticks = round(seconds / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts + ticks
+        packet.dts = None if packet.dts is None else packet.dts + ticks
+    return packet
+
+
 def rate_of(stream: VideoStream) -> Fraction:
     """Frames per second, on average.
 
@@ -493,16 +560,13 @@ def frame_times(path: Path) -> list[float]:
     Raises `MediaError` where it can't be read or doesn't tell.
     """
     with VideoReader(path) as reader:
-        stream = reader._stream
-        assert stream.time_base is not None
-        try:
-            times = [
-                float(packet.pts * stream.time_base)
-                for packet in reader._container.demux(stream)
-                if packet.pts is not None and packet.size and not packet.is_discard
-            ]
-        except av.error.FFmpegError as error:
-            raise MediaError(f"{path}: damaged: {reason_of(error)}") from error
+        times = [
+            float(packet.pts * packet.time_base)
+            for packet in reader.packets()
+            if packet.stream_index == reader.index
+            and packet.pts is not None
+            and not packet.is_discard
+        ]
     if not times:
         raise MediaError(f"{path}: doesn't say when its frames are shown")
     return sorted(times)

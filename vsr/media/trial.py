@@ -11,14 +11,13 @@ from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.stream import Stream
 
+from vsr.media.content import AUDIO_LAYERS
 from vsr.media.reader import PIPE, AnyPacket, open_input
 
 _TRIED_PACKETS = 6
 """Of each stream, as far as the first part of the file holds so many."""
 _SEARCHED_BYTES = 16_000_000
 _SEARCHED_PACKETS = 4000
-_LAYERS = {"mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float"}
-"""Decoders of MPEG audio: a header says only that it is one of these."""
 
 
 def add_copy(output: OutputContainer, source: Stream) -> Stream:
@@ -99,7 +98,7 @@ def _is_read_again(source: Stream, written: io.BytesIO, muxer: str) -> bool:
             names = [_codec(stream) for stream in (source, container.streams[0])]
     except (av.error.FFmpegError, ValueError):
         return False
-    return names[0] == names[1] or set(names) <= _LAYERS
+    return names[0] == names[1] or set(names) <= AUDIO_LAYERS
 
 
 def _codec(stream: Stream) -> Any:
