@@ -106,7 +106,7 @@ def _other_losses(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         if stream["index"] == videos[0] or stream.get("codec_tag_string") == "tmcd":
             continue
         kind, codec = stream.get("codec_type", "data"), stream.get("codec_name", "")
-        if codec == "bin_data":
+        if codec == "bin_data" and stream.get("codec_tag_string") == "text":
             continue  # mp4's chapters, as a track of text
         name = f"{kind} {codec}"
         same = next((other for other in left if _alike(stream, other)), None)
@@ -119,6 +119,9 @@ def _other_losses(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
             mine, theirs = ([p[:1] for p in packets] for packets in (mine, theirs))
             if _sound(before, stream) != _sound(after, same):
                 lost.append(f"{name}: sounds otherwise")
+        seen = kind == "video" and not stream["disposition"]["attached_pic"]
+        if seen and _pictures(before, stream) != _pictures(after, same):
+            lost.append(f"{name}: looks otherwise")
         if codec in _TEXT:
             mine, theirs = ([p[:1] for p in packets] for packets in (mine, theirs))
         if stream.get("codec_type") in ("audio", "subtitle"):
@@ -165,6 +168,13 @@ def _sound(film: dict[str, Any], stream: dict[str, Any]) -> str:
     """A hash of what is heard."""
     command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", film["format"]["filename"]]
     command += ["-map", f"0:{stream['index']}", "-f", "md5", "-"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def _pictures(film: dict[str, Any], stream: dict[str, Any]) -> str:
+    """A hash of what is seen."""
+    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", film["format"]["filename"]]
+    command += ["-map", f"0:{stream['index']}", "-fps_mode", "passthrough", "-f", "md5", "-"]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 

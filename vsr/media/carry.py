@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +17,7 @@ from vsr.media.choice import is_chapters
 from vsr.media.content import plain_pcm, repacked
 from vsr.media.cues import Cues
 from vsr.media.reader import AnyPacket, VideoReader, open_input
-from vsr.media.trial import add_copy, first_packets, holds
+from vsr.media.trial import First, add_copy, first_packets, holds
 
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".nut": "nut"}
 """FFmpeg's name of each container that is written."""
@@ -265,7 +265,7 @@ def give_time(packet: AnyPacket, last: dict[int, int]) -> AnyPacket:
     index = packet.stream_index
     if packet.dts is None:
         packet.dts = last.get(index, 0) if packet.pts is None else packet.pts
-    if packet.pts is None and packet.stream.type != "video":
+    if packet.pts is None:
         packet.pts = packet.dts
     last[index] = packet.dts + (packet.duration or 0)
     return packet
@@ -277,7 +277,7 @@ def _rounded(value: Fraction) -> int:
     return size if value >= 0 else -size
 
 
-def _way(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> Way | None:
+def _way(stream: Stream, suffix: str, first: First) -> Way | None:
     if stream.disposition & Disposition.attached_pic and suffix in (".mkv", ".webm"):
         codec = getattr(stream.codec_context, "name", None)
         return "attachment" if suffix == ".mkv" and codec in _PICTURES else None
@@ -316,7 +316,7 @@ def _name(stream: Stream) -> str:
     return f"stream {stream.index}, {codec or 'unknown'} {stream.type}{language}"
 
 
-def _words(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> str:
+def _words(stream: Stream, suffix: str, first: First) -> str:
     others = [other for other in (".mkv", ".mov", ".mp4") if other != suffix]
     able = next((other for other in others if _way(stream, other, first)), None)
     return f"{_name(stream)}: {suffix} can't hold it" + (f", {able} can" if able else "")

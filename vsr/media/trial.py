@@ -2,7 +2,8 @@
 
 import contextlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,24 @@ from av.container import OutputContainer
 from av.stream import Stream
 
 from vsr.media.content import AUDIO_LAYERS
-from vsr.media.reader import PIPE, AnyPacket, open_input
+from vsr.media.reader import PIPE, AnyPacket, open_input, packets_of
 
 _TRIED_PACKETS = 6
 """Of each stream, as far as the first part of the file holds so many."""
 _SEARCHED_BYTES = 16_000_000
 _SEARCHED_PACKETS = 4000
+
+
+@dataclass(frozen=True)
+class First:
+    """The first packets of a stream."""
+
+    packets: list[AnyPacket] = field(default_factory=list)
+    decodes: bool = False
+    """Whether they hold sound that can be decoded."""
+
+
+NOTHING = First()
 
 
 def add_copy(output: OutputContainer, source: Stream) -> Stream:
@@ -40,11 +53,13 @@ def add_copy(output: OutputContainer, source: Stream) -> Stream:
     return copy
 
 
-def holds(source: Stream, muxer: str, packets: Sequence[AnyPacket] = ()) -> bool:
+def holds(source: Stream, muxer: str, first: First = NOTHING) -> bool:
     """Whether FFmpeg's `muxer` takes a stream with these first packets, and gives it back.
 
-    The packets are changed: their times become those of the last trial.
+    What is read again must be of the same codec, and decode where the source does. The packets
+    are changed: their times become those of the last trial.
     """
+    packets = first.packets
     written = io.BytesIO()
     try:
         trial = av.open(written, "w", format=muxer)
@@ -64,41 +79,61 @@ def holds(source: Stream, muxer: str, packets: Sequence[AnyPacket] = ()) -> bool
         return not packets  # some muxers don't end a file that holds nothing
     if not packets:
         return True
-    return taken > 0 and _is_read_again(source, written, muxer)
+    return taken > 0 and _is_read_again(source, written, first.decodes)
 
 
-def first_packets(path: Path, indices: Iterable[int]) -> dict[int, list[AnyPacket]]:
+def first_packets(path: Path, indices: Iterable[int]) -> dict[int, First]:
     """The first packets of some streams, as far as the first part of a file has them.
 
     A pipe can't be read twice: of it, there are none.
     """
     found: dict[int, list[AnyPacket]] = {index: [] for index in indices}
     if path == PIPE or not found:
-        return found
+        return dict.fromkeys(found, NOTHING)
     wanted, size = set(found), 0
-    with open_input(path) as container, contextlib.suppress(av.error.FFmpegError):
-        for number, packet in enumerate(container.demux()):
+    with open_input(path) as container:
+        for number, packet in enumerate(packets_of(container)):
             size += packet.size
             if not wanted or number > _SEARCHED_PACKETS or size > _SEARCHED_BYTES:
                 break
             index = packet.stream_index
-            if index in wanted and packet.size and packet.dts is not None:
+            if index in wanted and packet.dts is not None:
                 found[index].append(packet)
                 if len(found[index]) == _TRIED_PACKETS:
                     wanted.remove(index)
-    return found
+        return {
+            index: First(packets, _decodes(container.streams[index], packets))
+            for index, packets in found.items()
+        }
 
 
-def _is_read_again(source: Stream, written: io.BytesIO, muxer: str) -> bool:
+def _is_read_again(source: Stream, written: io.BytesIO, decodes: bool) -> bool:
     written.seek(0)
     try:
         with av.open(written, "r", metadata_errors="replace") as container:
             if not container.streams:
                 return False
-            names = [_codec(stream) for stream in (source, container.streams[0])]
+            copy = container.streams[0]
+            names = [_codec(stream) for stream in (source, copy)]
+            if names[0] != names[1] and not set(names) <= AUDIO_LAYERS:
+                return False
+            return not decodes or _decodes(copy, container.demux(copy))
     except (av.error.FFmpegError, ValueError):
         return False
-    return names[0] == names[1] or set(names) <= AUDIO_LAYERS
+
+
+def _decodes(stream: Stream, packets: Iterable[AnyPacket]) -> bool:
+    """Whether any of these packets of sound gives samples."""
+    context: Any = stream.codec_context
+    if stream.type != "audio" or context is None:
+        return False
+    frames = 0
+    with contextlib.suppress(av.error.FFmpegError):
+        for packet in packets:
+            if packet.size:
+                frames += len(context.decode(packet))
+        frames += len(context.decode(None))
+    return frames > 0
 
 
 def _codec(stream: Stream) -> Any:

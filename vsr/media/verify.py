@@ -202,7 +202,7 @@ def _read(path: Path) -> _Film:
             for stream in container.streams
             if stream.index != index and not is_chapters(stream) and not _is_timecode(stream)
         }
-        times = _packets_of(reader, tracks, lead)
+        times = _packets_of(reader, tracks, lead) or _frames_of(path)
         chapters = [
             (
                 Fraction(chapter["start"] * (chapter["time_base"] or 1)) + lead,
@@ -215,19 +215,26 @@ def _read(path: Path) -> _Film:
 
 
 def _packets_of(reader: VideoReader, tracks: dict[int, _Track], lead: Fraction) -> list[int]:
-    """Take in all packets, moved as the film is; the times of the video's."""
-    times = []
+    """Take in all packets, moved as the film is; the times of the video's, if they all say so."""
+    times, all_say = [], True
     texts = {index for index, track in tracks.items() if track.codec == "text"}
     for packet in reader.packets():
         moved(packet, lead)
         if packet.stream_index == reader.index:
+            all_say = all_say and packet.pts is not None
             if packet.pts is not None and not packet.is_discard:
                 times.append(packet.pts)
         elif track := tracks.get(packet.stream_index):
             _take(track, packet, packet.stream_index in texts)
     for index in texts:
         tracks[index].add_cues()
-    return sorted(times)
+    return sorted(times) if all_say else []
+
+
+def _frames_of(path: Path) -> list[int]:
+    """The times of decoded frames, for want of those of packets."""
+    with VideoReader(path, closely=True) as reader:
+        return [frame.pts for frame in reader.frames()]
 
 
 def _take(track: _Track, packet: Any, is_text: bool) -> None:
