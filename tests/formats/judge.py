@@ -106,7 +106,7 @@ def _other_losses(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         if stream["index"] == videos[0] or stream.get("codec_tag_string") == "tmcd":
             continue
         kind, codec = stream.get("codec_type", "data"), stream.get("codec_name", "")
-        if codec == "bin_data":
+        if codec == "bin_data" and stream.get("codec_tag_string") == "text":
             continue  # mp4's chapters, as a track of text
         name = f"{kind} {codec}"
         same = next((other for other in left if _alike(stream, other)), None)
@@ -119,6 +119,9 @@ def _other_losses(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
             mine, theirs = ([p[:1] for p in packets] for packets in (mine, theirs))
             if _sound(before, stream) != _sound(after, same):
                 lost.append(f"{name}: sounds otherwise")
+        seen = kind == "video" and not stream["disposition"]["attached_pic"]
+        if seen and _pictures(before, stream) != _pictures(after, same):
+            lost.append(f"{name}: looks otherwise")
         if codec in _TEXT:
             mine, theirs = ([p[:1] for p in packets] for packets in (mine, theirs))
         if stream.get("codec_type") in ("audio", "subtitle"):
@@ -168,6 +171,13 @@ def _sound(film: dict[str, Any], stream: dict[str, Any]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
+def _pictures(film: dict[str, Any], stream: dict[str, Any]) -> str:
+    """A hash of what is seen."""
+    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", film["format"]["filename"]]
+    command += ["-map", f"0:{stream['index']}", "-fps_mode", "passthrough", "-f", "md5", "-"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
 def _tags_lost(name: str, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     found = {key.lower(): value for key, value in other.get("tags", {}).items()}
     return [
@@ -186,12 +196,12 @@ def _items(film: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 
 def _video(film: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = next(
+    videos: list[dict[str, Any]] = [
         s
         for s in film["streams"]
         if s.get("codec_type") == "video" and not s["disposition"]["attached_pic"]
-    )
-    return found
+    ]
+    return next((s for s in videos if s["disposition"]["default"]), videos[0])
 
 
 def _frames(film: dict[str, Any], video: dict[str, Any]) -> list[dict[str, Any]]:

@@ -153,6 +153,44 @@ def _subtitles(codec: str) -> Callable[[Path], None]:
     return make
 
 
+def _overlapping_subtitles(path: Path) -> None:
+    _only(".mkv")(path.suffix)
+    words, base = path.with_name("words.srt"), path.with_name(f"base{path.suffix}")
+    words.write_text(
+        "1\n00:00:00,100 --> 00:00:00,500\nlong\n\n2\n00:00:00,300 --> 00:00:00,400\nat once\n\n"
+        "3\n00:00:00,700 --> 00:00:00,790\nlast\n"
+    )
+    _plain(base)
+    _ffmpeg(*("-i", str(base), "-i", str(words), "-map", "0", "-map", "1", "-c", "copy"),
+            *("-c:s", "srt", str(path)))  # fmt: skip
+    base.unlink()
+    words.unlink()
+
+
+def _two_videos(path: Path) -> None:
+    """The second is the default one, where the container knows of any."""
+    other = ["-f", "lavfi", "-i", f"testsrc2=size=96x64:rate=25:duration={_SECONDS}"]
+    first = ["-f", "lavfi", "-i", f"testsrc2=size={_SIZE}:rate=25:duration={_SECONDS}"]
+    _ffmpeg(*first, *other, "-map", "0", "-map", "1", *_video(path.suffix),
+            *("-disposition:v:0", "0", "-disposition:v:1", "default", str(path)))  # fmt: skip
+    with av.open(str(path)) as made:
+        if len(made.streams.video) < 2:
+            raise CantBeMade("one video in it")
+
+
+def _data_without_durations(path: Path) -> None:
+    _only(".mp4", ".mov")(path.suffix)
+    base, stream, blob = (path.with_name(name) for name in ("base.mp4", "base.ts", "blob.bin"))
+    blob.write_bytes(bytes(range(200)))
+    _plain(base)
+    _ffmpeg(*("-i", str(base), "-f", "data", "-i", str(blob), "-map", "0", "-map", "1"),
+            *("-c", "copy", str(stream)))  # fmt: skip
+    _ffmpeg(*("-i", str(stream), "-map", "0", "-c", "copy", "-tag:d", "gpmd", "-copy_unknown"),
+            str(path))  # fmt: skip
+    for made in (base, stream, blob):
+        made.unlink()
+
+
 def _chapters(path: Path) -> None:
     told = path.with_name("chapters.txt")
     told.write_text(
@@ -262,6 +300,9 @@ FEATURES: dict[str, Callable[[Path], None]] = {
     "SubRip subtitles": _subtitles("srt"),
     "ASS subtitles": _subtitles("ass"),
     "WebVTT subtitles": _subtitles("webvtt"),
+    "SubRip that overlaps": _overlapping_subtitles,
+    "two videos": _two_videos,
+    "data without durations": _data_without_durations,
     "chapters": _chapters,
     "an attached font": _attachments,
     "a cover picture": _cover,

@@ -95,6 +95,12 @@ def upscale(
                     rate = (now.frames - now.before) / max(now.seconds, 1e-9)
                     update(now.frames, now.frame_count, rate=rate)
 
+                told: list[str] = []
+
+                def report(line: str, told: list[str] = told) -> None:
+                    told.append(line)
+                    tell(line)
+
                 try:
                     if source.is_dir():
                         make_folder(target.parent)
@@ -103,7 +109,7 @@ def upscale(
                         **settings,
                         stop=stop,
                         watch=watch,
-                        tell=tell,
+                        tell=report,
                     )
                 except Interrupted:
                     raise
@@ -114,7 +120,7 @@ def upscale(
                     failures.append(film)
                     continue
             summaries.append(summary)
-            _tell_summary(summary, as_json)
+            _tell_summary(summary, as_json, told)
     if source.is_dir():
         line = f"{len(summaries)} films done, {skipped} there already, {len(failures)} failed"
         say(f"{output}: {line}", err=as_json)
@@ -164,6 +170,8 @@ def plan(
     say(f"tried   {told.tried_frames} frames from the middle")
     for what in told.left_out:
         say(f"lost    {what}")
+    for note in told.notes:
+        say(f"note    {note}")
 
 
 @click.command()
@@ -246,9 +254,10 @@ def _duration(seconds: float | None) -> str:
     return f"about {hours} h {minutes} min" if hours else f"about {minutes} min {rest} s"
 
 
-def _tell_summary(summary: Any, as_json: bool) -> None:
+def _tell_summary(summary: Any, as_json: bool, told: list[str]) -> None:
     for line in (*(f"not kept: {what}" for what in summary.left_out), *summary.notes):
-        tell(line)
+        if line not in told:
+            tell(line)
     if damaged := summary.damaged_seconds:
         places = ", ".join(f"{second:.2f}" for second in damaged[:5])
         more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""

@@ -20,7 +20,7 @@ from vsr.media.decoded import Deinterlace
 from vsr.media.decoder import Decoder
 from vsr.media.encoder import EncoderSettings, losses, output_info, says_aspect
 from vsr.media.frame import Frame, StreamInfo
-from vsr.media.reader import VideoReader
+from vsr.media.reader import ENDS_EARLY, VideoReader
 from vsr.planes import alpha_to_plane, colour_spec, without_rim
 from vsr.zoo import choose_model, load
 
@@ -126,8 +126,8 @@ class Job:
                 else "made whole (bwdif); --deinterlace off leaves them as they are"
             )
             notes.append(f"{self.reader.interlaced} interlaced frames {made}")
-        if self.reader.damage.ends_early:
-            notes.append("the source can't be read to its end; what came before is kept")
+        if self.reader.damage.ends_early and ENDS_EARLY not in notes:
+            notes.append(ENDS_EARLY)
         if self.options.decoder == "gpu" and not self.reader.on_gpu:
             notes.append(f"no card here decodes {self.reader.codec}: the CPU did")
         if self.refused:

@@ -17,7 +17,7 @@ from vsr.engine.segments import Marked, SegmentSink, State, frames_from, load_st
 from vsr.engine.trace import Trace
 from vsr.errors import OutputError, VsrError
 from vsr.media.address import PIPE, is_pipe
-from vsr.media.carry import Baggage, pack
+from vsr.media.carry import Baggage, beside, pack
 from vsr.media.decoded import Deinterlace
 from vsr.media.decoder import Decoder
 from vsr.media.encoder import (
@@ -66,6 +66,7 @@ class Summary:
     """Of these, done by earlier runs."""
     shots: int
     audio_tracks: int
+    """Of the output."""
     left_out: tuple[str, ...]
     """What the source holds and the output doesn't, and what could hold it."""
     notes: tuple[str, ...]
@@ -120,7 +121,7 @@ def upscale_video(
     where it can.
 
     Frames keep their times, and all else in the file goes along as it is; what the output
-    can't hold is told of in the summary, or is an error before any work, if `strict`. Work goes
+    can't hold is reported to `tell` before any work, or is an error then, if `strict`. Work goes
     in segments that are kept in a folder beside the output: a run that ended before its time goes
     on there, and gives the same bytes, unless not to `resume`. Once `stop` is set, it ends with
     the segment in hand, by `Interrupted`. `-` is standard input or output; there, work can't
@@ -140,7 +141,9 @@ def upscale_video(
     with Trace(profile, overwrite) if profile else nullcontext() as trace:
         record = trace.add if trace else None
         if output == PIPE or is_pipe(source):
-            return _stream(source, output, options, overwrite, strict, pipe_format, watch, record)
+            return _stream(
+                source, output, options, overwrite, strict, pipe_format, watch, tell, record
+            )
         return _to_file(
             source, output, options, overwrite, resume, strict, stop, watch, tell, record
         )
@@ -171,6 +174,8 @@ def _to_file(
         try:
             if not in_place:
                 _tell_beginning(job, journal, tell)
+            _tell_losses(left_out, job, tell)
+            if not in_place:
                 stages, first = _do_segments(job, journal, stop or threading.Event(), watch, trace)
                 job.refused = _join(job, journal, baggage, overwrite)
         except VsrError as error:
@@ -182,7 +187,7 @@ def _to_file(
                 tell(_to_go_on(journal))
             raise
         journal.remove()
-        return _summary(job, output, left_out, journal, stages, first)
+        return _summary(job, output, left_out, baggage, journal, stages, first)
 
 
 def _do_segments(
@@ -250,6 +255,7 @@ def _stream(
     strict: bool,
     pipe_format: PipeFormat,
     watch: Callable[[Progress], None],
+    tell: Callable[[str], None],
     trace: Watch | None,
 ) -> Summary:
     """From or into a pipe: what has gone through is gone, so nothing is kept to go on from."""
@@ -265,14 +271,13 @@ def _stream(
         writer: AbstractContextManager[VideoWriter | Y4mWriter]
         if output == PIPE and pipe_format == "y4m":
             info = replace(info, layout=replace(info.layout, alpha=False))
-            others = len(job.reader.container.streams) - 1
-            if others:
-                left_out += (f"{others} other streams: y4m holds pictures alone, nut holds more",)
+            left_out += beside(job.reader)
         _refuse(output, left_out, strict)
         if output == PIPE and pipe_format == "y4m":
             writer = Y4mWriter(info)
         else:
             writer = VideoWriter(output, info, job.reader, options.settings, overwrite)
+        _tell_losses(left_out, job, tell)
         count = shots = 0
         first = 0.0
 
@@ -298,13 +303,14 @@ def _stream(
             stages = run_stages(mark_cuts(job.reader), work, write, job.most_waiting, trace)
         if isinstance(opened, VideoWriter):
             job.refused = opened.refused
-        return _summary(job, output, left_out, (count, shots), stages, first)
+        return _summary(job, output, left_out, baggage, (count, shots), stages, first)
 
 
 def _summary(
     job: Job,
     output: Path,
     left_out: tuple[str, ...],
+    baggage: Baggage | None,
     work: Journal | tuple[int, int],
     stages: StageTimes,
     first: float,
@@ -326,7 +332,7 @@ def _summary(
         frames=frames,
         resumed_frames=resumed,
         shots=shots,
-        audio_tracks=len(job.reader.container.streams.audio),
+        audio_tracks=baggage.audio_tracks if baggage else 0,
         left_out=left_out,
         notes=job.notes(),
         damaged_seconds=tuple(round(float(pts * job.info.time_base), 3) for pts in damaged),
@@ -337,7 +343,10 @@ def _summary(
 
 
 def _tell_beginning(job: Job, journal: Journal, tell: Callable[[str], None]) -> None:
-    """Tell where work goes on. Raises `OutputError` where the disk can't hold the output."""
+    """Tell where work goes on. Raises `OutputError` where the disk can't hold the output.
+
+    Where the count of frames is an estimate, a full disk is only warned of.
+    """
     info = job.info
     if journal.frames:
         tell(f"going on after the {journal.frames} frames that are done")
@@ -349,10 +358,18 @@ def _tell_beginning(job: Job, journal: Journal, tell: Callable[[str], None]) -> 
     needed += job.reader.path.stat().st_size
     free = shutil.disk_usage(journal.folder).free
     line = f"about {_bytes(needed)} of disk will be needed, {_bytes(free)} are free"
-    if needed > 4 * free:
+    if needed > 4 * free and job.reader.is_indexed:
         raise OutputError(f"{journal.output}: {line}")
     if needed > free:
         tell(line)
+
+
+def _tell_losses(left_out: tuple[str, ...], job: Job, tell: Callable[[str], None]) -> None:
+    """Report, before any work, what can't be kept and what is known of the source."""
+    for what in left_out:
+        tell(f"not kept: {what}")
+    for note in job.reader.notes:
+        tell(note)
 
 
 def _to_go_on(journal: Journal) -> str:

@@ -4,22 +4,28 @@ import contextlib
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.stream import Discard, Disposition, Stream
+from av.stream import Disposition, Stream
+from av.subtitles.subtitle import SubtitleSet
 
 from vsr.media.address import is_pipe
+from vsr.media.choice import is_chapters
+from vsr.media.content import plain_pcm, repacked
+from vsr.media.cues import Cues
 from vsr.media.reader import AnyPacket, VideoReader, open_input
+from vsr.media.trial import First, add_copy, first_packets, holds
 
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".nut": "nut"}
 """FFmpeg's name of each container that is written."""
 
-Way = Literal["copy", "text", "attachment"]
-"""How a stream goes along: packet by packet, as the container's own kind of subtitles, or as
-an attachment, as Matroska holds cover pictures."""
+Way = Literal["copy", "text", "pcm", "attachment"]
+"""How a stream goes along: packet by packet, as the container's own kind of subtitles, as the same
+samples of PCM in another order of bytes, or as an attachment, as Matroska holds cover pictures."""
 
 _PICTURES = {"mjpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "bmp": "image/bmp"}
 _PLAIN_TEXT = {"subrip", "mov_text", "text"}
@@ -55,6 +61,10 @@ class Baggage:
     streams: tuple[Carried, ...]
     left_out: tuple[str, ...]
     """What the container can't hold, and which could, in words."""
+    audio_tracks: int = 0
+    """Of the streams that go along."""
+    lead: Fraction = Fraction(0)
+    """Seconds by which all of the film is moved, as `VideoReader.lead` has it."""
     pictures: Mapping[int, bytes] = field(default_factory=dict)
     """Cover pictures by stream, of a source that can't be opened again."""
 
@@ -62,22 +72,42 @@ class Baggage:
 def pack(reader: VideoReader, suffix: str) -> Baggage:
     """Plan what goes along into a container, by trying each stream on its muxer."""
     carried, left_out = [], []
+    others = [s.index for s in reader.container.streams if s.index != reader.index]
+    first = first_packets(reader.path, others)
     for stream in reader.container.streams:
-        if stream.index == reader.index or stream.discard is Discard.all:
+        if stream.index == reader.index or is_chapters(stream):
             continue  # chapters are tracks of text to mp4; they go along as chapters
         if _is_timecode(stream, reader.container.streams[reader.index]):
             continue  # made anew from the video's tags
-        if way := _way(stream, suffix):
+        if way := _way(stream, suffix, first[stream.index]):
             carried.append(Carried(stream.index, way))
         else:
-            left_out.append(_words(stream, suffix))
+            left_out.append(_words(stream, suffix, first[stream.index]))
     if suffix == ".mp4" and has_cover(reader.container):
         left_out += [
             f"tag {key}: .mp4 can't hold it beside a cover picture, .mkv can"
             for key in free_tags(reader.container)
         ]
     pictures = reader.pictures if is_pipe(reader.path) else {}
-    return Baggage(reader.path, reader.index, tuple(carried), tuple(left_out), pictures)
+    sounds = [c for c in carried if reader.container.streams[c.index].type == "audio"]
+    return Baggage(
+        *(reader.path, reader.index, tuple(carried), tuple(left_out)),
+        audio_tracks=len(sounds),
+        lead=reader.lead,
+        pictures=pictures,
+    )
+
+
+def beside(reader: VideoReader) -> tuple[str, ...]:
+    """What a format of pictures alone leaves out, in words."""
+    lost = [
+        f"{_name(stream)}: y4m holds pictures alone, nut holds more"
+        for stream in reader.container.streams
+        if stream.index != reader.index and not is_chapters(stream)
+    ]
+    if reader.container.chapters():
+        lost.append("chapters: y4m holds none")
+    return tuple(lost)
 
 
 class Lane:
@@ -85,36 +115,89 @@ class Lane:
 
     def __init__(self, source: Stream, output: OutputContainer, suffix: str, way: Way) -> None:
         self._source = source
-        self._text = way == "text"
-        if self._text:
-            copy: Any = output.add_stream(_TEXT_OF[suffix])
+        self._way = way
+        self._cues: Cues | None = None
+        if way == "text" and suffix in (".mp4", ".mov") and source.time_base:
+            self._cues = Cues(source.time_base)
+        copy: Any
+        if way == "text":
+            copy = output.add_stream(_TEXT_OF[suffix])
             decoder: Any = source.codec_context
             decoder.open(strict=False)
             copy.codec_context.subtitle_header = decoder.subtitle_header
             copy.time_base = source.time_base
+        elif way == "pcm":
+            of: Any = source.codec_context
+            copy = output.add_stream(plain_pcm(source), rate=of.sample_rate)
+            copy.codec_context.layout = of.layout
+            copy.time_base = source.time_base
         else:
-            copy = output.add_stream_from_template(source, opaque=True)
+            copy = add_copy(output, source)
         tags = stream_tags(source)
         if suffix in (".mp4", ".mov") and "title" in tags:
             tags.setdefault("handler_name", tags["title"])  # which is what many players show
         copy.metadata.update(tags)
         copy.disposition = source.disposition
         self._copy = copy
+        self._last: int | None = None
+        self._step = 0 if suffix in (".mkv", ".webm") else 1
 
     def packets(self, packet: AnyPacket) -> Iterator[AnyPacket]:
         """What a packet of the source becomes."""
-        if not self._text:
+        decoder: Any = self._source.codec_context
+        if self._way == "copy":
             packet.stream = self._copy
             yield packet
             return
-        decoder: Any = self._source.codec_context
-        with contextlib.suppress(av.error.FFmpegError):
-            if words := decoder.decode2(packet):
-                coded = self._copy.codec_context.encode_subtitle(words)
-                coded.pts = coded.dts = packet.pts
-                coded.duration, coded.time_base = packet.duration, packet.time_base
+        if self._way == "pcm":
+            for coded in repacked(packet, decoder, self._copy.codec_context):
                 coded.stream = self._copy
                 yield coded
+            return
+        with contextlib.suppress(av.error.FFmpegError):
+            if words := decoder.decode2(packet):
+                begin, duration = packet.pts or 0, packet.duration or 0
+                if self._cues is None:
+                    yield self._encoded(begin, duration, words)
+                else:
+                    self._cues.add(begin, duration, words)
+
+    def due(self, now: Fraction | None) -> Iterator[AnyPacket]:
+        """What was held of earlier packets, and is due at `now` seconds; None is the end."""
+        if self._cues is None:
+            return
+        for cue in self._cues.due(now):
+            yield self._encoded(*cue)
+
+    def _encoded(self, begin: int, duration: int, words: SubtitleSet) -> AnyPacket:
+        coded: Any = self._copy.codec_context.encode_subtitle(words)
+        coded.pts = coded.dts = begin
+        coded.duration, coded.time_base = duration, self._source.time_base
+        coded.stream = self._copy
+        result: AnyPacket = coded
+        return result
+
+    def on_time(self, packet: AnyPacket) -> AnyPacket:
+        """A packet in the output's ticks, later than the last one of the stream.
+
+        Muxers refuse the others, which would be lost.
+        """
+        base = self._copy.time_base
+        if not base or not packet.time_base or packet.dts is None:
+            return packet
+        ticks = {
+            name: _rounded(value * packet.time_base / base)
+            for name in ("pts", "dts", "duration")
+            if (value := getattr(packet, name)) is not None
+        }
+        least = ticks["dts"] if self._last is None else self._last + self._step
+        if least > ticks["dts"]:
+            ticks["dts"], ticks["pts"] = least, max(least, ticks.get("pts", least))
+        for name, value in ticks.items():
+            setattr(packet, name, value)
+        packet.time_base = base
+        self._last = ticks["dts"]
+        return packet
 
 
 def lay_out(
@@ -140,8 +223,16 @@ def lay_out(
         elif way := ways.get(stream.index):
             lanes[stream.index] = Lane(stream, output, suffix, way)
     output.metadata.update(global_tags(source))
-    output.set_chapters(source.chapters())
+    output.set_chapters(_chapters(source, baggage.lead))
     return lanes
+
+
+def _chapters(source: InputContainer, lead: Fraction) -> Any:
+    chapters: list[Any] = source.chapters()
+    for chapter in chapters if lead else ():
+        ticks = round(lead / (chapter["time_base"] or 1))
+        chapter["start"], chapter["end"] = chapter["start"] + ticks, chapter["end"] + ticks
+    return chapters
 
 
 def global_tags(source: InputContainer) -> dict[str, str]:
@@ -171,20 +262,35 @@ def has_cover(source: InputContainer) -> bool:
     return any(stream.disposition & Disposition.attached_pic for stream in source.streams)
 
 
-def has_time(packet: AnyPacket) -> bool:
-    """Whether a packet says when it is due; cover pictures don't, and are due at once."""
-    if packet.dts is None and packet.stream.disposition & Disposition.attached_pic:
-        packet.pts = packet.dts = 0
-    return packet.dts is not None
+def give_time(packet: AnyPacket, last: dict[int, int]) -> AnyPacket:
+    """A packet that says when it is due: after the last one of its stream, where it didn't.
+
+    `last` holds where each stream is; cover pictures are due at once.
+    """
+    index = packet.stream_index
+    if packet.dts is None:
+        packet.dts = last.get(index, 0) if packet.pts is None else packet.pts
+    if packet.pts is None:
+        packet.pts = packet.dts
+    last[index] = packet.dts + (packet.duration or 0)
+    return packet
 
 
-def _way(stream: Stream, suffix: str) -> Way | None:
+def _rounded(value: Fraction) -> int:
+    """To the nearest, and halves away from zero, as FFmpeg rounds times."""
+    size = int(abs(value) + Fraction(1, 2))
+    return size if value >= 0 else -size
+
+
+def _way(stream: Stream, suffix: str, first: First) -> Way | None:
     if stream.disposition & Disposition.attached_pic and suffix in (".mkv", ".webm"):
         codec = getattr(stream.codec_context, "name", None)
         return "attachment" if suffix == ".mkv" and codec in _PICTURES else None
-    if _holds(stream, suffix):
+    if holds(stream, MUXERS[suffix], first):
         return "copy"
     codec = stream.codec_context.codec.name if stream.codec_context else ""
+    if samples := plain_pcm(stream):
+        return "pcm" if _has_encoder(samples, suffix) else None
     plain = stream.type == "subtitle" and _subtitle_kind(codec) in _PLAIN_TEXT
     return "text" if plain and suffix in _TEXT_OF else None
 
@@ -193,16 +299,15 @@ def _subtitle_kind(codec: str) -> str:
     return {"srt": "subrip"}.get(codec, codec)
 
 
-def _holds(stream: Stream, suffix: str) -> bool:
-    """Whether a muxer takes a stream: it is asked to write a header for it."""
+def _has_encoder(codec: str, suffix: str) -> bool:
+    """Whether a container holds what an encoder of FFmpeg's makes."""
     try:
         trial = av.open(io.BytesIO(), "w", format=MUXERS[suffix])
-        trial.add_stream_from_template(stream, opaque=True)
+        trial.add_stream(codec)
         trial.start_encoding()
+        trial.close()
     except (av.error.FFmpegError, ValueError):
         return False
-    with contextlib.suppress(av.error.FFmpegError):
-        trial.close()
     return True
 
 
@@ -210,13 +315,16 @@ def _is_timecode(stream: Stream, video: Stream) -> bool:
     return stream.type == "data" and "timecode" in stream.metadata and "timecode" in video.metadata
 
 
-def _words(stream: Stream, suffix: str) -> str:
+def _name(stream: Stream) -> str:
     codec = stream.codec_context.name if stream.codec_context else getattr(stream, "name", None)
     language = f" ({stream.language})" if stream.language else ""
-    what = f"stream {stream.index}, {codec or 'unknown'} {stream.type}{language}"
+    return f"stream {stream.index}, {codec or 'unknown'} {stream.type}{language}"
+
+
+def _words(stream: Stream, suffix: str, first: First) -> str:
     others = [other for other in (".mkv", ".mov", ".mp4") if other != suffix]
-    able = next((other for other in others if _way(stream, other)), None)
-    return f"{what}: {suffix} can't hold it" + (f", {able} can" if able else "")
+    able = next((other for other in others if _way(stream, other, first)), None)
+    return f"{_name(stream)}: {suffix} can't hold it" + (f", {able} can" if able else "")
 
 
 def _attach(baggage: Baggage, stream: Stream, output: OutputContainer) -> None:

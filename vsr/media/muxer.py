@@ -3,22 +3,31 @@
 import contextlib
 import math
 import os
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from vsr.errors import OutputError
 from vsr.media.address import PIPE, address_of
-from vsr.media.carry import MUXERS, Baggage, free_tags, has_cover, has_time, lay_out
+from vsr.media.carry import MUXERS, Baggage, Lane, free_tags, give_time, has_cover, lay_out
 from vsr.media.encoder import CodedPacket, CodedVideo
 from vsr.media.frame import StreamInfo
 from vsr.media.header import stream_like
-from vsr.media.reader import AnyPacket, open_input
+from vsr.media.reader import (
+    AnyPacket,
+    moved,
+    on_one_clock,
+    open_input,
+    packets_of,
+    rate_of,
+)
 
 _BITEXACT = 0x0400
 _MOST_TICKS = 1 << 31
@@ -43,7 +52,8 @@ class Muxer:
         self.name = name
         self.place = place
         self._info = info
-        self._lanes = {}
+        self._lanes: dict[int, Lane] = {}
+        self._times: dict[int, int] = {}
         self.refused = 0
         """Packets of the source that the container didn't take: broken ones."""
         suffix = ".nut" if name == PIPE else name.suffix.lower()
@@ -75,6 +85,7 @@ class Muxer:
         coded.time_base = self._info.time_base
         coded.is_keyframe = packet.is_keyframe
         coded.stream = self._video
+        self._copy_due(packet.dts * self._info.time_base)
         try:
             self._container.mux(coded)
         except (av.error.FFmpegError, OSError) as error:
@@ -83,17 +94,27 @@ class Muxer:
     def copy(self, packet: AnyPacket) -> None:
         """Write what becomes of a packet of another stream; of one left out, nothing."""
         lane = self._lanes.get(packet.stream.index)
-        if lane is not None and has_time(packet):
-            for becomes in lane.packets(packet):
-                try:
-                    self._container.mux(becomes)
-                except (av.error.ArgumentError, av.error.InvalidDataError):
-                    self.refused += 1
-                except (av.error.FFmpegError, OSError) as error:
-                    raise write_failure(self.name, error) from error
+        if lane is not None:
+            for becomes in lane.packets(give_time(packet, self._times)):
+                self._copy(lane, becomes)
+
+    def _copy(self, lane: Lane, packet: AnyPacket) -> None:
+        try:
+            self._container.mux(lane.on_time(packet))
+        except (av.error.ArgumentError, av.error.InvalidDataError):
+            self.refused += 1
+        except (av.error.FFmpegError, OSError) as error:
+            raise write_failure(self.name, error) from error
+
+    def _copy_due(self, now: Fraction | None) -> None:
+        """Write what lanes have held back until now, or all of it."""
+        for lane in self._lanes.values():
+            for packet in lane.due(now):
+                self._copy(lane, packet)
 
     def close(self) -> None:
         """Write what comes last, and make sure that it is on the disk."""
+        self._copy_due(None)
         try:
             self._container.close()
             if self.name != PIPE:
@@ -161,8 +182,7 @@ def mux(
     with open_input(baggage.path) as source:
         muxer = Muxer(name, place, video, info, baggage, source)
         try:
-            wanted = [source.streams[carried.index] for carried in baggage.streams]
-            others = _readable(source, wanted) if wanted else iter(())
+            others = _others(source, baggage)
             other = next(others, None)
             for packet in packets:
                 time = packet.dts * info.time_base
@@ -180,18 +200,17 @@ def mux(
             raise
 
 
-def _readable(source: Any, streams: Any) -> Any:
-    """Packets of some streams, reading on behind what can't be read."""
-    failures = 0
-    while failures < 16:
-        try:
-            for packet in source.demux(*streams):
-                if packet.size and has_time(packet):
-                    failures = 0
-                    yield packet
-            return
-        except av.error.FFmpegError:
-            failures += 1
+def _others(source: InputContainer, baggage: Baggage) -> Iterator[AnyPacket]:
+    """Packets of the streams that go along, each with a time, as a reader of the film has them."""
+    wanted = {carried.index for carried in baggage.streams}
+    if not wanted:
+        return
+    video = source.streams[baggage.video]
+    assert isinstance(video, VideoStream)
+    times: dict[int, int] = {}
+    for packet in on_one_clock(packets_of(source), video, rate_of(video)):
+        if packet.stream_index in wanted:
+            yield give_time(moved(packet, baggage.lead), times)
 
 
 def _time(packet: Any) -> Any:

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard, Disposition, Stream
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from vsr.errors import MediaError
 from vsr.media.address import PIPE, input_of, is_pipe
+from vsr.media.choice import choose, is_chapters, wake
 from vsr.media.decoded import (
     Deinterlace,
     Deinterlacer,
@@ -34,6 +35,8 @@ from vsr.media.frame import ColourTags, Frame, Plane, StreamInfo
 from vsr.media.header import siting_of
 from vsr.media.samples import in_memory, planes_of, with_pts
 from vsr.media.surface import Surface
+from vsr.media.timeline import Timeline
+from vsr.media.whole import is_cut_short
 
 if TYPE_CHECKING:
     AnyPacket = Packet[Any]
@@ -46,6 +49,10 @@ _MOST_PIXELS = 1 << 27
 _LOCAL = {"protocol_whitelist": "file,pipe"}
 """A playlist that calls itself a film must not reach out."""
 _READ_ERRORS_IN_A_ROW = 16
+ENDS_EARLY = "the source can't be read to its end; what came before is kept"
+"""The note on a file that breaks off."""
+_FEWEST_BYTES = 10
+"""Of a file, for each frame: a header that promises more frames isn't believed."""
 _SUSPECT_FRAMES = 32
 """After an error, so many frames may still show its traces: decoders run in threads."""
 _SEEK_SECONDS = (2, 10, 60)
@@ -69,7 +76,7 @@ class Damage:
 
 
 class VideoReader:
-    """The first video stream of a file, with all its other streams beside it.
+    """The film in a file (see `choice`), with all the file's other streams beside it.
 
     Iterating gives `Frame`s in presentation order, and the packets of the other streams as
     they come. What is damaged is decoded as far as can be; a frame that can't be
@@ -106,11 +113,16 @@ class VideoReader:
         self.pictures: dict[int, bytes] = {}
         """Cover pictures by stream, as far as `closely` came by them."""
         self._container = open_input(self.path, once)
+        self._index: int | None = None
+        self._lead = 0
+        """Ticks by which all is moved, so that no picture is before time zero."""
+        self._read_ahead: list[AnyPacket] = []
         try:
             self._open_stream()
             self.info = self._describe()
             if closely or upright:
                 self._look_closely(upright)
+                self._check_end()
         except BaseException:
             self._container.close()
             raise
@@ -144,6 +156,11 @@ class VideoReader:
     def codec(self) -> str:
         """FFmpeg's name of the video's codec, such as `h264`."""
         return self._stream.codec_context.name
+
+    @property
+    def lead(self) -> Fraction:
+        """Seconds by which all of the film is moved; known to a reader that looks closely."""
+        return self._lead * self.info.time_base
 
     @property
     def on_gpu(self) -> bool:
@@ -222,7 +239,7 @@ class VideoReader:
         self._pending = None
 
     def _seek(self, pts: int, seconds: int) -> bool:
-        place = pts - round(seconds / self.info.time_base)
+        place = pts - self._lead - round(seconds / self.info.time_base)
         try:
             self._container.seek(place, stream=self._stream)
         except av.error.FFmpegError:
@@ -247,7 +264,7 @@ class VideoReader:
         previous: Frame | None = None
         for item in decoded:
             if isinstance(item, Packet):
-                yield item
+                yield moved(item, self.lead)
                 continue
             frame = self._frame(item, previous)
             yield from self._missing_before(frame.pts, previous)
@@ -271,7 +288,7 @@ class VideoReader:
     def _decode(self, packet: AnyPacket | None) -> list[VideoFrame]:
         if packet is not None and packet.size and not packet.is_discard:
             if packet.pts is not None:
-                self._owed.append(packet.pts)
+                self._owed.append(packet.pts + self._lead)
             if packet.is_corrupt:
                 self._suspect = _SUSPECT_FRAMES
         try:
@@ -282,25 +299,27 @@ class VideoReader:
             self._suspect = _SUSPECT_FRAMES
             return []
 
+    def packets(self) -> Iterator[AnyPacket]:
+        """All packets in file order, undecoded, on one rising clock, of a reader that is new."""
+        return self._on_one_clock(packets_of(self._container, self._take_ahead()))
+
     def _packets(self, others: bool) -> Iterator[AnyPacket | None]:
-        """Packets in file order, reading on behind what can't be read; None at the end."""
-        streams: list[Stream] = [self._stream]
-        if others:
-            streams += [s for s in self._container.streams if s.discard is not Discard.all]
-        failures = 0
-        while True:
-            try:
-                for packet in self._container.demux(*streams):
-                    if packet.size:
-                        failures = 0
-                        yield packet
-                break
-            except av.error.FFmpegError:
-                failures += 1
-                if failures == _READ_ERRORS_IN_A_ROW:
-                    self.damage.ends_early = True
-                    break
+        """Packets on one rising clock, reading on behind what can't be read; None at the end."""
+        packets = packets_of(self._container, self._take_ahead(), self._end_early)
+        for packet in self._on_one_clock(packets):
+            if others or packet.stream_index == self._stream.index:
+                yield packet
         yield None
+
+    def _on_one_clock(self, packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
+        return on_one_clock(packets, self._stream, self.info.frame_rate)
+
+    def _take_ahead(self) -> list[AnyPacket]:
+        ahead, self._read_ahead = self._read_ahead, []
+        return ahead
+
+    def _end_early(self) -> None:
+        self.damage.ends_early = True
 
     def _missing_before(self, pts: int | None, previous: Frame | None) -> Iterator[Frame]:
         """Repeats of the last frame, where packets that gave none had one to give.
@@ -321,12 +340,24 @@ class VideoReader:
                 last = owed
 
     def _video_stream(self) -> VideoStream:
-        for stream in self._container.streams.video:
-            # A cover picture is a video stream to FFmpeg, not to the person who plays the file.
-            if not stream.disposition & Disposition.attached_pic:
-                if stream.codec_context is None:
-                    raise MediaError(f"{self.path}: no decoder for its video stream")
-                return stream
+        if self._index is None:
+            self._index = self._choose()
+        stream = self._container.streams[self._index]
+        assert isinstance(stream, VideoStream)
+        if stream.codec_context is None:
+            raise MediaError(f"{self.path}: no decoder for its video stream")
+        return stream
+
+    def _choose(self) -> int:
+        if choice := choose(self._container):
+            if choice.note:
+                self.notes.append(choice.note)
+            if choice.read and not is_pipe(self.path):
+                self._container.close()
+                self._container = open_input(self.path)
+            else:
+                self._read_ahead = choice.read
+            return choice.index
         held = [f"{s.type} ({s.name})" for s in self._container.streams if s.type == "audio"]
         what = f"only {', '.join(held)}" if held else "nothing to play"
         raise MediaError(f"{self.path}: no video stream, {what}")
@@ -346,7 +377,7 @@ class VideoReader:
         if stream.time_base is None:
             raise MediaError(f"{self.path}: its video stream has no time base")
         layout = layout_of(stream, self._decoder)
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        rate = rate_of(stream)
         jpeg = name.startswith("yuvj")
         rgb = bool(context.format and context.format.is_rgb)
         return StreamInfo(
@@ -378,6 +409,7 @@ class VideoReader:
             if isinstance(item, VideoFrame):
                 matrix = display_matrix_of(item)
                 info = replace(info, hdr=hdr_of(item), display_matrix=matrix)
+                self._begin_at_zero(item)
                 break
         if upright and (turn := turn_of(info.display_matrix)):
             self._turn = turn
@@ -393,14 +425,37 @@ class VideoReader:
         self.info = info
         self._pending = self._read(chain(read, items))
 
+    def _begin_at_zero(self, first: VideoFrame) -> None:
+        """Move all of the film where its first picture is before time zero.
+
+        Containers hide such pictures or hold no times for them.
+        """
+        if first.pts is not None and first.pts < 0:
+            self._lead = -first.pts
+            self._owed = [pts + self._lead for pts in self._owed]
+            self.notes.append(
+                f"the film begins {float(self.lead):.3f} s before time zero: all of it is moved"
+            )
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the file lists its frames: their count is more than an estimate."""
+        return 0 < self._stream.frames <= len(self._stream.index_entries)
+
+    def _check_end(self) -> None:
+        if not is_pipe(self.path) and is_cut_short(self.path):
+            self.notes.append(ENDS_EARLY)
+
     def _frame_count(self, rate: Fraction) -> int | None:
-        if self._stream.frames:
-            return self._stream.frames
-        if self._stream.duration and self._stream.time_base:
-            return round(self._stream.duration * self._stream.time_base * rate)
-        if self._container.duration:
-            return round(self._container.duration * rate / av.time_base)
-        return None
+        stream, count = self._stream, 0
+        if stream.frames:
+            count = stream.frames
+        elif stream.duration and stream.time_base:
+            count = round(stream.duration * stream.time_base * rate)
+        elif self._container.duration:
+            count = round(self._container.duration * rate / av.time_base)
+        most = self.path.stat().st_size // _FEWEST_BYTES if self.path.is_file() else count
+        return count if 0 < count <= most else None
 
     def _frame(self, decoded: VideoFrame, previous: Frame | None) -> Frame:
         size = (self.info.width, self.info.height)
@@ -409,7 +464,7 @@ class VideoReader:
         if (decoded.width, decoded.height) != size:
             self._note_size(decoded, size)
             decoded = with_pts(in_memory(decoded).reformat(*size), decoded)
-        pts = decoded.pts
+        pts = None if decoded.pts is None else decoded.pts + self._lead
         if pts is None or (previous is not None and pts <= previous.pts):
             # No time of its own, or none that can follow: one frame after the last.
             step = 1 / (self.info.frame_rate * self.info.time_base)
@@ -436,6 +491,61 @@ class VideoReader:
             self.notes.append(line)
 
 
+def packets_of(
+    container: InputContainer,
+    ahead: Iterable[AnyPacket] = (),
+    ends_early: Callable[[], None] = lambda: None,
+) -> Iterator[AnyPacket]:
+    """All packets in file order, reading on behind what can't be read.
+
+    Those that were read `ahead` come first. Empty ones, which only flush decoders, and those of
+    chapters are left out. `ends_early` is called where reading fails before the end.
+    """
+    yield from ahead
+    streams = [stream for stream in container.streams if not is_chapters(stream)]
+    failures = 0
+    while failures < _READ_ERRORS_IN_A_ROW:
+        try:
+            for packet in container.demux(*streams):
+                if packet.size:
+                    failures = 0
+                    yield packet
+            break
+        except av.error.FFmpegError:
+            failures += 1
+    if failures:
+        ends_early()
+
+
+def on_one_clock(
+    packets: Iterable[AnyPacket], video: VideoStream, frame_rate: Fraction
+) -> Iterator[AnyPacket]:
+    """Packets of a whole file, moved where its clock steps back; see `Timeline`."""
+    timeline = Timeline(video, frame_rate)
+    for packet in packets:
+        yield from timeline.feed(packet)
+    yield from timeline.flush()
+
+
+def moved(packet: AnyPacket, seconds: Fraction) -> AnyPacket:
+    """A packet, moved in time."""
+    if seconds:
+        ticks = round(seconds / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts + ticks
+        packet.dts = None if packet.dts is None else packet.dts + ticks
+    return packet
+
+
+def rate_of(stream: VideoStream) -> Fraction:
+    """Frames per second, on average.
+
+    FFmpeg's guess is the lowest rate by which all times can be told: no average is above it, so
+    one that is was taken from a clock, as of raw DV.
+    """
+    rates = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate > 0]
+    return Fraction(min(rates, default=Fraction(25)))
+
+
 def mark_of(frame: Frame) -> FrameMark:
     """What to know a frame by."""
     digest = hashlib.blake2b(digest_size=16)
@@ -450,16 +560,13 @@ def frame_times(path: Path) -> list[float]:
     Raises `MediaError` where it can't be read or doesn't tell.
     """
     with VideoReader(path) as reader:
-        stream = reader._stream
-        assert stream.time_base is not None
-        try:
-            times = [
-                float(packet.pts * stream.time_base)
-                for packet in reader._container.demux(stream)
-                if packet.pts is not None and packet.size and not packet.is_discard
-            ]
-        except av.error.FFmpegError as error:
-            raise MediaError(f"{path}: damaged: {reason_of(error)}") from error
+        times = [
+            float(packet.pts * packet.time_base)
+            for packet in reader.packets()
+            if packet.stream_index == reader.index
+            and packet.pts is not None
+            and not packet.is_discard
+        ]
     if not times:
         raise MediaError(f"{path}: doesn't say when its frames are shown")
     return sorted(times)
@@ -484,6 +591,8 @@ def open_input(path: Path, once: bool = False) -> InputContainer:
         opened: InputContainer = av.open(
             input_of(path), mode="r", metadata_errors="replace", container_options=_LOCAL
         )
+        wake(opened)
+        return opened
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(
             f"{name}: can't be read as video ({reason_of(error)}); is it complete?"

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.bitstream import BitStreamFilterContext
-from av.container import InputContainer
-from av.stream import Discard, Disposition, Stream
+from av.stream import Disposition, Stream
 
 from vsr.media.carry import global_tags, stream_tags
+from vsr.media.choice import is_chapters
+from vsr.media.content import AUDIO_LAYERS, Content
 from vsr.media.frame import StreamInfo
-from vsr.media.reader import VideoReader, open_input
+from vsr.media.reader import VideoReader, moved
 
 _UNSAID = ("", "und")
 
@@ -43,6 +43,27 @@ class _Track:
     first: Fraction | None = None
     last: Fraction | None = None
     tick: Fraction = Fraction(0)
+    content: Content | None = None
+    """What gives the content of its packets; None of an attachment."""
+    cues: list[tuple[Fraction, bytes]] = field(default_factory=list)
+    """Of text: when each begins, and what it says."""
+
+    def add(self, content: bytes, begin: Fraction | None, end: Fraction | None) -> None:
+        """Take in one packet."""
+        self.packets += 1
+        self.digest.update(len(content).to_bytes(8, "big") + content)
+        if begin is not None:
+            self.first = begin if self.first is None else self.first
+            self.last = end
+
+    def add_cues(self) -> None:
+        """Take in all text; what begins at once is one, whether it came in one packet or more."""
+        begun: dict[Fraction, list[bytes]] = {}
+        for begin, content in self.cues:
+            begun.setdefault(begin, []).append(content)
+        for begin, lines in sorted(begun.items()):
+            words = b"{\\r}\n".join(lines).decode(errors="replace")
+            self.add(_styled(words).encode(), begin, begin)
 
 
 @dataclass
@@ -173,21 +194,19 @@ def _tracks(before: _Film, after: _Film) -> Iterator[Finding]:
 
 def _read(path: Path) -> _Film:
     with VideoReader(path, closely=True) as reader:
-        info, index = reader.info, reader.index
-    with open_input(path) as container:
-        video = container.streams[index]
+        info, index, lead = reader.info, reader.index, reader.lead
+    with VideoReader(path) as reader:
+        container = reader.container
         tracks = {
             stream.index: _track(stream)
             for stream in container.streams
-            if stream.index != index
-            and stream.discard is not Discard.all
-            and not _is_timecode(stream)
+            if stream.index != index and not is_chapters(stream) and not _is_timecode(stream)
         }
-        times = _packets_of(container, video, tracks)
+        times = _packets_of(reader, tracks, lead) or _frames_of(path)
         chapters = [
             (
-                Fraction(chapter["start"] * (chapter["time_base"] or 1)),
-                Fraction(chapter["end"] * (chapter["time_base"] or 1)),
+                Fraction(chapter["start"] * (chapter["time_base"] or 1)) + lead,
+                Fraction(chapter["end"] * (chapter["time_base"] or 1)) + lead,
                 chapter["metadata"].get("title", ""),
             )
             for chapter in container.chapters()
@@ -195,49 +214,46 @@ def _read(path: Path) -> _Film:
         return _Film(info, times, list(tracks.values()), chapters, global_tags(container))
 
 
-def _packets_of(container: InputContainer, video: Stream, tracks: dict[int, _Track]) -> list[int]:
-    """Take in all packets; the times of the video's."""
-    times = []
-    plain = {
-        stream.index: BitStreamFilterContext("aac_adtstoasc", stream)
-        for stream in container.streams
-        if stream.codec_context
-        and stream.codec_context.name == "aac"
-        and not stream.codec_context.extradata
-    }
+def _packets_of(reader: VideoReader, tracks: dict[int, _Track], lead: Fraction) -> list[int]:
+    """Take in all packets, moved as the film is; the times of the video's, if they all say so."""
+    times, all_say = [], True
     texts = {index for index, track in tracks.items() if track.codec == "text"}
-    try:
-        for packet in container.demux():
-            if not packet.size:
-                continue
-            if packet.stream.index == video.index:
-                if packet.pts is not None and not packet.is_discard:
-                    times.append(packet.pts)
-                continue
-            track = tracks.get(packet.stream.index)
-            if track is None:
-                continue
-            _take(track, packet, packet.stream.index in texts, plain.get(packet.stream.index))
-    except av.error.FFmpegError:
-        pass  # what can be read counts, in both
-    return sorted(times)
+    for packet in reader.packets():
+        moved(packet, lead)
+        if packet.stream_index == reader.index:
+            all_say = all_say and packet.pts is not None
+            if packet.pts is not None and not packet.is_discard:
+                times.append(packet.pts)
+        elif track := tracks.get(packet.stream_index):
+            _take(track, packet, packet.stream_index in texts)
+    for index in texts:
+        tracks[index].add_cues()
+    return sorted(times) if all_say else []
 
 
-def _take(track: _Track, packet: Any, is_text: bool, plain: BitStreamFilterContext | None) -> None:
+def _frames_of(path: Path) -> list[int]:
+    """The times of decoded frames, for want of those of packets."""
+    with VideoReader(path, closely=True) as reader:
+        return [frame.pts for frame in reader.frames()]
+
+
+def _take(track: _Track, packet: Any, is_text: bool) -> None:
     time = None if packet.pts is None else packet.pts * packet.time_base
     if is_text:
-        content = _text(packet)
-        if not content:
-            return  # what fills gaps in mp4
-    elif plain is not None:
-        content = b"".join(bytes(part) for part in plain.filter(packet))
-    else:
-        content = bytes(packet)
-    track.packets += 1
-    track.digest.update(len(content).to_bytes(8, "big") + content)
+        if content := _text(packet):  # none in what fills gaps in mp4
+            track.cues.append((time or Fraction(0), content))
+        return
+    assert track.content is not None
+    content = track.content.of(packet)
+    if not track.content.is_pcm:
+        track.add(content, time, time)
+        return
+    # Where packets end is the container's choice.
+    track.packets += len(content)
+    track.digest.update(content)
     if time is not None:
         track.first = time if track.first is None else track.first
-        track.last = time
+        track.last = time + (packet.duration or 0) * packet.time_base
 
 
 def _text(packet: Any) -> bytes:
@@ -247,7 +263,7 @@ def _text(packet: Any) -> bytes:
     except av.error.FFmpegError:
         return bytes(packet)
     lines = [rect.dialogue for rect in (found or ()) if hasattr(rect, "dialogue")]
-    return _styled(b"\n".join(lines).strip().decode(errors="replace")).encode()
+    return b"\n".join(lines).strip()
 
 
 def _styled(line: str) -> str:
@@ -270,18 +286,24 @@ def _styled(line: str) -> str:
 
 
 def _track(stream: Stream) -> _Track:
-    codec = stream.codec_context.name if stream.codec_context else ""
+    codec = stream.codec_context.name if stream.codec_context else stream.name or ""
     if codec in ("subrip", "srt", "mov_text", "text"):
         codec = "text"
+    if codec in AUDIO_LAYERS:
+        codec = "mpeg"
     kind: str = stream.type
     if stream.disposition & Disposition.attached_pic:
         kind = "picture"
+    content = None if stream.type == "attachment" else Content(stream)
+    if content is not None and content.is_pcm:
+        codec = "pcm"
     track = _Track(
         kind,
         codec,
         stream_tags(stream),
         int(stream.disposition),
         tick=stream.time_base or Fraction(0),
+        content=content,
     )
     if stream.type == "attachment":
         track.digest.update(stream.data)  # type: ignore[attr-defined]

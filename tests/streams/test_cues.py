@@ -1,0 +1,88 @@
+"""Subtitles that overlap, into MP4."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.streams.films import ffmpeg, film, needs_ffmpeg, seconds
+from vsr.engine.video import upscale_video
+from vsr.media.encoder import EncoderSettings
+from vsr.media.verify import verify_film
+
+pytestmark = needs_ffmpeg
+
+FAST = EncoderSettings(preset="ultrafast")
+OVERLAP = (
+    (0.1, 0.5, "long"),
+    (0.3, 0.4, "at once"),
+    (0.35, 0.6, "a third"),
+    (0.7, 0.79, "last"),
+)
+
+
+def with_cues(folder: Path, cues: tuple[tuple[float, float, str], ...], *more: object) -> Path:
+    """A film with sound and these subtitles."""
+    lines = [
+        f"{number}\n{clock(begin)} --> {clock(end)}\n{text}\n"
+        for number, (begin, end, text) in enumerate(cues, 1)
+    ]
+    words = folder / "words.srt"
+    words.write_text("\n".join(lines))
+    base = film(folder / "base.mkv", *more)
+    ffmpeg("-i", base, "-i", words, "-map", "0", "-map", "1", "-c", "copy", "-c:s", "srt",
+           folder / "in.mkv")  # fmt: skip
+    return folder / "in.mkv"
+
+
+def clock(time: float) -> str:
+    return f"00:00:{int(time):02},{round(time % 1 * 1000):03}"
+
+
+def read_cues(path: Path) -> list[tuple[float, float, str]]:
+    """Begin, end and text of each subtitle."""
+    told = ffmpeg("-i", path, "-map", "0:s", "-f", "srt", "-")
+    found = []
+    for block in told.strip().split("\n\n"):
+        _, span, *text = block.split("\n")
+        begin, end = map(seconds, span.split(" --> "))
+        found.append((begin, end, "\n".join(text)))
+    return found
+
+
+def upscaled(source: Path, output: Path, model: Path) -> Path:
+    upscale_video(source, output, str(model), device="cpu", settings=FAST, strict=True)
+    assert all(finding.kept for finding in verify_film(source, output))
+    return output
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_cues_that_overlap_begin_when_they_did(
+    tmp_path: Path, tiny_model: Path, suffix: str
+) -> None:
+    output = upscaled(with_cues(tmp_path, OVERLAP), tmp_path / f"out{suffix}", tiny_model)
+    found = read_cues(output)
+    assert [(begin, text) for begin, _, text in found] == [(b, t) for b, _, t in OVERLAP]
+    ends = [end for _, end, _ in found]
+    assert ends == pytest.approx([0.3, 0.35, 0.6, 0.79], abs=0.0011)
+
+
+def test_cues_that_begin_at_once_become_one_of_several_lines(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    cues = ((0.1, 0.4, "<i>one</i>"), (0.1, 0.3, "two"), (0.5, 0.7, "three"))
+    output = upscaled(with_cues(tmp_path, cues), tmp_path / "out.mp4", tiny_model)
+    assert [(begin, text) for begin, _, text in read_cues(output)] == [
+        (0.1, "<i>one</i>\ntwo"),
+        (0.5, "three"),
+    ]
+
+
+def test_cues_that_follow_at_once_are_not_delayed(tmp_path: Path, tiny_model: Path) -> None:
+    cues = tuple((n / 10, (n + 1) / 10, f"cue {n}") for n in range(1, 7))
+    output = upscaled(with_cues(tmp_path, cues), tmp_path / "out.mp4", tiny_model)
+    assert [begin for begin, _, _ in read_cues(output)] == [begin for begin, _, _ in cues]
+
+
+def test_matroska_keeps_the_overlap(tmp_path: Path, tiny_model: Path) -> None:
+    output = upscaled(with_cues(tmp_path, OVERLAP), tmp_path / "out.mkv", tiny_model)
+    assert read_cues(output) == [(begin, end, text) for begin, end, text in OVERLAP]

@@ -1,0 +1,116 @@
+"""The muxer itself says what it holds."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.streams.films import X264, ffmpeg, needs_ffmpeg, pictures, samples, streams, tone
+from tests.test_cli import vsr
+from vsr.engine.video import upscale_video
+from vsr.errors import OutputError
+from vsr.media.encoder import EncoderSettings
+from vsr.media.verify import verify_film
+
+pytestmark = needs_ffmpeg
+
+FAST = EncoderSettings(preset="ultrafast")
+
+
+def upscaled(source: Path, output: Path, model: Path) -> Path:
+    """Upscale with `strict`: nothing may be lost."""
+    upscale_video(source, output, str(model), device="cpu", settings=FAST, strict=True)
+    return output
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codecs"),
+    [
+        (".wmv", ("wmv2", "wmav2")),
+        (".wmv", ("wmv2", "wmav1")),
+        (".avi", ("mpeg4", "adpcm_ms")),
+        (".avi", ("mpeg4", "pcm_mulaw")),
+        (".mov", ("mpeg4", "pcm_alaw")),
+    ],
+)
+def test_matroska_holds_sound_by_its_windows_tag(
+    tmp_path: Path, tiny_model: Path, suffix: str, codecs: tuple[str, str]
+) -> None:
+    source = tmp_path / f"in{suffix}"
+    ffmpeg(*pictures(), *tone(), "-c:v", codecs[0], "-q:v", "3", "-c:a", codecs[1], source)
+    output = upscaled(source, tmp_path / "out.mkv", tiny_model)
+    assert [stream["codec_name"] for stream in streams(output, "audio")] == [codecs[1]]
+    assert samples(output) == samples(source)
+    assert all(finding.kept for finding in verify_film(source, output))
+
+
+@pytest.mark.parametrize("output_suffix", [".mkv", ".mov", ".mp4"])
+@pytest.mark.parametrize("depth", [16, 24])
+def test_pcm_of_discs_is_repacked_sample_for_sample(
+    tmp_path: Path, tiny_model: Path, output_suffix: str, depth: int
+) -> None:
+    source = tmp_path / "in.m2ts"
+    format_of = {16: "s16", 24: "s32"}
+    ffmpeg(*pictures(), *tone(), *X264, "-c:a", "pcm_bluray", "-sample_fmt", format_of[depth],
+           "-ac", "2", "-f", "mpegts", "-mpegts_m2ts_mode", "1", source)  # fmt: skip
+    output = upscaled(source, tmp_path / f"out{output_suffix}", tiny_model)
+    if (output_suffix, depth) != (".mp4", 24):  # ffmpeg 5.1 takes all PCM in MP4 for 16 bits
+        assert [stream["codec_name"] for stream in streams(output, "audio")] == [f"pcm_s{depth}le"]
+        assert samples(output) == samples(source)
+    assert all(finding.kept for finding in verify_film(source, output))
+
+
+def test_sound_that_a_container_refuses_is_named_with_one_that_takes_it(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    ffmpeg(*pictures(), *tone(), "-c:v", "wmv2", "-c:a", "wmav2", tmp_path / "in.wmv")
+    with pytest.raises(OutputError, match=r"stream 1, wmav2 audio: \.mp4 can't hold it, \.mkv can"):
+        upscaled(tmp_path / "in.wmv", tmp_path / "out.mp4", tiny_model)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.wmv"]
+
+
+def test_a_folder_of_windows_films_keeps_its_sound(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "in").mkdir()
+    ffmpeg(*pictures(), *tone(), "-c:v", "wmv2", "-c:a", "wmav2", tmp_path / "in" / "a.wmv")
+    done = vsr("upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model, "--strict")
+    assert done.returncode == 0, done.stderr
+    assert samples(tmp_path / "out" / "a.mkv") == samples(tmp_path / "in" / "a.wmv")
+
+
+def test_verify_finds_pcm_that_differs(tmp_path: Path, tiny_model: Path) -> None:
+    source, output, other = (tmp_path / name for name in ("in.mov", "out.mov", "other.mov"))
+    ffmpeg(*pictures(), *tone(), *X264, "-c:a", "pcm_s16be", source)
+    upscaled(source, output, tiny_model)
+    assert all(finding.kept for finding in verify_film(source, output))
+    ffmpeg("-i", output, "-map", "0", "-c", "copy", "-c:a", "pcm_s16be", "-af", "volume=0.9", other)
+    lost = [finding.what for finding in verify_film(source, other) if not finding.kept]
+    assert lost == ["audio 1 (pcm) packets"]
+
+
+def test_debian_reads_each_copy_that_strict_allows(tmp_path: Path, tiny_model: Path) -> None:
+    """Sound of codecs that this ffmpeg writes to .mov, into each container or refused."""
+    refused = []
+    codecs = ("ac3", "alac", "mp2", "adpcm_ima_qt", "pcm_s24be", "pcm_s8", "pcm_f32le")
+    for codec in codecs:
+        source = tmp_path / f"{codec}.mov"
+        ffmpeg(*pictures(0.4), *tone(0.4), *X264, "-c:a", codec, source)
+        for suffix in (".mkv", ".mp4", ".mov"):
+            output = tmp_path / f"{codec}-out{suffix}"
+            try:
+                upscaled(source, output, tiny_model)
+            except OutputError as error:
+                refused.append((codec, suffix, str(error).rpartition(": ")[2]))
+                continue
+            assert [s["codec_type"] for s in streams(output)] == ["video", "audio"]
+            if codec.startswith("pcm") and suffix == ".mp4":
+                continue  # ffmpeg 5.1 takes all PCM in MP4 for 16 bits
+            command = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(output), "-f", "null", "-"]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+            assert not done.stderr
+            if codec.startswith("pcm"):  # lossy sound may end later where there is no edit list
+                assert samples(output) == samples(source), (codec, suffix)
+    assert refused == [
+        ("adpcm_ima_qt", ".mkv", ".mkv can't hold it, .mov can"),
+        ("adpcm_ima_qt", ".mp4", ".mp4 can't hold it, .mov can"),
+        ("pcm_s8", ".mp4", ".mp4 can't hold it, .mkv can"),
+    ]

@@ -1,0 +1,125 @@
+"""How long a film is, and files that break off."""
+
+import shutil
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import scenes, write_film
+from tests.streams.films import X264, ffmpeg, needs_ffmpeg, packets, pictures, tone
+from vsr.engine.job import Options
+from vsr.engine.plan import plan_video
+from vsr.engine.video import Summary, upscale_video
+from vsr.media.encoder import EncoderSettings
+from vsr.media.reader import ENDS_EARLY, VideoReader
+from vsr.media.verify import verify_film
+from vsr.media.whole import is_cut_short
+
+FAST = EncoderSettings(preset="ultrafast")
+
+
+def upscaled(source: Path, output: Path, model: Path) -> Summary:
+    return upscale_video(source, output, str(model), device="cpu", settings=FAST)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("norm", "rate"), [("ntsc", "30000/1001"), ("pal", "25")])
+def test_raw_dv_has_the_frames_that_its_size_tells(tmp_path: Path, norm: str, rate: str) -> None:
+    source = tmp_path / "in.dv"
+    ffmpeg(*pictures(1.2, "720x480", "25"), *tone(1.2), "-target", f"{norm}-dv", source)
+    size = {"ntsc": 120_000, "pal": 144_000}[norm]
+    with VideoReader(source) as reader:
+        assert reader.info.frame_rate == Fraction(rate)
+        assert reader.info.frame_count == pytest.approx(source.stat().st_size / size, abs=1)
+
+
+def test_a_header_that_promises_more_frames_than_bytes_is_not_believed(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    source = write_film(tmp_path / "in.avi", scenes(64, 48, [8]))
+    data = bytearray(source.read_bytes())
+    for key, place in ((b"avih", 24), (b"strh", 40)):  # dwTotalFrames, dwLength
+        start = data.find(key) + place
+        data[start : start + 4] = struct.pack("<I", 1_000_000_000)
+    data[data.find(b"idx1") : data.find(b"idx1") + 4] = b"JUNK"
+    source.write_bytes(data)
+    with VideoReader(source) as reader:
+        assert reader.info.frame_count is None
+    assert upscaled(source, tmp_path / "out.mkv", tiny_model).frames == 8
+
+
+def test_an_estimate_of_disk_warns_and_does_not_refuse(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_film(tmp_path / "in.mkv", scenes(64, 48, [8]))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    told: list[str] = []
+    upscale_video(source, tmp_path / "out.mkv", str(tiny_model), tell=told.append)
+    assert any("of disk will be needed, 1 kB are free" in line for line in told)
+
+
+def whole_films(folder: Path) -> list[Path]:
+    base = (*pictures(1.6), *tone(1.6), *X264, "-g", "10", "-c:a", "aac")
+    fragments = ("-movflags", "frag_keyframe+empty_moov+default_base_moof")
+    made = {
+        "fragments.mp4": (*base, *fragments),
+        "index-first.mp4": (*base, "-movflags", "+faststart"),
+        "a.mkv": base,
+        "live.mkv": (*base, "-live", "1"),
+        "a.ts": base,
+        "a.m2ts": (*base, "-f", "mpegts", "-mpegts_m2ts_mode", "1"),
+        "a.flv": base,
+        "a.avi": (*pictures(1.6), *tone(1.6), "-c:v", "mpeg4", "-c:a", "libmp3lame"),
+        "a.wmv": (*pictures(1.6), *tone(1.6), "-c:v", "wmv2", "-c:a", "wmav2"),
+        "a.mxf": (*pictures(1.6), "-c:v", "mpeg2video"),
+        "a.ogv": (*pictures(1.6), *tone(1.6), "-c:v", "libtheora", "-c:a", "libvorbis"),
+    }
+    for name, arguments in made.items():
+        ffmpeg(*arguments, folder / name)
+    return [folder / name for name in made]
+
+
+@needs_ffmpeg
+def test_files_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path) -> None:
+    for path in whole_films(tmp_path):
+        assert not is_cut_short(path), path.name
+        data = path.read_bytes()
+        cut = path.with_name(f"cut{path.suffix}")
+        found = 0
+        for share in range(40, 95, 5):
+            cut.write_bytes(data[: len(data) * share // 100 | 1])
+            found += is_cut_short(cut)
+        assert found >= 10, path.name  # one of eleven may end where a packet does
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["fragments.mp4", "index-first.mp4", "a.mkv", "a.ts"])
+def test_a_film_that_breaks_off_gives_its_frames_and_a_note_when_the_run_starts(
+    tmp_path: Path, tiny_model: Path, name: str
+) -> None:
+    whole = next(path for path in whole_films(tmp_path) if path.name == name)
+    source = tmp_path / f"cut{whole.suffix}"
+    source.write_bytes(whole.read_bytes()[: whole.stat().st_size * 7 // 10])
+    events: list[str] = []
+    output = tmp_path / "out.mkv"
+    summary = upscale_video(
+        *(source, output, str(tiny_model)),
+        device="cpu",
+        settings=FAST,
+        tell=events.append,
+        watch=lambda now: events.append("frame"),
+    )
+    assert events[0] == ENDS_EARLY
+    assert summary.notes.count(ENDS_EARLY) == 1
+    assert 20 <= summary.frames == len(packets(output, 0)) < 40
+    assert all(finding.kept for finding in verify_film(source, output))
+    assert ENDS_EARLY in plan_video(source, ".mkv", Options(model=str(tiny_model))).notes
+
+
+@needs_ffmpeg
+def test_a_whole_film_has_no_such_note(tmp_path: Path, tiny_model: Path) -> None:
+    ffmpeg(*pictures(), *tone(), *X264, "-c:a", "aac", tmp_path / "in.mp4")
+    assert upscaled(tmp_path / "in.mp4", tmp_path / "out.mp4", tiny_model).notes == ()
