@@ -15,6 +15,7 @@ from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
 from vsr.engine.upscaler import pick_device
 from vsr.errors import MediaError
 from vsr.media.carry import Baggage
+from vsr.media.conform import is_said
 from vsr.media.decoded import Deinterlace
 from vsr.media.decoder import Decoder
 from vsr.media.encoder import EncoderSettings, losses, output_info, says_aspect
@@ -70,7 +71,8 @@ class Job:
             self.weights = _digest(generator.state_dict())
             self.scale = generator.scale
             read_as = colour_spec(source_info)
-            matrix = CODE_OF_MATRIX[read_as.matrix]
+            told = source_info.colour.matrix
+            matrix = told if is_said(told) else CODE_OF_MATRIX[read_as.matrix]
             self.info = output_info(source_info, self.scale, matrix, options.settings)
             self.backend = pick_backend(
                 *(options.backend, options.precision, generator, self.device),

@@ -85,6 +85,25 @@ def turn_of(matrix: tuple[int, ...] | None) -> Turn | None:
     return None
 
 
+class _Props(NamedTuple):
+    """Properties of a frame that a filter graph doesn't return."""
+
+    pts: int | None
+    duration: int
+    colour: tuple[int, int, int, int]
+    """Range, matrix, primaries and transfer."""
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> "_Props":
+        colour = frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc
+        return cls(frame.pts, frame.duration or 0, colour)
+
+    def give(self, frame: VideoFrame) -> None:
+        frame.pts, frame.duration = self.pts, self.duration
+        frame.color_range, frame.colorspace = self.colour[:2]
+        frame.color_primaries, frame.color_trc = self.colour[2:]
+
+
 class Deinterlacer:
     """Passes frames on, one for one, and makes whole pictures of interlaced ones by bwdif.
 
@@ -98,8 +117,8 @@ class Deinterlacer:
         self._time_base = stream.time_base
         self._mode = mode
         self._graph: Graph | None = None
-        self._shape: tuple[int, int, str] | None = None
-        self._times: deque[tuple[int | None, int]] = deque()
+        self._shape: tuple[int | str, ...] | None = None
+        self._given_as: deque[_Props] = deque()
         self._given = 0
 
     def pass_on(self, frame: VideoFrame | None) -> list[VideoFrame]:
@@ -109,14 +128,15 @@ class Deinterlacer:
         self.found += frame.interlaced_frame
         if self._mode == "off":
             return [frame]
-        shape = (frame.width, frame.height, frame.format.name)
+        props = _Props.of(frame)
+        shape = (frame.width, frame.height, frame.format.name, *props.colour)
         ready = self._drained() if self._graph and shape != self._shape else []
         if self._graph is None and self._mode == "auto" and not frame.interlaced_frame:
             return [*ready, frame]
         frame = in_memory(frame)
         if self._graph is None:
             self._graph, self._shape = self._build(frame), shape
-        self._times.append((frame.pts, frame.duration or 0))
+        self._given_as.append(props)
         frame.pts = self._given
         self._given += 1
         self._graph.push(frame)
@@ -139,7 +159,7 @@ class Deinterlacer:
             except (av.error.BlockingIOError, av.error.EOFError):
                 return ready
             assert isinstance(out, VideoFrame)
-            out.pts, out.duration = self._times.popleft()
+            self._given_as.popleft().give(out)
             ready.append(out)
 
     def _build(self, frame: VideoFrame) -> Graph:

@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vsr.media.frame import LAYOUTS, PixelLayout
+from vsr.media.samples import is_rgb
 
 Decoder = Literal["cpu", "gpu"]
 
@@ -31,7 +32,7 @@ def decoder_of(stream: VideoStream, wanted: Decoder, on_card: bool) -> VideoCode
 
 def layout_of(stream: VideoStream, decoder: VideoCodecContext) -> PixelLayout:
     """How planes are to lie that a decoder gives of a stream."""
-    layout = _layout_for(stream.codec_context.format)
+    layout = nearest_layout(stream.codec_context.format)
     if decoder.name in _DECODER_WITH_ALPHA.values():
         layout = replace(layout, alpha=True)
     return layout
@@ -52,7 +53,7 @@ def _decoder_on_gpu(own: VideoCodecContext, on_card: bool) -> VideoCodecContext 
         return None
 
 
-def _layout_for(pixel_format: Any) -> PixelLayout:
+def nearest_layout(pixel_format: Any) -> PixelLayout:
     """The layout nearest to a pixel format: its own, or the smallest that loses least."""
     plain = pixel_format.name.replace("yuvj", "yuv")
     if plain in LAYOUTS:
@@ -60,7 +61,7 @@ def _layout_for(pixel_format: Any) -> PixelLayout:
     components = pixel_format.components
     depth = 8 if components[0].bits <= 8 else 10
     alpha = not pixel_format.has_palette and any(part.is_alpha for part in components)
-    if pixel_format.is_rgb or pixel_format.has_palette:
+    if is_rgb(pixel_format):
         return PixelLayout(depth, 1, 1, alpha)
     if len(components) < 3:
         return PixelLayout(depth, 2, 2, alpha)

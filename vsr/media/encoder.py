@@ -249,7 +249,7 @@ def check_settings(settings: EncoderSettings, suffix: str) -> None:
 def output_info(
     source: StreamInfo, scale: int, matrix: int, settings: EncoderSettings
 ) -> StreamInfo:
-    """The stream that comes of upscaling `source`; `matrix` is the one its colours were read by.
+    """The stream that comes of upscaling `source`; `matrix` is the H.273 code to write.
 
     Where the source didn't name its matrix, players would guess it from the new height:
     so it is named now. Chroma stays where it lay if the codec can say so, else it moves to the

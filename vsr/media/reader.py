@@ -21,6 +21,7 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from vsr.errors import MediaError
+from vsr.media.conform import Conformer, Look, look_of
 from vsr.media.decoded import (
     Deinterlace,
     Deinterlacer,
@@ -29,10 +30,10 @@ from vsr.media.decoded import (
     hdr_of,
     turn_of,
 )
-from vsr.media.decoder import Decoder, decoder_of, layout_of
+from vsr.media.decoder import Decoder, decoder_of, layout_of, nearest_layout
 from vsr.media.frame import ColourTags, Frame, Plane, StreamInfo
 from vsr.media.header import siting_of
-from vsr.media.samples import in_memory, planes_of, with_pts
+from vsr.media.samples import is_rgb, planes_of
 from vsr.media.surface import Surface
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class VideoReader:
         path: Path | str,
         deinterlace: Deinterlace = "off",
         upright: bool = False,
-        closely: bool = False,
+        closely: bool = True,
         decoder: Decoder = "cpu",
         on_card: bool = False,
     ) -> None:
@@ -101,8 +102,9 @@ class VideoReader:
 
         `decoder` "gpu" is an NVIDIA card's where there is one that knows the codec, as `on_gpu`
         then tells. Frames come to the CPU's memory all the same, unless `on_card`: then their
-        planes are a `Surface` wherever they can be. `closely` decodes the first
-        frame at once, for what only frames tell: HDR metadata and how the picture is turned.
+        planes are a `Surface` wherever they can be. `closely` decodes the first frame at once:
+        where the container disagrees with it about size, pixels or colours, players believe the
+        frame, and only frames tell HDR metadata and how the picture is turned.
         `upright` turns frames as players would.
         """
         self.path = Path(path)
@@ -194,6 +196,7 @@ class VideoReader:
 
     def go_to_middle(self) -> None:
         """Place the reader at a keyframe about half-way, if the film can be sought in."""
+        self._reopen()
         stream = self._stream
         if stream.duration:
             place = (stream.start_time or 0) + stream.duration // 2
@@ -350,19 +353,24 @@ class VideoReader:
             raise MediaError(f"{self.path}: its video stream has no time base")
         layout = layout_of(stream, self._decoder)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        jpeg = name.startswith("yuvj")
-        rgb = bool(context.format and context.format.is_rgb)
+        rgb = bool(context.format and is_rgb(context.format))
+        full = name.startswith("yuvj") or context.color_range == ColorRange.JPEG
+        tags = ColourTags(
+            matrix=_BT709 if rgb else context.colorspace,
+            primaries=context.color_primaries,
+            transfer=context.color_trc,
+            full_range=full and not rgb,
+        )
+        size = context.width, context.height
+        aspect = Fraction(context.sample_aspect_ratio or 1)
+        look = Look(size, name.replace("yuvj", "yuv"), tags, aspect)
+        self._conformer = Conformer(look, layout, stream.time_base, self.notes)
+        siting = siting_of(stream) if layout.down == 2 else "left"
         return StreamInfo(
             width=context.width,
             height=context.height,
             layout=layout,
-            colour=ColourTags(
-                matrix=_BT709 if rgb else context.colorspace,
-                primaries=context.color_primaries,
-                transfer=context.color_trc,
-                full_range=not rgb and (jpeg or context.color_range == ColorRange.JPEG),
-                siting=siting_of(stream) if layout.down == 2 else "left",
-            ),
+            colour=replace(tags, siting=siting),
             time_base=stream.time_base,
             frame_rate=Fraction(rate),
             frame_count=self._frame_count(rate),
@@ -377,8 +385,19 @@ class VideoReader:
         for item in items:
             read.append(item)
             if isinstance(item, VideoFrame):
-                matrix = display_matrix_of(item)
-                info = replace(info, hdr=hdr_of(item), display_matrix=matrix)
+                look = look_of(item, self._decoder.sample_aspect_ratio)
+                if item.sw_format is None and look.pixels != self._stream.codec_context.pix_fmt:
+                    layout = nearest_layout(item.format)
+                    info = replace(info, layout=replace(layout, alpha=info.layout.alpha))
+                self._conformer = Conformer(look, info.layout, info.time_base, self.notes)
+                info = replace(
+                    info,
+                    width=look.size[0],
+                    height=look.size[1],
+                    colour=replace(look.colour, siting=info.colour.siting),
+                    hdr=hdr_of(item),
+                    display_matrix=display_matrix_of(item),
+                )
                 break
         if upright and (turn := turn_of(info.display_matrix)):
             self._turn = turn
@@ -404,12 +423,7 @@ class VideoReader:
         return None
 
     def _frame(self, decoded: VideoFrame, previous: Frame | None) -> Frame:
-        size = (self.info.width, self.info.height)
-        if self._turn and self._turn.transposed:
-            size = size[::-1]
-        if (decoded.width, decoded.height) != size:
-            self._note_size(decoded, size)
-            decoded = with_pts(in_memory(decoded).reformat(*size), decoded)
+        decoded = self._conformer.conform(decoded, self._decoder.sample_aspect_ratio)
         pts = decoded.pts
         if pts is None or (previous is not None and pts <= previous.pts):
             # No time of its own, or none that can follow: one frame after the last.
@@ -427,15 +441,6 @@ class VideoReader:
             return Surface(decoded, layout)
         return planes_of(decoded, layout)
 
-    def _note_size(self, decoded: VideoFrame, size: tuple[int, int]) -> None:
-        seconds = float((decoded.pts or 0) * self.info.time_base)
-        line = (
-            f"frame size changes at {seconds:.2f} s, from {size[0]}x{size[1]} to "
-            f"{decoded.width}x{decoded.height}: scaled to the first"
-        )
-        if not any("frame size changes" in note for note in self.notes):
-            self.notes.append(line)
-
 
 def mark_of(frame: Frame) -> FrameMark:
     """What to know a frame by."""
@@ -450,7 +455,7 @@ def frame_times(path: Path) -> list[float]:
 
     Raises `MediaError` where it can't be read or doesn't tell.
     """
-    with VideoReader(path) as reader:
+    with VideoReader(path, closely=False) as reader:
         stream = reader._stream
         assert stream.time_base is not None
         try:

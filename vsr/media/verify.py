@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition, Stream
 
 from vsr.media.carry import global_tags, stream_tags
+from vsr.media.conform import Tag, is_said, same_code
 from vsr.media.frame import StreamInfo
 from vsr.media.reader import VideoReader, open_input
 
@@ -126,10 +127,14 @@ def _video(before: _Film, after: _Film) -> Iterator[Finding]:
     chroma = [f"{layout.across}x{layout.down}" for layout in (here, there)]
     yield _same("chroma subsampling", chroma[0], chroma[1], fine)
     yield _same("alpha", here.alpha, there.alpha, there.alpha >= here.alpha)
-    for what in ("matrix", "primaries", "transfer", "full_range", "siting"):
+    tags: tuple[Tag, ...] = ("matrix", "primaries", "transfer")
+    for tag in tags:
+        mine, theirs = getattr(one.colour, tag), getattr(other.colour, tag)
+        same = same_code(tag, mine, theirs) or not is_said(mine)
+        yield _same(f"colour {tag}", mine, theirs, same)
+    for what in ("full_range", "siting"):
         mine, theirs = getattr(one.colour, what), getattr(other.colour, what)
-        unsaid = what in ("matrix", "primaries", "transfer") and mine in (0, 2)
-        yield _same(f"colour {what.replace('_', ' ')}", mine, theirs, mine == theirs or unsaid)
+        yield _same(f"colour {what.replace('_', ' ')}", mine, theirs)
     if one.hdr.mastering or other.hdr.mastering:
         said = [_numbers(film.hdr.mastering) for film in (one, other)]
         yield _same("mastering display", said[0], said[1], _close(one, other))
