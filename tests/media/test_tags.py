@@ -85,7 +85,7 @@ def test_a_matrix_that_changes_in_mid_film_leaves_the_colours_as_they_were(tmp_p
         frames = list(reader.frames())
         notes = reader.notes
     for first, last in zip(frames[2].planes, frames[-2].planes, strict=True):
-        # Where bars meet, chroma is interpolated; unconverted, half differs by 7 and more.
+        # Where bars meet, chroma is interpolated.
         assert np.median(np.abs(first.astype(int) - last)) <= 2
     assert any("colour matrix changes" in note and "BT.601: converted" in note for note in notes)
 

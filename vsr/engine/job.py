@@ -81,7 +81,7 @@ class Job:
                 frames=source_info.frame_count,
                 tiling=options.tiling,
             )
-            self.lost = losses(source_info, self.info, options.settings)
+            self.lost = losses(source_info, self.info, options.settings, self.reader.codec)
             aspect = self.info.sample_aspect_ratio
             if aspect != 1 and suffix in (".mkv", ".webm") and not says_aspect(options.settings):
                 codec = options.settings.codec

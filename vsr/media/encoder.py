@@ -60,7 +60,7 @@ _CODECS: dict[str, _Codec] = {
         sitings=_ALL_SITINGS,
     ),
     "hevc": _Codec(
-        *("libx265", 18, _X26X_PRESETS, "medium", _H26X_CONTAINERS, (8, 10), _ALL_CHROMA),
+        *("libx265", 18, _X26X_PRESETS, "medium", _H26X_CONTAINERS, (8, 10, 12), _ALL_CHROMA),
         longest_side=16_384,
         bits_per_pixel=0.08,
         sitings=_ALL_SITINGS,
@@ -81,13 +81,13 @@ _CODECS: dict[str, _Codec] = {
         aspect=False,
     ),
     "ffv1": _Codec(
-        *("ffv1", None, (), "", frozenset({".mkv"}), (8, 10), _ALL_CHROMA),
+        *("ffv1", None, (), "", frozenset({".mkv"}), (8, 10, 12), _ALL_CHROMA),
         longest_side=65_535,
         bits_per_pixel=7.0,
         alpha=_ALL_CHROMA,
     ),
     "raw": _Codec(
-        *("rawvideo", None, (), "", frozenset({".nut"}), (8, 10), _ALL_CHROMA),
+        *("rawvideo", None, (), "", frozenset({".nut"}), (8, 10, 12), _ALL_CHROMA),
         longest_side=65_535,
         bits_per_pixel=12.0,
         alpha=_ALL_CHROMA,
@@ -268,17 +268,24 @@ def output_info(
         width=width,
         height=height,
         layout=settings.layout_for(source.layout),
+        coded_bits=None,
         colour=replace(source.colour, matrix=matrix, siting=siting),
     )
 
 
-def losses(source: StreamInfo, output: StreamInfo, settings: EncoderSettings) -> list[str]:
+def losses(
+    source: StreamInfo, output: StreamInfo, settings: EncoderSettings, source_codec: str = ""
+) -> list[str]:
     """What the codec can't hold of the source, in words."""
     lost = []
     if source.layout.alpha and not output.layout.alpha:
         lost.append(f"transparency ({settings.codec} holds none; prores and ffv1 do)")
-    if source.layout.bit_depth > output.layout.bit_depth:
-        lost.append(f"{source.layout.bit_depth} bit depth")
+    held = output.layout.bit_depth
+    if source_codec == settings.codec == "prores" and output.layout.across == 1:
+        held = 12  # as it is decoded; FFmpeg encodes it from 10
+    if source.bits > held:
+        deeper = "; hevc and ffv1 hold 12" if held < 12 and settings.codec != "hevc" else ""
+        lost.append(f"{source.bits} bit depth ({settings.codec} is written with {held}{deeper})")
     finer = (source.layout.across, source.layout.down) < (output.layout.across, output.layout.down)
     if finer:
         lost.append(f"chroma finer than {output.layout.name} (h264, hevc and ffv1 hold it)")

@@ -40,8 +40,9 @@ LAYOUTS = {
     for layout in (
         PixelLayout(depth, across, down, alpha)
         for alpha in (False, True)
-        for depth in (8, 10)
+        for depth in (8, 10, 12)
         for across, down in ((2, 2), (2, 1), (1, 1))
+        if (depth, down, alpha) != (12, 2, True)  # FFmpeg has no such format
     )
 }
 """The layouts that are read and written as they are, by FFmpeg's names."""
@@ -88,6 +89,13 @@ class StreamInfo:
     hdr: Hdr = Hdr()
     display_matrix: tuple[int, ...] | None = None
     """How players turn the picture: nine numbers, as FFmpeg holds them; None if not at all."""
+    coded_bits: int | None = None
+    """Bits of a sample as coded, where the layout holds fewer."""
+
+    @property
+    def bits(self) -> int:
+        """Bits of a sample as coded."""
+        return self.coded_bits or self.layout.bit_depth
 
 
 @dataclass(frozen=True)

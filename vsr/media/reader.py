@@ -30,7 +30,7 @@ from vsr.media.decoded import (
     hdr_of,
     turn_of,
 )
-from vsr.media.decoder import Decoder, decoder_of, layout_of, nearest_layout
+from vsr.media.decoder import Decoder, bits_of, decoder_of, layout_of, nearest_layout
 from vsr.media.frame import ColourTags, Frame, Plane, StreamInfo
 from vsr.media.header import siting_of
 from vsr.media.samples import is_rgb, planes_of
@@ -344,8 +344,8 @@ class VideoReader:
 
     def _describe(self) -> StreamInfo:
         stream, context = self._stream, self._stream.codec_context
-        name = context.pix_fmt
-        if not name or not context.width or not context.height:
+        name, coded_as = context.pix_fmt, context.format
+        if not name or not coded_as or not context.width or not context.height:
             raise MediaError(f"{self.path}: no frame size or pixel format found; is it cut short?")
         if context.width * context.height > _MOST_PIXELS:
             raise MediaError(f"{self.path}: frames of {context.width}x{context.height}: too large")
@@ -353,7 +353,7 @@ class VideoReader:
             raise MediaError(f"{self.path}: its video stream has no time base")
         layout = layout_of(stream, self._decoder)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        rgb = bool(context.format and is_rgb(context.format))
+        rgb = is_rgb(coded_as)
         full = name.startswith("yuvj") or context.color_range == ColorRange.JPEG
         tags = ColourTags(
             matrix=_BT709 if rgb else context.colorspace,
@@ -375,6 +375,7 @@ class VideoReader:
             frame_rate=Fraction(rate),
             frame_count=self._frame_count(rate),
             sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or 1),
+            coded_bits=bits_of(coded_as),
         )
 
     def _look_closely(self, upright: bool) -> None:
@@ -387,8 +388,8 @@ class VideoReader:
             if isinstance(item, VideoFrame):
                 look = look_of(item, self._decoder.sample_aspect_ratio)
                 if item.sw_format is None and look.pixels != self._stream.codec_context.pix_fmt:
-                    layout = nearest_layout(item.format)
-                    info = replace(info, layout=replace(layout, alpha=info.layout.alpha))
+                    layout = replace(nearest_layout(item.format), alpha=info.layout.alpha)
+                    info = replace(info, layout=layout, coded_bits=bits_of(item.format))
                 self._conformer = Conformer(look, info.layout, info.time_base, self.notes)
                 info = replace(
                     info,

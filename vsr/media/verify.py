@@ -121,8 +121,7 @@ def _video(before: _Film, after: _Film) -> Iterator[Finding]:
     turn = one.display_matrix == other.display_matrix or applied
     yield _same("display matrix", one.display_matrix, other.display_matrix, turn)
     here, there = one.layout, other.layout
-    deep = there.bit_depth >= here.bit_depth
-    yield _same("bit depth", here.bit_depth, there.bit_depth, deep)
+    yield _same("bit depth", one.bits, other.bits, other.bits >= one.bits)
     fine = (there.across, there.down) <= (here.across, here.down)
     chroma = [f"{layout.across}x{layout.down}" for layout in (here, there)]
     yield _same("chroma subsampling", chroma[0], chroma[1], fine)
