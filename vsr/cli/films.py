@@ -158,6 +158,8 @@ def plan(
     click.echo(f"tried   {told.tried_frames} frames from the middle")
     for what in told.left_out:
         click.echo(f"lost    {what}")
+    for note in told.notes:
+        click.echo(f"note    {note}")
 
 
 @click.command()

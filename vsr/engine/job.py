@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,10 @@ from vsr.media.decoded import Deinterlace
 from vsr.media.decoder import Decoder
 from vsr.media.encoder import EncoderSettings, losses, output_info, says_aspect
 from vsr.media.frame import Frame, StreamInfo
-from vsr.media.reader import VideoReader
+from vsr.media.losses import change_losses, held, side_data_losses
+from vsr.media.reader import PIPE, VideoReader
+from vsr.media.sidedata import TIMECODE
+from vsr.media.survey import Survey, survey_film
 from vsr.planes import alpha_to_plane, colour_spec
 from vsr.zoo import default_model, load
 
@@ -58,6 +61,7 @@ class Job:
         """Packets of other streams that are too broken to go along."""
         self.began = time.perf_counter()
         self.device = pick_device(options.device)
+        self._suffix = suffix
         self.reader = VideoReader(
             *(source, options.deinterlace, options.rotate == "apply"),
             closely=True,
@@ -86,9 +90,38 @@ class Job:
             if aspect != 1 and suffix in (".mkv", ".webm") and not says_aspect(options.settings):
                 codec = options.settings.codec
                 self.lost.append(f"pixel aspect {aspect} ({codec} in {suffix}; h264 and hevc do)")
+            self.survey = self._survey(suffix)
         except BaseException:
             self.reader.close()
             raise
+
+    def _survey(self, suffix: str) -> Survey:
+        """Look through the film, add to `lost` and to the reader's notes what is found."""
+        source, reader = self.reader.path, self.reader
+        survey = Survey(side_data=dict(reader.side_data))  # a pipe can be read once
+        if source != PIPE and source.is_file():
+            survey = survey_film(source)
+        self.info = held(self.info, suffix, self.options.settings)
+        self.lost += self._side_data_losses(survey)
+        self.lost += change_losses(reader.info, survey, self.info)
+        if survey.interlaced and self.options.deinterlace == "auto":
+            reader.notes.append(
+                "frames look interlaced, though nothing says so: --deinterlace on makes them whole"
+            )
+        return survey
+
+    def _side_data_losses(self, survey: Survey) -> list[str]:
+        tags = self.reader.container.streams[self.reader.index].metadata
+        settings = self.options.settings
+        return side_data_losses(self.reader.info, survey, self.info, self._suffix, settings, tags)
+
+    def _found_late(self) -> Iterator[str]:
+        """Side data that the survey didn't come by and that isn't kept."""
+        for kind, seconds in self.reader.side_data.items():
+            if kind not in self.survey.side_data and kind != TIMECODE:
+                for line in self._side_data_losses(Survey(side_data={kind: seconds})):
+                    if line not in self.lost:
+                        yield f"not kept, from {seconds:.2f} s on: {line}"
 
     def begin(self, frame: Frame, begins_shot: bool) -> Callable[[], Frame]:
         """Begin to upscale one frame, alpha by the side; what comes back waits for it."""
@@ -100,7 +133,7 @@ class Job:
             if self.info.layout.alpha:
                 depths = self.reader.info.layout.bit_depth, self.info.layout.bit_depth
                 planes += (alpha_to_plane(frame.planes[3], self.scale, *depths),)
-            return Frame(planes, frame.pts, frame.duration)
+            return replace(frame, planes=planes)
 
         return wait
 
@@ -128,6 +161,7 @@ class Job:
             notes.append("the source can't be read to its end; what came before is kept")
         if self.options.decoder == "gpu" and not self.reader.on_gpu:
             notes.append(f"no card here decodes {self.reader.codec}: the CPU did")
+        notes += self._found_late()
         if self.refused:
             notes.append(f"{self.refused} broken packets of sound and the like are left out")
         return tuple(notes)

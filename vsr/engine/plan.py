@@ -53,6 +53,8 @@ class Plan:
     """While it goes on: finished segments, and the file that is made of them."""
     left_out: tuple[str, ...]
     """What can't be kept."""
+    notes: tuple[str, ...] = ()
+    """What is known of the source before any work."""
 
 
 def plan_video(
@@ -75,6 +77,7 @@ def plan_video(
     job = Job(source, options, suffix)
     with job.reader:
         left_out = job.left_out(pack(job.reader, suffix))
+        notes = tuple(job.reader.notes)
         encoder = VideoEncoder(job.info, options.settings)
         made: list[tuple[Frame, Frame]] = []
         coded, began, times = 0, time.perf_counter(), []
@@ -112,6 +115,7 @@ def plan_video(
         output_bytes=video,
         disk_bytes=None if video is None else 2 * video + size,
         left_out=left_out,
+        notes=notes,
     )
 
 

@@ -87,14 +87,14 @@ class Conformer:
 
         A line is added to `notes` for the first change of each property.
         """
-        self._like, self._layout, self._time_base = like, layout, time_base
+        self.like, self._layout, self._time_base = like, layout, time_base
         self._notes = notes
         self._seen = like
         self._noted: set[str] = set()
 
     def conform(self, decoded: VideoFrame, aspect: Fraction | None) -> VideoFrame:
         """Return the frame, converted if need be; see `look_of`."""
-        look, like = look_of(decoded, aspect), self._like
+        look, like = look_of(decoded, aspect), self.like
         if look != self._seen:
             self._seen = look
             self._note(changes(like, look), decoded.pts)

@@ -2,18 +2,27 @@
 
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import av
 from av.filter import Graph
-from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vsr.media.frame import Hdr, Plane
+from vsr.media.frame import Hdr, Message, Plane
 from vsr.media.samples import in_memory
+from vsr.media.sidedata import (
+    ASPECT,
+    CAPTIONS,
+    STEREO,
+    USER_DATA,
+    SideData,
+    is_worth_a_line,
+    side_data_of,
+    stereo_mode,
+)
 
 Deinterlace = Literal["auto", "on", "off"]
 
@@ -21,36 +30,64 @@ _MASTERING = struct.Struct("@20i2i")
 """AVMasteringDisplayMetadata: primaries, white, least and most luminance as fractions, and
 whether each half is there."""
 _LIGHT = struct.Struct("@2I")
+_REGISTERED, _UNREGISTERED = 4, 5
+"""H.274 payload types of messages."""
+_ATSC = b"\xb5\x00\x31"
+"""Country and provider code of ATSC A/53 in ITU-T T.35."""
+_MOST_CAPTIONS = 31
+"""Triplets of bytes in one message (ATSC A/53 Part 4, 6.2.3)."""
 
 
 def hdr_of(frame: VideoFrame) -> Hdr:
     """The HDR10 metadata that comes with a frame, from its bitstream or its container."""
     mastering: tuple[Fraction, ...] | None = None
     light: tuple[int, int] | None = None
-    for data in _side_data(frame):
-        if data.type is Type.MASTERING_DISPLAY_METADATA:
-            *numbers, has_primaries, has_luminance = _MASTERING.unpack_from(bytes(data))
+    for data in side_data_of(frame):
+        if data.kind == "MASTERING_DISPLAY_METADATA":
+            *numbers, has_primaries, has_luminance = _MASTERING.unpack_from(data.payload)
             pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
             if has_primaries and has_luminance and all(bottom for _, bottom in pairs):
                 mastering = tuple(Fraction(top, bottom) for top, bottom in pairs)
-        elif data.type is Type.CONTENT_LIGHT_LEVEL:
-            most, mean = _LIGHT.unpack_from(bytes(data))
+        elif data.kind == "CONTENT_LIGHT_LEVEL":
+            most, mean = _LIGHT.unpack_from(data.payload)
             light = (most, mean)
     return Hdr(mastering, light)
 
 
 def display_matrix_of(frame: VideoFrame) -> tuple[int, ...] | None:
     """How players turn the picture, if at all; see `StreamInfo.display_matrix`."""
-    for data in _side_data(frame):
-        if data.type is Type.DISPLAYMATRIX:
-            matrix = struct.unpack_from("@9i", bytes(data))
+    for data in side_data_of(frame):
+        if data.kind == "DISPLAYMATRIX":
+            matrix = struct.unpack_from("@9i", data.payload)
             return None if matrix == (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30) else matrix
     return None
 
 
-def _side_data(frame: VideoFrame) -> Iterator[Any]:
-    """What PyAV's stubs take for a mapping of names."""
-    yield from frame.side_data
+def stereo_mode_of(frame: VideoFrame) -> int:
+    """How two views lie in a frame, see `StreamInfo.stereo_mode`."""
+    modes = [stereo_mode(item) for item in side_data_of(frame) if item.kind == STEREO]
+    return next((mode for mode in modes if mode), 0)
+
+
+def messages_of(side_data: Sequence[SideData]) -> tuple[Message, ...]:
+    """Captions, active format and user data of a frame, as they are coded beside a picture.
+
+    User data in which the source's encoder names itself is not true of the output.
+    """
+    found = []
+    for item in side_data:
+        if item.kind == CAPTIONS:
+            count = len(item.payload) // 3
+            for first in range(0, count, _MOST_CAPTIONS):
+                part = item.payload[3 * first : 3 * (first + _MOST_CAPTIONS)]
+                told = _ATSC + b"GA94\x03" + bytes([0xC0 | len(part) // 3, 0xFF]) + part + b"\xff"
+                found.append(Message(_REGISTERED, told))
+        elif item.kind == ASPECT:
+            told = _ATSC + b"DTG1" + bytes([0x41, 0xF0 | item.payload[0] & 0xF])
+            found.append(Message(_REGISTERED, told))
+        elif item.kind == USER_DATA and is_worth_a_line(item):
+            found.append(Message(_UNREGISTERED, item.payload))
+    return tuple(found)
 
 
 class Turn(NamedTuple):

@@ -12,8 +12,17 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 
 from vsr.errors import OutputError
-from vsr.media.frame import ChromaSiting, ColourTags, Frame, Hdr, PixelLayout, StreamInfo
+from vsr.media.frame import (
+    ChromaSiting,
+    ColourTags,
+    Frame,
+    Hdr,
+    Message,
+    PixelLayout,
+    StreamInfo,
+)
 from vsr.media.samples import fill_plane
+from vsr.media.sei import with_messages
 
 CodecName = Literal["h264", "hevc", "av1", "prores", "ffv1", "raw"]
 
@@ -117,6 +126,8 @@ _ON_GPU: dict[str, _Codec] = {
 generations of cards do."""
 _PACKED = {"yuv420p10le": "p010le", "yuv444p10le": "yuv444p16le"}
 """Layouts that NVENC takes under another name: ten bits at the top of sixteen."""
+FRAME_PACKING = {5: 0, 9: 1, 7: 2, 1: 3, 3: 4, 13: 5}
+"""x264's arrangement of two views, by Matroska's StereoMode; it has none with views exchanged."""
 ENCODED = ("h264", "hevc", "av1", "prores", "ffv1")
 """What `--codec` may be; `raw` is for pipes."""
 
@@ -193,6 +204,7 @@ class VideoEncoder:
         context.open()
         self._context = context
         self._durations: dict[int, int] = {}
+        self._messages: dict[int, tuple[Message, ...]] = {}
         tag = context.codec_tag if settings.codec in ("prores", "raw") else ""
         self.video = CodedVideo(settings.codec, bytes(context.extradata or b""), tag)
 
@@ -211,6 +223,8 @@ class VideoEncoder:
         picture.color_primaries = self._info.colour.primaries
         picture.color_trc = self._info.colour.transfer
         self._durations[frame.pts] = frame.duration
+        if frame.messages:
+            self._messages[frame.pts] = frame.messages
         return self._packets(picture)
 
     def finish(self) -> Iterator[CodedPacket]:
@@ -222,7 +236,8 @@ class VideoEncoder:
             pts = packet.pts
             dts = pts if packet.dts is None else packet.dts
             duration = self._durations.pop(pts, 0)
-            yield CodedPacket(bytes(packet), pts, dts, duration, packet.is_keyframe)
+            data = with_messages(self.video.codec, bytes(packet), self._messages.pop(pts, ()))
+            yield CodedPacket(data, pts, dts, duration, packet.is_keyframe)
 
 
 def check_settings(settings: EncoderSettings, suffix: str) -> None:
@@ -343,6 +358,8 @@ def _options(info: StreamInfo, settings: EncoderSettings, codec: _Codec) -> dict
         options["preset"] = settings.preset or codec.default_preset
     if info.layout.down == 2:
         options["chroma_sample_location"] = info.colour.siting
+    if settings.codec == "h264" and info.stereo_mode in FRAME_PACKING:
+        options["x264-params"] = f"frame-packing={FRAME_PACKING[info.stereo_mode]}"
     if settings.codec == "hevc":
         options["x265-params"] = ":".join(["log-level=error", *_x265_hdr(info.hdr)])
     if settings.codec == "av1":

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,11 +91,25 @@ class StreamInfo:
     """How players turn the picture: nine numbers, as FFmpeg holds them; None if not at all."""
     coded_bits: int | None = None
     """Bits of a sample as coded, where the layout holds fewer."""
+    stereo_mode: int = 0
+    """How two views lie in a picture, as Matroska's StereoMode; 0 for one view."""
+    projection: bytes = b""
+    """Of spherical video, as the content of Matroska's Projection element; empty if flat."""
+    dolby_vision: bytes = b""
+    """The configuration record of Dolby Vision; empty without it."""
 
     @property
     def bits(self) -> int:
         """Bits of a sample as coded."""
         return self.coded_bits or self.layout.bit_depth
+
+
+class Message(NamedTuple):
+    """Supplemental data of a picture, such as captions, as H.264 and HEVC hold it (SEI)."""
+
+    kind: int
+    """H.274 payload type: 4 is registered by ITU-T T.35, 5 unregistered."""
+    payload: bytes
 
 
 @dataclass(frozen=True)
@@ -110,3 +124,5 @@ class Frame:
     """Presentation time, in ticks of the stream's time base."""
     duration: int = 0
     """In ticks; 0 where the stream doesn't say."""
+    messages: tuple[Message, ...] = ()
+    """What is coded beside the picture."""

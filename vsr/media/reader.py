@@ -1,6 +1,5 @@
 """Decode a film: planes as they are, and the packets of all its other streams, in file order."""
 
-import contextlib
 import hashlib
 import sys
 from collections import deque
@@ -28,12 +27,15 @@ from vsr.media.decoded import (
     Turn,
     display_matrix_of,
     hdr_of,
+    messages_of,
+    stereo_mode_of,
     turn_of,
 )
 from vsr.media.decoder import Decoder, bits_of, decoder_of, layout_of, nearest_layout
 from vsr.media.frame import ColourTags, Frame, Plane, StreamInfo
-from vsr.media.header import siting_of
+from vsr.media.header import likeness_of
 from vsr.media.samples import is_rgb, planes_of
+from vsr.media.sidedata import SideData, is_worth_a_line, side_data_of
 from vsr.media.surface import Surface
 
 if TYPE_CHECKING:
@@ -111,6 +113,8 @@ class VideoReader:
         self.damage = Damage([])
         self.notes: list[str] = []
         """What the user should know, a line each."""
+        self.side_data: dict[str, float] = {}
+        """Kinds that are worth a line, and the second at which each was read first."""
         self._deinterlace = deinterlace
         self._wanted, self._on_card = decoder, on_card
         self._pending: Iterator[Frame | AnyPacket] | None = None
@@ -156,6 +160,11 @@ class VideoReader:
         return self._stream.codec_context.name
 
     @property
+    def look(self) -> Look:
+        """Size, pixel format and colour tags of the frames as `info` describes them."""
+        return self._conformer.like
+
+    @property
     def on_gpu(self) -> bool:
         """Whether a card decodes."""
         return self._decoder.is_hwaccel
@@ -194,14 +203,54 @@ class VideoReader:
                 continue
         return list(found.values())
 
+    def stretches(
+        self, places: int, at_first: int, at_a_place: int
+    ) -> Iterator[Iterator[tuple[VideoFrame, Fraction | None]]]:
+        """Consecutive decoded frames from the beginning, and from each of some places after it.
+
+        At most so many frames each, with their pixels' aspect. What can't be decoded is skipped.
+        Reading on afterwards needs a new reader.
+        """
+        self._reopen()
+        yield self._decoded_run(at_first)
+        start, duration = self._container.start_time or 0, self._container.duration
+        for number in range(1, places + 1):
+            if not duration:
+                return
+            try:
+                self._container.seek(start + duration * number // (places + 1))
+            except av.error.FFmpegError:
+                continue
+            yield self._decoded_run(at_a_place)
+
+    def _decoded_run(self, length: int) -> Iterator[tuple[VideoFrame, Fraction | None]]:
+        context = self._stream.codec_context
+        count = failures = 0
+        while count < length and failures < _READ_ERRORS_IN_A_ROW:
+            try:
+                for decoded in self._container.decode(self._stream):
+                    assert isinstance(decoded, VideoFrame)
+                    yield decoded, context.sample_aspect_ratio
+                    count += 1
+                    if count == length:
+                        return
+                return
+            except av.error.FFmpegError:
+                failures += 1
+
     def go_to_middle(self) -> None:
         """Place the reader at a keyframe about half-way, if the film can be sought in."""
         self._reopen()
         stream = self._stream
-        if stream.duration:
-            place = (stream.start_time or 0) + stream.duration // 2
-            with contextlib.suppress(av.error.FFmpegError):
-                self._container.seek(place, stream=stream)
+        if not stream.duration:
+            return
+        place = (stream.start_time or 0) + stream.duration // 2
+        try:
+            self._container.seek(place, stream=stream)
+            items = self._read(self._decoded(others=False))
+            self._pending = chain([next(items)], items)
+        except (av.error.FFmpegError, MediaError):  # no keyframe from there on
+            self._reopen()
 
     def go_on_after(self, marks: Sequence[FrameMark]) -> list[Frame]:
         """Place the reader behind the frames that `marks` tell of, and give these.
@@ -328,7 +377,7 @@ class VideoReader:
         for owed in sorted(gone):
             if owed - last >= shortest and (pts is None or pts - owed >= shortest):
                 self.damage.pts.append(owed)
-                yield replace(previous, pts=owed)
+                yield replace(previous, pts=owed, messages=())
                 last = owed
 
     def _video_stream(self) -> VideoStream:
@@ -365,17 +414,19 @@ class VideoReader:
         aspect = Fraction(context.sample_aspect_ratio or 1)
         look = Look(size, name.replace("yuvj", "yuv"), tags, aspect)
         self._conformer = Conformer(look, layout, stream.time_base, self.notes)
-        siting = siting_of(stream) if layout.down == 2 else "left"
+        like = likeness_of(stream)
         return StreamInfo(
             width=context.width,
             height=context.height,
             layout=layout,
-            colour=replace(tags, siting=siting),
+            colour=replace(tags, siting=like.siting if layout.down == 2 else "left"),
             time_base=stream.time_base,
             frame_rate=Fraction(rate),
             frame_count=self._frame_count(rate),
             sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or 1),
             coded_bits=bits_of(coded_as),
+            projection=like.projection,
+            dolby_vision=like.dolby_vision,
         )
 
     def _look_closely(self, upright: bool) -> None:
@@ -386,6 +437,7 @@ class VideoReader:
         for item in items:
             read.append(item)
             if isinstance(item, VideoFrame):
+                self._note_side_data(item)
                 look = look_of(item, self._decoder.sample_aspect_ratio)
                 if item.sw_format is None and look.pixels != self._stream.codec_context.pix_fmt:
                     layout = replace(nearest_layout(item.format), alpha=info.layout.alpha)
@@ -398,11 +450,12 @@ class VideoReader:
                     colour=replace(look.colour, siting=info.colour.siting),
                     hdr=hdr_of(item),
                     display_matrix=display_matrix_of(item),
+                    stereo_mode=stereo_mode_of(item),
                 )
                 break
         if upright and (turn := turn_of(info.display_matrix)):
             self._turn = turn
-            info = replace(info, display_matrix=None)
+            info = replace(info, display_matrix=None, stereo_mode=0, projection=b"")
             if turn.transposed:
                 info = replace(
                     info,
@@ -424,6 +477,7 @@ class VideoReader:
         return None
 
     def _frame(self, decoded: VideoFrame, previous: Frame | None) -> Frame:
+        side_data = self._note_side_data(decoded)
         decoded = self._conformer.conform(decoded, self._decoder.sample_aspect_ratio)
         pts = decoded.pts
         if pts is None or (previous is not None and pts <= previous.pts):
@@ -432,7 +486,16 @@ class VideoReader:
             pts = 0 if previous is None else previous.pts + max(1, previous.duration or round(step))
         if decoded.is_corrupt:
             self.damage.pts.append(pts)
-        return Frame(self._planes(decoded), pts, decoded.duration or 0)
+        messages = messages_of(side_data)
+        return Frame(self._planes(decoded), pts, decoded.duration or 0, messages)
+
+    def _note_side_data(self, decoded: VideoFrame) -> list[SideData]:
+        items = side_data_of(decoded)
+        for item in items:
+            if is_worth_a_line(item):
+                seconds = float((decoded.pts or 0) * self.info.time_base)
+                self.side_data.setdefault(item.kind, seconds)
+        return items
 
     def _planes(self, decoded: VideoFrame) -> Sequence[Plane]:
         layout = self.info.layout

@@ -17,8 +17,12 @@ from vsr.media.carry import global_tags, stream_tags
 from vsr.media.conform import Tag, is_said, same_code
 from vsr.media.frame import StreamInfo
 from vsr.media.reader import VideoReader, open_input
+from vsr.media.sidedata import CAPTIONS, DOLBY_VISION, SPHERICAL, STEREO, TIMECODE, WORDS
+from vsr.media.survey import Survey, survey_film
 
 _UNSAID = ("", "und")
+_CAPTIONS = b"GA94\x03"
+"""With which captions begin in MPEG-2, H.264, HEVC and AV1 (ATSC A/53 Part 4)."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +60,20 @@ class _Film:
     chapters: list[tuple[Fraction, Fraction, str]]
     """From, to, in seconds, and what it is called."""
     tags: dict[str, str]
+    survey: Survey
+    captioned: int = 0
+    """Packets of the video that hold captions."""
+    video_tags: dict[str, str] = field(default_factory=dict)
 
 
 def verify_film(source: Path, output: Path) -> list[Finding]:
     """Compare an upscaled film with its source: what of it was kept, and what wasn't.
 
-    Both are read whole; of the video only times are, and the first frame. Times may differ by
+    Both are read whole; of the video only times are, and some frames. Times may differ by
     half a tick of the coarser clock. Raises `MediaError` where a file can't be read.
     """
     before, after = _read(source), _read(output)
-    findings = [*_video(before, after), *_tracks(before, after)]
+    findings = [*_video(before, after), *_side_data(before, after), *_tracks(before, after)]
     if before.chapters or after.chapters:
         told = [
             [f"{float(a):.2f}-{float(b):.2f} {t}" for a, b, t in f.chapters]
@@ -141,6 +149,36 @@ def _video(before: _Film, after: _Film) -> Iterator[Finding]:
         yield _same("light level", one.hdr.light, other.hdr.light)
 
 
+def _side_data(before: _Film, after: _Film) -> Iterator[Finding]:
+    """Side data that the source has, in the frames that were looked through."""
+    kinds = [set(film.survey.side_data) for film in (before, after)]
+    for film, held in zip((before, after), kinds, strict=True):
+        held |= {DOLBY_VISION} if film.info.dolby_vision else set()
+        held |= {SPHERICAL} if film.info.projection else set()
+        held -= {TIMECODE} if "timecode" in film.video_tags else set()
+        held |= {CAPTIONS} if film.captioned else set()
+    for kind in sorted(kinds[0]):
+        here, there = "yes", "yes" if kind in kinds[1] else "none"
+        kept = kind in kinds[1]
+        if kind == CAPTIONS:
+            here, there = (f"{film.captioned} pictures" for film in (before, after))
+            kept = kept and _same_captions(before.survey, after.survey)
+            kept = kept and 2 * after.captioned >= before.captioned  # fields have packets each
+        elif kind == STEREO:
+            here, there = (f"mode {film.info.stereo_mode}" for film in (before, after))
+            kept = kept and here == there
+        yield Finding(WORDS[kind], here, there, kept)
+
+
+def _same_captions(one: Survey, other: Survey) -> bool:
+    """Whether captions agree at the times, to the millisecond, at which both have some."""
+    said = [
+        {round(1000 * time): payload for time, payload in survey.captions.items()}
+        for survey in (one, other)
+    ]
+    return all(said[0][time] == said[1][time] for time in said[0].keys() & said[1].keys())
+
+
 def _tracks(before: _Film, after: _Film) -> Iterator[Finding]:
     left = list(after.tracks)
     counts: dict[str, int] = {}
@@ -178,6 +216,7 @@ def _tracks(before: _Film, after: _Film) -> Iterator[Finding]:
 def _read(path: Path) -> _Film:
     with VideoReader(path, closely=True) as reader:
         info, index = reader.info, reader.index
+    survey = survey_film(path)
     with open_input(path) as container:
         video = container.streams[index]
         tracks = {
@@ -187,7 +226,7 @@ def _read(path: Path) -> _Film:
             and stream.discard is not Discard.all
             and not _is_timecode(stream)
         }
-        times = _packets_of(container, video, tracks)
+        times, captioned = _packets_of(container, video, tracks)
         chapters = [
             (
                 Fraction(chapter["start"] * (chapter["time_base"] or 1)),
@@ -196,12 +235,23 @@ def _read(path: Path) -> _Film:
             )
             for chapter in container.chapters()
         ]
-        return _Film(info, times, list(tracks.values()), chapters, global_tags(container))
+        return _Film(
+            info=info,
+            times=times,
+            tracks=list(tracks.values()),
+            chapters=chapters,
+            tags=global_tags(container),
+            survey=survey,
+            captioned=captioned,
+            video_tags=dict(video.metadata),
+        )
 
 
-def _packets_of(container: InputContainer, video: Stream, tracks: dict[int, _Track]) -> list[int]:
-    """Take in all packets; the times of the video's."""
-    times = []
+def _packets_of(
+    container: InputContainer, video: Stream, tracks: dict[int, _Track]
+) -> tuple[list[int], int]:
+    """Take in all packets; the times of the video's, and how many of them hold captions."""
+    times, captioned = [], 0
     plain = {
         stream.index: BitStreamFilterContext("aac_adtstoasc", stream)
         for stream in container.streams
@@ -217,6 +267,7 @@ def _packets_of(container: InputContainer, video: Stream, tracks: dict[int, _Tra
             if packet.stream.index == video.index:
                 if packet.pts is not None and not packet.is_discard:
                     times.append(packet.pts)
+                captioned += _CAPTIONS in bytes(packet)
                 continue
             track = tracks.get(packet.stream.index)
             if track is None:
@@ -224,7 +275,7 @@ def _packets_of(container: InputContainer, video: Stream, tracks: dict[int, _Tra
             _take(track, packet, packet.stream.index in texts, plain.get(packet.stream.index))
     except av.error.FFmpegError:
         pass  # what can be read counts, in both
-    return sorted(times)
+    return sorted(times), captioned
 
 
 def _take(track: _Track, packet: Any, is_text: bool, plain: BitStreamFilterContext | None) -> None:
