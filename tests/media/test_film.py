@@ -137,7 +137,7 @@ def test_each_codec_holds_the_layout_nearest_to_what_is_wanted(
     [
         ("gray", "ffv1", PixelLayout(8, 2, 2)),
         ("bgr0", "ffv1", PixelLayout(8, 1, 1)),
-        ("yuv444p12le", "ffv1", PixelLayout(10, 1, 1)),
+        ("yuv444p12le", "ffv1", PixelLayout(12, 1, 1)),
         ("yuv411p", "ffv1", PixelLayout(8, 2, 1)),
         ("yuvj420p", "mjpeg", PixelLayout(8, 2, 2)),
     ],

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +16,15 @@ from vsr.engine.upscaler import pick_device
 from vsr.errors import MediaError
 from vsr.media.address import is_pipe
 from vsr.media.carry import Baggage
+from vsr.media.conform import is_said
 from vsr.media.decoded import Deinterlace
 from vsr.media.decoder import Decoder
 from vsr.media.encoder import EncoderSettings, losses, output_info, says_aspect
 from vsr.media.frame import Frame, StreamInfo
+from vsr.media.losses import change_losses, held, side_data_losses
 from vsr.media.reader import ENDS_EARLY, VideoReader
+from vsr.media.sidedata import TIMECODE
+from vsr.media.survey import Survey, survey_film
 from vsr.planes import alpha_to_plane, colour_spec, without_rim
 from vsr.zoo import choose_model, load
 
@@ -58,6 +62,7 @@ class Job:
         """Packets of other streams that are too broken to go along."""
         self.began = time.perf_counter()
         self.device = pick_device(options.device)
+        self._suffix = suffix
         self.reader = VideoReader(
             *(source, options.deinterlace, options.rotate == "apply"),
             closely=True,
@@ -72,7 +77,8 @@ class Job:
             self.weights = _digest(generator.state_dict())
             self.scale = generator.scale
             read_as = colour_spec(source_info)
-            matrix = CODE_OF_MATRIX[read_as.matrix]
+            told = source_info.colour.matrix
+            matrix = told if is_said(told) else CODE_OF_MATRIX[read_as.matrix]
             self.info = output_info(source_info, self.scale, matrix, options.settings)
             self.backend = pick_backend(
                 *(options.backend, options.precision, generator, self.device),
@@ -81,14 +87,43 @@ class Job:
                 frames=source_info.frame_count,
                 tiling=options.tiling,
             )
-            self.lost = losses(source_info, self.info, options.settings)
+            self.lost = losses(source_info, self.info, options.settings, self.reader.codec)
             aspect = self.info.sample_aspect_ratio
             if aspect != 1 and suffix in (".mkv", ".webm") and not says_aspect(options.settings):
                 codec = options.settings.codec
                 self.lost.append(f"pixel aspect {aspect} ({codec} in {suffix}; h264 and hevc do)")
+            self.survey = self._survey(suffix)
         except BaseException:
             self.reader.close()
             raise
+
+    def _survey(self, suffix: str) -> Survey:
+        """Look through the film, add to `lost` and to the reader's notes what is found."""
+        source, reader = self.reader.path, self.reader
+        survey = Survey(side_data=dict(reader.side_data))  # a pipe can be read once
+        if source.is_file():
+            survey = survey_film(source)
+        self.info = held(self.info, suffix, self.options.settings)
+        self.lost += self._side_data_losses(survey)
+        self.lost += change_losses(reader.info, survey, self.info)
+        if survey.interlaced and self.options.deinterlace == "auto":
+            reader.notes.append(
+                "frames look interlaced, though nothing says so: --deinterlace on makes them whole"
+            )
+        return survey
+
+    def _side_data_losses(self, survey: Survey) -> list[str]:
+        tags = self.reader.container.streams[self.reader.index].metadata
+        settings = self.options.settings
+        return side_data_losses(self.reader.info, survey, self.info, self._suffix, settings, tags)
+
+    def _found_late(self) -> Iterator[str]:
+        """Side data that the survey didn't come by and that isn't kept."""
+        for kind, seconds in self.reader.side_data.items():
+            if kind not in self.survey.side_data and kind != TIMECODE:
+                for line in self._side_data_losses(Survey(side_data={kind: seconds})):
+                    if line not in self.lost:
+                        yield f"not kept, from {seconds:.2f} s on: {line}"
 
     def begin(self, frame: Frame, begins_shot: bool) -> Callable[[], Frame]:
         """Begin to upscale one frame, alpha by the side; what comes back waits for it."""
@@ -102,7 +137,7 @@ class Job:
             if self.info.layout.alpha:
                 depths = self.reader.info.layout.bit_depth, self.info.layout.bit_depth
                 planes += (alpha_to_plane(frame.planes[3], self.scale, *depths),)
-            return Frame(planes, frame.pts, frame.duration)
+            return replace(frame, planes=planes)
 
         return wait
 
@@ -130,6 +165,7 @@ class Job:
             notes.append(ENDS_EARLY)
         if self.options.decoder == "gpu" and not self.reader.on_gpu:
             notes.append(f"no card here decodes {self.reader.codec}: the CPU did")
+        notes += self._found_late()
         if self.refused:
             notes.append(f"{self.refused} broken packets of sound and the like are left out")
         return tuple(notes)

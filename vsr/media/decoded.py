@@ -2,18 +2,27 @@
 
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import av
 from av.filter import Graph
-from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vsr.media.frame import Hdr, Plane
+from vsr.media.frame import Hdr, Message, Plane
 from vsr.media.samples import in_memory
+from vsr.media.sidedata import (
+    ASPECT,
+    CAPTIONS,
+    STEREO,
+    USER_DATA,
+    SideData,
+    is_worth_a_line,
+    side_data_of,
+    stereo_mode,
+)
 
 Deinterlace = Literal["auto", "on", "off"]
 
@@ -21,36 +30,64 @@ _MASTERING = struct.Struct("@20i2i")
 """AVMasteringDisplayMetadata: primaries, white, least and most luminance as fractions, and
 whether each half is there."""
 _LIGHT = struct.Struct("@2I")
+_REGISTERED, _UNREGISTERED = 4, 5
+"""H.274 payload types of messages."""
+_ATSC = b"\xb5\x00\x31"
+"""Country and provider code of ATSC A/53 in ITU-T T.35."""
+_MOST_CAPTIONS = 31
+"""Triplets of bytes in one message (ATSC A/53 Part 4, 6.2.3)."""
 
 
 def hdr_of(frame: VideoFrame) -> Hdr:
     """The HDR10 metadata that comes with a frame, from its bitstream or its container."""
     mastering: tuple[Fraction, ...] | None = None
     light: tuple[int, int] | None = None
-    for data in _side_data(frame):
-        if data.type is Type.MASTERING_DISPLAY_METADATA:
-            *numbers, has_primaries, has_luminance = _MASTERING.unpack_from(bytes(data))
+    for data in side_data_of(frame):
+        if data.kind == "MASTERING_DISPLAY_METADATA":
+            *numbers, has_primaries, has_luminance = _MASTERING.unpack_from(data.payload)
             pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
             if has_primaries and has_luminance and all(bottom for _, bottom in pairs):
                 mastering = tuple(Fraction(top, bottom) for top, bottom in pairs)
-        elif data.type is Type.CONTENT_LIGHT_LEVEL:
-            most, mean = _LIGHT.unpack_from(bytes(data))
+        elif data.kind == "CONTENT_LIGHT_LEVEL":
+            most, mean = _LIGHT.unpack_from(data.payload)
             light = (most, mean)
     return Hdr(mastering, light)
 
 
 def display_matrix_of(frame: VideoFrame) -> tuple[int, ...] | None:
     """How players turn the picture, if at all; see `StreamInfo.display_matrix`."""
-    for data in _side_data(frame):
-        if data.type is Type.DISPLAYMATRIX:
-            matrix = struct.unpack_from("@9i", bytes(data))
+    for data in side_data_of(frame):
+        if data.kind == "DISPLAYMATRIX":
+            matrix = struct.unpack_from("@9i", data.payload)
             return None if matrix == (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30) else matrix
     return None
 
 
-def _side_data(frame: VideoFrame) -> Iterator[Any]:
-    """What PyAV's stubs take for a mapping of names."""
-    yield from frame.side_data
+def stereo_mode_of(frame: VideoFrame) -> int:
+    """How two views lie in a frame, see `StreamInfo.stereo_mode`."""
+    modes = [stereo_mode(item) for item in side_data_of(frame) if item.kind == STEREO]
+    return next((mode for mode in modes if mode), 0)
+
+
+def messages_of(side_data: Sequence[SideData]) -> tuple[Message, ...]:
+    """Captions, active format and user data of a frame, as they are coded beside a picture.
+
+    User data in which the source's encoder names itself is not true of the output.
+    """
+    found = []
+    for item in side_data:
+        if item.kind == CAPTIONS:
+            count = len(item.payload) // 3
+            for first in range(0, count, _MOST_CAPTIONS):
+                part = item.payload[3 * first : 3 * (first + _MOST_CAPTIONS)]
+                told = _ATSC + b"GA94\x03" + bytes([0xC0 | len(part) // 3, 0xFF]) + part + b"\xff"
+                found.append(Message(_REGISTERED, told))
+        elif item.kind == ASPECT:
+            told = _ATSC + b"DTG1" + bytes([0x41, 0xF0 | item.payload[0] & 0xF])
+            found.append(Message(_REGISTERED, told))
+        elif item.kind == USER_DATA and is_worth_a_line(item):
+            found.append(Message(_UNREGISTERED, item.payload))
+    return tuple(found)
 
 
 class Turn(NamedTuple):
@@ -85,6 +122,25 @@ def turn_of(matrix: tuple[int, ...] | None) -> Turn | None:
     return None
 
 
+class _Props(NamedTuple):
+    """Properties of a frame that a filter graph doesn't return."""
+
+    pts: int | None
+    duration: int
+    colour: tuple[int, int, int, int]
+    """Range, matrix, primaries and transfer."""
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> "_Props":
+        colour = frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc
+        return cls(frame.pts, frame.duration or 0, colour)
+
+    def give(self, frame: VideoFrame) -> None:
+        frame.pts, frame.duration = self.pts, self.duration
+        frame.color_range, frame.colorspace = self.colour[:2]
+        frame.color_primaries, frame.color_trc = self.colour[2:]
+
+
 class Deinterlacer:
     """Passes frames on, one for one, and makes whole pictures of interlaced ones by bwdif.
 
@@ -98,8 +154,8 @@ class Deinterlacer:
         self._time_base = stream.time_base
         self._mode = mode
         self._graph: Graph | None = None
-        self._shape: tuple[int, int, str] | None = None
-        self._times: deque[tuple[int | None, int]] = deque()
+        self._shape: tuple[int | str, ...] | None = None
+        self._given_as: deque[_Props] = deque()
         self._given = 0
 
     def pass_on(self, frame: VideoFrame | None) -> list[VideoFrame]:
@@ -109,14 +165,15 @@ class Deinterlacer:
         self.found += frame.interlaced_frame
         if self._mode == "off":
             return [frame]
-        shape = (frame.width, frame.height, frame.format.name)
+        props = _Props.of(frame)
+        shape = (frame.width, frame.height, frame.format.name, *props.colour)
         ready = self._drained() if self._graph and shape != self._shape else []
         if self._graph is None and self._mode == "auto" and not frame.interlaced_frame:
             return [*ready, frame]
         frame = in_memory(frame)
         if self._graph is None:
             self._graph, self._shape = self._build(frame), shape
-        self._times.append((frame.pts, frame.duration or 0))
+        self._given_as.append(props)
         frame.pts = self._given
         self._given += 1
         self._graph.push(frame)
@@ -139,7 +196,7 @@ class Deinterlacer:
             except (av.error.BlockingIOError, av.error.EOFError):
                 return ready
             assert isinstance(out, VideoFrame)
-            out.pts, out.duration = self._times.popleft()
+            self._given_as.popleft().give(out)
             ready.append(out)
 
     def _build(self, frame: VideoFrame) -> Graph:

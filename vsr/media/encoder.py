@@ -12,8 +12,17 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 
 from vsr.errors import OutputError
-from vsr.media.frame import ChromaSiting, ColourTags, Frame, Hdr, PixelLayout, StreamInfo
+from vsr.media.frame import (
+    ChromaSiting,
+    ColourTags,
+    Frame,
+    Hdr,
+    Message,
+    PixelLayout,
+    StreamInfo,
+)
 from vsr.media.samples import video_frame
+from vsr.media.sei import with_messages
 
 CodecName = Literal["h264", "hevc", "av1", "prores", "ffv1", "raw"]
 
@@ -60,7 +69,7 @@ _CODECS: dict[str, _Codec] = {
         sitings=_ALL_SITINGS,
     ),
     "hevc": _Codec(
-        *("libx265", 18, _X26X_PRESETS, "medium", _H26X_CONTAINERS, (8, 10), _ALL_CHROMA),
+        *("libx265", 18, _X26X_PRESETS, "medium", _H26X_CONTAINERS, (8, 10, 12), _ALL_CHROMA),
         longest_side=16_384,
         bits_per_pixel=0.08,
         sitings=_ALL_SITINGS,
@@ -81,13 +90,13 @@ _CODECS: dict[str, _Codec] = {
         aspect=False,
     ),
     "ffv1": _Codec(
-        *("ffv1", None, (), "", frozenset({".mkv"}), (8, 10), _ALL_CHROMA),
+        *("ffv1", None, (), "", frozenset({".mkv"}), (8, 10, 12), _ALL_CHROMA),
         longest_side=65_535,
         bits_per_pixel=7.0,
         alpha=_ALL_CHROMA,
     ),
     "raw": _Codec(
-        *("rawvideo", None, (), "", frozenset({".nut"}), (8, 10), _ALL_CHROMA),
+        *("rawvideo", None, (), "", frozenset({".nut"}), (8, 10, 12), _ALL_CHROMA),
         longest_side=65_535,
         bits_per_pixel=12.0,
         alpha=_ALL_CHROMA,
@@ -117,6 +126,8 @@ _ON_GPU: dict[str, _Codec] = {
 generations of cards do."""
 _PACKED = {"yuv420p10le": "p010le", "yuv444p10le": "yuv444p16le"}
 """Layouts that NVENC takes under another name: ten bits at the top of sixteen."""
+FRAME_PACKING = {5: 0, 9: 1, 7: 2, 1: 3, 3: 4, 13: 5}
+"""x264's arrangement of two views, by Matroska's StereoMode; it has none with views exchanged."""
 ENCODED = ("h264", "hevc", "av1", "prores", "ffv1")
 """What `--codec` may be; `raw` is for pipes."""
 
@@ -193,6 +204,7 @@ class VideoEncoder:
         context.open()
         self._context = context
         self._durations: dict[int, int] = {}
+        self._messages: dict[int, tuple[Message, ...]] = {}
         tag = context.codec_tag if settings.codec in ("prores", "raw") else ""
         self.video = CodedVideo(settings.codec, bytes(context.extradata or b""), tag)
 
@@ -208,6 +220,8 @@ class VideoEncoder:
         picture.color_primaries = self._info.colour.primaries
         picture.color_trc = self._info.colour.transfer
         self._durations[frame.pts] = frame.duration
+        if frame.messages:
+            self._messages[frame.pts] = frame.messages
         return self._packets(picture)
 
     def finish(self) -> Iterator[CodedPacket]:
@@ -219,7 +233,8 @@ class VideoEncoder:
             pts = packet.pts
             dts = pts if packet.dts is None else packet.dts
             duration = self._durations.pop(pts, 0)
-            yield CodedPacket(bytes(packet), pts, dts, duration, packet.is_keyframe)
+            data = with_messages(self.video.codec, bytes(packet), self._messages.pop(pts, ()))
+            yield CodedPacket(data, pts, dts, duration, packet.is_keyframe)
 
 
 def check_settings(settings: EncoderSettings, suffix: str) -> None:
@@ -246,7 +261,7 @@ def check_settings(settings: EncoderSettings, suffix: str) -> None:
 def output_info(
     source: StreamInfo, scale: int, matrix: int, settings: EncoderSettings
 ) -> StreamInfo:
-    """The stream that comes of upscaling `source`; `matrix` is the one its colours were read by.
+    """The stream that comes of upscaling `source`; `matrix` is the H.273 code to write.
 
     Where the source didn't name its matrix, players would guess it from the new height:
     so it is named now. Chroma stays where it lay if the codec can say so, else it moves to the
@@ -265,17 +280,24 @@ def output_info(
         width=width,
         height=height,
         layout=settings.layout_for(source.layout),
+        coded_bits=None,
         colour=replace(source.colour, matrix=matrix, siting=siting),
     )
 
 
-def losses(source: StreamInfo, output: StreamInfo, settings: EncoderSettings) -> list[str]:
+def losses(
+    source: StreamInfo, output: StreamInfo, settings: EncoderSettings, source_codec: str = ""
+) -> list[str]:
     """What the codec can't hold of the source, in words."""
     lost = []
     if source.layout.alpha and not output.layout.alpha:
         lost.append(f"transparency ({settings.codec} holds none; prores and ffv1 do)")
-    if source.layout.bit_depth > output.layout.bit_depth:
-        lost.append(f"{source.layout.bit_depth} bit depth")
+    held = output.layout.bit_depth
+    if source_codec == settings.codec == "prores" and output.layout.across == 1:
+        held = 12  # as it is decoded; FFmpeg encodes it from 10
+    if source.bits > held:
+        deeper = "; hevc and ffv1 hold 12" if held < 12 and settings.codec != "hevc" else ""
+        lost.append(f"{source.bits} bit depth ({settings.codec} is written with {held}{deeper})")
     finer = (source.layout.across, source.layout.down) < (output.layout.across, output.layout.down)
     if finer:
         lost.append(f"chroma finer than {output.layout.name} (h264, hevc and ffv1 hold it)")
@@ -333,6 +355,8 @@ def _options(info: StreamInfo, settings: EncoderSettings, codec: _Codec) -> dict
         options["preset"] = settings.preset or codec.default_preset
     if info.layout.down == 2:
         options["chroma_sample_location"] = info.colour.siting
+    if settings.codec == "h264" and info.stereo_mode in FRAME_PACKING:
+        options["x264-params"] = f"frame-packing={FRAME_PACKING[info.stereo_mode]}"
     if settings.codec == "hevc":
         options["x265-params"] = ":".join(["log-level=error", *_x265_hdr(info.hdr)])
     if settings.codec == "av1":

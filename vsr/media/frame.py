@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,9 @@ LAYOUTS = {
     for layout in (
         PixelLayout(depth, across, down, alpha)
         for alpha in (False, True)
-        for depth in (8, 10)
+        for depth in (8, 10, 12)
         for across, down in ((2, 2), (2, 1), (1, 1))
+        if (depth, down, alpha) != (12, 2, True)  # FFmpeg has no such format
     )
 }
 """The layouts that are read and written as they are, by FFmpeg's names."""
@@ -88,6 +89,27 @@ class StreamInfo:
     hdr: Hdr = Hdr()
     display_matrix: tuple[int, ...] | None = None
     """How players turn the picture: nine numbers, as FFmpeg holds them; None if not at all."""
+    coded_bits: int | None = None
+    """Bits of a sample as coded, where the layout holds fewer."""
+    stereo_mode: int = 0
+    """How two views lie in a picture, as Matroska's StereoMode; 0 for one view."""
+    projection: bytes = b""
+    """Of spherical video, as the content of Matroska's Projection element; empty if flat."""
+    dolby_vision: bytes = b""
+    """The configuration record of Dolby Vision; empty without it."""
+
+    @property
+    def bits(self) -> int:
+        """Bits of a sample as coded."""
+        return self.coded_bits or self.layout.bit_depth
+
+
+class Message(NamedTuple):
+    """Supplemental data of a picture, such as captions, as H.264 and HEVC hold it (SEI)."""
+
+    kind: int
+    """H.274 payload type: 4 is registered by ITU-T T.35, 5 unregistered."""
+    payload: bytes
 
 
 @dataclass(frozen=True)
@@ -102,3 +124,5 @@ class Frame:
     """Presentation time, in ticks of the stream's time base."""
     duration: int = 0
     """In ticks; 0 where the stream doesn't say."""
+    messages: tuple[Message, ...] = ()
+    """What is coded beside the picture."""

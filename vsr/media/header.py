@@ -2,12 +2,15 @@
 
 HDR metadata can only be given to a stream that is made after the likeness of one that was
 read. So one is written and read: elements by the Matroska specification (RFC 9559). And where
-chroma lies can only be learnt of a stream from a header that is written after its likeness.
+chroma lies, a spherical projection and Dolby Vision can only be learnt of a stream from a header
+that is written after its likeness.
 """
 
 import io
 import struct
+from collections.abc import Iterator
 from fractions import Fraction
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
@@ -29,6 +32,10 @@ _CODEC_IDS = {
 _MASTERING = range(0x55D1, 0x55D9)
 """x and y of red, green, blue and white; the luminances follow, most before least."""
 
+_PROJECTION = 0x7670
+_PARENTS = frozenset({0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0x55B0, 0x41E4})
+"""Elements that hold others: Segment, Tracks, TrackEntry, Video, Colour, BlockAdditionMapping."""
+
 _SITINGS: dict[tuple[int, int], ChromaSiting] = {
     (1, 2): "left",
     (2, 2): "center",
@@ -47,6 +54,10 @@ def stream_like(video: CodedVideo, info: StreamInfo) -> InputContainer:
         values = [*zip(_MASTERING, primaries, strict=True), (0x55D9, most), (0x55DA, least)]
         colour.append(_element(0x55D0, [_element(key, value) for key, value in values]))
     picture = [_element(0xB0, info.width), _element(0xBA, info.height), _element(0x55B0, colour)]
+    if info.stereo_mode:
+        picture.append(_element(0x53B8, info.stereo_mode))
+    if info.projection:
+        picture.append(_element(_PROJECTION, info.projection))
     private = video.extradata or video.tag.encode("latin-1")
     if video.codec == "raw":
         picture.append(_element(0x2EB524, video.tag.encode("latin-1")))
@@ -67,23 +78,53 @@ def stream_like(video: CodedVideo, info: StreamInfo) -> InputContainer:
     return av.open(whole, mode="r", format="matroska")
 
 
-def siting_of(stream: VideoStream) -> ChromaSiting:
-    """Where a stream's chroma lies, as its bitstream or container says; left if neither does."""
+class Likeness(NamedTuple):
+    """What a stream says of itself that PyAV has no words for."""
+
+    siting: ChromaSiting
+    """Where chroma lies; left if nothing says so."""
+    projection: bytes
+    """Content of Matroska's element for spherical video; empty for flat pictures."""
+    dolby_vision: bytes
+    """The configuration record of Dolby Vision; empty without it."""
+
+
+def likeness_of(stream: VideoStream) -> Likeness:
+    """Read what a stream's bitstream or container says from a header written after it."""
     written = io.BytesIO()
     try:
         with av.open(written, "w", format="matroska") as output:
             output.add_stream_from_template(stream, opaque=True)
             output.start_encoding()
     except (av.error.FFmpegError, ValueError):
-        return "left"  # nothing that Matroska holds
-    across, down = (_only_byte(written.getvalue(), key) for key in (0x55B7, 0x55B8))
-    return _SITINGS.get((across, down), "left")
+        return Likeness("left", b"", b"")  # nothing that Matroska holds
+    found = dict(_elements(written.getvalue()))
+    across, down = (int.from_bytes(found.get(key, b"")) for key in (0x55B7, 0x55B8))
+    dolby_vision = b""
+    if found.get(0x41E7, b"") in (b"dvcC", b"dvvC", b"dvwC"):  # BlockAddIDType
+        dolby_vision = found.get(0x41ED, b"")
+    siting = _SITINGS.get((across, down), "left")
+    return Likeness(siting, found.get(_PROJECTION, b""), dolby_vision)
 
 
-def _only_byte(header: bytes, key: int) -> int:
-    """The value of a header's element of one byte; 0 if it isn't there."""
-    start = header.find(key.to_bytes(2, "big") + b"\x81")
-    return header[start + 3] if start >= 0 else 0
+def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The elements of a header with one track, those inside others too."""
+    place = 0
+    while place < len(data):
+        key, place = _number(data, place, keeps_marker=True)
+        size, place = _number(data, place, keeps_marker=False)
+        content = data[place : place + size]  # one of unknown size goes to the end
+        yield key, content
+        if key in _PARENTS:
+            yield from _elements(content)
+        place += size
+
+
+def _number(data: bytes, place: int, keeps_marker: bool) -> tuple[int, int]:
+    """A number of variable length (RFC 8794, 4), and the place behind it."""
+    length = 9 - data[place].bit_length()
+    value = int.from_bytes(data[place : place + length])
+    return value if keeps_marker else value & ((1 << 7 * length) - 1), place + length
 
 
 def _element(key: int, payload: Payload) -> bytes:

@@ -59,6 +59,8 @@ class Muxer:
         suffix = ".nut" if name == PIPE else name.suffix.lower()
         where = "pipe:1" if name == PIPE else address_of(place)
         options = _options(suffix, info, source)
+        if suffix == ".mp4" and (info.stereo_mode or info.projection):
+            options["strict"] = "unofficial"  # else it writes neither
         try:
             self._container: OutputContainer = av.open(
                 where, "w", format=MUXERS[suffix], container_options=options
@@ -117,6 +119,8 @@ class Muxer:
         self._copy_due(None)
         try:
             self._container.close()
+            if self.name.suffix.lower() == ".mp4" and self._info.stereo_mode:
+                _blank_vexu(self.place)
             if self.name != PIPE:
                 with self.place.open("rb") as written:
                     os.fsync(written.fileno())
@@ -158,6 +162,26 @@ class Muxer:
             stream.set_display_matrix(info.display_matrix)
         result: VideoStream = stream
         return result
+
+
+def _blank_vexu(path: Path) -> None:
+    """Make a free box of the box for Apple's spatial video that FFmpeg writes beside `st3d`.
+
+    It says that there are two views, but not how they lie in the picture, and FFmpeg believes it
+    rather than `st3d`.
+    """
+    with path.open("r+b") as file:
+        while len(head := file.read(8)) == 8:
+            size, start = int.from_bytes(head[:4]), file.tell()
+            if head[4:] == b"moov":
+                found = file.read(size - 8).find(b"vexu")
+                if found >= 0:
+                    file.seek(start + found)
+                    file.write(b"free")
+                return
+            if size < 8:  # of 64 bits: media, behind the index
+                return
+            file.seek(start + size - 8)
 
 
 def write_failure(name: Path, error: Exception) -> OutputError:

@@ -1,6 +1,5 @@
 """Decode a film: planes as they are, and the packets of all its other streams, in file order."""
 
-import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,18 +21,22 @@ from av.video.stream import VideoStream
 from vsr.errors import MediaError
 from vsr.media.address import PIPE, input_of, is_pipe
 from vsr.media.choice import choose, is_chapters, wake
+from vsr.media.conform import Conformer, Look, look_of
 from vsr.media.decoded import (
     Deinterlace,
     Deinterlacer,
     Turn,
     display_matrix_of,
     hdr_of,
+    messages_of,
+    stereo_mode_of,
     turn_of,
 )
-from vsr.media.decoder import Decoder, decoder_of, layout_of
+from vsr.media.decoder import Decoder, bits_of, decoder_of, layout_of, nearest_layout
 from vsr.media.frame import ColourTags, Frame, Plane, StreamInfo
-from vsr.media.header import siting_of
-from vsr.media.samples import in_memory, planes_of, with_pts
+from vsr.media.header import likeness_of
+from vsr.media.samples import is_rgb, planes_of
+from vsr.media.sidedata import SideData, is_worth_a_line, side_data_of
 from vsr.media.surface import Surface
 from vsr.media.timeline import Timeline
 from vsr.media.whole import is_cut_short
@@ -89,7 +92,7 @@ class VideoReader:
         path: Path | str,
         deinterlace: Deinterlace = "off",
         upright: bool = False,
-        closely: bool = False,
+        closely: bool = True,
         decoder: Decoder = "cpu",
         on_card: bool = False,
         once: bool = False,
@@ -98,14 +101,17 @@ class VideoReader:
 
         `decoder` "gpu" is an NVIDIA card's where there is one that knows the codec, as `on_gpu`
         then tells. Frames come to the CPU's memory all the same, unless `on_card`: then their
-        planes are a `Surface` wherever they can be. `closely` decodes the first
-        frame at once, for what only frames tell: HDR metadata and how the picture is turned.
+        planes are a `Surface` wherever they can be. `closely` decodes the first frame at once:
+        where the container disagrees with it about size, pixels or colours, players believe the
+        frame, and only frames tell HDR metadata and how the picture is turned.
         `upright` turns frames as players would.
         """
         self.path = Path(path)
         self.damage = Damage([])
         self.notes: list[str] = []
         """What the user should know, a line each."""
+        self.side_data: dict[str, float] = {}
+        """Kinds that are worth a line, and the second at which each was read first."""
         self._deinterlace = deinterlace
         self._wanted, self._on_card = decoder, on_card
         self._pending: Iterator[Frame | AnyPacket] | None = None
@@ -163,6 +169,11 @@ class VideoReader:
         return self._lead * self.info.time_base
 
     @property
+    def look(self) -> Look:
+        """Size, pixel format and colour tags of the frames as `info` describes them."""
+        return self._conformer.like
+
+    @property
     def on_gpu(self) -> bool:
         """Whether a card decodes."""
         return self._decoder.is_hwaccel
@@ -201,13 +212,54 @@ class VideoReader:
                 continue
         return list(found.values())
 
+    def stretches(
+        self, places: int, at_first: int, at_a_place: int
+    ) -> Iterator[Iterator[tuple[VideoFrame, Fraction | None]]]:
+        """Consecutive decoded frames from the beginning, and from each of some places after it.
+
+        At most so many frames each, with their pixels' aspect. What can't be decoded is skipped.
+        Reading on afterwards needs a new reader.
+        """
+        self._reopen()
+        yield self._decoded_run(at_first)
+        start, duration = self._container.start_time or 0, self._container.duration
+        for number in range(1, places + 1):
+            if not duration:
+                return
+            try:
+                self._container.seek(start + duration * number // (places + 1))
+            except av.error.FFmpegError:
+                continue
+            yield self._decoded_run(at_a_place)
+
+    def _decoded_run(self, length: int) -> Iterator[tuple[VideoFrame, Fraction | None]]:
+        context = self._stream.codec_context
+        count = failures = 0
+        while count < length and failures < _READ_ERRORS_IN_A_ROW:
+            try:
+                for decoded in self._container.decode(self._stream):
+                    assert isinstance(decoded, VideoFrame)
+                    yield decoded, context.sample_aspect_ratio
+                    count += 1
+                    if count == length:
+                        return
+                return
+            except av.error.FFmpegError:
+                failures += 1
+
     def go_to_middle(self) -> None:
         """Place the reader at a keyframe about half-way, if the film can be sought in."""
+        self._reopen()
         stream = self._stream
-        if stream.duration:
-            place = (stream.start_time or 0) + stream.duration // 2
-            with contextlib.suppress(av.error.FFmpegError):
-                self._container.seek(place, stream=stream)
+        if not stream.duration:
+            return
+        place = (stream.start_time or 0) + stream.duration // 2
+        try:
+            self._container.seek(place, stream=stream)
+            items = self._read(self._decoded(others=False))
+            self._pending = chain([next(items)], items)
+        except (av.error.FFmpegError, MediaError):  # no keyframe from there on
+            self._reopen()
 
     def go_on_after(self, marks: Sequence[FrameMark]) -> list[Frame]:
         """Place the reader behind the frames that `marks` tell of, and give these.
@@ -336,7 +388,7 @@ class VideoReader:
         for owed in sorted(gone):
             if owed - last >= shortest and (pts is None or pts - owed >= shortest):
                 self.damage.pts.append(owed)
-                yield replace(previous, pts=owed)
+                yield replace(previous, pts=owed, messages=())
                 last = owed
 
     def _video_stream(self) -> VideoStream:
@@ -364,13 +416,13 @@ class VideoReader:
 
     def _describe(self) -> StreamInfo:
         stream, context = self._stream, self._stream.codec_context
-        name = context.pix_fmt
+        name, coded_as = context.pix_fmt, context.format
         if context.name == "webp" and not name:
             raise MediaError(
                 f"{self.path}: an animated WebP, which FFmpeg doesn't decode; convert it to an "
                 "animated PNG or a GIF first"
             )
-        if not name or not context.width or not context.height:
+        if not name or not coded_as or not context.width or not context.height:
             raise MediaError(f"{self.path}: no frame size or pixel format found; is it cut short?")
         if context.width * context.height > _MOST_PIXELS:
             raise MediaError(f"{self.path}: frames of {context.width}x{context.height}: too large")
@@ -378,23 +430,31 @@ class VideoReader:
             raise MediaError(f"{self.path}: its video stream has no time base")
         layout = layout_of(stream, self._decoder)
         rate = rate_of(stream)
-        jpeg = name.startswith("yuvj")
-        rgb = bool(context.format and context.format.is_rgb)
+        rgb = is_rgb(coded_as)
+        full = name.startswith("yuvj") or context.color_range == ColorRange.JPEG
+        tags = ColourTags(
+            matrix=_BT709 if rgb else context.colorspace,
+            primaries=context.color_primaries,
+            transfer=context.color_trc,
+            full_range=full and not rgb,
+        )
+        size = context.width, context.height
+        aspect = Fraction(context.sample_aspect_ratio or 1)
+        look = Look(size, name.replace("yuvj", "yuv"), tags, aspect)
+        self._conformer = Conformer(look, layout, stream.time_base, self.notes)
+        like = likeness_of(stream)
         return StreamInfo(
             width=context.width,
             height=context.height,
             layout=layout,
-            colour=ColourTags(
-                matrix=_BT709 if rgb else context.colorspace,
-                primaries=context.color_primaries,
-                transfer=context.color_trc,
-                full_range=not rgb and (jpeg or context.color_range == ColorRange.JPEG),
-                siting=siting_of(stream) if layout.down == 2 else "left",
-            ),
+            colour=replace(tags, siting=like.siting if layout.down == 2 else "left"),
             time_base=stream.time_base,
             frame_rate=Fraction(rate),
             frame_count=self._frame_count(rate),
             sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or 1),
+            coded_bits=bits_of(coded_as),
+            projection=like.projection,
+            dolby_vision=like.dolby_vision,
         )
 
     def _look_closely(self, upright: bool) -> None:
@@ -407,13 +467,26 @@ class VideoReader:
             if isinstance(item, Packet) and item.stream.disposition & Disposition.attached_pic:
                 self.pictures[item.stream.index] = bytes(item)
             if isinstance(item, VideoFrame):
-                matrix = display_matrix_of(item)
-                info = replace(info, hdr=hdr_of(item), display_matrix=matrix)
+                self._note_side_data(item)
+                look = look_of(item, self._decoder.sample_aspect_ratio)
+                if item.sw_format is None and look.pixels != self._stream.codec_context.pix_fmt:
+                    layout = replace(nearest_layout(item.format), alpha=info.layout.alpha)
+                    info = replace(info, layout=layout, coded_bits=bits_of(item.format))
+                self._conformer = Conformer(look, info.layout, info.time_base, self.notes)
+                info = replace(
+                    info,
+                    width=look.size[0],
+                    height=look.size[1],
+                    colour=replace(look.colour, siting=info.colour.siting),
+                    hdr=hdr_of(item),
+                    display_matrix=display_matrix_of(item),
+                    stereo_mode=stereo_mode_of(item),
+                )
                 self._begin_at_zero(item)
                 break
         if upright and (turn := turn_of(info.display_matrix)):
             self._turn = turn
-            info = replace(info, display_matrix=None)
+            info = replace(info, display_matrix=None, stereo_mode=0, projection=b"")
             if turn.transposed:
                 info = replace(
                     info,
@@ -458,12 +531,8 @@ class VideoReader:
         return count if 0 < count <= most else None
 
     def _frame(self, decoded: VideoFrame, previous: Frame | None) -> Frame:
-        size = (self.info.width, self.info.height)
-        if self._turn and self._turn.transposed:
-            size = size[::-1]
-        if (decoded.width, decoded.height) != size:
-            self._note_size(decoded, size)
-            decoded = with_pts(in_memory(decoded).reformat(*size), decoded)
+        side_data = self._note_side_data(decoded)
+        decoded = self._conformer.conform(decoded, self._decoder.sample_aspect_ratio)
         pts = None if decoded.pts is None else decoded.pts + self._lead
         if pts is None or (previous is not None and pts <= previous.pts):
             # No time of its own, or none that can follow: one frame after the last.
@@ -471,7 +540,16 @@ class VideoReader:
             pts = 0 if previous is None else previous.pts + max(1, previous.duration or round(step))
         if decoded.is_corrupt:
             self.damage.pts.append(pts)
-        return Frame(self._planes(decoded), pts, decoded.duration or 0)
+        messages = messages_of(side_data)
+        return Frame(self._planes(decoded), pts, decoded.duration or 0, messages)
+
+    def _note_side_data(self, decoded: VideoFrame) -> list[SideData]:
+        items = side_data_of(decoded)
+        for item in items:
+            if is_worth_a_line(item):
+                seconds = float((decoded.pts or 0) * self.info.time_base)
+                self.side_data.setdefault(item.kind, seconds)
+        return items
 
     def _planes(self, decoded: VideoFrame) -> Sequence[Plane]:
         layout = self.info.layout
@@ -480,15 +558,6 @@ class VideoReader:
         if self._on_card and Surface.fits(decoded, layout):
             return Surface(decoded, layout)
         return planes_of(decoded, layout)
-
-    def _note_size(self, decoded: VideoFrame, size: tuple[int, int]) -> None:
-        seconds = float((decoded.pts or 0) * self.info.time_base)
-        line = (
-            f"frame size changes at {seconds:.2f} s, from {size[0]}x{size[1]} to "
-            f"{decoded.width}x{decoded.height}: scaled to the first"
-        )
-        if not any("frame size changes" in note for note in self.notes):
-            self.notes.append(line)
 
 
 def packets_of(
@@ -559,7 +628,7 @@ def frame_times(path: Path) -> list[float]:
 
     Raises `MediaError` where it can't be read or doesn't tell.
     """
-    with VideoReader(path) as reader:
+    with VideoReader(path, closely=False) as reader:
         times = [
             float(packet.pts * packet.time_base)
             for packet in reader.packets()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
@@ -14,10 +15,16 @@ def planes_of(decoded: VideoFrame, layout: PixelLayout) -> tuple[Plane, ...]:
     """The planes of a frame, converted to `layout` if need be; copies, in the CPU's memory."""
     if decoded.format.name.replace("yuvj", "yuv") != layout.name:
         wanted = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
-        colour = wanted if decoded.format.is_rgb else {}
+        colour = wanted if is_rgb(decoded.format) else {}
         decoded = decoded.reformat(format=layout.name, **colour)
     kind = np.dtype(np.uint8 if layout.bit_depth == 8 else np.uint16)
     return tuple(read_plane(plane, kind) for plane in decoded.planes)
+
+
+def is_rgb(pixel_format: VideoFormat) -> bool:
+    """Whether swscale reads a format as RGB: palettes and X'Y'Z' too."""
+    named = pixel_format.is_rgb or pixel_format.has_palette
+    return bool(named or pixel_format.name.startswith("xyz"))
 
 
 def in_memory(decoded: VideoFrame) -> VideoFrame:

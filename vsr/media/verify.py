@@ -13,11 +13,16 @@ from av.stream import Disposition, Stream
 
 from vsr.media.carry import global_tags, stream_tags
 from vsr.media.choice import is_chapters
+from vsr.media.conform import Tag, is_said, same_code
 from vsr.media.content import AUDIO_LAYERS, Content
 from vsr.media.frame import StreamInfo
 from vsr.media.reader import VideoReader, moved
+from vsr.media.sidedata import CAPTIONS, DOLBY_VISION, SPHERICAL, STEREO, TIMECODE, WORDS
+from vsr.media.survey import Survey, survey_film
 
 _UNSAID = ("", "und")
+_CAPTIONS = b"GA94\x03"
+"""With which captions begin in MPEG-2, H.264, HEVC and AV1 (ATSC A/53 Part 4)."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +81,20 @@ class _Film:
     chapters: list[tuple[Fraction, Fraction, str]]
     """From, to, in seconds, and what it is called."""
     tags: dict[str, str]
+    survey: Survey
+    captioned: int = 0
+    """Packets of the video that hold captions."""
+    video_tags: dict[str, str] = field(default_factory=dict)
 
 
 def verify_film(source: Path, output: Path) -> list[Finding]:
     """Compare an upscaled film with its source: what of it was kept, and what wasn't.
 
-    Both are read whole; of the video only times are, and the first frame. Times may differ by
+    Both are read whole; of the video only times are, and some frames. Times may differ by
     half a tick of the coarser clock. Raises `MediaError` where a file can't be read.
     """
     before, after = _read(source), _read(output)
-    findings = [*_video(before, after), *_tracks(before, after)]
+    findings = [*_video(before, after), *_side_data(before, after), *_tracks(before, after)]
     if before.chapters or after.chapters:
         told = [
             [f"{float(a):.2f}-{float(b):.2f} {t}" for a, b, t in f.chapters]
@@ -141,21 +150,54 @@ def _video(before: _Film, after: _Film) -> Iterator[Finding]:
     turn = one.display_matrix == other.display_matrix or applied
     yield _same("display matrix", one.display_matrix, other.display_matrix, turn)
     here, there = one.layout, other.layout
-    deep = there.bit_depth >= here.bit_depth
-    yield _same("bit depth", here.bit_depth, there.bit_depth, deep)
+    yield _same("bit depth", one.bits, other.bits, other.bits >= one.bits)
     fine = (there.across, there.down) <= (here.across, here.down)
     chroma = [f"{layout.across}x{layout.down}" for layout in (here, there)]
     yield _same("chroma subsampling", chroma[0], chroma[1], fine)
     yield _same("alpha", here.alpha, there.alpha, there.alpha >= here.alpha)
-    for what in ("matrix", "primaries", "transfer", "full_range", "siting"):
+    tags: tuple[Tag, ...] = ("matrix", "primaries", "transfer")
+    for tag in tags:
+        mine, theirs = getattr(one.colour, tag), getattr(other.colour, tag)
+        same = same_code(tag, mine, theirs) or not is_said(mine)
+        yield _same(f"colour {tag}", mine, theirs, same)
+    for what in ("full_range", "siting"):
         mine, theirs = getattr(one.colour, what), getattr(other.colour, what)
-        unsaid = what in ("matrix", "primaries", "transfer") and mine in (0, 2)
-        yield _same(f"colour {what.replace('_', ' ')}", mine, theirs, mine == theirs or unsaid)
+        yield _same(f"colour {what.replace('_', ' ')}", mine, theirs)
     if one.hdr.mastering or other.hdr.mastering:
         said = [_numbers(film.hdr.mastering) for film in (one, other)]
         yield _same("mastering display", said[0], said[1], _close(one, other))
     if one.hdr.light or other.hdr.light:
         yield _same("light level", one.hdr.light, other.hdr.light)
+
+
+def _side_data(before: _Film, after: _Film) -> Iterator[Finding]:
+    """Side data that the source has, in the frames that were looked through."""
+    kinds = [set(film.survey.side_data) for film in (before, after)]
+    for film, held in zip((before, after), kinds, strict=True):
+        held |= {DOLBY_VISION} if film.info.dolby_vision else set()
+        held |= {SPHERICAL} if film.info.projection else set()
+        held -= {TIMECODE} if "timecode" in film.video_tags else set()
+        held |= {CAPTIONS} if film.captioned else set()
+    for kind in sorted(kinds[0]):
+        here, there = "yes", "yes" if kind in kinds[1] else "none"
+        kept = kind in kinds[1]
+        if kind == CAPTIONS:
+            here, there = (f"{film.captioned} pictures" for film in (before, after))
+            kept = kept and _same_captions(before.survey, after.survey)
+            kept = kept and 2 * after.captioned >= before.captioned  # fields have packets each
+        elif kind == STEREO:
+            here, there = (f"mode {film.info.stereo_mode}" for film in (before, after))
+            kept = kept and here == there
+        yield Finding(WORDS[kind], here, there, kept)
+
+
+def _same_captions(one: Survey, other: Survey) -> bool:
+    """Whether captions agree at the times, to the millisecond, at which both have some."""
+    said = [
+        {round(1000 * time): payload for time, payload in survey.captions.items()}
+        for survey in (one, other)
+    ]
+    return all(said[0][time] == said[1][time] for time in said[0].keys() & said[1].keys())
 
 
 def _tracks(before: _Film, after: _Film) -> Iterator[Finding]:
@@ -195,14 +237,16 @@ def _tracks(before: _Film, after: _Film) -> Iterator[Finding]:
 def _read(path: Path) -> _Film:
     with VideoReader(path, closely=True) as reader:
         info, index, lead = reader.info, reader.index, reader.lead
-    with VideoReader(path) as reader:
+    survey = survey_film(path)
+    with VideoReader(path, closely=False) as reader:
         container = reader.container
+        video = container.streams[index]
         tracks = {
             stream.index: _track(stream)
             for stream in container.streams
             if stream.index != index and not is_chapters(stream) and not _is_timecode(stream)
         }
-        times = _packets_of(reader, tracks, lead) or _frames_of(path)
+        times, captioned = _packets_of(reader, tracks, lead)
         chapters = [
             (
                 Fraction(chapter["start"] * (chapter["time_base"] or 1)) + lead,
@@ -211,12 +255,26 @@ def _read(path: Path) -> _Film:
             )
             for chapter in container.chapters()
         ]
-        return _Film(info, times, list(tracks.values()), chapters, global_tags(container))
+        return _Film(
+            info=info,
+            times=times or _frames_of(path),
+            tracks=list(tracks.values()),
+            chapters=chapters,
+            tags=global_tags(container),
+            survey=survey,
+            captioned=captioned,
+            video_tags=dict(video.metadata),
+        )
 
 
-def _packets_of(reader: VideoReader, tracks: dict[int, _Track], lead: Fraction) -> list[int]:
-    """Take in all packets, moved as the film is; the times of the video's, if they all say so."""
-    times, all_say = [], True
+def _packets_of(
+    reader: VideoReader, tracks: dict[int, _Track], lead: Fraction
+) -> tuple[list[int], int]:
+    """Take in all packets, moved as the film is; the video's times, and its packets with captions.
+
+    There are no times unless all of its packets have one.
+    """
+    times, all_say, captioned = [], True, 0
     texts = {index for index, track in tracks.items() if track.codec == "text"}
     for packet in reader.packets():
         moved(packet, lead)
@@ -224,11 +282,12 @@ def _packets_of(reader: VideoReader, tracks: dict[int, _Track], lead: Fraction) 
             all_say = all_say and packet.pts is not None
             if packet.pts is not None and not packet.is_discard:
                 times.append(packet.pts)
+            captioned += _CAPTIONS in bytes(packet)
         elif track := tracks.get(packet.stream_index):
             _take(track, packet, packet.stream_index in texts)
     for index in texts:
         tracks[index].add_cues()
-    return sorted(times) if all_say else []
+    return sorted(times) if all_say else [], captioned
 
 
 def _frames_of(path: Path) -> list[int]:

@@ -1,0 +1,101 @@
+"""Bit depth above 10: kept where the codec holds it, else named before any work."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vsr.engine.job import Options
+from vsr.engine.plan import plan_video
+from vsr.engine.video import upscale_video
+from vsr.errors import OutputError
+from vsr.media.encoder import EncoderSettings
+from vsr.media.reader import VideoReader
+from vsr.media.verify import verify_film
+
+pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
+
+_SOURCE = ("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=0.12")
+
+
+def ffmpeg(*arguments: str) -> bytes:
+    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-y", *arguments]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def film(path: Path, pixel_format: str, codec: str = "ffv1") -> Path:
+    ffmpeg(*_SOURCE, "-c:v", codec, "-strict", "-2", "-pix_fmt", pixel_format, str(path))
+    return path
+
+
+def pixel_format_of(path: Path) -> str:
+    command = ["ffprobe", "-loglevel", "error", "-of", "json", "-show_streams", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return str(json.loads(done.stdout)["streams"][0]["pix_fmt"])
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "hevc"])
+@pytest.mark.parametrize("chroma", ["420", "422", "444"])
+def test_twelve_bits_are_kept_by_codecs_that_hold_them(
+    tmp_path: Path, tiny_model: Path, codec: str, chroma: str
+) -> None:
+    source, output = film(tmp_path / "a.mkv", f"yuv{chroma}p12le"), tmp_path / "b.mkv"
+    settings = EncoderSettings(codec)  # type: ignore[arg-type]
+    upscale_video(source, output, model=str(tiny_model), settings=settings, strict=True)
+    assert pixel_format_of(output) == f"yuv{chroma}p12le"
+    assert all(finding.kept for finding in verify_film(source, output))
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "codec", "line"),
+    [
+        ("yuv420p12le", "h264", "12 bit depth (h264 is written with 10; hevc and ffv1 hold 12)"),
+        ("yuv422p16le", "ffv1", "16 bit depth (ffv1 is written with 12)"),
+        ("yuv444p14le", "hevc", "14 bit depth (hevc is written with 12)"),
+        ("rgb48le", "ffv1", "16 bit depth (ffv1 is written with 12)"),
+        ("gbrp12le", "h264", "12 bit depth (h264 is written with 10; hevc and ffv1 hold 12)"),
+        ("gray16le", "ffv1", "16 bit depth (ffv1 is written with 12)"),
+        ("yuva444p16le", "ffv1", "16 bit depth (ffv1 is written with 12)"),
+        ("gray12le", "ffv1", ""),
+        ("yuv420p9le", "h264", ""),
+    ],
+)
+def test_depth_that_is_lost_is_named_before_any_work(
+    tmp_path: Path, tiny_model: Path, pixel_format: str, codec: str, line: str
+) -> None:
+    source, output = film(tmp_path / "a.mkv", pixel_format), tmp_path / "b.mkv"
+    settings = EncoderSettings(codec)  # type: ignore[arg-type]
+    planned = plan_video(source, ".mkv", Options(model=str(tiny_model), settings=settings))
+    assert planned.left_out == ((line,) if line else ())
+    if line:
+        with pytest.raises(OutputError, match="bit depth"):
+            upscale_video(source, output, model=str(tiny_model), settings=settings, strict=True)
+        assert not output.exists()
+    summary = upscale_video(source, output, model=str(tiny_model), settings=settings)
+    assert summary.left_out == planned.left_out
+    lost = [finding.what for finding in verify_film(source, output) if not finding.kept]
+    assert lost == (["bit depth"] if line else [])
+
+
+def test_xyz_is_read_as_ffmpeg_converts_it(tmp_path: Path) -> None:
+    source = film(tmp_path / "a.nut", "xyz12le", "rawvideo")
+    with VideoReader(source) as reader:
+        assert reader.info.layout.name == "yuv444p12le"
+        planes = next(reader.frames()).planes
+    scale = "scale=out_color_matrix=bt709:out_range=tv,format=yuv444p12le"
+    raw = ffmpeg("-i", str(source), "-vf", scale, "-frames:v", "1", "-f", "rawvideo", "-")
+    expected = np.frombuffer(raw, np.uint16).reshape(3, 48, 64)
+    assert np.abs(expected - np.stack(planes).astype(int)).mean() < 16  # of 4096
+
+
+def test_palettes_are_read_by_the_matrix_that_is_written(tmp_path: Path) -> None:
+    """From 720 lines up, where an unnamed matrix would be taken for BT.709."""
+    source = tmp_path / "a.gif"
+    ffmpeg("-f", "lavfi", "-i", "color=red:size=64x720:rate=10:duration=0.2", str(source))
+    with VideoReader(source) as reader:
+        assert reader.info.colour.matrix == 1
+        y, cb, cr = (int(np.median(plane)) for plane in next(reader.frames()).planes[:3])
+    assert (y, cb, cr) == pytest.approx((63, 102, 240), abs=2)  # BT.709-6 of pure red

@@ -1,0 +1,275 @@
+"""What lies beside the pixels: kept, or named before any work, and found by `vsr verify`."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.media.films import (
+    CAPTION,
+    X264,
+    captioned,
+    captioned_mpeg2,
+    dolby_vision,
+    ffmpeg,
+    hdr10_plus,
+    probed,
+    side_by_side,
+    side_data_types,
+    spherical,
+)
+from vsr.engine.job import Options
+from vsr.engine.plan import plan_video
+from vsr.engine.video import Summary, upscale_video
+from vsr.errors import OutputError
+from vsr.media.encoder import EncoderSettings
+from vsr.media.frame import Message
+from vsr.media.reader import VideoReader
+from vsr.media.sei import with_messages
+from vsr.media.verify import verify_film
+
+pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
+
+_CAPTIONS = "ATSC A53 Part 4 Closed Captions"
+
+
+def upscaled(source: Path, output: Path, model: Path, codec: str = "h264", **more: Any) -> Summary:
+    preset = {"h264": "ultrafast", "hevc": "ultrafast", "av1": "13"}.get(codec)
+    settings = EncoderSettings(codec, preset=preset)  # type: ignore[arg-type]
+    return upscale_video(source, output, model=str(model), settings=settings, **more)
+
+
+def lost(source: Path, output: Path) -> list[str]:
+    return [finding.what for finding in verify_film(source, output) if not finding.kept]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(".mp4", "h264"), (".mov", "h264"), (".mkv", "hevc"), (".mp4", "av1"), (".webm", "av1")],
+)
+def test_captions_are_kept_in_the_pictures(
+    tmp_path: Path, tiny_model: Path, suffix: str, codec: str
+) -> None:
+    source, output = captioned(tmp_path / "in.mp4", "-bf", "2"), tmp_path / f"out{suffix}"
+    upscaled(source, output, tiny_model, codec, strict=True)
+    if codec != "av1":  # whose captions Debian's ffprobe doesn't read
+        assert side_data_types(output)[_CAPTIONS] == 20
+    with VideoReader(output) as reader:
+        for frame in reader.frames():
+            assert any(CAPTION in message.payload for message in frame.messages)
+    assert lost(source, output) == []
+    assert ffmpeg("-i", str(output), "-f", "md5", "-")
+
+
+def test_captions_are_kept_with_the_pictures_they_came_with(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    source = captioned(tmp_path / "in.mkv", "-bf", "3", first=7)
+    output = tmp_path / "out.mkv"
+    upscaled(source, output, tiny_model)
+    held = [
+        {_CAPTIONS} & {data["side_data_type"] for data in frame.get("side_data_list", [])}
+        for frame in probed(output)["frames"]
+    ]
+    assert held == [set()] * 7 + [{_CAPTIONS}] * 13
+
+
+def test_captions_of_mpeg2_are_kept(tmp_path: Path, tiny_model: Path) -> None:
+    raw, source = captioned_mpeg2(tmp_path / "in.m2v"), tmp_path / "in.ts"
+    ffmpeg("-fflags", "+genpts", "-f", "mpegvideo", "-i", str(raw), "-c", "copy", str(source))
+    upscaled(source, tmp_path / "out.mp4", tiny_model, strict=True)
+    assert side_data_types(tmp_path / "out.mp4")[_CAPTIONS] == 20
+
+
+def captions(folder: Path) -> Path:
+    return captioned(folder / "in.mkv")
+
+
+def plus(folder: Path) -> Path:
+    return hdr10_plus(folder / "in.mp4")
+
+
+def vision(folder: Path) -> Path:
+    return dolby_vision(folder / "in.mp4")
+
+
+def vision_5(folder: Path) -> Path:
+    return dolby_vision(folder / "in.mp4", profile=5)
+
+
+def stereo(folder: Path) -> Path:
+    return side_by_side(folder / "in.mp4")
+
+
+def sphere(folder: Path) -> Path:
+    return spherical(folder / "in.mp4")
+
+
+def timecode(folder: Path) -> Path:
+    path = folder / "in.ts"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=0.4", "-c:v", "mpeg2video",
+           "-timecode", "10:00:00:05", str(path))  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "suffix", "codec", "line"),
+    [
+        (captions, ".mkv", "ffv1", "closed captions in the pictures (ffv1 holds none; h264, hevc"),
+        (captions, ".mov", "prores", "closed captions in the pictures (prores holds none"),
+        (plus, ".mkv", "hevc", "HDR10+ metadata"),
+        (vision, ".mp4", "hevc", "Dolby Vision metadata"),
+        (vision_5, ".mp4", "hevc", "Dolby Vision metadata (profile 5: without it, colours are"),
+        (stereo, ".mov", "hevc", "3D layout (.mov doesn't say it; .mkv may)"),
+        (sphere, ".mov", "h264", "360 degree projection (.mov doesn't say it; .mp4 and .mkv do)"),
+        (timecode, ".mp4", "h264", "timecodes in the pictures"),
+    ],
+)
+def test_what_is_lost_is_named_before_any_work(
+    tmp_path: Path,
+    tiny_model: Path,
+    make: Callable[[Path], Path],
+    suffix: str,
+    codec: str,
+    line: str,
+) -> None:
+    source, output = make(tmp_path), tmp_path / f"out{suffix}"
+    with pytest.raises(OutputError, match="would lack"):
+        upscaled(source, output, tiny_model, codec, strict=True)
+    assert not output.exists()
+    settings = EncoderSettings(codec)  # type: ignore[arg-type]
+    planned = plan_video(source, suffix, Options(model=str(tiny_model), settings=settings))
+    assert len(planned.left_out) == 1
+    assert planned.left_out[0].startswith(line)
+    assert upscaled(source, output, tiny_model, codec).left_out == planned.left_out
+    assert lost(source, output) == [planned.left_out[0].split(" (")[0]]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(".mp4", "h264"), (".mp4", "hevc"), (".mov", "h264"), (".mkv", "hevc"), (".webm", "av1")],
+)
+def test_a_3d_layout_is_kept(tmp_path: Path, tiny_model: Path, suffix: str, codec: str) -> None:
+    source, output = stereo(tmp_path), tmp_path / f"out{suffix}"
+    upscaled(source, output, tiny_model, codec, strict=True)
+    assert side_data_types(output)["Stereo 3D"] > 0
+    with VideoReader(output) as reader:
+        assert reader.info.stereo_mode == 1
+    assert lost(source, output) == []
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [(".mp4", "h264"), (".mkv", "hevc"), (".webm", "av1")]
+)
+def test_a_spherical_projection_is_kept(
+    tmp_path: Path, tiny_model: Path, suffix: str, codec: str
+) -> None:
+    source, output = sphere(tmp_path), tmp_path / f"out{suffix}"
+    upscaled(source, output, tiny_model, codec, strict=True)
+    before, after = (probed(path)["streams"][0]["side_data_list"] for path in (source, output))
+    assert before[0]["projection"] == "equirectangular"
+    assert after == before
+    assert lost(source, output) == []
+
+
+def test_a_view_order_that_mp4_cannot_say_is_named(tmp_path: Path, tiny_model: Path) -> None:
+    source = tmp_path / "in.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=96x48:rate=25:duration=0.2", *X264,
+           "-metadata:s:v", "stereo_mode=right_left", str(source))  # fmt: skip
+    assert upscaled(source, tmp_path / "out.mkv", tiny_model).left_out == ()
+    assert upscaled(source, tmp_path / "out.mp4", tiny_model).left_out
+    with pytest.raises(OutputError, match="3D layout"):
+        upscaled(source, tmp_path / "no.mp4", tiny_model, strict=True)
+    assert lost(source, tmp_path / "out.mkv") == []
+    assert lost(source, tmp_path / "out.mp4") == ["3D layout"]
+
+
+def test_a_turned_picture_loses_its_3d_layout(tmp_path: Path, tiny_model: Path) -> None:
+    flat, source = stereo(tmp_path), tmp_path / "turned.mp4"
+    ffmpeg("-i", str(flat), "-c", "copy", "-metadata:s:v", "rotate=90", str(source))
+    kept = upscaled(source, tmp_path / "kept.mp4", tiny_model)
+    assert kept.left_out == ()
+    applied = upscaled(source, tmp_path / "applied.mp4", tiny_model, rotate="apply")
+    assert [line.split(" (")[0] for line in applied.left_out] == ["3D layout"]
+
+
+def test_films_of_common_encoders_lack_nothing(tmp_path: Path, tiny_model: Path) -> None:
+    """Pan-scan and a clock from zero in MPEG-2, and encoders that name themselves."""
+    for name, codec in (("a.ts", "mpeg2video"), ("b.mkv", "libx264"), ("c.mp4", "libx265")):
+        source = tmp_path / name
+        ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=0.6", "-c:v", codec,
+               "-g", "6", "-pix_fmt", "yuv420p", str(source))  # fmt: skip
+        assert upscaled(source, tmp_path / f"out-{name}.mkv", tiny_model, strict=True).frames == 15
+
+
+def test_user_data_of_others_is_kept(tmp_path: Path, tiny_model: Path) -> None:
+    source, plain = tmp_path / "in.mp4", tmp_path / "plain.mp4"
+    told = "086f3693b7b34f2c965321492feee5b8+telemetry"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=0.2", *X264, str(plain))
+    ffmpeg("-i", str(plain), "-c", "copy", "-bsf:v", f"h264_metadata=sei_user_data={told}",
+           str(source))  # fmt: skip
+    upscaled(source, tmp_path / "out.mkv", tiny_model, "hevc", strict=True)
+    assert b"telemetry" in (tmp_path / "out.mkv").read_bytes()
+    assert (
+        upscaled(source, tmp_path / "lost.mkv", tiny_model, "ffv1")
+        .left_out[0]
+        .startswith("user data in the bitstream (ffv1 holds none")
+    )
+    assert lost(source, tmp_path / "lost.mkv") == ["user data in the bitstream"]
+
+
+def test_side_data_that_pyav_does_not_know_is_named(tmp_path: Path, tiny_model: Path) -> None:
+    """Exif in Motion JPEG, which FFmpeg 8.1 gives a type of its own."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    exif, raw = Image.Exif(), b""
+    exif[0x10E] = "by the sea"
+    for grey in range(0, 250, 50):
+        picture = BytesIO()
+        Image.new("L", (64, 48), grey).convert("RGB").save(picture, "JPEG", exif=exif)
+        raw += picture.getvalue()
+    (tmp_path / "in.mjpeg").write_bytes(raw)
+    source = tmp_path / "in.avi"
+    ffmpeg("-f", "mjpeg", "-i", str(tmp_path / "in.mjpeg"), "-c", "copy", str(source))
+    summary = upscaled(source, tmp_path / "out.mkv", tiny_model)
+    assert summary.frames == 5
+    assert any("side data that can't be read" in line for line in summary.left_out)
+
+
+def test_captions_in_a_part_that_was_not_looked_through_are_reported(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vsr.media.survey._MOST_AT_FIRST", 4)
+    monkeypatch.setattr("vsr.media.survey._PLACES", 0)
+    source = captioned(tmp_path / "in.mkv", first=12)
+    summary = upscaled(source, tmp_path / "out.mkv", tiny_model, "ffv1")
+    assert summary.left_out == ()
+    assert any("not kept, from 0.52 s on: closed caption" in line for line in summary.notes), (
+        summary.notes
+    )
+    assert "closed captions in the pictures" in lost(source, tmp_path / "out.mkv")
+
+
+def test_start_codes_do_not_occur_in_messages() -> None:
+    message = Message(5, bytes(16) + b"\x00\x00\x01\x00\x00\x02\x00\x00\x03" * 40)
+    picture = b"\x00\x00\x01\x65picture"
+    coded = with_messages("h264", picture, [message])
+    assert coded.endswith(picture)
+    unit = coded[: -len(picture)]
+    assert unit.startswith(b"\x00\x00\x00\x01\x06\x05\xff")
+    assert b"\x00\x00\x01" not in unit[4:]
+    assert b"\x00\x00\x00" not in unit[4:]
+
+
+def test_messages_follow_an_access_unit_delimiter() -> None:
+    message = Message(4, b"captions")
+    for codec, delimiter in (("h264", b"\x09\xf0"), ("hevc", b"\x46\x01\x50")):
+        coded = b"\x00\x00\x00\x01" + delimiter + b"\x00\x00\x00\x01\x65picture"
+        marked = with_messages(codec, coded, [message])
+        assert marked.startswith(b"\x00\x00\x00\x01" + delimiter + b"\x00\x00\x00\x01")
+        assert marked.endswith(b"\x00\x00\x00\x01\x65picture")
+        assert b"captions" in marked

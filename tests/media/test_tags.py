@@ -1,0 +1,190 @@
+"""What frames say of their pixels: against their container, and where it changes in mid-film."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vsr.engine.video import upscale_video
+from vsr.media.encoder import EncoderSettings
+from vsr.media.reader import VideoReader
+from vsr.media.verify import verify_film
+
+pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
+
+_H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "12", "-pix_fmt", "yuv420p")
+_BARS = "smptebars=size=64x48:rate=25:duration=0.4"
+
+
+def ffmpeg(*arguments: str) -> None:
+    subprocess.run(["ffmpeg", "-nostdin", "-loglevel", "error", "-y", *arguments], check=True)
+
+
+def bars(path: Path, *more: str) -> Path:
+    ffmpeg("-f", "lavfi", "-i", _BARS, *_H264, *more, str(path))
+    return path
+
+
+def joined(folder: Path, first: tuple[str, ...], second: tuple[str, ...]) -> Path:
+    """A transport stream whose second half is encoded otherwise."""
+    parts = [bars(folder / "a.ts", *first)]
+    parts.append(bars(folder / "b.ts", *second, "-output_ts_offset", "0.4"))
+    film = folder / "in.ts"
+    film.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return film
+
+
+def luma_codes(path: Path) -> list[Any]:
+    """The luma of each frame in limited range, by Debian's ffmpeg."""
+    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", str(path), "-fps_mode"]
+    command += ["passthrough", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
+    raw = subprocess.run(command, capture_output=True, check=True).stdout
+    with VideoReader(path) as reader:
+        width, height = reader.info.width, reader.info.height
+    frames = np.frombuffer(raw, np.uint8).reshape(-1, height * width * 3 // 2)
+    return [frame[: height * width].reshape(height, width) for frame in frames]
+
+
+def probed(path: Path) -> dict[str, Any]:
+    command = ["ffprobe", "-loglevel", "error", "-of", "json", "-show_streams", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)["streams"][0]
+    return found
+
+
+def lossless(source: Path, output: Path, model: Path) -> tuple[str, ...]:
+    settings = EncoderSettings("ffv1")
+    return upscale_video(source, output, model=str(model), settings=settings).notes
+
+
+def test_a_range_that_changes_in_mid_film_leaves_the_picture_as_it_was(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    full = ("-vf", "scale=out_range=full", "-color_range", "pc", "-colorspace", "bt709")
+    film = joined(tmp_path, ("-color_range", "tv", "-colorspace", "bt709"), full)
+    notes = lossless(film, tmp_path / "out.mkv", tiny_model)
+    frames = luma_codes(tmp_path / "out.mkv")
+    assert len(frames) == 20
+    assert np.abs(frames[2].astype(int) - frames[-2]).mean() < 1.5
+    assert any("colour range changes at 1.8" in note for note in notes)
+
+
+def test_a_matrix_that_changes_in_mid_film_leaves_the_colours_as_they_were(tmp_path: Path) -> None:
+    def tagged(matrix: str) -> tuple[str, ...]:
+        return "-vf", f"scale=out_color_matrix={matrix}", "-colorspace", matrix
+
+    film = joined(tmp_path, tagged("bt709"), tagged("smpte170m"))
+    with VideoReader(film) as reader:
+        assert reader.info.colour.matrix == 1
+        frames = list(reader.frames())
+        notes = reader.notes
+    for first, last in zip(frames[2].planes, frames[-2].planes, strict=True):
+        # Where bars meet, chroma is interpolated.
+        assert np.median(np.abs(first.astype(int) - last)) <= 2
+    assert any("colour matrix changes" in note and "BT.601: converted" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "line"),
+    [
+        ((), ("-pix_fmt", "yuv444p"), "pixel format changes at 1.80 s, from yuv420p to yuv444p"),
+        ((), ("-pix_fmt", "yuv420p10le"), "from yuv420p to yuv420p10le: converted to the first"),
+        (("-vf", "setsar=1"), ("-vf", "setsar=4/3"), "pixel aspect changes at 1.80 s, from 1 to"),
+        ((), ("-color_trc", "smpte2084"), "colour transfer changes at 1.80 s, from unspecified to"),
+        ((), ("-color_primaries", "bt2020"), "colour primaries change at 1.80 s"),
+        ((), ("-s", "80x60"), "frame size changes at 1.80 s, from 64x48 to 80x60: scaled"),
+    ],
+)
+def test_each_property_that_changes_in_mid_film_is_noted(
+    tmp_path: Path, first: tuple[str, ...], second: tuple[str, ...], line: str
+) -> None:
+    with VideoReader(joined(tmp_path, first, second)) as reader:
+        assert len(list(reader.frames())) == 20
+        assert any(line in note for note in reader.notes), reader.notes
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("-colorspace", "smpte170m"), ("-colorspace", "bt470bg")),
+        (("-color_trc", "bt709"), ("-color_trc", "smpte170m")),
+        ((), ("-color_range", "tv")),
+    ],
+)
+def test_tags_that_mean_the_same_are_no_change(
+    tmp_path: Path, first: tuple[str, ...], second: tuple[str, ...]
+) -> None:
+    with VideoReader(joined(tmp_path, first, second)) as reader:
+        assert len(list(reader.frames())) == 20
+        assert reader.notes == []
+
+
+def disagreeing(path: Path) -> None:
+    """BT.709 in the bitstream, BT.601 in the container."""
+    ffmpeg("-f", "lavfi", "-i", _BARS, *_H264, "-x264-params",
+           "colorprim=bt709:transfer=bt709:colormatrix=bt709", "-colorspace", "smpte170m",
+           "-color_primaries", "smpte170m", "-color_trc", "smpte170m", str(path))  # fmt: skip
+
+
+def disagreeing_hdr(path: Path) -> None:
+    """PQ and BT.2020 in the bitstream, BT.470BG in the container."""
+    ffmpeg("-f", "lavfi", "-i", _BARS, "-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt",
+           "yuv420p10le", "-x265-params", "log-level=none:colorprim=bt2020:transfer=smpte2084:"
+           "colormatrix=bt2020nc", "-colorspace", "bt470bg", "-color_primaries", "bt470bg",
+           "-color_trc", "gamma28", str(path))  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("make", [disagreeing, disagreeing_hdr])
+def test_decoded_frames_are_believed_where_the_container_says_otherwise(
+    tmp_path: Path, tiny_model: Path, suffix: str, make: Callable[[Path], None]
+) -> None:
+    film, output = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    make(film)
+    settings = EncoderSettings("hevc" if make is disagreeing_hdr else "h264", preset="ultrafast")
+    upscale_video(film, output, model=str(tiny_model), settings=settings)
+    before, after = probed(film), probed(output)
+    for key in ("color_space", "color_primaries", "color_transfer"):
+        assert after[key] == before[key]
+    assert all(finding.kept for finding in verify_film(film, output))
+
+
+@pytest.mark.parametrize("matrix", ["bt470bg", "smpte240m", "ycgco"])
+def test_the_matrix_is_written_by_the_code_of_the_source(
+    tmp_path: Path, tiny_model: Path, matrix: str
+) -> None:
+    film, output = bars(tmp_path / "in.mp4", "-colorspace", matrix), tmp_path / "out.mp4"
+    upscale_video(film, output, model=str(tiny_model))
+    assert probed(output)["color_space"] == probed(film)["color_space"]
+    assert all(finding.kept for finding in verify_film(film, output))
+
+
+def test_verify_knows_codes_that_mean_the_same(tmp_path: Path) -> None:
+    tags = ("-colorspace", "bt470bg", "-color_trc", "bt709", "-color_primaries", "smpte170m")
+    film = bars(tmp_path / "a.mkv", *tags)
+    tags = ("-colorspace", "smpte170m", "-color_trc", "smpte170m", "-color_primaries", "smpte240m")
+    copy = bars(tmp_path / "b.mkv", *tags)
+    colours = [finding for finding in verify_film(film, copy) if "colour" in finding.what]
+    assert len(colours) == 5
+    assert all(finding.kept for finding in colours)
+
+
+def test_verify_finds_codes_that_mean_another_colour(tmp_path: Path) -> None:
+    film = bars(tmp_path / "a.mkv", "-colorspace", "bt709", "-color_trc", "smpte2084")
+    copy = bars(tmp_path / "b.mkv", "-colorspace", "smpte170m", "-color_trc", "bt709")
+    lost = {finding.what for finding in verify_film(film, copy) if not finding.kept}
+    assert lost == {"colour matrix", "colour transfer"}
+
+
+def test_a_trial_from_the_middle_begins_there(tmp_path: Path) -> None:
+    film = bars(tmp_path / "a.mp4", "-g", "2")
+    with VideoReader(film) as reader:
+        reader.go_to_middle()
+        first = next(reader.frames())
+        assert first.pts * reader.info.time_base >= Fraction(1, 10)

@@ -1,0 +1,93 @@
+"""Look through a film before any work: side data, changes of pixels, undeclared fields."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vsr.media.comb import CombFinder, thinned
+from vsr.media.conform import Change, changes, look_of
+from vsr.media.decoder import nearest_layout
+from vsr.media.frame import PixelLayout
+from vsr.media.reader import VideoReader
+from vsr.media.samples import in_memory, read_plane
+from vsr.media.sidedata import (
+    CAPTIONS,
+    STEREO,
+    TIMECODE,
+    is_worth_a_line,
+    is_zero_timecode,
+    side_data_of,
+)
+
+_PIXELS = 64_000_000
+"""Luma samples that may be decoded."""
+_PLACES, _MOST_AT_FIRST, _MOST_AT_A_PLACE, _LEAST = 8, 48, 24, 4
+"""Frames: at the beginning, and at each of so many other places; the least of both."""
+
+
+@dataclass
+class Survey:
+    """What some frames of a film hold; in a short film, all of them."""
+
+    side_data: dict[str, float] = field(default_factory=dict)
+    """Kinds that are worth a line, and the second at which each was seen first."""
+    changes: dict[str, tuple[Change, float]] = field(default_factory=dict)
+    """Changes against the first frame, by what changes, and the second of each."""
+    layouts: set[PixelLayout] = field(default_factory=set)
+    bits: int = 0
+    """The most of any sample."""
+    captions: dict[Fraction, bytes] = field(default_factory=dict)
+    """Captions by the second at which they are coded."""
+    interlaced: bool = False
+    """Whether frames look interlaced, though none says so."""
+
+
+def survey_film(path: Path) -> Survey:
+    """Decode frames at the beginning of a film and at some places spread over it.
+
+    Raises `MediaError` where it can't be read.
+    """
+    found = Survey()
+    with VideoReader(path) as reader:
+        info, like = reader.info, reader.look
+        base = info.time_base
+        fit = _PIXELS // (info.width * info.height * (_PLACES + 2))
+        at_first = min(_MOST_AT_FIRST, max(_LEAST, 2 * fit))
+        at_a_place = min(_MOST_AT_A_PLACE, max(_LEAST, fit))
+        combs, flagged, starts_at_zero = CombFinder(), False, False
+        for number, stretch in enumerate(reader.stretches(_PLACES, at_first, at_a_place)):
+            combs.begin_stretch()
+            for decoded, aspect in stretch:
+                time = (decoded.pts or 0) * base
+                flagged |= decoded.interlaced_frame
+                look = look_of(decoded, aspect)
+                for change in changes(like, look):
+                    found.changes.setdefault(change.what, (change, float(time)))
+                pixels = decoded.sw_format or decoded.format
+                found.layouts.add(nearest_layout(pixels))
+                for item in side_data_of(decoded):
+                    if item.kind == TIMECODE:
+                        starts_at_zero |= number == 0 and is_zero_timecode(item)
+                        if starts_at_zero:
+                            continue
+                    if is_worth_a_line(item):
+                        found.side_data.setdefault(item.kind, float(time))
+                    if item.kind == CAPTIONS:
+                        found.captions[time] = item.payload
+                if look.size == like.size and not flagged and _has_luma(pixels.name):
+                    frame = in_memory(decoded)
+                    bits = frame.format.components[0].bits
+                    kind = np.dtype(np.uint8 if bits <= 8 else np.uint16)
+                    combs.add(thinned(read_plane(frame.planes[0], kind), max(8, bits)))
+        found.interlaced = not flagged and combs.interlaced
+        if info.stereo_mode:
+            found.side_data.setdefault(STEREO, 0.0)
+    return found
+
+
+def _has_luma(pixel_format: str) -> bool:
+    """Whether the first plane of a pixel format is luma alone, sample by sample."""
+    planar = pixel_format.startswith(("yuv4", "yuvj", "yuva", "gray", "nv"))
+    return planar and not pixel_format.endswith("be") and "f" not in pixel_format
