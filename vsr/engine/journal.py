@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from vsr.media.target import beside
 _FORMAT = 1
 _RECORD = "journal.jsonl"
 _WHOLE = "whole"
+_OURS = re.compile(r"lock|journal\.(jsonl|partial)|\d{6}\.(segment|state)(\.partial)?|whole\..*")
 
 
 class Place(NamedTuple):
@@ -73,7 +75,7 @@ class Journal:
         """Done by earlier runs."""
         self._lock = FileLock(self.folder / "lock")
         begins = not self.folder.exists()
-        if not begins and not (self.folder / _RECORD).exists() and (found := self._not_ours()):
+        if found := self._not_ours():
             raise OutputError(
                 f"{output}: the name of its work folder, {self.folder.name}, is taken: it holds "
                 f"{found}; move that, or name another output"
@@ -143,9 +145,12 @@ class Journal:
         self._lock.release()
 
     def _not_ours(self) -> str | None:
-        """A file that no run leaves before it has written its record."""
-        names = (path.name for path in self.folder.iterdir()) if self.folder.is_dir() else ()
-        return next((name for name in names if name not in ("lock", "journal.partial")), None)
+        """A file in the folder that no run makes."""
+        try:
+            names = [path.name for path in self.folder.iterdir()]
+        except OSError:  # none there, or being removed
+            return None
+        return next((name for name in names if not _OURS.fullmatch(name)), None)
 
     def _take_up(self, identity: Mapping[str, Any], resume: bool) -> None:
         record = self.folder / _RECORD
