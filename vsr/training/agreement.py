@@ -2,11 +2,11 @@
 
 from vsr.data.clips import DataConfig
 from vsr.data.targets import Features
-from vsr.models.backbone import Vgg19Features
+from vsr.models.vgg16 import Vgg16Features
 
 
 def agreement_features(data: DataConfig) -> Features | None:
-    """The features of VGG-19 if a recipe asks for them, else None; raises `ModelError`."""
+    """The features of VGG-16 if a recipe asks for them, else None; raises `ModelError`."""
     if data.targets != "agreeing":
         return None
-    return Vgg19Features(("2_2", "3_4"))
+    return Vgg16Features(("1_2", "2_2", "3_3"), what_for='data.targets = "agreeing"')
