@@ -1,12 +1,14 @@
 """What Debian's ffprobe, a judge that shares no code with PyAV, finds of a film in another."""
 
 import json
+import re
 import subprocess
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 _TEXT = {"subrip", "srt", "mov_text", "text"}
+_COUNTED = {"ATSC A53 Part 4 Closed Captions", "HDR Dynamic Metadata SMPTE2094-40 (HDR10+)"}
 _FREE = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
 
 
@@ -231,11 +233,24 @@ def _side_data(film: dict[str, Any], video: dict[str, Any]) -> dict[str, Any]:
             ]
         elif kind == "Content light level metadata":
             found["light"] = (data["max_content"], data["max_average"])
+        elif kind == "Stereo 3D":
+            found["stereo"] = True  # frames say no more
+        elif kind == "Spherical Mapping":
+            found["projection"] = data["projection"]
+        elif kind == "DOVI configuration record":
+            found["Dolby Vision"] = data["dv_profile"]
+    kinds = [
+        data["side_data_type"]
+        for shown in _frames(film, video)
+        for data in shown.get("side_data_list", [])
+    ]
+    found |= {kind: kinds.count(kind) for kind in _COUNTED & set(kinds)}
     return found
 
 
 def _depth(stream: dict[str, Any]) -> int:
-    return 10 if "10" in stream["pix_fmt"] else 8
+    found = re.search(r"p(\d\d)[lb]e$", stream["pix_fmt"])
+    return int(found[1]) if found else 8
 
 
 def _chroma(stream: dict[str, Any]) -> int:

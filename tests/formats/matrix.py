@@ -128,7 +128,7 @@ def _own(source: str) -> str:
 def _settings(cell: Cell) -> EncoderSettings:
     if cell.output == ".webm":
         return EncoderSettings("av1", preset="13")
-    if cell.feature == "HDR10":
+    if cell.feature in ("HDR10", "HDR10+", "Dolby Vision", "12 bit 4:2:0"):
         return EncoderSettings("hevc", preset="ultrafast")
     if "alpha" in cell.feature and cell.output in (".mkv", ".mov"):
         return EncoderSettings("ffv1" if cell.output == ".mkv" else "prores")

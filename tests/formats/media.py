@@ -7,6 +7,8 @@ from pathlib import Path
 
 import av
 
+from tests.media.films import captioned, dolby_vision, hdr10_plus, spherical
+
 CONTAINERS = (".mp4", ".mov", ".mkv", ".webm", ".ts", ".avi")
 
 _SIZE, _SECONDS = "64x48", "0.8"
@@ -259,6 +261,46 @@ def _hdr10(path: Path) -> None:
            "-x265-params", told, *tags)  # fmt: skip
 
 
+def _twelve_bits(path: Path) -> None:
+    if path.suffix == ".webm":
+        coder = [*_VP9, "-profile:v", "2"]
+    elif path.suffix in (".mkv", ".avi"):
+        coder = ["-c:v", "ffv1", "-strict", "-2"]
+    else:
+        coder = ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=error"]
+    _plain(path, *coder, "-pix_fmt", "yuv420p12le")
+
+
+def _side_data(make_film: Callable[[Path], Path]) -> Callable[[Path], None]:
+    """A film of H.264 or HEVC whose pictures have side data, made in MP4 or as they are."""
+
+    def make(path: Path) -> None:
+        _only(*_X264_CONTAINERS)(path.suffix)
+        make_film(path)
+
+    return make
+
+
+def _in_mp4(make_film: Callable[[Path], Path], *containers: str) -> Callable[[Path], None]:
+    """A film that is made in MP4, as that is a box, and copied into other containers."""
+
+    def make(path: Path) -> None:
+        _only(*containers)(path.suffix)
+        base = make_film(path.with_name("base.mp4"))
+        _ffmpeg("-i", str(base), "-c", "copy", "-strict", "unofficial", str(path))
+        base.unlink()
+
+    return make
+
+
+def _stereo(path: Path) -> None:
+    if path.suffix == ".webm":
+        _plain(path, "-metadata:s:v", "stereo_mode=left_right")
+    else:
+        _only(*_X264_CONTAINERS)(path.suffix)
+        _plain(path, "-x264-params", "frame-packing=3")
+
+
 def _interlaced(path: Path) -> None:
     weave = ["-vf", "tinterlace=interleave_top,setfield=tff", "-flags", "+ildct+ilme"]
     if path.suffix in _X264_CONTAINERS:
@@ -310,6 +352,12 @@ FEATURES: dict[str, Callable[[Path], None]] = {
     "pixel aspect 4:3": _pixel_aspect,
     "full range BT.601": _colours,
     "HDR10": _hdr10,
+    "HDR10+": _side_data(hdr10_plus),
+    "Dolby Vision": _in_mp4(dolby_vision, ".mp4", ".mkv"),
+    "12 bit 4:2:0": _twelve_bits,
+    "captions in the pictures": _side_data(captioned),
+    "3D, side by side": _stereo,
+    "360 degrees": _in_mp4(spherical, ".mp4", ".mkv"),
     "interlaced": _interlaced,
     "title, date, timecode": _tags,
 }

@@ -58,7 +58,7 @@ def test_twelve_bits_are_kept_by_codecs_that_hold_them(
         ("rgb48le", "ffv1", "16 bit depth (ffv1 is written with 12)"),
         ("gbrp12le", "h264", "12 bit depth (h264 is written with 10; hevc and ffv1 hold 12)"),
         ("gray16le", "ffv1", "16 bit depth (ffv1 is written with 12)"),
-        ("yuva444p16le", "ffv1", "16 bit depth (ffv1 is written with 12)"),
+        ("yuva420p16le", "ffv1", "16 bit depth (ffv1 is written with 10)"),
         ("gray12le", "ffv1", ""),
         ("yuv420p9le", "h264", ""),
     ],
@@ -78,6 +78,20 @@ def test_depth_that_is_lost_is_named_before_any_work(
     assert summary.left_out == planned.left_out
     lost = [finding.what for finding in verify_film(source, output) if not finding.kept]
     assert lost == (["bit depth"] if line else [])
+
+
+def test_twelve_bits_with_alpha_are_stored_as_older_decoders_know_them(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    """Debian's ffmpeg has no twelve bits with alpha in FFV1: sixteen hold them."""
+    source, output = tmp_path / "a.mov", tmp_path / "b.mkv"
+    ffmpeg(*_SOURCE, "-c:v", "prores_ks", "-profile:v", "4", "-pix_fmt", "yuva444p10le",
+           str(source))  # fmt: skip
+    upscale_video(
+        source, output, model=str(tiny_model), settings=EncoderSettings("ffv1"), strict=True
+    )
+    assert pixel_format_of(output) == "yuva444p16le"
+    assert ffmpeg("-i", str(output), "-f", "md5", "-")
 
 
 def test_xyz_is_read_as_ffmpeg_converts_it(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_captions_are_kept_in_the_pictures(
 ) -> None:
     source, output = captioned(tmp_path / "in.mp4", "-bf", "2"), tmp_path / f"out{suffix}"
     upscaled(source, output, tiny_model, codec, strict=True)
-    if codec != "av1":  # whose captions Debian's ffprobe doesn't read
+    if codec != "av1":  # of which Debian's dav1d reads some only, where frames are hidden
         assert side_data_types(output)[_CAPTIONS] == 20
     with VideoReader(output) as reader:
         for frame in reader.frames():
@@ -238,6 +238,15 @@ def test_side_data_that_pyav_does_not_know_is_named(tmp_path: Path, tiny_model: 
     summary = upscaled(source, tmp_path / "out.mkv", tiny_model)
     assert summary.frames == 5
     assert any("side data that can't be read" in line for line in summary.left_out)
+
+
+def test_captions_that_begin_late_are_found_before_any_work(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    """Behind a hundred frames of one group of pictures."""
+    source = captioned(tmp_path / "in.mkv", "-g", "250", frames=150, first=100)
+    with pytest.raises(OutputError, match="closed captions"):
+        upscaled(source, tmp_path / "out.mkv", tiny_model, "ffv1", strict=True)
 
 
 def test_captions_in_a_part_that_was_not_looked_through_are_reported(

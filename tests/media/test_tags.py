@@ -63,11 +63,13 @@ def lossless(source: Path, output: Path, model: Path) -> tuple[str, ...]:
     return upscale_video(source, output, model=str(model), settings=settings).notes
 
 
+@pytest.mark.parametrize("full_first", [False, True])
 def test_a_range_that_changes_in_mid_film_leaves_the_picture_as_it_was(
-    tmp_path: Path, tiny_model: Path
+    tmp_path: Path, tiny_model: Path, full_first: bool
 ) -> None:
+    limited = ("-color_range", "tv", "-colorspace", "bt709")
     full = ("-vf", "scale=out_range=full", "-color_range", "pc", "-colorspace", "bt709")
-    film = joined(tmp_path, ("-color_range", "tv", "-colorspace", "bt709"), full)
+    film = joined(tmp_path, *((full, limited) if full_first else (limited, full)))
     notes = lossless(film, tmp_path / "out.mkv", tiny_model)
     frames = luma_codes(tmp_path / "out.mkv")
     assert len(frames) == 20
@@ -123,6 +125,22 @@ def test_tags_that_mean_the_same_are_no_change(
     with VideoReader(joined(tmp_path, first, second)) as reader:
         assert len(list(reader.frames())) == 20
         assert reader.notes == []
+
+
+def test_another_size_of_the_same_shape_changes_no_aspect(tmp_path: Path) -> None:
+    film = joined(tmp_path, (), ("-vf", "scale=96:48,setsar=2/3"))
+    with VideoReader(film) as reader:
+        assert len(list(reader.frames())) == 20
+        assert [note.split(" at ")[0] for note in reader.notes] == ["frame size changes"]
+
+
+def test_a_stream_without_times_has_its_changes_noted(tmp_path: Path) -> None:
+    parts = [bars(tmp_path / "a.h264"), bars(tmp_path / "b.h264", "-color_range", "pc")]
+    film = tmp_path / "in.h264"
+    film.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with VideoReader(film) as reader:
+        assert len(list(reader.frames())) == 20
+        assert any("colour range changes in mid-film" in note for note in reader.notes)
 
 
 def disagreeing(path: Path) -> None:

@@ -3,11 +3,12 @@
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
+import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from vsr.media.frame import ColourTags, PixelLayout
-from vsr.media.samples import in_memory, is_rgb, with_pts
+from vsr.media.samples import fill_plane, in_memory, is_rgb, read_plane, with_pts
 
 Tag = Literal["matrix", "primaries", "transfer"]
 
@@ -68,13 +69,14 @@ class Change(NamedTuple):
     converted: bool
     """Whether `Conformer` converts it; primaries, transfer and aspect stay as they are."""
 
-    def line(self, seconds: float) -> str:
-        """A line for the user."""
+    def line(self, seconds: float | None) -> str:
+        """A line for the user; a stream without times has no `seconds`."""
         how = "converted to the first" if self.converted else "shown as the first"
         if self.what == "frame size":
             how = "scaled to the first"
         verb = "change" if self.what.endswith("s") else "changes"
-        return f"{self.what} {verb} at {seconds:.2f} s, from {self.old} to {self.new}: {how}"
+        where = "in mid-film" if seconds is None else f"at {seconds:.2f} s"
+        return f"{self.what} {verb} {where}, from {self.old} to {self.new}: {how}"
 
 
 class Conformer:
@@ -109,7 +111,7 @@ class Conformer:
                 return decoded  # the pixel format is converted with the layout
             return with_pts(in_memory(decoded).reformat(*like.size), decoded)
         read_as = None if rgb else _SWSCALE.get(source)
-        made = in_memory(decoded).reformat(
+        made = _without_j(in_memory(decoded)).reformat(
             *like.size,
             format=self._layout.name,
             src_colorspace=read_as,
@@ -124,7 +126,8 @@ class Conformer:
         for change in found:
             if change.what not in self._noted:
                 self._noted.add(change.what)
-                self._notes.append(change.line(float((pts or 0) * self._time_base)))
+                seconds = None if pts is None else float(pts * self._time_base)
+                self._notes.append(change.line(seconds))
 
 
 def look_of(decoded: VideoFrame, aspect: Fraction | None) -> Look:
@@ -134,11 +137,20 @@ def look_of(decoded: VideoFrame, aspect: Fraction | None) -> Look:
     if is_rgb(pixels):
         colour = ColourTags(1, decoded.color_primaries, decoded.color_trc)
     else:
-        full = name.startswith("yuvj") or decoded.color_range == ColorRange.JPEG.value
+        full = is_full_range(name, decoded.color_range)
         tags = decoded.colorspace, decoded.color_primaries, decoded.color_trc
         colour = ColourTags(*tags, full_range=full)
     size = decoded.width, decoded.height
     return Look(size, name.replace("yuvj", "yuv"), colour, aspect or Fraction(1))
+
+
+def is_full_range(pixel_format: str, colour_range: int) -> bool:
+    """Whether samples have full range: as they are tagged, else as old names of formats imply.
+
+    A decoder may keep the name when the range changes.
+    """
+    implied = pixel_format.startswith("yuvj") and colour_range != ColorRange.MPEG.value
+    return implied or colour_range == ColorRange.JPEG.value
 
 
 def changes(like: Look, look: Look) -> list[Change]:
@@ -149,7 +161,8 @@ def changes(like: Look, look: Look) -> list[Change]:
         found.append(Change("frame size", here, there, converted=True))
     if look.pixels != like.pixels:
         found.append(Change("pixel format", like.pixels, look.pixels, converted=True))
-    if look.aspect != like.aspect:
+    # What is scaled to the first may have its shape all the same.
+    if look.aspect != like.aspect and _display_aspect(look) != _display_aspect(like):
         found.append(Change("pixel aspect", str(like.aspect), str(look.aspect), converted=False))
     old, new = like.colour, look.colour
     if new.full_range != old.full_range:
@@ -182,6 +195,17 @@ def name_of(tag: Tag, code: int) -> str:
     return _NAMES[tag].get(code, f"code {code}" if is_said(code) else "unspecified")
 
 
+def _without_j(decoded: VideoFrame) -> VideoFrame:
+    """The frame under a pixel format's plain name: swscale takes `yuvj` for full range always."""
+    name = decoded.format.name
+    if not name.startswith("yuvj"):
+        return decoded
+    plain = VideoFrame(decoded.width, decoded.height, name.replace("yuvj", "yuv"))
+    for plane, samples in zip(plain.planes, decoded.planes, strict=True):
+        fill_plane(plane, read_plane(samples, np.dtype(np.uint8)))
+    return plain
+
+
 def _matrices(like: Look, look: Look) -> tuple[int, int]:
     """The codes by which a frame and the film are read.
 
@@ -198,6 +222,10 @@ def _converts(source: int, target: int) -> bool:
     """Whether swscale can convert one matrix to another, and needs to."""
     differs = not same_code("matrix", source, target)
     return differs and source in _SWSCALE and target in _SWSCALE
+
+
+def _display_aspect(look: Look) -> Fraction:
+    return Fraction(*look.size) * look.aspect
 
 
 def _range(colour: ColourTags) -> int:

@@ -126,6 +126,9 @@ _ON_GPU: dict[str, _Codec] = {
 generations of cards do."""
 _PACKED = {"yuv420p10le": "p010le", "yuv444p10le": "yuv444p16le"}
 """Layouts that NVENC takes under another name: ten bits at the top of sixteen."""
+_READ_BY_ALL = {"yuva422p12le": "yuva422p16le", "yuva444p12le": "yuva444p16le"}
+"""Layouts that FFV1 holds, but decoders before FFmpeg 8 don't know: twelve bits at the top of
+sixteen."""
 FRAME_PACKING = {5: 0, 9: 1, 7: 2, 1: 3, 3: 4, 13: 5}
 """x264's arrangement of two views, by Matroska's StereoMode; it has none with views exchanged."""
 ENCODED = ("h264", "hevc", "av1", "prores", "ffv1")
@@ -187,7 +190,10 @@ class VideoEncoder:
         codec = _codec_of(settings)
         self._info = info
         name = info.layout.name
-        self._pixel_format = _PACKED.get(name, name) if settings.encoder == "gpu" else name
+        packed = _PACKED if settings.encoder == "gpu" else {}
+        if settings.codec == "ffv1":
+            packed = _READ_BY_ALL
+        self._pixel_format = packed.get(name, name)
         context: Any = av.CodecContext.create(codec.encoder, "w")
         context.width, context.height = info.width, info.height
         context.pix_fmt = self._pixel_format
@@ -296,7 +302,7 @@ def losses(
     if source_codec == settings.codec == "prores" and output.layout.across == 1:
         held = 12  # as it is decoded; FFmpeg encodes it from 10
     if source.bits > held:
-        deeper = "; hevc and ffv1 hold 12" if held < 12 and settings.codec != "hevc" else ""
+        deeper = "" if settings.codec in ("hevc", "ffv1") else "; hevc and ffv1 hold 12"
         lost.append(f"{source.bits} bit depth ({settings.codec} is written with {held}{deeper})")
     finer = (source.layout.across, source.layout.down) < (output.layout.across, output.layout.down)
     if finer:

@@ -32,9 +32,10 @@ _CODEC_IDS = {
 _MASTERING = range(0x55D1, 0x55D9)
 """x and y of red, green, blue and white; the luminances follow, most before least."""
 
-_PROJECTION = 0x7670
-_PARENTS = frozenset({0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0x55B0, 0x41E4})
-"""Elements that hold others: Segment, Tracks, TrackEntry, Video, Colour, BlockAdditionMapping."""
+_PROJECTION, _PROJECTION_TYPE = 0x7670, 0x7671
+_PARENTS = frozenset({0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0x55B0, 0x41E4, _PROJECTION})
+"""Elements that hold others: Segment, Tracks, TrackEntry, Video, Colour, BlockAdditionMapping,
+Projection."""
 
 _SITINGS: dict[tuple[int, int], ChromaSiting] = {
     (1, 2): "left",
@@ -104,7 +105,9 @@ def likeness_of(stream: VideoStream) -> Likeness:
     if found.get(0x41E7, b"") in (b"dvcC", b"dvvC", b"dvwC"):  # BlockAddIDType
         dolby_vision = found.get(0x41ED, b"")
     siting = _SITINGS.get((across, down), "left")
-    return Likeness(siting, found.get(_PROJECTION, b""), dolby_vision)
+    # A flat picture has the element too, if players turn it.
+    is_flat = not any(found.get(_PROJECTION_TYPE, b""))
+    return Likeness(siting, b"" if is_flat else found[_PROJECTION], dolby_vision)
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -15,13 +15,12 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from vsr.errors import MediaError
 from vsr.media.address import PIPE, input_of, is_pipe
 from vsr.media.choice import choose, is_chapters, wake
-from vsr.media.conform import Conformer, Look, look_of
+from vsr.media.conform import Conformer, Look, is_full_range, look_of
 from vsr.media.decoded import (
     Deinterlace,
     Deinterlacer,
@@ -213,12 +212,13 @@ class VideoReader:
         return list(found.values())
 
     def stretches(
-        self, places: int, at_first: int, at_a_place: int
+        self, places: int, at_first: int, at_a_place: int, before: int
     ) -> Iterator[Iterator[tuple[VideoFrame, Fraction | None]]]:
         """Consecutive decoded frames from the beginning, and from each of some places after it.
 
-        At most so many frames each, with their pixels' aspect. What can't be decoded is skipped.
-        Reading on afterwards needs a new reader.
+        At most so many frames each, with their pixels' aspect. Up to `before` frames may be
+        decoded between a keyframe and a place. What can't be decoded is skipped. Reading on
+        afterwards needs a new reader.
         """
         self._reopen()
         yield self._decoded_run(at_first)
@@ -226,19 +226,27 @@ class VideoReader:
         for number in range(1, places + 1):
             if not duration:
                 return
+            place = start + duration * number // (places + 1)
             try:
-                self._container.seek(start + duration * number // (places + 1))
+                self._container.seek(place)
             except av.error.FFmpegError:
                 continue
-            yield self._decoded_run(at_a_place)
+            pts = round(Fraction(place, av.time_base) / self.info.time_base)
+            yield self._decoded_run(at_a_place, pts, before)
 
-    def _decoded_run(self, length: int) -> Iterator[tuple[VideoFrame, Fraction | None]]:
+    def _decoded_run(
+        self, length: int, place: int | None = None, before: int = 0
+    ) -> Iterator[tuple[VideoFrame, Fraction | None]]:
         context = self._stream.codec_context
         count = failures = 0
         while count < length and failures < _READ_ERRORS_IN_A_ROW:
             try:
                 for decoded in self._container.decode(self._stream):
                     assert isinstance(decoded, VideoFrame)
+                    is_early = place is not None and decoded.pts is not None and decoded.pts < place
+                    if is_early and before:
+                        before -= 1
+                        continue
                     yield decoded, context.sample_aspect_ratio
                     count += 1
                     if count == length:
@@ -431,7 +439,7 @@ class VideoReader:
         layout = layout_of(stream, self._decoder)
         rate = rate_of(stream)
         rgb = is_rgb(coded_as)
-        full = name.startswith("yuvj") or context.color_range == ColorRange.JPEG
+        full = is_full_range(name, context.color_range)
         tags = ColourTags(
             matrix=_BT709 if rgb else context.colorspace,
             primaries=context.color_primaries,

@@ -21,8 +21,8 @@ from vsr.media.sidedata import (
     side_data_of,
 )
 
-_PIXELS = 64_000_000
-"""Luma samples that may be decoded."""
+_PIXELS, _PIXELS_BEFORE = 64_000_000, 100_000_000
+"""Luma samples to look at, and those to decode on the way from a keyframe to a place."""
 _PLACES, _MOST_AT_FIRST, _MOST_AT_A_PLACE, _LEAST = 8, 48, 24, 4
 """Frames: at the beginning, and at each of so many other places; the least of both."""
 
@@ -36,10 +36,8 @@ class Survey:
     changes: dict[str, tuple[Change, float]] = field(default_factory=dict)
     """Changes against the first frame, by what changes, and the second of each."""
     layouts: set[PixelLayout] = field(default_factory=set)
-    bits: int = 0
-    """The most of any sample."""
     captions: dict[Fraction, bytes] = field(default_factory=dict)
-    """Captions by the second at which they are coded."""
+    """Captions of the first frames, by the second at which they are coded."""
     interlaced: bool = False
     """Whether frames look interlaced, though none says so."""
 
@@ -53,20 +51,26 @@ def survey_film(path: Path) -> Survey:
     with VideoReader(path) as reader:
         info, like = reader.info, reader.look
         base = info.time_base
-        fit = _PIXELS // (info.width * info.height * (_PLACES + 2))
+        pixels = info.width * info.height
+        fit = _PIXELS // (pixels * (_PLACES + 2))
         at_first = min(_MOST_AT_FIRST, max(_LEAST, 2 * fit))
         at_a_place = min(_MOST_AT_A_PLACE, max(_LEAST, fit))
-        combs, flagged, starts_at_zero = CombFinder(), False, False
-        for number, stretch in enumerate(reader.stretches(_PLACES, at_first, at_a_place)):
+        combs, seen = CombFinder(), set[Fraction]()
+        flagged = starts_at_zero = False
+        before = _PIXELS_BEFORE // pixels
+        stretches = reader.stretches(_PLACES, at_first, at_a_place, before)
+        for number, stretch in enumerate(stretches):
             combs.begin_stretch()
+            count = 0
             for decoded, aspect in stretch:
+                count += 1
                 time = (decoded.pts or 0) * base
                 flagged |= decoded.interlaced_frame
                 look = look_of(decoded, aspect)
                 for change in changes(like, look):
                     found.changes.setdefault(change.what, (change, float(time)))
-                pixels = decoded.sw_format or decoded.format
-                found.layouts.add(nearest_layout(pixels))
+                pixel_format = decoded.sw_format or decoded.format
+                found.layouts.add(nearest_layout(pixel_format))
                 for item in side_data_of(decoded):
                     if item.kind == TIMECODE:
                         starts_at_zero |= number == 0 and is_zero_timecode(item)
@@ -74,13 +78,18 @@ def survey_film(path: Path) -> Survey:
                             continue
                     if is_worth_a_line(item):
                         found.side_data.setdefault(item.kind, float(time))
-                    if item.kind == CAPTIONS:
+                    if item.kind == CAPTIONS and number == 0:
                         found.captions[time] = item.payload
-                if look.size == like.size and not flagged and _has_luma(pixels.name):
+                if time in seen and decoded.pts is not None:
+                    combs.begin_stretch()  # places overlap in a short film
+                elif look.size == like.size and not flagged and _has_luma(pixel_format.name):
                     frame = in_memory(decoded)
                     bits = frame.format.components[0].bits
                     kind = np.dtype(np.uint8 if bits <= 8 else np.uint16)
                     combs.add(thinned(read_plane(frame.planes[0], kind), max(8, bits)))
+                seen.add(time)
+            if number == 0 and count < at_first:
+                break  # that was all of it
         found.interlaced = not flagged and combs.interlaced
         if info.stereo_mode:
             found.side_data.setdefault(STEREO, 0.0)
