@@ -17,6 +17,8 @@ from vsr.media.content import AUDIO_LAYERS, Content
 from vsr.media.frame import StreamInfo
 from vsr.media.reader import VideoReader, moved
 
+_PCM_SLACK = Fraction(1, 50)
+"""Seconds: QuickTime counts samples of PCM, where discs may tell times that are a little apart."""
 _UNSAID = ("", "und")
 
 
@@ -173,6 +175,8 @@ def _tracks(before: _Film, after: _Film) -> Iterator[Finding]:
         yield Finding(f"{name} packets", _packets(track), _packets(same), alike)
         if track.first is not None and same.first is not None:
             slack = max(track.tick, same.tick)
+            if track.codec == "pcm":
+                slack = max(slack, _PCM_SLACK)
             assert track.last is not None
             assert same.last is not None
             late = max(abs(same.first - track.first), abs(same.last - track.last))
@@ -253,7 +257,7 @@ def _take(track: _Track, packet: Any, is_text: bool) -> None:
     track.digest.update(content)
     if time is not None:
         track.first = time if track.first is None else track.first
-        track.last = time + (packet.duration or 0) * packet.time_base
+        track.last = time + track.content.seconds
 
 
 def _text(packet: Any) -> bytes:
