@@ -114,3 +114,23 @@ def test_debian_reads_each_copy_that_strict_allows(tmp_path: Path, tiny_model: P
         ("adpcm_ima_qt", ".mp4", ".mp4 can't hold it, .mov can"),
         ("pcm_s8", ".mp4", ".mp4 can't hold it, .mkv can"),
     ]
+
+
+def test_a_muxer_that_takes_sound_and_spoils_it_does_not_hold_it(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    """QuickTime's takes wmav1 and leaves out the size of its blocks."""
+    ffmpeg(*pictures(), *tone(), "-c:v", "wmv2", "-c:a", "wmav1", tmp_path / "in.wmv")
+    with pytest.raises(OutputError, match=r"wmav1 audio: \.mov can't hold it, \.mkv can"):
+        upscaled(tmp_path / "in.wmv", tmp_path / "out.mov", tiny_model)
+
+
+def test_tags_of_streams_that_mp4_has_no_place_for_are_named(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    ffmpeg(*pictures(), *tone(), *X264, "-c:a", "aac", "-metadata:s:a:0", "MICROPHONE=left",
+           tmp_path / "in.mkv")  # fmt: skip
+    with pytest.raises(OutputError, match=r"would lack tag MICROPHONE of stream 1: \.mp4 can't"):
+        upscaled(tmp_path / "in.mkv", tmp_path / "out.mp4", tiny_model)
+    upscaled(tmp_path / "in.mkv", tmp_path / "out.mkv", tiny_model)
+    assert streams(tmp_path / "out.mkv", "audio")[0]["tags"]["MICROPHONE"] == "left"

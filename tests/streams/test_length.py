@@ -12,6 +12,7 @@ from tests.streams.films import X264, ffmpeg, needs_ffmpeg, packets, pictures, t
 from vsr.engine.job import Options
 from vsr.engine.plan import plan_video
 from vsr.engine.video import Summary, upscale_video
+from vsr.errors import MediaError
 from vsr.media.encoder import EncoderSettings
 from vsr.media.reader import ENDS_EARLY, VideoReader
 from vsr.media.verify import verify_film
@@ -123,3 +124,17 @@ def test_a_film_that_breaks_off_gives_its_frames_and_a_note_when_the_run_starts(
 def test_a_whole_film_has_no_such_note(tmp_path: Path, tiny_model: Path) -> None:
     ffmpeg(*pictures(), *tone(), *X264, "-c:a", "aac", tmp_path / "in.mp4")
     assert upscaled(tmp_path / "in.mp4", tmp_path / "out.mp4", tiny_model).notes == ()
+
+
+@needs_ffmpeg
+def test_a_film_without_a_whole_frame_is_one_line(tmp_path: Path) -> None:
+    """Nothing is said of it before that line."""
+    ffmpeg(*pictures(), *X264, "-movflags", "+faststart", tmp_path / "whole.mp4")
+    data = bytearray((tmp_path / "whole.mp4").read_bytes())
+    start = data.find(b"mdat") + 4
+    data[start:] = bytes(len(data) - start)
+    (tmp_path / "in.mp4").write_bytes(data[:-9])
+    told: list[str] = []
+    with pytest.raises(MediaError, match="no frame"):
+        upscale_video(tmp_path / "in.mp4", tmp_path / "out.mp4", tell=told.append)
+    assert told == []

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +18,7 @@ from vsr.media.choice import is_chapters
 from vsr.media.content import plain_pcm, repacked
 from vsr.media.cues import Cues
 from vsr.media.reader import AnyPacket, VideoReader, open_input
-from vsr.media.trial import First, add_copy, first_packets, holds
+from vsr.media.trial import add_copy, first_packets, holds
 
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".nut": "nut"}
 """FFmpeg's name of each container that is written."""
@@ -40,6 +40,7 @@ _KNOWN_TO_MP4 = frozenset(
         *("network", "keywords", "creation_time", "timecode", "track"),
     }
 )
+_STREAM_TAGS_OF_MP4 = frozenset({"language", "title", "handler_name", "creation_time", "timecode"})
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def pack(reader: VideoReader, suffix: str) -> Baggage:
             continue  # made anew from the video's tags
         if way := _way(stream, suffix, first[stream.index]):
             carried.append(Carried(stream.index, way))
+            left_out += _tags_left_out(stream, suffix)
         else:
             left_out.append(_words(stream, suffix, first[stream.index]))
     if suffix == ".mp4" and has_cover(reader.container):
@@ -282,7 +284,7 @@ def _rounded(value: Fraction) -> int:
     return size if value >= 0 else -size
 
 
-def _way(stream: Stream, suffix: str, first: First) -> Way | None:
+def _way(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> Way | None:
     if stream.disposition & Disposition.attached_pic and suffix in (".mkv", ".webm"):
         codec = getattr(stream.codec_context, "name", None)
         return "attachment" if suffix == ".mkv" and codec in _PICTURES else None
@@ -315,13 +317,24 @@ def _is_timecode(stream: Stream, video: Stream) -> bool:
     return stream.type == "data" and "timecode" in stream.metadata and "timecode" in video.metadata
 
 
+def _tags_left_out(stream: Stream, suffix: str) -> list[str]:
+    """Tags of a stream that a container has no place for, in words."""
+    if suffix not in (".mp4", ".mov"):
+        return []
+    return [
+        f"tag {key} of stream {stream.index}: {suffix} can't hold it, .mkv can"
+        for key in stream_tags(stream)
+        if key.lower() not in _STREAM_TAGS_OF_MP4
+    ]
+
+
 def _name(stream: Stream) -> str:
     codec = stream.codec_context.name if stream.codec_context else getattr(stream, "name", None)
     language = f" ({stream.language})" if stream.language else ""
     return f"stream {stream.index}, {codec or 'unknown'} {stream.type}{language}"
 
 
-def _words(stream: Stream, suffix: str, first: First) -> str:
+def _words(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> str:
     others = [other for other in (".mkv", ".mov", ".mp4") if other != suffix]
     able = next((other for other in others if _way(stream, other, first)), None)
     return f"{_name(stream)}: {suffix} can't hold it" + (f", {able} can" if able else "")

@@ -1,6 +1,7 @@
 """The content of packets, whatever form a container writes it in."""
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -23,6 +24,8 @@ class Content:
         self.codec = context.name if context is not None else ""
         self.is_pcm = stream.type == "audio" and self.codec.startswith("pcm_")
         extradata = bytes(context.extradata or b"") if context is not None else b""
+        self.seconds = Fraction(0)
+        """Of PCM: how long the last packet's samples are."""
         self._decoder = context
         self._adts: BitStreamFilterContext | None = None
         if self.codec == "aac" and not extradata:
@@ -38,7 +41,10 @@ class Content:
 
     def _parsed(self, packet: Any) -> bytes:
         if self.is_pcm:
-            return b"".join(_samples(frame) for frame in self._decoder.decode(packet))
+            frames = self._decoder.decode(packet)
+            rate = self._decoder.sample_rate
+            self.seconds = Fraction(sum(frame.samples for frame in frames), rate or 1)
+            return b"".join(_samples(frame) for frame in frames)
         if self._adts is not None:
             return b"".join(bytes(part) for part in self._adts.filter(packet))
         if self.codec in _PARAMETERS:

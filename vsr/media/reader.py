@@ -332,7 +332,10 @@ class VideoReader:
             previous = frame
         yield from self._missing_before(None, previous)
         if previous is None:
-            raise MediaError(f"{self.path}: its video stream holds no frame that can be decoded")
+            raise self._no_frame()
+
+    def _no_frame(self) -> MediaError:
+        return MediaError(f"{self.path}: its video stream holds no frame that can be decoded")
 
     def _decoded(self, others: bool) -> Iterator[VideoFrame | AnyPacket]:
         """Decoded frames, deinterlaced, and other streams' packets."""
@@ -492,6 +495,8 @@ class VideoReader:
                 )
                 self._begin_at_zero(item)
                 break
+        else:
+            raise self._no_frame()
         if upright and (turn := turn_of(info.display_matrix)):
             self._turn = turn
             info = replace(info, display_matrix=None, stereo_mode=0, projection=b"")

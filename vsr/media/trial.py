@@ -2,8 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,6 @@ _TRIED_PACKETS = 6
 """Of each stream, as far as the first part of the file holds so many."""
 _SEARCHED_BYTES = 16_000_000
 _SEARCHED_PACKETS = 4000
-
-
-@dataclass(frozen=True)
-class First:
-    """The first packets of a stream."""
-
-    packets: list[AnyPacket] = field(default_factory=list)
-    decodes: bool = False
-    """Whether they hold sound that can be decoded."""
-
-
-NOTHING = First()
 
 
 def add_copy(output: OutputContainer, source: Stream) -> Stream:
@@ -54,13 +41,12 @@ def add_copy(output: OutputContainer, source: Stream) -> Stream:
     return copy
 
 
-def holds(source: Stream, muxer: str, first: First = NOTHING) -> bool:
+def holds(source: Stream, muxer: str, packets: Sequence[AnyPacket] = ()) -> bool:
     """Whether FFmpeg's `muxer` takes a stream with these first packets, and gives it back.
 
-    What is read again must be of the same codec, and decode where the source does. The packets
-    are changed: their times become those of the last trial.
+    What is read again must be of the same codec, with all that its decoder needs. The packets are
+    changed: their times become those of the last trial.
     """
-    packets = first.packets
     written = io.BytesIO()
     try:
         trial = av.open(written, "w", format=muxer)
@@ -80,17 +66,17 @@ def holds(source: Stream, muxer: str, first: First = NOTHING) -> bool:
         return not packets  # some muxers don't end a file that holds nothing
     if not packets:
         return True
-    return taken > 0 and _is_read_again(source, written, first.decodes)
+    return taken > 0 and _is_read_again(source, written)
 
 
-def first_packets(path: Path, indices: Iterable[int]) -> dict[int, First]:
+def first_packets(path: Path, indices: Iterable[int]) -> dict[int, list[AnyPacket]]:
     """The first packets of some streams, as far as the first part of a file has them.
 
     A pipe can't be read twice: of it, there are none.
     """
     found: dict[int, list[AnyPacket]] = {index: [] for index in indices}
     if is_pipe(path) or not found:
-        return dict.fromkeys(found, NOTHING)
+        return found
     wanted, size = set(found), 0
     with open_input(path) as container:
         for number, packet in enumerate(packets_of(container)):
@@ -102,13 +88,10 @@ def first_packets(path: Path, indices: Iterable[int]) -> dict[int, First]:
                 found[index].append(packet)
                 if len(found[index]) == _TRIED_PACKETS:
                     wanted.remove(index)
-        return {
-            index: First(packets, _decodes(container.streams[index], packets))
-            for index, packets in found.items()
-        }
+    return found
 
 
-def _is_read_again(source: Stream, written: io.BytesIO, decodes: bool) -> bool:
+def _is_read_again(source: Stream, written: io.BytesIO) -> bool:
     written.seek(0)
     try:
         with av.open(written, "r", metadata_errors="replace") as container:
@@ -118,23 +101,21 @@ def _is_read_again(source: Stream, written: io.BytesIO, decodes: bool) -> bool:
             names = [_codec(stream) for stream in (source, copy)]
             if names[0] != names[1] and not set(names) <= AUDIO_LAYERS:
                 return False
-            return not decodes or _decodes(copy, container.demux(copy))
+            return _opens(copy) or not _opens(source)
     except (av.error.FFmpegError, ValueError):
         return False
 
 
-def _decodes(stream: Stream, packets: Iterable[AnyPacket]) -> bool:
-    """Whether any of these packets of sound gives samples."""
+def _opens(stream: Stream) -> bool:
+    """Whether a decoder takes the parameters of a stream; True where there is none to ask."""
     context: Any = stream.codec_context
     if stream.type != "audio" or context is None:
+        return True
+    try:
+        context.open(strict=False)
+    except av.error.FFmpegError:
         return False
-    frames = 0
-    with contextlib.suppress(av.error.FFmpegError):
-        for packet in packets:
-            if packet.size:
-                frames += len(context.decode(packet))
-        frames += len(context.decode(None))
-    return frames > 0
+    return True
 
 
 def _codec(stream: Stream) -> Any:

@@ -20,6 +20,8 @@ from vsr.media.reader import VideoReader, moved
 from vsr.media.sidedata import CAPTIONS, DOLBY_VISION, SPHERICAL, STEREO, TIMECODE, WORDS
 from vsr.media.survey import Survey, survey_film
 
+_PCM_SLACK = Fraction(1, 50)
+"""Seconds: QuickTime counts samples of PCM, where discs may tell times that are a little apart."""
 _UNSAID = ("", "und")
 _CAPTIONS = b"GA94\x03"
 """With which captions begin in MPEG-2, H.264, HEVC and AV1 (ATSC A/53 Part 4)."""
@@ -215,6 +217,8 @@ def _tracks(before: _Film, after: _Film) -> Iterator[Finding]:
         yield Finding(f"{name} packets", _packets(track), _packets(same), alike)
         if track.first is not None and same.first is not None:
             slack = max(track.tick, same.tick)
+            if track.codec == "pcm":
+                slack = max(slack, _PCM_SLACK)
             assert track.last is not None
             assert same.last is not None
             late = max(abs(same.first - track.first), abs(same.last - track.last))
@@ -312,7 +316,7 @@ def _take(track: _Track, packet: Any, is_text: bool) -> None:
     track.digest.update(content)
     if time is not None:
         track.first = time if track.first is None else track.first
-        track.last = time + (packet.duration or 0) * packet.time_base
+        track.last = time + track.content.seconds
 
 
 def _text(packet: Any) -> bytes:
