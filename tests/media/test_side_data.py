@@ -202,6 +202,8 @@ def test_films_of_common_encoders_lack_nothing(tmp_path: Path, tiny_model: Path)
         ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=0.6", "-c:v", codec,
                "-g", "6", "-pix_fmt", "yuv420p", str(source))  # fmt: skip
         assert upscaled(source, tmp_path / f"out-{name}.mkv", tiny_model, strict=True).frames == 15
+        with VideoReader(source) as reader:  # all that is known of a pipe before any work
+            assert reader.side_data == {}
 
 
 def test_user_data_of_others_is_kept(tmp_path: Path, tiny_model: Path) -> None:

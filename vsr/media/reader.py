@@ -35,7 +35,13 @@ from vsr.media.decoder import Decoder, bits_of, decoder_of, layout_of, nearest_l
 from vsr.media.frame import ColourTags, Frame, Plane, StreamInfo
 from vsr.media.header import likeness_of
 from vsr.media.samples import is_rgb, planes_of
-from vsr.media.sidedata import SideData, is_worth_a_line, side_data_of
+from vsr.media.sidedata import (
+    TIMECODE,
+    SideData,
+    is_worth_a_line,
+    is_zero_timecode,
+    side_data_of,
+)
 from vsr.media.surface import Surface
 from vsr.media.timeline import Timeline
 from vsr.media.whole import is_cut_short
@@ -559,7 +565,8 @@ class VideoReader:
     def _note_side_data(self, decoded: VideoFrame) -> list[SideData]:
         items = side_data_of(decoded)
         for item in items:
-            if is_worth_a_line(item):
+            unset = item.kind == TIMECODE and is_zero_timecode(item)
+            if is_worth_a_line(item) and not unset:
                 seconds = float((decoded.pts or 0) * self.info.time_base)
                 self.side_data.setdefault(item.kind, seconds)
         return items
