@@ -26,8 +26,8 @@ device_option = click.option(
 model_option = click.option(
     "--model",
     metavar="fast|best|NAME|FILE",
-    help="fast (82k weights), best (451k: some six times the work), a name from `vsr models`, or a "
-    "model file; `vsr plan` tells the time of each.",
+    help="fast, best (the largest that ships for the scale), a name from `vsr models`, or a model "
+    "file; `vsr plan` measures the time of each.",
 )
 detail_option = click.option(
     "--detail",

@@ -681,7 +681,6 @@ def open_input(path: Path, once: bool = False) -> InputContainer:
             input_of(path), mode="r", metadata_errors="replace", container_options=_LOCAL
         )
         wake(opened)
-        return opened
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(
             f"{name}: can't be read as video ({reason_of(error)}); is it complete?"
