@@ -2,6 +2,7 @@
 
     python tools/scores.py footage/val
     python tools/scores.py footage/val --only tiny-x4
+    python tools/scores.py footage/val --only base-x4 --frames 24
     python tools/scores.py --table
 
 The scores are those of `vsr evaluate --model`: whole films of DATA, by each degradation. With
@@ -11,6 +12,7 @@ The scores are those of `vsr evaluate --model`: whole films of DATA, by each deg
 import argparse
 import math
 import sys
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?", help="films that no model learnt from")
     parser.add_argument("--table", action="store_true", help="only write the table")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="score these models alone")
+    parser.add_argument("--frames", type=int, default=0, help="of each film, from its start [all]")
     chosen = parser.parse_args()
     if (chosen.data is None) != chosen.table:
         parser.error("give DATA, or --table")
@@ -42,21 +45,30 @@ def main() -> None:
         for card in vsr.zoo.list_models():
             if chosen.only and card.name not in chosen.only:
                 continue
-            scores = score_model(ZOO / "weights" / f"{card.name}.safetensors", chosen.data)
+            scores = score_model(
+                ZOO / "weights" / f"{card.name}.safetensors", chosen.data, chosen.frames
+            )
             write_card(ZOO / "cards" / f"{card.name}.toml", card.model_copy(update=scores))
             print_scores(card.name, scores["scores"])
     readme = README.read_text(encoding="utf-8")
     README.write_text(with_table(readme, vsr.zoo.list_models()), encoding="utf-8")
 
 
-def score_model(model: Path, data: Path) -> dict[str, dict[str, DegradationScores]]:
-    """The part of a card that is measured."""
+def score_model(
+    model: Path, data: Path, frames: int = 0
+) -> dict[str, dict[str, DegradationScores]]:
+    """The part of a card that is measured, on the first `frames` of each film, or on all (0)."""
     generator = load_generator(model).to(DEVICE)
     films = [source for source in find_sources([data]) if source.kind is Kind.FILM]
     scores = {}
     for kind in Degradation:
-        scored = [score_film(generator, f.name, source_frames(f, DEVICE), kind) for f in films]
-        scores[kind.value] = DegradationScores.of(mean_scores(scored))
+        scored = [
+            score_film(
+                generator, film.name, islice(source_frames(film, DEVICE), frames or None), kind
+            )
+            for film in films
+        ]
+        scores[kind.value] = DegradationScores.of(mean_scores(scored), frames)
     return {"scores": scores}
 
 
@@ -78,7 +90,9 @@ def with_table(readme: str, cards: list[Card]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for card in cards:
-        cells = [f"`{card.name}`", f"x{card.scale}", f"{card.parameters / 1000:.0f}k"]
+        frames = card.scores["bi"].frames
+        scale = f"x{card.scale}, first {frames} frames" if frames else f"x{card.scale}"
+        cells = [f"`{card.name}`", scale, f"{card.parameters / 1000:.0f}k"]
         for score in (card.scores["bi"], card.scores["bd"]):
             gain = f"{score.psnr_y:.2f} ({score.bicubic_psnr_y:.2f}): **{score.gain:+.2f}**"
             cells += [gain, f"{score.tof:.3f} ({score.bicubic_tof:.3f})"]

@@ -33,13 +33,15 @@ class DegradationScores(Config):
     bicubic_sharpness: float = math.nan
     bicubic_warping_error: float = math.nan
     bicubic_flicker: float = math.nan
+    frames: int = 0
+    """Of each film, from its start; 0 is all of it."""
 
     @classmethod
-    def of(cls, score: FilmScore) -> "DegradationScores":
-        """From what was measured."""
+    def of(cls, score: FilmScore, frames: int = 0) -> "DegradationScores":
+        """From what was measured on the first `frames` of each film, or on all (0)."""
         ours = {key: round(value, 4) for key, value in score.ours._asdict().items()}
         theirs = {f"bicubic_{k}": round(v, 4) for k, v in score.bicubic._asdict().items()}
-        return cls(**ours, **theirs)
+        return cls(**ours, **theirs, frames=frames)
 
     @property
     def gain(self) -> float:
