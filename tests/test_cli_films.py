@@ -88,6 +88,17 @@ def test_a_pipe_keeps_times_and_sound(film: Path, tiny_model: Path) -> None:
         assert sounds[0] == sounds[1]
 
 
+def test_standard_input_is_read_where_a_file_is_called_like_it(
+    film: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    (tmp_path / "-").touch()
+    command = [sys.executable, "-m", "vsr", "upscale", "-", "b.mkv", "--model", str(tiny_model)]
+    with film.open("rb") as source:
+        done = subprocess.run(command, stdin=source, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "b.mkv").exists()
+
+
 def test_a_pipe_carries_y4m(film: Path, tiny_model: Path) -> None:
     made = through_pipe(film, tiny_model, "--format", "y4m")
     head, rest = made.split(b"\n", 1)

@@ -33,14 +33,14 @@ def side_data_types(path: Path) -> Counter[str]:
     )
 
 
-def captioned_mpeg2(path: Path, frames: int = 20, first: int = 0) -> Path:
+def captioned_mpeg2(path: Path, frames: int = 20, first: int = 0, caption: bytes = CAPTION) -> Path:
     """MPEG-2 video, as an elementary stream, with captions from its `first` frame on."""
     plain = path.with_suffix(".plain.m2v")
     ffmpeg("-f", "lavfi", "-i", f"testsrc2=size=64x48:rate=25:duration={frames / 25}",
            "-c:v", "mpeg2video", "-q:v", "2", "-g", "10", "-bf", "0", str(plain))  # fmt: skip
     data, out, place, number = plain.read_bytes(), bytearray(), 0, 0
-    count = bytes([0x40 | len(CAPTION) // 3, 0xFF])
-    user_data = b"\0\0\1\xb2GA94\x03" + count + CAPTION + b"\xff"
+    count = bytes([0x40 | len(caption) // 3, 0xFF])
+    user_data = b"\0\0\1\xb2GA94\x03" + count + caption + b"\xff"
     while (slice_start := data.find(b"\0\0\1\x01", place)) >= 0:
         told = user_data if number >= first else b""
         out += data[place:slice_start] + told + data[slice_start : slice_start + 4]
@@ -50,9 +50,11 @@ def captioned_mpeg2(path: Path, frames: int = 20, first: int = 0) -> Path:
     return path
 
 
-def captioned(path: Path, *more: str, frames: int = 20, first: int = 0) -> Path:
+def captioned(
+    path: Path, *more: str, frames: int = 20, first: int = 0, caption: bytes = CAPTION
+) -> Path:
     """A film whose pictures hold captions, as H.264 unless told otherwise."""
-    raw = captioned_mpeg2(path.with_suffix(".m2v"), frames, first)
+    raw = captioned_mpeg2(path.with_suffix(".m2v"), frames, first, caption)
     ffmpeg("-fflags", "+genpts", "-framerate", "25", "-f", "mpegvideo", "-i", str(raw), *X264,
            "-a53cc", "1", *more, str(path))  # fmt: skip
     raw.unlink()

@@ -28,6 +28,7 @@ from vsr.media.encoder import EncoderSettings
 from vsr.media.frame import Message
 from vsr.media.reader import VideoReader
 from vsr.media.sei import with_messages
+from vsr.media.survey import survey_film
 from vsr.media.verify import verify_film
 
 pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
@@ -74,6 +75,27 @@ def test_captions_are_kept_with_the_pictures_they_came_with(
         for frame in probed(output)["frames"]
     ]
     assert held == [set()] * 7 + [{_CAPTIONS}] * 13
+
+
+def test_captions_of_recordings_joined_end_to_end_are_not_called_lost(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    first = captioned(tmp_path / "a.ts", "-bf", "0")
+    other = CAPTION[:-1] + bytes([CAPTION[-1] ^ 3])
+    second = captioned(tmp_path / "b.ts", "-bf", "0", "-output_ts_offset", "0.4", caption=other)
+    source, output = tmp_path / "in.ts", tmp_path / "out.mkv"
+    source.write_bytes(first.read_bytes() + second.read_bytes())
+    upscaled(source, output, tiny_model)
+    assert side_data_types(output)[_CAPTIONS] == 40
+    assert lost(source, output) == []
+
+
+def test_captions_of_a_film_that_is_moved_are_compared_where_they_are_moved_to(
+    tmp_path: Path,
+) -> None:
+    wraps = ("-muxdelay", "0", "-muxpreload", "0", "-output_ts_offset", "95443.317689")
+    source = captioned(tmp_path / "in.ts", "-bf", "0", *wraps)
+    assert [float(time) for time in survey_film(source).captions][:2] == [0.0, 0.04]
 
 
 def test_captions_of_mpeg2_are_kept(tmp_path: Path, tiny_model: Path) -> None:

@@ -101,7 +101,7 @@ class Job:
         """Look through the film, add to `lost` and to the reader's notes what is found."""
         source, reader = self.reader.path, self.reader
         survey = Survey(side_data=dict(reader.side_data))  # a pipe can be read once
-        if source.is_file():
+        if not is_pipe(source):  # though there may be a file called `-`
             survey = survey_film(source)
         self.info = held(self.info, suffix, self.options.settings)
         self.lost += self._side_data_losses(survey)

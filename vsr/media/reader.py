@@ -546,8 +546,10 @@ class VideoReader:
             count = round(stream.duration * stream.time_base * rate)
         elif self._container.duration:
             count = round(self._container.duration * rate / av.time_base)
-        most = self.path.stat().st_size // _FEWEST_BYTES if self.path.is_file() else count
-        return count if 0 < count <= most else None
+        if self.path.is_file() and not is_pipe(self.path):
+            most = self.path.stat().st_size // _FEWEST_BYTES
+            count = count if count <= most else 0
+        return count if count > 0 else None
 
     def _frame(self, decoded: VideoFrame, previous: Frame | None) -> Frame:
         side_data = self._note_side_data(decoded)
@@ -671,9 +673,9 @@ def open_input(path: Path, once: bool = False) -> InputContainer:
     try:
         if not from_pipe and not path.exists():
             raise MediaError(f"{path}: no such file")
-        if path.is_dir():
+        if not from_pipe and path.is_dir():
             raise MediaError(f"{path}: is a folder, not a video file")
-        if path.is_file() and path.stat().st_size == 0:
+        if not from_pipe and path.is_file() and path.stat().st_size == 0:
             raise MediaError(f"{path}: is empty (0 bytes)")
         if from_pipe and not once:
             raise MediaError(f"{name}: is a pipe, which can be read only once; name a file")

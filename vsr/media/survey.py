@@ -37,7 +37,10 @@ class Survey:
     """Changes against the first frame, by what changes, and the second of each."""
     layouts: set[PixelLayout] = field(default_factory=set)
     captions: dict[Fraction, bytes] = field(default_factory=dict)
-    """Captions of the first frames, by the second at which they are coded."""
+    """Captions of the first frames, by their second in the output.
+
+    Where the clock of joined recordings steps back, they end.
+    """
     interlaced: bool = False
     """Whether frames look interlaced, though none says so."""
 
@@ -57,6 +60,8 @@ def survey_film(path: Path) -> Survey:
         at_a_place = min(_MOST_AT_A_PLACE, max(_LEAST, fit))
         combs, seen = CombFinder(), set[Fraction]()
         flagged = starts_at_zero = False
+        is_rising = True
+        latest: Fraction | None = None
         before = _PIXELS_BEFORE // pixels
         stretches = reader.stretches(_PLACES, at_first, at_a_place, before)
         for number, stretch in enumerate(stretches):
@@ -64,7 +69,9 @@ def survey_film(path: Path) -> Survey:
             count = 0
             for decoded, aspect in stretch:
                 count += 1
-                time = (decoded.pts or 0) * base
+                time = (decoded.pts or 0) * base + reader.lead
+                is_rising = is_rising and (latest is None or time > latest)
+                latest = time
                 flagged |= decoded.interlaced_frame
                 look = look_of(decoded, aspect)
                 for change in changes(like, look):
@@ -78,7 +85,7 @@ def survey_film(path: Path) -> Survey:
                             continue
                     if is_worth_a_line(item):
                         found.side_data.setdefault(item.kind, float(time))
-                    if item.kind == CAPTIONS and number == 0:
+                    if item.kind == CAPTIONS and number == 0 and is_rising:
                         found.captions[time] = item.payload
                 if time in seen and decoded.pts is not None:
                     combs.begin_stretch()  # places overlap in a short film
