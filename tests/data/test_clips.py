@@ -63,7 +63,7 @@ def clips(
     folder: Path, scale: int = 4, seed: int = 0, shape: Shape = Shape(4, 12), **changes: Any
 ) -> ClipPairs:
     config = DataConfig.model_validate({"dataset": folder} | changes)
-    pool = ClipPool(StoreWriter(folder, Header(shortest=7, val_share=0)), "train", config, CPU)
+    pool = ClipPool(StoreWriter(folder, Header(shortest=7, val_share=0)), "train", config)
     return ClipPairs(pool, config, scale, seed, shape)
 
 
@@ -237,7 +237,7 @@ def test_stronger_degradation_harms_more() -> None:
 def test_known_motion_is_what_lies_between_the_frames(folder: Path) -> None:
     config = DataConfig(dataset=folder, motion_crop=20)
     store = StoreWriter(folder, Header(shortest=7, val_share=0))
-    pairs = MotionPairs(ClipPool(store, "train", config, CPU), config, 4, seed=0)
+    pairs = MotionPairs(ClipPool(store, "train", config), config, 4, seed=0)
     still = moved = 0.0
     for number in range(12):
         current, previous, flow = pairs.pair(number)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
@@ -71,9 +70,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 def clips(folder: Path, scale: int = 4, shape: Shape = Shape(4, 12), **changes: Any) -> ClipPairs:
     config = DataConfig.model_validate({"dataset": folder} | PLAIN | changes)
-    return ClipPairs(
-        ClipPool(Store(folder), "train", config, torch.device("cpu")), config, scale, 0, shape
-    )
+    return ClipPairs(ClipPool(Store(folder), "train", config), config, scale, 0, shape)
 
 
 def brightness_added(pairs: ClipPairs, scale: int, numbers: int = 10) -> list[float]:

@@ -100,7 +100,7 @@ def clips(
     **changes: Any,
 ) -> ClipPairs:
     config = DataConfig.model_validate({"dataset": folder, "degradation": BI} | changes)
-    pool = ClipPool(Store(folder), "train", config, CPU, features)
+    pool = ClipPool(Store(folder), "train", config, features)
     return ClipPairs(pool, config, scale, 0, shape)
 
 
@@ -152,7 +152,7 @@ def test_photographs_under_a_camera_keep_their_original(folder: Path) -> None:
 
 def test_motion_is_learnt_from_originals(folder: Path) -> None:
     config = DataConfig(dataset=folder, motion_crop=12)
-    pool = ClipPool(Store(folder), "train", config, CPU)
+    pool = ClipPool(Store(folder), "train", config)
     sharp = config.model_copy(update={"targets": "sharpened"})
     for number in range(3):
         for one, other in zip(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import pytest
 
 from vsr.errors import DataError, TrainingError
-from vsr.training.prefetch import by_processes, by_threads
+from vsr.training.prefetch import by_processes
 
 
 @dataclass
@@ -26,10 +26,6 @@ def test_processes_prepare_in_order_and_elsewhere() -> None:
     items = list(by_processes(Square(), 3, 9, 2))
     assert [square for square, _ in items] == [9, 16, 25, 36, 49, 64]
     assert len({process for _, process in items} - {os.getpid()}) == 2
-
-
-def test_threads_prepare_in_order() -> None:
-    assert list(by_threads(Square(), 3, 7, 2)) == [(n**2, os.getpid()) for n in range(3, 7)]
 
 
 def test_an_error_in_a_worker_process_stays_one_line() -> None:

@@ -59,8 +59,8 @@ class DataConfig(Config):
     dataset: Path
     """A folder made by `vsr data prepare`."""
     memory_gb: PositiveFloat = 8.0
-    """Decoded clips that are kept, on the training device and over all of its worker processes;
-    the others are decoded again."""
+    """Decoded clips that are kept in memory, over all worker processes; the others are decoded
+    again."""
     motion_crop: PositiveInt = Field(default=64, multiple_of=2)
     """Side, in low-resolution pixels, of the pairs that teach motion: room for the
     motion that films have."""
@@ -122,11 +122,9 @@ class ClipPool:
         store: Store,
         split: Split,
         config: DataConfig,
-        device: torch.device,
         features: Features | None = None,
     ) -> None:
         """`features` is what `targets = "agreeing"` compares by."""
-        self.device = device
         self.features = features
         self.store = store
         clips = store.clips(split)
@@ -152,10 +150,10 @@ class ClipPool:
         self._room = self._memory_bytes // processes
 
     def film(self, clip: Clip) -> tuple[Tensor, Tensor, Tensor]:
-        """Its planes on the device, uint8: Y (T, H, W), Cb and Cr (T, H/2, W/2)."""
+        """Its planes, uint8: Y (T, H, W), Cb and Cr (T, H/2, W/2)."""
 
         def load() -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
-            y, cb, cr = (torch.from_numpy(p).to(self.device) for p in self.store.read(clip))
+            y, cb, cr = (torch.from_numpy(p) for p in self.store.read(clip))
             return y.numel() * 3 // 2, (y, cb, cr)
 
         return self.keep(("film", clip.key), load)
@@ -166,8 +164,7 @@ class ClipPool:
         def load() -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
             blocks = [self.store.read_taught(block) for block in take.taught]
             y, cb, cr = (
-                torch.from_numpy(np.concatenate(planes)).to(self.device)
-                for planes in zip(*blocks, strict=True)
+                torch.from_numpy(np.concatenate(planes)) for planes in zip(*blocks, strict=True)
             )
             return y.numel() * 3 // 2, (y, cb, cr)
 
@@ -177,7 +174,7 @@ class ClipPool:
         """The planes of a clip's own low version, as those of `film`."""
 
         def load() -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
-            y, cb, cr = (torch.from_numpy(p).to(self.device) for p in self.store.read_low(clip))
+            y, cb, cr = (torch.from_numpy(p) for p in self.store.read_low(clip))
             return y.numel() * 3 // 2, (y, cb, cr)
 
         return self.keep(("low", clip.key), load)
@@ -257,7 +254,7 @@ class ClipPairs:
         ]
 
     def pair(self, number: int, segment: int = 0) -> ClipPair:
-        """A clip with sides of `crop` low-resolution pixels, on the device."""
+        """A clip with sides of `crop` low-resolution pixels."""
         random = np.random.default_rng((self._seed, number))
         scene = self._whole_scene(random, number, segment)
         if scene.low is None:
@@ -305,7 +302,7 @@ class ClipPairs:
             picture = self._pool.picture(chosen, int(random.integers(chosen.frames)))
             start = segment * frames
             moved = glide(picture, self._side, start, frames, random, micro=chance < micro)
-            high = to_float(torch.from_numpy(moved).to(self._pool.device)).permute(0, 3, 1, 2)
+            high = to_float(torch.from_numpy(moved)).permute(0, 3, 1, 2)
             return self._targets.of_picture(high)
         return self._film_scene(random, segment)
 

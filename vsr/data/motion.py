@@ -36,7 +36,6 @@ class MotionPairs:
         random = np.random.default_rng((self._seed, number, 1))
         previous = self._pictures.target(number)
         flow = torch.from_numpy(random_motion(previous.shape[-1], self._scale, random))
-        flow = flow.to(previous.device)
         current = warp(previous, flow[None])
         low_current, low_previous = degrade(
             torch.cat((current, previous)), self._scale, Degradation.BI

@@ -10,7 +10,7 @@ from torch import Tensor
 from vsr.data.clips import ClipPairs, ClipPool, DataConfig, Shape
 from vsr.data.motion import MotionPairs
 from vsr.training.config import TrainingConfig
-from vsr.training.prefetch import by_processes, by_threads
+from vsr.training.prefetch import by_processes
 
 _SLOTS = 1 << 16
 """Clip numbers are iteration times this, plus the place in the batch."""
@@ -52,11 +52,16 @@ class Batches:
         scale: int,
         motion_iterations: int,
         slots: range,
+        device: torch.device,
     ) -> None:
-        """Raises `DataError` where the data set is too small for any stage's clips."""
+        """Clips are prepared on the CPU; batches are given on `device`.
+
+        Raises `DataError` where the data set is too small for any stage's clips.
+        """
         self._training = training
         self._slots = slots
         self._pool = pool
+        self._device = device
         self._motion = MotionPairs(pool, data, scale, training.seed) if motion_iterations else None
         self._motion_iterations = motion_iterations
         shapes = {Shape(stage.frames, stage.crop) for stage in training.stages}
@@ -66,11 +71,14 @@ class Batches:
 
     def motion(self, first: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Pairs of known motion, from iteration `first` to the last of that phase."""
-        return self._ahead(self._motion_batch, first, self._motion_iterations)
+        for pairs in self._ahead(self._motion_batch, first, self._motion_iterations):
+            current, previous, known = (self._placed(part) for part in pairs)
+            yield current, previous, known
 
     def clips(self, first: int) -> Iterator[Batch]:
         """Clips, from iteration `first` to the last."""
-        return self._ahead(self._clip_batch, first, self._training.iterations)
+        for batch in self._ahead(self._clip_batch, first, self._training.iterations):
+            yield Batch(*(self._placed(part) for part in batch))
 
     def place(self, iteration: int) -> Place:
         """The shape of the clips of an iteration."""
@@ -109,15 +117,18 @@ class Batches:
             for first, slot in zip(begun, self._slots, strict=True)
         ]
         low, target, clean = (torch.stack(part) for part in zip(*clips, strict=True))
-        fresh = torch.tensor([first == iteration for first in begun], device=self._pool.device)
+        fresh = torch.tensor([first == iteration for first in begun])
         return Batch(low=low, target=target, clean=clean, fresh=fresh)
 
+    def _placed(self, part: Tensor) -> Tensor:
+        return part.to(self._device, non_blocking=True)
+
     def _ahead(self, prepare: Callable[[int], Item], first: int, end: int) -> Iterator[Item]:
-        """In order, prepared beside the training if there are workers."""
+        """Yield batches in order, prepared beside the training if there are workers."""
         workers = self._training.workers
         if not workers:
             return map(prepare, range(first, end))
-        if self._pool.device.type != "cpu":
-            return by_threads(prepare, first, end, workers)
         self._pool.split_memory(workers)
-        return by_processes(prepare, first, end, workers)
+        return by_processes(
+            prepare, first, end, workers=workers, pin_memory=self._device.type == "cuda"
+        )

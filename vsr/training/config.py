@@ -80,8 +80,8 @@ class TrainingConfig(Config):
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Of the weights and of the order and degradation of clips."""
     workers: NonNegativeInt = 0
-    """Worker processes (threads where clips are prepared on a GPU) that prepare clips beside the
-    training; 0 prepares them between the steps."""
+    """Worker processes that prepare clips on the CPU beside the training; 0 prepares them between
+    the steps. A large GPU needs as many as the machine has cores."""
 
     @field_validator("stages")
     @classmethod

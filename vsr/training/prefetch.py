@@ -3,9 +3,7 @@
 import os
 import signal
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 import torch
@@ -21,30 +19,13 @@ _NICENESS = 5
 """Added to a worker process's niceness, so that the training step runs first."""
 
 
-def by_threads(
-    prepare: Callable[[int], Item], first: int, end: int, workers: int
-) -> Iterator[Item]:
-    """Yield `prepare(first)` to `prepare(end - 1)` in order, computed by threads.
-
-    For batches that are cut and degraded on a GPU, whose decoded clips all threads share.
-    """
-    pool = ThreadPoolExecutor(workers)
-    try:
-        pending: deque[Future[Item]] = deque()
-        for iteration in range(first, end):
-            while len(pending) < _BATCHES_AHEAD * workers and iteration + len(pending) < end:
-                pending.append(pool.submit(prepare, iteration + len(pending)))
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def by_processes(
-    prepare: Callable[[int], Item], first: int, end: int, workers: int
+    prepare: Callable[[int], Item], first: int, end: int, workers: int, pin_memory: bool = False
 ) -> Iterator[Item]:
     """Yield `prepare(first)` to `prepare(end - 1)` in order, computed by worker processes.
 
-    `prepare` is pickled once for each worker. A `VsrError` raised by it is raised here. Raises
+    `prepare` is pickled once for each worker. With `pin_memory`, tensors lie in page-locked memory,
+    from which a GPU copies while it computes. A `VsrError` raised by it is raised here. Raises
     `TrainingError` if a worker ends by itself, as it does when memory runs out.
     """
     with warnings.catch_warnings():
@@ -58,6 +39,7 @@ def by_processes(
             sampler=range(first, end),
             num_workers=workers,
             prefetch_factor=_BATCHES_AHEAD,
+            pin_memory=pin_memory,
             # A forked worker could wait forever for locks of the training's threads.
             multiprocessing_context="spawn",
             worker_init_fn=_start_worker,

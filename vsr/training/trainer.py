@@ -148,7 +148,6 @@ class Trainer:
                 self.store,
                 "train",
                 config.data,
-                self.device,
                 features=agreement_features(config.data),
             ),
             config.data,
@@ -156,6 +155,7 @@ class Trainer:
             config.model.scale,
             self.motion_iterations,
             self.world.slots(training.batch),
+            self.device,
         )
         if training.compile:
             self.generator.step = torch.compile(self.generator.step)  # type: ignore[method-assign]
