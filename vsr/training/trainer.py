@@ -111,6 +111,8 @@ class Trainer:
         self.device = self.world.device
         if training.compile and self.device.type != "cuda":
             raise TrainingError("training.compile: only for a GPU; leave it out on a CPU")
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # clips of a stage have one shape
         self._recipe = recipe
         self._checkpoints = Checkpoints(output, config.schedule.keep)
         if not resume:
