@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +18,7 @@ from vsr.colour import to_rgb
 from vsr.config import Config
 from vsr.data.camera import glide
 from vsr.data.real import degrade_as_real, through_codec
+from vsr.data.shared import Entry, SharedArrays
 from vsr.data.store import Clip, Split, Store
 from vsr.data.targets import Features, Scene, SharpeningConfig, Take, TargetKind, Targets
 from vsr.degrade import Degradation, Phase, add_gaussian_noise, degrade
@@ -26,6 +28,8 @@ from vsr.web import degrade_as_web
 
 _MARGIN = 4
 """Low-resolution pixels around a crop that filters may look at, cut off after degrading."""
+_SHARED_PART = 0.8
+"""Of the memory for decoded clips, what workers share if not all clips fit."""
 _LENGTH_POWER = 0.5
 """A long source has more to show than a short one, but not in proportion."""
 
@@ -131,6 +135,7 @@ class ClipPool:
         self.films = [clip for clip in clips if clip.frames > 1]
         self.pictures = [clip for clip in clips if clip.frames == 1]
         self._memory_bytes = self._room = int(config.memory_gb * 1e9)
+        self._shared: SharedArrays | None = None
         self._empty()
 
     def _empty(self) -> None:
@@ -145,15 +150,42 @@ class ClipPool:
         vars(self).update(state)
         self._empty()
 
-    def split_memory(self, processes: int) -> None:
-        """Keep within one of `processes` equal shares of `memory_gb`."""
-        self._room = self._memory_bytes // processes
+    def share(self, processes: int) -> None:
+        """Decode clips once into memory that worker processes share, as far as `memory_gb` goes.
+
+        Each of `processes` decodes the remaining clips by itself, and keeps what fits into its
+        equal share of the remaining memory.
+        """
+        entries: dict[Hashable, Entry] = {}
+        for clip in self.films:
+            chroma = clip.frames, clip.height // 2, clip.width // 2
+            shapes = (clip.frames, clip.height, clip.width), chroma, chroma
+            entries["film", clip.key] = Entry(shapes, partial(self._decode_film, clip))
+        for clip in self.pictures:
+            shape = clip.height, clip.width, 3
+            entries["picture", clip.key] = Entry((shape,), partial(self._decode_picture, clip))
+        wanted = sum(entry.size for entry in entries.values())
+        fits = wanted <= self._memory_bytes
+        room = self._memory_bytes if fits else int(_SHARED_PART * self._memory_bytes)
+        self._shared = SharedArrays(entries, room, threads=processes)
+        self._room = (self._memory_bytes - self._shared.size) // processes
+
+    def _decode_film(self, clip: Clip) -> tuple[Tensor, Tensor, Tensor]:
+        y, cb, cr = (torch.from_numpy(plane) for plane in self.store.read(clip))
+        return y, cb, cr
+
+    def _decode_picture(self, clip: Clip) -> tuple[Tensor]:
+        planes = [torch.from_numpy(plane) for plane in self.store.read(clip)]
+        return (torch.from_numpy(_picture(planes, clip)),)
 
     def film(self, clip: Clip) -> tuple[Tensor, Tensor, Tensor]:
         """Its planes, uint8: Y (T, H, W), Cb and Cr (T, H/2, W/2)."""
+        if self._shared is not None and ("film", clip.key) in self._shared:
+            y, cb, cr = self._shared["film", clip.key]
+            return y, cb, cr
 
         def load() -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
-            y, cb, cr = (torch.from_numpy(p) for p in self.store.read(clip))
+            y, cb, cr = self._decode_film(clip)
             return y.numel() * 3 // 2, (y, cb, cr)
 
         return self.keep(("film", clip.key), load)
@@ -180,11 +212,12 @@ class ClipPool:
         return self.keep(("low", clip.key), load)
 
     def picture(self, clip: Clip, number: int = 0) -> NDArray[np.uint8]:
-        """A frame as RGB, (H, W, 3), on the CPU: what a camera may move over."""
+        """A frame as RGB, (H, W, 3): what a camera may move over."""
+        if self._shared is not None and ("picture", clip.key) in self._shared:
+            return self._shared["picture", clip.key][0].numpy()
 
         def load() -> tuple[int, NDArray[np.uint8]]:
-            planes = [torch.from_numpy(plane) for plane in self.store.read(clip)]
-            picture = _picture(planes, clip)
+            picture = self._decode_picture(clip)[0].numpy()
             return picture.size, picture
 
         if clip.frames == 1:

@@ -128,7 +128,7 @@ class Batches:
         workers = self._training.workers
         if not workers:
             return map(prepare, range(first, end))
-        self._pool.split_memory(workers)
+        self._pool.share(workers)
         return by_processes(
             prepare, first, end, workers=workers, pin_memory=self._device.type == "cuda"
         )

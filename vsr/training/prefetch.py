@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -79,5 +80,6 @@ def _start_worker(index: int) -> None:
     """Leave Ctrl-C to the training process, and the processor to its step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
