@@ -23,16 +23,16 @@ class Square:
 
 
 def test_processes_prepare_in_order_and_elsewhere() -> None:
-    items = list(by_processes(Square(), 3, 9, 2))
+    items = list(by_processes(Square(), range(3, 9), 2))
     assert [square for square, _ in items] == [9, 16, 25, 36, 49, 64]
     assert len({process for _, process in items} - {os.getpid()}) == 2
 
 
 def test_an_error_in_a_worker_process_stays_one_line() -> None:
     with pytest.raises(DataError, match=r"^shard 3: can't be read$"):
-        list(by_processes(Square(refuses=2), 0, 4, 1))
+        list(by_processes(Square(refuses=2), range(4), 1))
 
 
 def test_a_worker_process_that_dies_is_reported() -> None:
     with pytest.raises(TrainingError, match="worker process ended unexpectedly"):
-        list(by_processes(Square(dies_at=1), 0, 4, 1))
+        list(by_processes(Square(dies_at=1), range(4), 1))

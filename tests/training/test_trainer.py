@@ -142,6 +142,47 @@ def test_stopping_and_resuming_changes_no_bit(
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.parametrize("stop", [4, 7])
+def test_resuming_among_repeats_changes_no_bit(
+    recipe: TrainConfig, tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vsr.training.batches._GROUP", 2)
+    repeating = changed(recipe, repeats=2, carry_share=0.7)
+    Trainer(repeating, tmp_path / "whole", CPU).run()
+    Trainer(repeating, tmp_path / "parts", CPU).run(watch=StopAfter(stop))
+    Trainer(repeating, tmp_path / "parts", CPU, resume=True).run()
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_repeats_show_the_same_clips_turned(
+    recipe: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vsr.training.batches._GROUP", 2)
+    repeating = changed(recipe, iterations=8, motion_iterations=0, repeats=2, carry_share=0.9)
+    stages = (Stage(frames=3, crop=8),)
+    repeating = changed(repeating, stages=stages)
+    batches = list(Trainer(repeating, tmp_path, CPU)._batches.clips(0))
+    assert len(batches) == 8
+    for first, again in ((0, 2), (1, 3), (4, 6), (5, 7)):
+        was, now = batches[first], batches[again]
+        for part in ("low", "target", "clean"):
+            before, after = getattr(was, part), getattr(now, part)
+            assert before.shape == after.shape
+            assert not torch.equal(before, after)
+            assert torch.equal(before.flatten().sort().values, after.flatten().sort().values)
+            # One of the square's symmetries for all frames of all clips.
+            turned = [
+                image
+                for straight in (before, before.transpose(-1, -2))
+                for image in (straight, straight.flip(-1), straight.flip(-2), straight.flip(-1, -2))
+            ]
+            assert sum(torch.equal(after, image) for image in turned) == 1
+    # A repeat starts afresh, and goes on with its own states.
+    assert all(bool(batches[n].fresh.all()) for n in (0, 2, 4, 6))
+    assert not all(bool(batches[n].fresh.all()) for n in (1, 3, 5, 7))
+    assert torch.equal(batches[1].fresh, batches[3].fresh)
+
+
 def test_workers_change_no_bit(recipe: TrainConfig, tmp_path: Path) -> None:
     Trainer(recipe, tmp_path / "none", CPU).run()
     Trainer(changed(recipe, workers=2), tmp_path / "two", CPU).run()

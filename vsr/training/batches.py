@@ -1,6 +1,6 @@
 """Which clips make up iteration n: a function of n and the seed alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -16,6 +16,10 @@ _SLOTS = 1 << 16
 """Clip numbers are iteration times this, plus the place in the batch."""
 _CARRY = 2
 """Marks the random numbers that choose which clips go on."""
+_TURN = 4
+"""Marks the random numbers that choose how repeated clips are turned."""
+_GROUP = 8
+"""Batches that are repeated one after another, so that a clip does not follow itself."""
 
 Item = TypeVar("Item")
 
@@ -38,7 +42,8 @@ class Batch(NamedTuple):
     clean: Tensor
     """(B, T, 3, H, W): the input without noise and compression."""
     fresh: Tensor
-    """(B), bool: which clips start here; the others continue from the iteration before."""
+    """(B), bool, on the CPU: which clips start here; the others continue from the iteration
+    before."""
 
 
 class Batches:
@@ -71,14 +76,29 @@ class Batches:
 
     def motion(self, first: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Pairs of known motion, from iteration `first` to the last of that phase."""
-        for pairs in self._ahead(self._motion_batch, first, self._motion_iterations):
+        for pairs in self._ahead(self._motion_batch, range(first, self._motion_iterations)):
             current, previous, known = (self._placed(part) for part in pairs)
             yield current, previous, known
 
     def clips(self, first: int) -> Iterator[Batch]:
         """Clips, from iteration `first` to the last."""
-        for batch in self._ahead(self._clip_batch, first, self._training.iterations):
-            yield Batch(*(self._placed(part) for part in batch))
+        end, repeats = self._training.iterations, self._training.repeats
+        size = _GROUP if repeats > 1 else 1
+        span = size * repeats
+        start = first - (first - self._motion_iterations) % span
+        starts = range(start, end, span)
+        prepared = self._ahead(
+            self._clip_batch,
+            [n for start in starts for n in range(start, min(start + size, end))],
+        )
+        for start in starts:
+            group: list[Batch] = []
+            for iteration in range(start, min(start + span, end)):
+                repeat, place = divmod(iteration - start, size)
+                if repeat == 0:
+                    group.append(self._on_device(next(prepared)))
+                if iteration >= first:
+                    yield self._repeated(group[place], repeat, place, start)
 
     def place(self, iteration: int) -> Place:
         """The shape of the clips of an iteration."""
@@ -120,15 +140,50 @@ class Batches:
         fresh = torch.tensor([first == iteration for first in begun])
         return Batch(low=low, target=target, clean=clean, fresh=fresh)
 
+    def _repeated(self, batch: Batch, repeat: int, place: int, start: int) -> Batch:
+        """Turn the batch at a place in the group that begins at iteration `start`."""
+        if self._training.repeats == 1:
+            return batch
+        if place == 0:
+            # What came before was turned otherwise, or is of another group.
+            batch = batch._replace(fresh=torch.ones_like(batch.fresh))
+        if repeat == 0:
+            return batch
+        random = np.random.default_rng((self._training.seed, _TURN, start))
+        turn = 1 + int(random.permutation(7)[repeat - 1])
+        return batch._replace(
+            low=_turned(batch.low, turn),
+            target=_turned(batch.target, turn),
+            clean=_turned(batch.clean, turn),
+        )
+
+    def _on_device(self, batch: Batch) -> Batch:
+        return batch._replace(
+            low=self._placed(batch.low),
+            target=self._placed(batch.target),
+            clean=self._placed(batch.clean),
+        )
+
     def _placed(self, part: Tensor) -> Tensor:
         return part.to(self._device, non_blocking=True)
 
-    def _ahead(self, prepare: Callable[[int], Item], first: int, end: int) -> Iterator[Item]:
+    def _ahead(self, prepare: Callable[[int], Item], iterations: Sequence[int]) -> Iterator[Item]:
         """Yield batches in order, prepared beside the training if there are workers."""
         workers = self._training.workers
         if not workers:
-            return map(prepare, range(first, end))
+            return map(prepare, iterations)
         self._pool.share(workers)
         return by_processes(
-            prepare, first, end, workers=workers, pin_memory=self._device.type == "cuda"
+            prepare, iterations, workers=workers, pin_memory=self._device.type == "cuda"
         )
+
+
+def _turned(clips: Tensor, turn: int) -> Tensor:
+    """One of the 8 symmetries of a square, of clips (..., H, W) with H = W; 0 changes nothing."""
+    if turn & 1:
+        clips = clips.flip(-1)
+    if turn & 2:
+        clips = clips.flip(-2)
+    if turn & 4:
+        clips = clips.transpose(-1, -2)
+    return clips.contiguous()

@@ -44,6 +44,9 @@ class TrainingConfig(Config):
     """How clips grow, in order; the last is until = 1."""
     batch: PositiveInt = 8
     """Clips in an iteration, over all devices."""
+    repeats: Annotated[int, Field(ge=1, le=8)] = 1
+    """Iterations that use each prepared batch, mirrored or turned otherwise each time: for a GPU
+    that is faster than the processor which prepares the clips."""
     carry_share: Annotated[float, Field(ge=0, lt=1)] = 0.4
     """Clips of a batch that go on in mid-film, from the state that the iteration before
     left them, detached: so that the network meets its own long past."""

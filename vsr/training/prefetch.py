@@ -3,7 +3,7 @@
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 import cv2
@@ -21,9 +21,12 @@ _NICENESS = 5
 
 
 def by_processes(
-    prepare: Callable[[int], Item], first: int, end: int, workers: int, pin_memory: bool = False
+    prepare: Callable[[int], Item],
+    iterations: Sequence[int],
+    workers: int,
+    pin_memory: bool = False,
 ) -> Iterator[Item]:
-    """Yield `prepare(first)` to `prepare(end - 1)` in order, computed by worker processes.
+    """Yield `prepare` of each iteration in order, computed by worker processes.
 
     `prepare` is pickled once for each worker. With `pin_memory`, tensors lie in page-locked memory,
     from which a GPU copies while it computes. A `VsrError` raised by it is raised here. Raises
@@ -37,7 +40,7 @@ def by_processes(
         loader = DataLoader(
             _Prepared(prepare),
             batch_size=None,
-            sampler=range(first, end),
+            sampler=iterations,
             num_workers=workers,
             prefetch_factor=_BATCHES_AHEAD,
             pin_memory=pin_memory,

@@ -83,6 +83,7 @@ def begin(generator: Generator[Any], low: Tensor, fresh: Tensor, carried: State 
     anew: State = generator.start(low[:, 0])
     if carried is None:
         return anew
+    fresh = fresh.to(low.device)
     chosen = [
         torch.where(fresh.view(-1, *[1] * (new.dim() - 1)), new, old)
         for new, old in zip(anew, carried, strict=True)

@@ -295,8 +295,8 @@ class Trainer:
     def _learn(self, objective: nn.Module, batch: Batch) -> tuple[float, Tensor, bool]:
         training, motion = self.config.training, self.motion_iterations
         done = (self.iteration - motion) / (training.iterations - motion)
-        if self._batches.place(self.iteration).first == self.iteration:
-            self._carried = []  # clips of another shape begin
+        if bool(batch.fresh.all()):
+            self._carried = []  # they may have had another shape
         half = training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             loss, states = objective(*batch, self._carried, training.warp_weight * (1 - done))
@@ -311,7 +311,7 @@ class Trainer:
         training, gan, adversary = self.config.training, self.config.gan, self.adversary
         assert gan is not None
         turn_number = self.iteration - self.motion_iterations
-        if self._batches.place(self.iteration).first == self.iteration:
+        if bool(batch.fresh.all()):
             self._carried = []
         alone = adversary is not None and turn_number < gan.adversary.alone
         half = training.precision == "bf16"
