@@ -16,6 +16,7 @@ from vsr.losses import (
     generator_loss,
     gradient_penalty,
     perceptual,
+    phase_means,
     photometric,
     ping_pong,
     warped_consistency,
@@ -181,6 +182,34 @@ def test_adversarial_losses_of_a_case_worked_by_hand(
         of_generator = (entropy([2, 2], 0) + entropy([-3, -1], 1)) / 2
     assert discriminator_loss(kind, real, fake).item() == pytest.approx(of_discriminator)
     assert generator_loss(kind, real, fake).item() == pytest.approx(of_generator)
+
+
+def test_a_crosshatch_shifts_means_by_phase_and_noise_hardly_does() -> None:
+    target = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0)) / 2
+    pattern = torch.zeros(96, 96)
+    pattern[::4, ::4], pattern[2::4, 2::4] = 0.2, -0.2
+    noise = 0.2 * torch.rand(96, 96, generator=torch.Generator().manual_seed(1)).sub(0.5).sign()
+    of_pattern = phase_means(target + pattern, target, 4)
+    # Two of sixteen phases are off by 0.2, and nothing else.
+    assert float(of_pattern) == pytest.approx(2 / 16 * 0.2, abs=1e-3)
+    assert float(phase_means(target + noise, target, 4)) < 1.4 * float(of_pattern)
+    # The noise has eight times the pattern's energy.
+    assert noise.square().mean() > 7.9 * pattern.square().mean()
+
+
+def test_means_by_phase_are_those_of_numpy() -> None:
+    random = np.random.default_rng(3)
+    output, target = random.random((2, 1, 1, 12, 24))
+    distances = []
+    for y in range(2):
+        for x in range(2):
+            phase = (output - target)[0, 0, y::2, x::2]  # 6 x 12 cells
+            for left in (0, 2, 4, 6, 8):
+                for top in (0, 2):
+                    mean = phase[top : top + 4, left : left + 4].mean()
+                    distances.append(np.sqrt(mean**2 + 1e-6))
+    found = phase_means(torch.from_numpy(output), torch.from_numpy(target), 2, window=4)
+    assert float(found) == pytest.approx(np.mean(distances), rel=1e-9)
 
 
 def test_the_gradient_penalty_of_a_linear_judge_is_half_its_squared_weights() -> None:

@@ -147,6 +147,22 @@ def frequency(output: Tensor, target: Tensor, window: int = 0) -> Tensor:
     return (amplitudes[0] - amplitudes[1]).abs().mean()
 
 
+def phase_means(output: Tensor, target: Tensor, scale: int, window: int = 6) -> Tensor:
+    """Charbonnier distance of local means by phase, of pictures (N, C, sH, sW) with s = `scale`.
+
+    A pixel's phase is its place in its s x s cell. The mean of each phase is taken over windows of
+    `window` x `window` cells that overlap by half. A pattern with the period of the pixel shuffle
+    shifts these means; natural detail averages out. Spectra and features hardly see the pattern:
+    checkerboards are what generators make instead of texture (Odena et al., "Deconvolution and
+    checkerboard artifacts", 2016).
+    """
+    found, wanted = (
+        F.avg_pool2d(F.pixel_unshuffle(pictures, scale), window, max(window // 2, 1))
+        for pictures in (output, target)
+    )
+    return charbonnier(found, wanted)
+
+
 def discriminator_loss(kind: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
     """What a discriminator minimises, of its logits for real and for upscaled pictures.
 

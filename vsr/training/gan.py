@@ -11,7 +11,13 @@ from torch.nn import functional as F
 
 from vsr.config import Config
 from vsr.errors import TrainingError
-from vsr.losses import charbonnier, frequency, ping_pong, warped_consistency
+from vsr.losses import (
+    charbonnier,
+    frequency,
+    phase_means,
+    ping_pong,
+    warped_consistency,
+)
 from vsr.models import Generator, Recurrent
 from vsr.models.discriminators import frame_sight, triple_sight
 from vsr.models.flow import PyramidFlow
@@ -32,6 +38,9 @@ class GanWeights(Config):
     means: NonNegativeFloat = 1.0
     """Charbonnier distance of the means of squares of twice the scale: an adversary doesn't
     mind, and drifts towards, a tint that pixels alone would hardly tell from detail."""
+    phases: NonNegativeFloat = 0.0
+    """Charbonnier distance of local means by place in the cell of a low-resolution pixel: against
+    a crosshatch with the period of the pixel shuffle."""
     ping_pong: NonNegativeFloat = 0.1
     """Between two outputs of a frame, come by forwards and on the way back."""
     consistency: NonNegativeFloat = 1.7
@@ -178,6 +187,8 @@ class GanObjective(nn.Module):
                 side = 2 * self.generator.scale
                 means, asked = F.avg_pool2d(flat, side), F.avg_pool2d(wanted, side)
                 parts["means"] = charbonnier(means, asked)
+            if weights.phases:
+                parts["phases"] = phase_means(flat, wanted, self.generator.scale)
             if weights.frequency:
                 parts["frequency"] = frequency(flat, wanted, config.frequency_window)
             if self._perceptual is not None:
