@@ -287,6 +287,15 @@ def test_captions_in_a_part_that_was_not_looked_through_are_reported(
     assert "closed captions in the pictures" in lost(source, tmp_path / "out.mkv")
 
 
+def test_the_second_of_late_side_data_is_that_of_the_output(tmp_path: Path) -> None:
+    """Of a film that begins at -0.6 s and is moved to zero."""
+    wrap = ("-muxdelay", "0", "-muxpreload", "0", "-output_ts_offset", "95443.1")
+    with VideoReader(captioned(tmp_path / "in.ts", *wrap, first=12)) as reader:
+        assert len(list(reader.frames())) == 20
+        assert reader.lead > 0
+        assert reader.side_data["A53_CC"] == pytest.approx(0.48, abs=0.03)
+
+
 def test_start_codes_do_not_occur_in_messages() -> None:
     message = Message(5, bytes(16) + b"\x00\x00\x01\x00\x00\x02\x00\x00\x03" * 40)
     picture = b"\x00\x00\x01\x65picture"

@@ -81,9 +81,9 @@ def _held_stereo(suffix: str, settings: EncoderSettings) -> frozenset[int]:
 def change_losses(source: StreamInfo, survey: Survey, output: StreamInfo) -> list[str]:
     """What changes in mid-film to something that the output doesn't hold."""
     lost = [
-        f"{what} {change.new}, from {seconds:.2f} s on: shown as {change.old}"
-        for what, (change, seconds) in survey.changes.items()
-        if not change.converted
+        f"{what} {seen.change.new}, {seen.where}: shown as {seen.change.old}"
+        for what, seen in survey.changes.items()
+        if not seen.change.converted
     ]
     held = output.layout
     more = [
@@ -93,8 +93,8 @@ def change_losses(source: StreamInfo, survey: Survey, output: StreamInfo) -> lis
         or (layout.across, layout.down) < (held.across, held.down)
     ]
     if "pixel format" in survey.changes and more:
-        change, seconds = survey.changes["pixel format"]
-        lost.append(f"pixel format {change.new}, from {seconds:.2f} s on: stored as {held.name}")
+        seen = survey.changes["pixel format"]
+        lost.append(f"pixel format {seen.change.new}, {seen.where}: stored as {held.name}")
     return lost
 
 

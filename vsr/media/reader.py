@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 from vsr.errors import MediaError
 from vsr.media.address import PIPE, input_of, is_pipe
 from vsr.media.choice import choose, is_chapters, wake
-from vsr.media.conform import Conformer, Look, is_full_range, look_of
+from vsr.media.conform import Change, Conformer, Look, is_full_range, look_of
 from vsr.media.decoded import (
     Deinterlace,
     Deinterlacer,
@@ -178,6 +178,10 @@ class VideoReader:
         """Size, pixel format and colour tags of the frames as `info` describes them."""
         return self._conformer.like
 
+    def announce(self, change: Change, line: str | None) -> None:
+        """Note a change of pixels before its frames are read; see `Conformer.announce`."""
+        self._conformer.announce(change, line)
+
     @property
     def on_gpu(self) -> bool:
         """Whether a card decodes."""
@@ -222,12 +226,12 @@ class VideoReader:
     ) -> Iterator[Iterator[tuple[VideoFrame, Fraction | None]]]:
         """Consecutive decoded frames from the beginning, and from each of some places after it.
 
-        At most so many frames each, with their pixels' aspect. Up to `before` frames may be
+        Those from the beginning are on one rising clock, as frames of a reader are. At most so many frames each, with their pixels' aspect. Up to `before` frames may be
         decoded between a keyframe and a place. What can't be decoded is skipped. Reading on
         afterwards needs a new reader.
         """
         self._reopen()
-        yield self._decoded_run(at_first)
+        yield islice(self._on_clock(), at_first)
         start, duration = self._container.start_time or 0, self._container.duration
         for number in range(1, places + 1):
             if not duration:
@@ -240,8 +244,14 @@ class VideoReader:
             pts = round(Fraction(place, av.time_base) / self.info.time_base)
             yield self._decoded_run(at_a_place, pts, before)
 
+    def _on_clock(self) -> Iterator[tuple[VideoFrame, Fraction | None]]:
+        context = self._stream.codec_context
+        for packet in self._packets(others=False):
+            for decoded in self._decode(packet):
+                yield decoded, context.sample_aspect_ratio
+
     def _decoded_run(
-        self, length: int, place: int | None = None, before: int = 0
+        self, length: int, place: int, before: int
     ) -> Iterator[tuple[VideoFrame, Fraction | None]]:
         context = self._stream.codec_context
         count = failures = 0
@@ -249,7 +259,7 @@ class VideoReader:
             try:
                 for decoded in self._container.decode(self._stream):
                     assert isinstance(decoded, VideoFrame)
-                    is_early = place is not None and decoded.pts is not None and decoded.pts < place
+                    is_early = decoded.pts is not None and decoded.pts < place
                     if is_early and before:
                         before -= 1
                         continue
@@ -484,12 +494,14 @@ class VideoReader:
             if isinstance(item, Packet) and item.stream.disposition & Disposition.attached_pic:
                 self.pictures[item.stream.index] = bytes(item)
             if isinstance(item, VideoFrame):
+                self._begin_at_zero(item)
                 self._note_side_data(item)
                 look = look_of(item, self._decoder.sample_aspect_ratio)
                 if item.sw_format is None and look.pixels != self._stream.codec_context.pix_fmt:
                     layout = replace(nearest_layout(item.format), alpha=info.layout.alpha)
                     info = replace(info, layout=layout, coded_bits=bits_of(item.format))
                 self._conformer = Conformer(look, info.layout, info.time_base, self.notes)
+                self._conformer.lead = self.lead
                 info = replace(
                     info,
                     width=look.size[0],
@@ -499,7 +511,6 @@ class VideoReader:
                     display_matrix=display_matrix_of(item),
                     stereo_mode=stereo_mode_of(item),
                 )
-                self._begin_at_zero(item)
                 break
         else:
             raise self._no_frame()
@@ -569,7 +580,7 @@ class VideoReader:
         for item in items:
             unset = item.kind == TIMECODE and is_zero_timecode(item)
             if is_worth_a_line(item) and not unset:
-                seconds = float((decoded.pts or 0) * self.info.time_base)
+                seconds = float((decoded.pts or 0) * self.info.time_base + self.lead)
                 self.side_data.setdefault(item.kind, seconds)
         return items
 
