@@ -214,7 +214,21 @@ def test_a_turned_picture_loses_its_3d_layout(tmp_path: Path, tiny_model: Path) 
     kept = upscaled(source, tmp_path / "kept.mp4", tiny_model)
     assert kept.left_out == ()
     applied = upscaled(source, tmp_path / "applied.mp4", tiny_model, rotate="apply")
-    assert [line.split(" (")[0] for line in applied.left_out] == ["3D layout"]
+    reason = "can't be turned with the picture by --rotate apply"
+    assert applied.left_out == (f"3D layout ({reason})",)
+
+
+def test_a_turned_picture_loses_its_projection(tmp_path: Path, tiny_model: Path) -> None:
+    flat, source = sphere(tmp_path), tmp_path / "turned.mp4"
+    ffmpeg("-i", str(flat), "-c", "copy", "-strict", "unofficial", "-metadata:s:v", "rotate=90",
+           str(source))  # fmt: skip
+    assert "Spherical Mapping" in side_data_types(source)
+    assert upscaled(source, tmp_path / "kept.mp4", tiny_model).left_out == ()
+    for suffix in (".mp4", ".mov"):
+        output = tmp_path / f"applied{suffix}"
+        applied = upscaled(source, output, tiny_model, rotate="apply")
+        reason = "can't be turned with the picture by --rotate apply"
+        assert applied.left_out == (f"360 degree projection ({reason})",)
 
 
 def test_films_of_common_encoders_lack_nothing(tmp_path: Path, tiny_model: Path) -> None:

@@ -119,7 +119,10 @@ class Job:
     def _side_data_losses(self, survey: Survey) -> list[str]:
         tags = self.reader.container.streams[self.reader.index].metadata
         settings = self.options.settings
-        return side_data_losses(self.reader.info, survey, self.info, self._suffix, settings, tags)
+        return side_data_losses(
+            *(self.reader.info, survey, self.info, self._suffix, settings, tags),
+            is_turned=self.reader.is_turned,
+        )
 
     def _found_late(self) -> Iterator[str]:
         """Side data that the survey didn't come by and that isn't kept."""

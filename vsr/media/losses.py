@@ -35,8 +35,12 @@ def side_data_losses(
     suffix: str,
     settings: EncoderSettings,
     tags: Mapping[str, str],
+    is_turned: bool = False,
 ) -> list[str]:
-    """The side data of a film that isn't kept; `tags` are those of the video stream."""
+    """The side data of a film that isn't kept; `tags` are those of the video stream.
+
+    `is_turned` says that frames are turned, and `source` describes the turned ones.
+    """
     lost = []
     kinds = dict(survey.side_data)
     if source.dolby_vision:
@@ -51,6 +55,8 @@ def side_data_losses(
             if not holds(settings.codec, _AS_MESSAGES[kind]):
                 able = "h264 and hevc" if kind == USER_DATA else "h264, hevc and av1"
                 lost.append(f"{words} ({settings.codec} holds none; {able} do)")
+        elif kind in (STEREO, SPHERICAL) and is_turned:
+            lost.append(f"{words} (can't be turned with the picture by --rotate apply)")
         elif kind == STEREO:
             if not output.stereo_mode:
                 lost.append(f"{words} ({suffix or 'the pipe'} doesn't say it; .mkv may)")

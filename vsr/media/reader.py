@@ -183,6 +183,11 @@ class VideoReader:
         self._conformer.announce(change, line)
 
     @property
+    def is_turned(self) -> bool:
+        """Whether frames are turned as players would."""
+        return self._turn is not None
+
+    @property
     def on_gpu(self) -> bool:
         """Whether a card decodes."""
         return self._decoder.is_hwaccel
@@ -226,9 +231,10 @@ class VideoReader:
     ) -> Iterator[Iterator[tuple[VideoFrame, Fraction | None]]]:
         """Consecutive decoded frames from the beginning, and from each of some places after it.
 
-        Those from the beginning are on one rising clock, as frames of a reader are. At most so many frames each, with their pixels' aspect. Up to `before` frames may be
-        decoded between a keyframe and a place. What can't be decoded is skipped. Reading on
-        afterwards needs a new reader.
+        Those from the beginning are on one rising clock, as frames of a reader are. At most so many
+        frames each, with their pixels' aspect. Up to `before` frames may be decoded between a
+        keyframe and a place. What can't be decoded is skipped. Reading on afterwards needs a new
+        reader.
         """
         self._reopen()
         yield islice(self._on_clock(), at_first)
