@@ -121,6 +121,29 @@ def test_a_film_that_breaks_off_gives_its_frames_and_a_note_when_the_run_starts(
 
 
 @needs_ffmpeg
+def test_a_plan_counts_the_frames_that_can_be_read(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of recordings joined end to end, and of an MP4 whose index lists more than the file has."""
+    ffmpeg(*pictures(), *X264, "-g", "10", tmp_path / "a.ts")
+    ffmpeg(*pictures(), *X264, "-g", "10", "-output_ts_offset", "0.3", tmp_path / "b.ts")
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    ffmpeg(*pictures(1.6), *X264, "-g", "10", "-movflags", "+faststart", whole)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 7 // 10])
+    options = Options(model=str(tiny_model))
+    for film in (joined, cut, whole):
+        planned = plan_video(film, ".mkv", options)
+        assert planned.frames_are_counted
+        assert planned.frames == upscaled(film, tmp_path / f"{film.name}.mkv", tiny_model).frames
+    monkeypatch.setattr("vsr.engine.plan._COUNT_SECONDS", 0.0)
+    planned = plan_video(joined, ".mkv", options)
+    assert not planned.frames_are_counted
+    assert planned.frames == pytest.approx(29, abs=1)
+
+
+@needs_ffmpeg
 def test_a_whole_film_has_no_such_note(tmp_path: Path, tiny_model: Path) -> None:
     ffmpeg(*pictures(), *tone(), *X264, "-c:a", "aac", tmp_path / "in.mp4")
     assert upscaled(tmp_path / "in.mp4", tmp_path / "out.mp4", tiny_model).notes == ()

@@ -1,6 +1,7 @@
 """Decode a film: planes as they are, and the packets of all its other streams, in file order."""
 
 import hashlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -554,6 +555,11 @@ class VideoReader:
     def _check_end(self) -> None:
         if not is_pipe(self.path) and is_cut_short(self.path):
             self.notes.append(ENDS_EARLY)
+            if self.is_indexed:
+                size = self.path.stat().st_size
+                entries = self._stream.index_entries
+                count = sum(entry.pos < size for entry in entries)  # the last one in part
+                self.info = replace(self.info, frame_count=count or None)
 
     def _frame_count(self, rate: Fraction) -> int | None:
         stream, count = self._stream, 0
@@ -678,6 +684,21 @@ def frame_times(path: Path) -> list[float]:
     if not times:
         raise MediaError(f"{path}: doesn't say when its frames are shown")
     return sorted(times)
+
+
+def count_frames(path: Path, seconds: float) -> int | None:
+    """Count the packets of a film without decoding; None where that takes more than `seconds`.
+
+    Raises `MediaError` where it can't be read.
+    """
+    end = time.perf_counter() + seconds
+    count = 0
+    with VideoReader(path, closely=False) as reader:
+        for packet in packets_of(reader.container):
+            if time.perf_counter() > end:
+                return None
+            count += packet.stream_index == reader.index and not packet.is_discard
+    return count
 
 
 def open_input(path: Path, once: bool = False) -> InputContainer:
