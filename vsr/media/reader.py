@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vsr.errors import MediaError
-from vsr.media.address import PIPE, input_of, is_pipe
+from vsr.media.address import PIPE, input_of, is_pipe, seekable_input
 from vsr.media.choice import choose, is_chapters, wake
 from vsr.media.conform import Change, Conformer, Look, is_full_range, look_of
 from vsr.media.decoded import (
@@ -45,7 +45,7 @@ from vsr.media.sidedata import (
 )
 from vsr.media.surface import Surface
 from vsr.media.timeline import Timeline
-from vsr.media.whole import is_cut_short
+from vsr.media.whole import StreamEnd, is_cut_short, is_input_cut_short
 
 if TYPE_CHECKING:
     AnyPacket = Packet[Any]
@@ -124,7 +124,8 @@ class VideoReader:
         self._turn: Turn | None = None
         self.pictures: dict[int, bytes] = {}
         """Cover pictures by stream, as far as `closely` came by them."""
-        self._container = open_input(self.path, once)
+        self._pipe_end = StreamEnd()
+        self._container = open_input(self.path, once, self._pipe_end.feed)
         self._index: int | None = None
         self._lead = 0
         """Ticks by which all is moved, so that no picture is before time zero."""
@@ -395,6 +396,8 @@ class VideoReader:
         for packet in self._on_one_clock(packets):
             if others or packet.stream_index == self._stream.index:
                 yield packet
+        if self._pipe_end.is_cut_short():
+            self._end_early()
         yield None
 
     def _on_one_clock(self, packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
@@ -553,6 +556,10 @@ class VideoReader:
         return 0 < self._stream.frames <= len(self._stream.index_entries)
 
     def _check_end(self) -> None:
+        """Note a film that breaks off; of a pipe, that is known once it has been read."""
+        file = seekable_input() if self.path == PIPE else None
+        if file is not None and is_input_cut_short(file):
+            self.notes.append(ENDS_EARLY)
         if not is_pipe(self.path) and is_cut_short(self.path):
             self.notes.append(ENDS_EARLY)
             if self.is_indexed:
@@ -701,10 +708,13 @@ def count_frames(path: Path, seconds: float) -> int | None:
     return count
 
 
-def open_input(path: Path, once: bool = False) -> InputContainer:
+def open_input(
+    path: Path, once: bool = False, watch: Callable[[bytes], None] = lambda data: None
+) -> InputContainer:
     """Open a media file; standard input (`-`) or a named pipe only where it is read `once`.
 
-    Raises `MediaError` in one line where that can't be done.
+    `watch` is called with what is read from a pipe; see `input_of`. Raises `MediaError` in one line
+    where that can't be done.
     """
     name = "standard input" if path == PIPE else str(path)
     from_pipe = is_pipe(path)
@@ -718,7 +728,9 @@ def open_input(path: Path, once: bool = False) -> InputContainer:
         if from_pipe and not once:
             raise MediaError(f"{name}: is a pipe, which can be read only once; name a file")
         opened: InputContainer = av.open(
-            input_of(path), mode="r", metadata_errors="replace", container_options=_LOCAL
+            *(input_of(path, watch), "r"),
+            metadata_errors="replace",
+            container_options=_LOCAL,
         )
         wake(opened)
     except (av.error.FFmpegError, OSError) as error:
