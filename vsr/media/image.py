@@ -78,7 +78,7 @@ def read_still(path: Path | str) -> Still:
 def still_losses(path: Path, still: Still) -> list[str]:
     """What of a picture is lost on the way into `path`, in words."""
     suffix = path.suffix.lower()
-    lost = [*still.lost, *unheld(still.tags, suffix)]
+    lost = [*still.lost, *unheld(still.tags, suffix, still.exif)]
     if _lacks_profile(still, suffix):
         lost.append(f"colour profile of grey: {suffix} can't hold it, .png and .jpg can")
     return lost
@@ -121,10 +121,11 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
         options["subsampling"] = 0
     if still.icc_profile and not _lacks_profile(still, suffix):
         options["icc_profile"] = still.icc_profile
-    options |= save_options(suffix, size, still.exif, still.tags)
+    image = _as_image(still, suffix)
+    options |= save_options(suffix, image, still.exif, still.tags)
     with whole_file(path) as partial:
         try:
-            _as_image(still, suffix).save(partial, **options)
+            image.save(partial, **options)
         except OSError:
             raise
         except Exception as error:  # Pillow's writers, too, fail in many ways
