@@ -48,6 +48,8 @@ class Still:
     tags: PictureTags = field(default_factory=PictureTags)
     grey: bool = False
     """Whether the file holds no colour; the three channels are then alike."""
+    bits: int = 8
+    """Of a sample in the file; here, samples have eight."""
     lost: tuple[str, ...] = ()
     """What of the file isn't in here, in words."""
 
@@ -173,6 +175,7 @@ def _read(file: Any, path: Path) -> Still:
         exif,
         tags,
         is_grey,
+        bits,
         (*lost, *lost_tags),
     )
 
