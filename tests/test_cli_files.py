@@ -330,7 +330,7 @@ def test_ctrl_c_while_python_ends_leaves_the_exit_code() -> None:
     """The libraries take some tenths of a second to end, when handlers are gone already."""
     lines = [
         "import atexit, os, signal, sys",
-        "atexit.register(os.kill, os.getpid(), signal.SIGINT)",  # runs last: the first that is known
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)",  # the first runs last
         "from vsr.cli import main",
         "main(['models'])",
     ]

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,34 @@ def test_grey_stays_grey_with_its_profile(
     made, lines = upscaled(upscaler, source, tmp_path / "b.webp")
     assert "icc_profile" not in made.info
     assert "colour profile of grey: .webp can't hold it" in lines[0]
+
+
+def test_palettes_of_greys_become_grey(upscaler: StillUpscaler, tmp_path: Path) -> None:
+    Image.fromarray(noise(32, 48)).convert("P").save(tmp_path / "a.png")
+    Image.fromarray(noise(32, 48)).save(tmp_path / "a.gif")
+    Image.fromarray(noise(32, 48, 3)).quantize(16).save(tmp_path / "c.png")
+    found = [
+        upscaled(upscaler, tmp_path / name, tmp_path / f"{name}-large.png")[0].mode
+        for name in ("a.png", "a.gif", "c.png")
+    ]
+    assert found == ["L", "L", "RGB"]
+
+
+def test_sixteen_bits_of_grey_with_alpha_stay_grey(upscaler: StillUpscaler, tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(0, 65536, (8, 12, 2)).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in samples)
+    head = struct.pack(">2I5B", 12, 8, 16, 4, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    (tmp_path / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks
+        )
+    )
+    made, lines = upscaled(upscaler, tmp_path / "a.png", tmp_path / "b.png")
+    assert made.mode == "LA"
+    assert ["16 bits a channel" in line for line in lines] == [True]
 
 
 def test_grey_with_transparency_stays_both(upscaler: StillUpscaler, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from vsr.media.picture_tags import (
     bits_of,
     check_holds,
     exif_of,
+    is_grey_png,
     load_exif,
     save_options,
     tags_of,
@@ -31,6 +32,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 
 _PICTURES = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF")
 _RGB_MODES = ("RGB", "RGBA", "P", "PA", "RGBX", "RGBa")
+_PALETTE_MODES = ("P", "PA")
 _GREY_MODES = ("1", "L", "LA", "La", "I")
 
 
@@ -159,6 +161,7 @@ def _read(file: Any, path: Path) -> Still:
     if mode.startswith("F"):
         raise MediaError(f"{path}: holds floating-point samples; convert it to 8 bits first")
     is_grey = mode in _GREY_MODES or mode.startswith("I;16")
+    is_grey = is_grey or (kind == "PNG" and is_grey_png(file))  # 16 bits with alpha become RGBA
     if mode.startswith("I"):
         upright = _to_8_bit(upright, path)
     has_alpha = upright.has_transparency_data
@@ -168,6 +171,8 @@ def _read(file: Any, path: Path) -> Still:
         lost.append(f"colour profile of {_space_of(profile)}: RGB is written")
         profile = None
     pixels = np.array(upright.convert("RGBA" if has_alpha else "RGB"))
+    if mode in _PALETTE_MODES and not profile:
+        is_grey = bool((pixels[..., :1] == pixels[..., 1:3]).all())
     return Still(
         np.ascontiguousarray(pixels[..., :3]),
         np.ascontiguousarray(pixels[..., 3]) if has_alpha else None,

@@ -196,6 +196,12 @@ def save_options(
     return options
 
 
+def is_grey_png(file: BinaryIO) -> bool:
+    """Whether a PNG file holds grey, with or without alpha, by its colour type."""
+    file.seek(0)
+    return file.read(26)[25] in (0, 4)
+
+
 def bits_of(opened: Any, file: BinaryIO) -> int:
     """Bits of a sample in the file of a picture that is loaded; Pillow may have cut it to eight."""
     file.seek(0)
