@@ -18,7 +18,7 @@ from vsr.engine.plan import plan_video
 from vsr.engine.video import Summary, upscale_video
 from vsr.errors import MediaError
 from vsr.media.encoder import EncoderSettings
-from vsr.media.reader import ENDS_EARLY, VideoReader
+from vsr.media.reader import ANOTHER_FOLLOWS, ENDS_EARLY, VideoReader
 from vsr.media.verify import verify_film
 from vsr.media.whole import StreamEnd, is_cut_short
 
@@ -119,6 +119,9 @@ def test_streams_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path)
             assert is_cut_short(cut) or path.suffix not in (".y4m", ".nut")
 
 
+ROWS = ["a.mp4", "a.mov", "a.flv", "a.wmv", "a.ts", "a.nut", "fr.mp4"]
+
+
 def stream_is_cut(data: bytes, block: int) -> bool:
     end = StreamEnd()
     for start in range(0, len(data), block):
@@ -209,6 +212,25 @@ def test_a_plan_counts_the_frames_that_can_be_read(
     planned = plan_video(joined, ".mkv", options)
     assert not planned.frames_are_counted
     assert planned.frames == pytest.approx(29, abs=1)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ROWS)
+def test_films_in_a_row_are_all_read_or_a_note_says_so(
+    tmp_path: Path, tiny_model: Path, name: str
+) -> None:
+    codec = ("-c:v", "wmv2", "-c:a", "wmav2") if name == "a.wmv" else (*X264, "-c:a", "aac")
+    flags = ("-movflags", "frag_keyframe+empty_moov") if name == "fr.mp4" else ()
+    ffmpeg(*pictures(), *tone(), *codec, *flags, tmp_path / name)
+    data = (tmp_path / name).read_bytes()
+    source = tmp_path / f"row-{name}"
+    source.write_bytes(data + data)
+    summary = upscaled(source, tmp_path / "out.mkv", tiny_model)
+    assert (ANOTHER_FOLLOWS in summary.notes) == (summary.frames <= 20)
+    planned = plan_video(source, ".mkv", Options(model=str(tiny_model)))
+    assert (ANOTHER_FOLLOWS in planned.notes) == (summary.frames <= 20)
+    with VideoReader(tmp_path / name) as reader:
+        assert reader.notes == []
 
 
 @needs_ffmpeg

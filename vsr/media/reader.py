@@ -45,7 +45,7 @@ from vsr.media.sidedata import (
 )
 from vsr.media.surface import Surface
 from vsr.media.timeline import Timeline
-from vsr.media.whole import StreamEnd, is_cut_short, is_input_cut_short
+from vsr.media.whole import StreamEnd, holds_another, is_cut_short, is_input_cut_short
 
 if TYPE_CHECKING:
     AnyPacket = Packet[Any]
@@ -60,6 +60,10 @@ _LOCAL = {"protocol_whitelist": "file,pipe"}
 _READ_ERRORS_IN_A_ROW = 16
 ENDS_EARLY = "the source can't be read to its end; what came before is kept"
 """The note on a file that breaks off."""
+ANOTHER_FOLLOWS = (
+    "another film follows the first in this file, and may not be read: make two files of it"
+)
+"""The note on films in a row whose container has one index or header alone."""
 _FEWEST_BYTES = 10
 """Of a file, for each frame: a header that promises more frames isn't believed."""
 _SUSPECT_FRAMES = 32
@@ -556,10 +560,12 @@ class VideoReader:
         return 0 < self._stream.frames <= len(self._stream.index_entries)
 
     def _check_end(self) -> None:
-        """Note a film that breaks off; of a pipe, that is known once it has been read."""
+        """Note a film that breaks off, or is followed by another; of a pipe, only at its end."""
         file = seekable_input() if self.path == PIPE else None
         if file is not None and is_input_cut_short(file):
             self.notes.append(ENDS_EARLY)
+        if not is_pipe(self.path) and holds_another(self.path):
+            self.notes.append(ANOTHER_FOLLOWS)
         if not is_pipe(self.path) and is_cut_short(self.path):
             self.notes.append(ENDS_EARLY)
             if self.is_indexed:

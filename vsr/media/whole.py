@@ -144,6 +144,37 @@ def is_cut_short(path: Path) -> bool:
         return _is_cut_short(file, os.fstat(file.fileno()).st_size)
 
 
+def holds_another(path: Path) -> bool:
+    """Whether a second film follows the first, as in files joined by `cat`.
+
+    FFmpeg stops where the index or the header of the first ends; of fragmented MP4, it reads some
+    of the second. Raises OSError.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        head = _read(file, 0, _HEAD)
+        if head[4:8] in _BOXES:
+            return _count_of_indices(file, size) > 1
+        end, start = size, b""
+        if head.startswith(_ASF) and (place := head.find(_ASF_FILE)) >= 0:
+            end, start = int.from_bytes(head[place + 40 : place + 48], "little"), _ASF
+        elif head.startswith(b"FLV") and (place := head.find(b"filesize\0")) >= 0:
+            told = head[place + 9 : place + 17]
+            end, start = round(struct.unpack(">d", told)[0]) if len(told) == 8 else size, b"FLV"
+        return 0 < end < size and _read(file, end, len(start)) == start
+
+
+def _count_of_indices(file: _Readable, size: int) -> int:
+    chain, count = _Chain(_box, least=8), 0
+    while chain.place is not None and chain.place + chain.least <= size:
+        head = _read(file, chain.place, _ELEMENT)
+        count += head[4:8] == b"moov"
+        chain.take(head)
+    return count
+
+
 def is_input_cut_short(file: BinaryIO) -> bool:
     """Whether bytes are missing at the end of an open file; its position stays as it is."""
     place = file.tell()
