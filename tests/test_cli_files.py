@@ -326,6 +326,21 @@ def test_a_film_that_was_finished_is_not_interrupted(
     assert run("upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model).code == 0
 
 
+def test_ctrl_c_while_python_ends_leaves_the_exit_code() -> None:
+    """The libraries take some tenths of a second to end, when handlers are gone already."""
+    lines = [
+        "import atexit, os, signal, sys",
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)",  # the first runs last
+        "from vsr.cli import main",
+        "main(['models'])",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "tiny-x4" in done.stdout
+
+
 @pytest.mark.parametrize("digits", ["²", "٣٢", "0", "-1", "1e3", "9" * 5000, ""])
 def test_digits_that_are_no_number_are_wrong_usage(film: Path, tmp_path: Path, digits: str) -> None:
     for words in (

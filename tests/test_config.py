@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import model_validator
 
 from vsr.config import Config, load_toml
 from vsr.errors import ConfigError
@@ -9,6 +10,17 @@ from vsr.errors import ConfigError
 class Inner(Config):
     rate: float = 0.5
     steps: int = 3
+
+
+class Span(Config):
+    first: int
+    last: int
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Span":
+        if self.last < self.first:
+            raise ValueError("last is before first")
+        return self
 
 
 class Outer(Config):
@@ -24,6 +36,18 @@ def read(tmp_path: Path, text: str, *overrides: str) -> Outer:
 
 def test_what_the_file_leaves_out_has_its_default(tmp_path: Path) -> None:
     assert read(tmp_path, "name = 'x'\n[inner]\nsteps = 7").inner == Inner(rate=0.5, steps=7)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"inner\.rate = {value}: .* finite"):
+        read(tmp_path, "name = 'x'", f"inner.rate={value}")
+
+
+def test_keys_that_contradict_each_other_are_named_without_the_whole_file(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("first = 3\nlast = 2\n")
+    with pytest.raises(ConfigError, match=r"a\.toml: last is before first$"):
+        load_toml(tmp_path / "a.toml", Span)
 
 
 def test_an_override_replaces_a_value_and_makes_missing_tables(tmp_path: Path) -> None:

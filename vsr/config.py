@@ -12,9 +12,14 @@ from vsr.errors import ConfigError
 
 
 class Config(BaseModel):
-    """Base of all configurations: unknown keys are refused, instances never change."""
+    """Base of all configurations: strict and frozen.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    Unknown keys are refused, and so are infinite values and NaN.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 ConfigType = TypeVar("ConfigType", bound=Config)
@@ -67,7 +72,7 @@ def _describe(error: ValidationError, kind: type[Config]) -> str:
     faults = error.errors()
     fault = faults[0]
     place = [str(part) for part in fault["loc"]]
-    key = ".".join(place) or "(root)"
+    key = ".".join(place)
     if fault["type"] == "extra_forbidden":
         allowed = sorted(_fields_at(kind, fault["loc"][:-1]))
         near = get_close_matches(place[-1], allowed, n=1)
@@ -76,7 +81,11 @@ def _describe(error: ValidationError, kind: type[Config]) -> str:
     elif fault["type"] == "missing":
         line = f"{key} is missing"
     else:
-        line = f"{key} = {fault['input']!r}: {fault['msg']}"
+        reason = fault["msg"].removeprefix("Value error, ")
+        given = f"{key} = {fault['input']!r}"
+        if isinstance(fault["input"], dict):  # of several keys, which the reason names
+            given = key
+        line = f"{given}: {reason}" if given else reason
     return line + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
 
 

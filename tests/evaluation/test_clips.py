@@ -130,6 +130,19 @@ def test_ten_bits_are_compared_as_ten_bits(tmp_path: Path) -> None:
     assert (levels - levels.round()).abs().max() > 0.2
 
 
+@pytest.mark.parametrize("others", [8, 16])
+def test_sixteen_bits_of_pictures_are_noted_as_eight(tmp_path: Path, others: int) -> None:
+    pictures(tmp_path / "eight", 3)
+    deep = tmp_path / "deep"
+    pictures(deep, 3)
+    for number in (1, 2):  # the first may have eight
+        grey = np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 21
+        Image.fromarray(grey).save(deep / f"frame-{number:04d}.png")
+    pairing, count = pairs(deep, deep if others == 16 else tmp_path / "eight")
+    assert count == 3
+    assert pairing.notes == ["deep holds 16 bits a channel, compared as 8"]
+
+
 def test_folders_of_clips_are_paired_by_name(tmp_path: Path) -> None:
     for place in ("ours", "theirs"):
         pictures(tmp_path / place / "walk", 2)

@@ -94,6 +94,50 @@ def test_twelve_bits_with_alpha_are_stored_as_older_decoders_know_them(
     assert ffmpeg("-i", str(output), "-f", "md5", "-")
 
 
+@pytest.mark.parametrize("pixel_format", ["yuva422p16le", "yuva444p16le"])
+def test_sixteen_bits_with_alpha_are_named_with_the_format_that_stores_twelve_of_them(
+    tmp_path: Path, tiny_model: Path, pixel_format: str
+) -> None:
+    source, output = film(tmp_path / "a.mkv", pixel_format), tmp_path / "b.mkv"
+    summary = upscale_video(source, output, str(tiny_model), settings=EncoderSettings("ffv1"))
+    line = f"16 bit depth (ffv1 is written with 12, stored as {pixel_format})"
+    assert summary.left_out == (line,)
+    assert pixel_format_of(output) == pixel_format
+    raw = ffmpeg("-i", str(output), "-frames:v", "1", "-f", "rawvideo", "-")
+    with VideoReader(output) as reader:
+        luma = reader.info.width * reader.info.height
+    assert not (np.frombuffer(raw, np.uint16)[:luma] & 15).any()
+
+
+def test_twelve_bits_with_alpha_and_overlapping_subtitles_are_kept(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    cues = [(0.0, 0.1, "long"), (0.04, 0.08, "at once"), (0.08, 0.12, "last")]
+    (tmp_path / "s.srt").write_text(
+        "".join(
+            f"{number}\n00:00:00,{start * 1000:03.0f} --> 00:00:00,{end * 1000:03.0f}\n{text}\n\n"
+            for number, (start, end, text) in enumerate(cues, 1)
+        )
+    )
+    source = tmp_path / "in.mkv"
+    ffmpeg(*_SOURCE, "-i", str(tmp_path / "s.srt"), "-map", "0", "-map", "1", "-c:v", "prores_ks",
+           "-profile:v", "4", "-pix_fmt", "yuva444p10le", "-c:s", "srt", str(source))  # fmt: skip
+    with VideoReader(source) as reader:  # as FFmpeg decodes ProRes 4444
+        assert reader.info.layout.name == "yuva444p12le"
+    for name, codec, text in (("out.mkv", "ffv1", "srt"), ("out.mov", "prores", "mov_text")):
+        output, settings = tmp_path / name, EncoderSettings(codec)  # type: ignore[arg-type]
+        upscale_video(source, output, str(tiny_model), settings=settings, strict=True)
+        with VideoReader(output) as reader:
+            assert reader.info.layout.alpha
+            assert reader.info.layout.bit_depth == 12
+        probe = ["ffprobe", "-loglevel", "error", "-of", "json", "-show_packets", "-select_streams"]
+        done = subprocess.run([*probe, "s", str(output)], capture_output=True, check=True)
+        shown = [packet for packet in json.loads(done.stdout)["packets"] if int(packet["size"]) > 2]
+        starts = [float(packet["pts_time"]) for packet in shown]
+        assert starts == pytest.approx([start for start, _, _ in cues], abs=0.002), text
+        assert all(finding.kept for finding in verify_film(source, output))
+
+
 def test_xyz_is_read_as_ffmpeg_converts_it(tmp_path: Path) -> None:
     source = film(tmp_path / "a.nut", "xyz12le", "rawvideo")
     with VideoReader(source) as reader:

@@ -1,12 +1,14 @@
 """What pictures say of themselves, judged by Pillow alone."""
 
+import io
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -179,6 +181,34 @@ def test_grey_stays_grey_with_its_profile(
     assert "colour profile of grey: .webp can't hold it" in lines[0]
 
 
+def test_palettes_of_greys_become_grey(upscaler: StillUpscaler, tmp_path: Path) -> None:
+    Image.fromarray(noise(32, 48)).convert("P").save(tmp_path / "a.png")
+    Image.fromarray(noise(32, 48)).save(tmp_path / "a.gif")
+    Image.fromarray(noise(32, 48, 3)).quantize(16).save(tmp_path / "c.png")
+    found = [
+        upscaled(upscaler, tmp_path / name, tmp_path / f"{name}-large.png")[0].mode
+        for name in ("a.png", "a.gif", "c.png")
+    ]
+    assert found == ["L", "L", "RGB"]
+
+
+def test_sixteen_bits_of_grey_with_alpha_stay_grey(upscaler: StillUpscaler, tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(0, 65536, (8, 12, 2)).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in samples)
+    head = struct.pack(">2I5B", 12, 8, 16, 4, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    (tmp_path / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks
+        )
+    )
+    made, lines = upscaled(upscaler, tmp_path / "a.png", tmp_path / "b.png")
+    assert made.mode == "LA"
+    assert ["16 bits a channel" in line for line in lines] == [True]
+
+
 def test_grey_with_transparency_stays_both(upscaler: StillUpscaler, tmp_path: Path) -> None:
     pixels = np.dstack((noise(16, 16), np.full((16, 16), 99, np.uint8)))
     Image.fromarray(pixels).save(tmp_path / "a.png")
@@ -198,6 +228,76 @@ def test_colours_that_become_rgb_are_told(tmp_path: Path) -> None:
         "CMYK colours: RGB is written",
         "colour profile of CMYK: RGB is written",
     ]
+
+
+def with_thumbnail(path: Path, more: bytes = b"") -> None:
+    """A lying picture, as cameras save it: Exif data of theirs with a thumbnail behind it."""
+    small = io.BytesIO()
+    Image.new("RGB", (16, 12), "red").save(small, "JPEG")
+    made = exif()
+    made[0x0112] = 6
+    if more:
+        made[0x010E] = more.decode()
+    tiff = bytearray(made.tobytes()[6:])
+    first, start = 8, len(tiff)
+    (count,) = struct.unpack_from(">H", tiff, first)
+    struct.pack_into(">I", tiff, first + 2 + 12 * count, start)
+    place = start + 2 + 36 + 4
+    tiff += struct.pack(">H2HI2H", 3, 0x0103, 3, 1, 6, 0)
+    tiff += struct.pack(">2H2I2H2II", 0x0201, 4, 1, place, 0x0202, 4, 1, len(small.getvalue()), 0)
+    data = b"Exif\0\0" + bytes(tiff) + small.getvalue()
+    picture = Image.fromarray(noise(6, 8, 3)).resize((40, 30), Image.Resampling.BICUBIC)
+    picture.save(path, exif=data)
+
+
+def thumbnail_of(picture: Image.Image) -> Image.Image | None:
+    raw = picture.getexif()
+    entry = raw.get_ifd(ExifTags.IFD.IFD1)
+    if 0x0201 not in entry:
+        return None
+    data = picture.info["exif"][6:] if picture.info["exif"][:4] == b"Exif" else picture.info["exif"]
+    content = data[entry[0x0201] : entry[0x0201] + entry[0x0202]]
+    return Image.open(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("source", ["a.jpg", "a.png", "a.webp"])
+@pytest.mark.parametrize("target", ["b.jpg", "b.png", "b.webp"])
+def test_a_thumbnail_is_made_anew(
+    upscaler: StillUpscaler, tmp_path: Path, source: str, target: str
+) -> None:
+    with_thumbnail(tmp_path / source)
+    with Image.open(tmp_path / source) as opened:
+        assert thumbnail_of(opened) is not None
+    made, lines = upscaled(upscaler, tmp_path / source, tmp_path / target, strict=True)
+    assert lines == []
+    assert made.size == (120, 160)
+    small = thumbnail_of(made)
+    assert small is not None
+    assert small.size == made.size
+    difference = np.asarray(small).astype(float) - np.asarray(made.convert("RGB"))
+    assert np.abs(difference).mean() < 8
+    assert made.getexif().get_ifd(0x8769)[0x9003] == "2001:02:03 04:05:06"
+
+
+def test_a_thumbnail_without_room_is_told_before_the_work(
+    upscaler: StillUpscaler, tmp_path: Path
+) -> None:
+    with_thumbnail(tmp_path / "a.jpg", b"x" * 50_000)
+    made, lines = upscaled(upscaler, tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert ["thumbnail: .jpg has no room" in line for line in lines] == [True]
+    assert thumbnail_of(made) is None
+    made, lines = upscaled(upscaler, tmp_path / "a.jpg", tmp_path / "b.png")
+    assert lines == []
+    assert thumbnail_of(made) is not None
+
+
+def test_pictures_without_a_thumbnail_get_none(upscaler: StillUpscaler, tmp_path: Path) -> None:
+    pages = [Image.fromarray(noise(32, 48, 3)) for _ in range(2)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:], exif=exif())
+    pages[0].save(tmp_path / "a.jpg", exif=exif())
+    for name in ("a.tif", "a.jpg"):
+        made, _ = upscaled(upscaler, tmp_path / name, tmp_path / f"{name}.jpg")
+        assert thumbnail_of(made) is None
 
 
 def test_resolution_turns_with_the_picture(upscaler: StillUpscaler, tmp_path: Path) -> None:

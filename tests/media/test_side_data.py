@@ -214,7 +214,21 @@ def test_a_turned_picture_loses_its_3d_layout(tmp_path: Path, tiny_model: Path) 
     kept = upscaled(source, tmp_path / "kept.mp4", tiny_model)
     assert kept.left_out == ()
     applied = upscaled(source, tmp_path / "applied.mp4", tiny_model, rotate="apply")
-    assert [line.split(" (")[0] for line in applied.left_out] == ["3D layout"]
+    reason = "can't be turned with the picture by --rotate apply"
+    assert applied.left_out == (f"3D layout ({reason})",)
+
+
+def test_a_turned_picture_loses_its_projection(tmp_path: Path, tiny_model: Path) -> None:
+    flat, source = sphere(tmp_path), tmp_path / "turned.mp4"
+    ffmpeg("-i", str(flat), "-c", "copy", "-strict", "unofficial", "-metadata:s:v", "rotate=90",
+           str(source))  # fmt: skip
+    assert "Spherical Mapping" in side_data_types(source)
+    assert upscaled(source, tmp_path / "kept.mp4", tiny_model).left_out == ()
+    for suffix in (".mp4", ".mov"):
+        output = tmp_path / f"applied{suffix}"
+        applied = upscaled(source, output, tiny_model, rotate="apply")
+        reason = "can't be turned with the picture by --rotate apply"
+        assert applied.left_out == (f"360 degree projection ({reason})",)
 
 
 def test_films_of_common_encoders_lack_nothing(tmp_path: Path, tiny_model: Path) -> None:
@@ -285,6 +299,15 @@ def test_captions_in_a_part_that_was_not_looked_through_are_reported(
         summary.notes
     )
     assert "closed captions in the pictures" in lost(source, tmp_path / "out.mkv")
+
+
+def test_the_second_of_late_side_data_is_that_of_the_output(tmp_path: Path) -> None:
+    """Of a film that begins at -0.6 s and is moved to zero."""
+    wrap = ("-muxdelay", "0", "-muxpreload", "0", "-output_ts_offset", "95443.1")
+    with VideoReader(captioned(tmp_path / "in.ts", *wrap, first=12)) as reader:
+        assert len(list(reader.frames())) == 20
+        assert reader.lead > 0
+        assert reader.side_data["A53_CC"] == pytest.approx(0.48, abs=0.03)
 
 
 def test_start_codes_do_not_occur_in_messages() -> None:

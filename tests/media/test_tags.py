@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vsr.engine.job import Options
+from vsr.engine.plan import plan_video
 from vsr.engine.video import upscale_video
 from vsr.media.encoder import EncoderSettings
 from vsr.media.reader import VideoReader
+from vsr.media.survey import survey_film
 from vsr.media.verify import verify_film
 
 pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
 
 _H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "12", "-pix_fmt", "yuv420p")
+_FULL = ("-vf", "scale=out_range=full", "-color_range", "pc")
 _BARS = "smptebars=size=64x48:rate=25:duration=0.4"
 
 
@@ -75,6 +79,65 @@ def test_a_range_that_changes_in_mid_film_leaves_the_picture_as_it_was(
     assert len(frames) == 20
     assert np.abs(frames[2].astype(int) - frames[-2]).mean() < 1.5
     assert any("colour range changes at 1.8" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (("-color_range", "pc"), "colour range changes at 1.80 s, from limited to full: converted"),
+        (("-s", "80x60"), "frame size changes at 1.80 s, from 64x48 to 80x60: scaled"),
+    ],
+)
+def test_converted_changes_are_noted_once_and_before_any_work(
+    tmp_path: Path, tiny_model: Path, more: tuple[str, ...], line: str
+) -> None:
+    film = joined(tmp_path, ("-color_range", "tv"), more)
+    planned = plan_video(film, ".mkv", Options(model=str(tiny_model)))
+    assert [note for note in planned.notes if note.startswith(line)] == list(planned.notes)
+    events: list[str] = []
+    summary = upscale_video(
+        *(film, tmp_path / "out.mkv", str(tiny_model)),
+        tell=events.append,
+        watch=lambda now: events.append("frame"),
+    )
+    assert events[:2] == [planned.notes[0], "frame"]
+    assert [note for note in summary.notes if "changes" in note] == list(planned.notes)
+
+
+def test_changes_behind_a_step_of_the_clock_are_noted_by_the_time_of_the_output(
+    tmp_path: Path,
+) -> None:
+    parts = [bars(tmp_path / "a.ts", "-color_range", "tv"), bars(tmp_path / "b.ts", *_FULL)]
+    film = tmp_path / "in.ts"
+    film.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert survey_film(film).changes["colour range"].where == "at 1.80 s"
+
+
+def test_changes_of_a_film_that_begins_before_zero_are_noted_by_the_time_of_the_output(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    wrap = ("-muxdelay", "0", "-muxpreload", "0", "-output_ts_offset")
+    parts = [bars(tmp_path / "a.ts", "-color_range", "tv", *wrap, "95442.9")]
+    parts.append(bars(tmp_path / "b.ts", *_FULL, *wrap, "95443.3"))
+    film = tmp_path / "in.ts"
+    film.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with VideoReader(film) as reader:
+        first = next(reader.frames()).pts
+        assert reader.lead > 0
+    assert first == 0
+    notes = lossless(film, tmp_path / "out.mkv", tiny_model)
+    assert any("colour range changes at 0.40 s" in note for note in notes)
+    with VideoReader(film) as reader:
+        assert len(list(reader.frames())) == 20
+        assert any("colour range changes at 0.40 s" in note for note in reader.notes)
+
+
+def test_changes_seen_in_samples_are_noted_as_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vsr.media.survey._MOST_AT_FIRST", 4)
+    film = joined(tmp_path, ("-color_range", "tv", "-g", "2"), (*_FULL, "-g", "2"))
+    assert survey_film(film).changes["colour range"].where.startswith("by about 1.")
 
 
 def test_a_matrix_that_changes_in_mid_film_leaves_the_colours_as_they_were(tmp_path: Path) -> None:

@@ -1,22 +1,26 @@
 """How long a film is, and files that break off."""
 
+import os
 import shutil
 import struct
+import threading
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 
 from tests.conftest import scenes, write_film
-from tests.streams.films import X264, ffmpeg, needs_ffmpeg, packets, pictures, tone
+from tests.streams.films import X264, ffmpeg, film, needs_ffmpeg, packets, pictures, tone
 from vsr.engine.job import Options
 from vsr.engine.plan import plan_video
 from vsr.engine.video import Summary, upscale_video
 from vsr.errors import MediaError
 from vsr.media.encoder import EncoderSettings
-from vsr.media.reader import ENDS_EARLY, VideoReader
+from vsr.media.reader import ANOTHER_FOLLOWS, ENDS_EARLY, VideoReader
 from vsr.media.verify import verify_film
-from vsr.media.whole import is_cut_short
+from vsr.media.whole import StreamEnd, is_cut_short
 
 FAST = EncoderSettings(preset="ultrafast")
 
@@ -97,6 +101,72 @@ def test_files_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path) -
 
 
 @needs_ffmpeg
+def test_streams_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path) -> None:
+    """As files are, whatever the blocks in which a pipe gives them."""
+    films = whole_films(tmp_path)
+    ffmpeg(*pictures(1.6), *tone(1.6), *X264, "-c:a", "aac", tmp_path / "a.nut")
+    for pixels in ("yuv420p", "yuv422p10le", "yuv411p", "gray", "yuv444p"):
+        films.append(tmp_path / f"{pixels}.y4m")
+        ffmpeg(*pictures(0.4, "63x47"), "-pix_fmt", pixels, "-strict", "-1", films[-1])
+    for path in (*films, tmp_path / "a.nut"):
+        data = path.read_bytes()
+        for block in (1000, 1 << 15):
+            assert not stream_is_cut(data, block), path.name
+        for share in range(40, 95, 5):
+            cut = path.with_name(f"cut{path.suffix}")
+            cut.write_bytes(data[: len(data) * share // 100 | 1])
+            assert stream_is_cut(cut.read_bytes(), 777) == is_cut_short(cut), (path.name, share)
+            assert is_cut_short(cut) or path.suffix not in (".y4m", ".nut")
+
+
+ROWS = ["a.mp4", "a.mov", "a.flv", "a.wmv", "a.ts", "a.nut", "fr.mp4"]
+
+
+def stream_is_cut(data: bytes, block: int) -> bool:
+    end = StreamEnd()
+    for start in range(0, len(data), block):
+        end.feed(data[start : start + block])
+        assert not end.is_cut_short()
+    end.feed(b"")
+    return end.is_cut_short()
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", [".nut", ".ts", ".mkv", ".mp4"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_film_that_breaks_off_in_a_pipe_is_noted(
+    tmp_path: Path, tiny_model: Path, suffix: str, cut: bool
+) -> None:
+    whole = film(tmp_path / f"in{suffix}", "-g", "10", "-movflags", "+faststart").read_bytes()
+    data = whole[: len(whole) * 7 // 10 | 1] if cut else whole
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[data])
+    writer.start()
+    summary = upscaled(tmp_path / "pipe", tmp_path / "out.mkv", tiny_model)
+    writer.join()
+    assert summary.notes == ((ENDS_EARLY,) if cut else ())
+    assert (summary.frames < 20) == cut
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", [".nut", ".ts", ".mkv", ".mp4"])
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_film_that_breaks_off_in_standard_input_is_noted(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, is_file: bool
+) -> None:
+    source = film(tmp_path / f"in{suffix}", "-g", "10", "-movflags", "+faststart")
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 7 // 10 | 1])
+    with ExitStack() as stack:
+        if is_file:
+            monkeypatch.setattr("sys.stdin", stack.enter_context(source.open("r")))
+        else:
+            process = stack.enter_context(Popen(["cat", source], stdout=PIPE, text=True))
+            monkeypatch.setattr("sys.stdin", process.stdout)
+        summary = upscaled(Path("-"), tmp_path / "out.mkv", tiny_model)
+    assert summary.notes == (ENDS_EARLY,)
+
+
+@needs_ffmpeg
 @pytest.mark.parametrize("name", ["fragments.mp4", "index-first.mp4", "a.mkv", "a.ts"])
 def test_a_film_that_breaks_off_gives_its_frames_and_a_note_when_the_run_starts(
     tmp_path: Path, tiny_model: Path, name: str
@@ -118,6 +188,49 @@ def test_a_film_that_breaks_off_gives_its_frames_and_a_note_when_the_run_starts(
     assert 20 <= summary.frames == len(packets(output, 0)) < 40
     assert all(finding.kept for finding in verify_film(source, output))
     assert ENDS_EARLY in plan_video(source, ".mkv", Options(model=str(tiny_model))).notes
+
+
+@needs_ffmpeg
+def test_a_plan_counts_the_frames_that_can_be_read(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of recordings joined end to end, and of an MP4 whose index lists more than the file has."""
+    ffmpeg(*pictures(), *X264, "-g", "10", tmp_path / "a.ts")
+    ffmpeg(*pictures(), *X264, "-g", "10", "-output_ts_offset", "0.3", tmp_path / "b.ts")
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    ffmpeg(*pictures(1.6), *X264, "-g", "10", "-movflags", "+faststart", whole)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 7 // 10])
+    options = Options(model=str(tiny_model))
+    for source in (joined, cut, whole):
+        planned = plan_video(source, ".mkv", options)
+        output = tmp_path / f"{source.name}.mkv"
+        assert planned.frames_are_counted
+        assert planned.frames == upscaled(source, output, tiny_model).frames
+    monkeypatch.setattr("vsr.engine.plan._COUNT_SECONDS", 0.0)
+    planned = plan_video(joined, ".mkv", options)
+    assert not planned.frames_are_counted
+    assert planned.frames == pytest.approx(29, abs=1)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ROWS)
+def test_films_in_a_row_are_all_read_or_a_note_says_so(
+    tmp_path: Path, tiny_model: Path, name: str
+) -> None:
+    codec = ("-c:v", "wmv2", "-c:a", "wmav2") if name == "a.wmv" else (*X264, "-c:a", "aac")
+    flags = ("-movflags", "frag_keyframe+empty_moov") if name == "fr.mp4" else ()
+    ffmpeg(*pictures(), *tone(), *codec, *flags, tmp_path / name)
+    data = (tmp_path / name).read_bytes()
+    source = tmp_path / f"row-{name}"
+    source.write_bytes(data + data)
+    summary = upscaled(source, tmp_path / "out.mkv", tiny_model)
+    assert (ANOTHER_FOLLOWS in summary.notes) == (summary.frames <= 20)
+    planned = plan_video(source, ".mkv", Options(model=str(tiny_model)))
+    assert (ANOTHER_FOLLOWS in planned.notes) == (summary.frames <= 20)
+    with VideoReader(tmp_path / name) as reader:
+        assert reader.notes == []
 
 
 @needs_ffmpeg

@@ -1,5 +1,6 @@
 """The command line: thin commands, whose heavy imports wait until one is run."""
 
+import atexit
 import contextlib
 import errno
 import os
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     open_standard_streams()
     # Ended from outside, leave as tidily as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    # All is done by then, and Python's end takes a while: Ctrl-C mustn't change the exit code.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
         cli.main(args=arguments, prog_name="vsr", standalone_mode=False)
         check_said()

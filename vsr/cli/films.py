@@ -160,7 +160,8 @@ def plan(
     if as_json:
         say(json.dumps(asdict(told)))
         return
-    frames = f"{told.frames} frames" if told.frames else "frames"
+    about = "" if told.frames_are_counted else "about "
+    frames = f"{about}{told.frames} frames" if told.frames else "frames"
     say(f"{source}: {frames} to {told.width}x{told.height} ({told.model} by {told.backend})")
     say(f"time    {_duration(told.seconds)}, {told.frames_per_second:.1f} frames/s")
     say(f"memory  {told.memory_bytes / 1e9:.1f} GB")

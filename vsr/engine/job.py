@@ -105,7 +105,11 @@ class Job:
             survey = survey_film(source)
         self.info = held(self.info, suffix, self.options.settings)
         self.lost += self._side_data_losses(survey)
-        self.lost += change_losses(reader.info, survey, self.info)
+        changed = change_losses(reader.info, survey, self.info)
+        self.lost += changed
+        for what, seen in survey.changes.items():
+            is_lost = any(line.startswith(f"{what} ") for line in changed)
+            reader.announce(seen.change, None if is_lost else seen.change.line(seen.where))
         if survey.interlaced and self.options.deinterlace == "auto":
             reader.notes.append(
                 "frames look interlaced, though nothing says so: --deinterlace on makes them whole"
@@ -115,7 +119,10 @@ class Job:
     def _side_data_losses(self, survey: Survey) -> list[str]:
         tags = self.reader.container.streams[self.reader.index].metadata
         settings = self.options.settings
-        return side_data_losses(self.reader.info, survey, self.info, self._suffix, settings, tags)
+        return side_data_losses(
+            *(self.reader.info, survey, self.info, self._suffix, settings, tags),
+            is_turned=self.reader.is_turned,
+        )
 
     def _found_late(self) -> Iterator[str]:
         """Side data that the survey didn't come by and that isn't kept."""

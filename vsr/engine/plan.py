@@ -19,7 +19,7 @@ from vsr.media.carry import pack
 from vsr.media.encoder import VideoEncoder
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.image import Still, check_still_output, write_still
-from vsr.media.reader import VideoReader
+from vsr.media.reader import VideoReader, count_frames
 from vsr.media.target import check_distinct
 from vsr.media.writer import SUFFIXES
 from vsr.planes import colour_spec, planes_to_rgb
@@ -28,6 +28,8 @@ from vsr.tensors import resize_bicubic, to_uint8
 
 _TRIAL_SECONDS = 2.0
 _FEWEST_FRAMES = 3
+_COUNT_SECONDS = 1.0
+"""The most that counting packets may take."""
 _CPU = torch.device("cpu")
 
 
@@ -41,7 +43,9 @@ class Plan:
     """Of the output, as is the height."""
     height: int
     frames: int | None
-    """Of the whole film, as far as its container tells."""
+    """Of the whole film."""
+    frames_are_counted: bool
+    """Whether each frame is listed or was seen; else `frames` is estimated by the duration."""
     tried_frames: int
     frames_per_second: float
     """Of the trial, encoding included."""
@@ -105,7 +109,7 @@ def plan_video(
             _write_preview(preview, *made[-1], job, overwrite)
     # The first frame waits for all that is done once.
     per_frame = (ended - times[0]) / (len(times) - 1) if len(times) > 1 else ended - began
-    frames = job.reader.info.frame_count
+    frames, are_counted = _frame_count(job.reader)
     video = None if frames is None else coded * frames // len(times)
     size = source.stat().st_size
     return Plan(
@@ -114,6 +118,7 @@ def plan_video(
         width=job.info.width,
         height=job.info.height,
         frames=frames,
+        frames_are_counted=are_counted,
         tried_frames=len(times),
         frames_per_second=1 / per_frame,
         seconds=None if frames is None else per_frame * frames,
@@ -123,6 +128,20 @@ def plan_video(
         left_out=left_out,
         notes=notes,
     )
+
+
+def _frame_count(reader: VideoReader) -> tuple[int | None, bool]:
+    """The frames of a film, and whether they are counted.
+
+    Of interlaced film, packets may be fields.
+    """
+    estimate = reader.info.frame_count
+    if reader.is_indexed:
+        return estimate, True
+    if reader.interlaced:
+        return estimate, False
+    counted = count_frames(reader.path, _COUNT_SECONDS)
+    return (counted, True) if counted else (estimate, False)
 
 
 def _some(job: Job, began: float) -> Iterator[tuple[Frame, bool]]:

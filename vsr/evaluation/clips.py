@@ -4,7 +4,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -56,6 +56,8 @@ class Clip:
     """Frames, as far as the container tells."""
     read: Callable[[torch.device, bool], Iterator[Timed]]
     """Frames on a device; whether shots are to be told apart."""
+    notes: set[str] = field(default_factory=set)
+    """What is done to frames to compare them; complete when all are read."""
 
     @property
     def size(self) -> str:
@@ -85,13 +87,17 @@ def open_clip(path: Path) -> Clip:
 def _open_folder(folder: Path) -> Clip:
     files = numbered_pictures(folder)
     height, width = read_still(files[0]).rgb.shape[:2]
+    notes: set[str] = set()
 
     def frames(device: torch.device, tells_shots: bool) -> Iterator[Timed]:
         pictures: deque[Tensor] = deque()
 
         def read() -> Iterator[Frame]:
             for number, path in enumerate(files):
-                rgb = read_still(path).rgb
+                still = read_still(path)
+                rgb = still.rgb
+                if still.bits > 8:
+                    notes.add(f"{folder.name} holds {still.bits} bits a channel, compared as 8")
                 if rgb.shape[:2] != (height, width):
                     size = f"{rgb.shape[1]}x{rgb.shape[0]}"
                     raise MediaError(f"{path}: is {size}, the ones before {width}x{height}")
@@ -103,7 +109,7 @@ def _open_folder(folder: Path) -> Clip:
         for _, begins_shot in _told_apart(read(), tells_shots):
             yield Timed(None, pictures.popleft(), begins_shot)
 
-    return Clip(folder, width, height, Fraction(0), 25.0, len(files), frames)
+    return Clip(folder, width, height, Fraction(0), 25.0, len(files), frames, notes)
 
 
 def _told_apart(frames: Iterator[Frame], tells_shots: bool) -> Iterator[tuple[Frame, bool]]:
@@ -212,6 +218,7 @@ class Pairing:
     def notes(self) -> list[str]:
         """What was done to make the clips fit, in words; known when all frames are read."""
         notes = [self._cropped] if self._cropped else []
+        notes += sorted({note for clip in self._clips for note in clip.notes})
         for clip, count in zip(self._clips, self._left_out, strict=True):
             if count:
                 notes.append(f"left out {count} frames of {clip.path.name} that have no partner")

@@ -69,13 +69,12 @@ class Change(NamedTuple):
     converted: bool
     """Whether `Conformer` converts it; primaries, transfer and aspect stay as they are."""
 
-    def line(self, seconds: float | None) -> str:
-        """A line for the user; a stream without times has no `seconds`."""
+    def line(self, where: str) -> str:
+        """A line for the user; see `where_of`."""
         how = "converted to the first" if self.converted else "shown as the first"
         if self.what == "frame size":
             how = "scaled to the first"
         verb = "change" if self.what.endswith("s") else "changes"
-        where = "in mid-film" if seconds is None else f"at {seconds:.2f} s"
         return f"{self.what} {verb} {where}, from {self.old} to {self.new}: {how}"
 
 
@@ -91,8 +90,16 @@ class Conformer:
         """
         self.like, self._layout, self._time_base = like, layout, time_base
         self._notes = notes
+        self.lead = Fraction(0)
+        """Seconds by which the reader moves all of the film."""
         self._seen = like
         self._noted: set[str] = set()
+
+    def announce(self, change: Change, line: str | None) -> None:
+        """Note a change before its frames are read; `line` is None where a loss names it."""
+        if change.what not in self._noted:
+            self._noted.add(change.what)
+            self._notes += [] if line is None else [line]
 
     def conform(self, decoded: VideoFrame, aspect: Fraction | None) -> VideoFrame:
         """Return the frame, converted if need be; see `look_of`."""
@@ -126,8 +133,15 @@ class Conformer:
         for change in found:
             if change.what not in self._noted:
                 self._noted.add(change.what)
-                seconds = None if pts is None else float(pts * self._time_base)
-                self._notes.append(change.line(seconds))
+                seconds = None if pts is None else float(pts * self._time_base + self.lead)
+                self._notes.append(change.line(where_of(seconds)))
+
+
+def where_of(seconds: float | None, is_exact: bool = True) -> str:
+    """Where something begins, in words; without `is_exact`, it may begin earlier than that."""
+    if seconds is None:  # a stream without times
+        return "in mid-film"
+    return f"at {seconds:.2f} s" if is_exact else f"by about {seconds:.2f} s"
 
 
 def look_of(decoded: VideoFrame, aspect: Fraction | None) -> Look:

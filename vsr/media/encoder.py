@@ -303,6 +303,8 @@ def losses(
         held = 12  # as it is decoded; FFmpeg encodes it from 10
     if source.bits > held:
         deeper = "" if settings.codec in ("hevc", "ffv1") else "; hevc and ffv1 hold 12"
+        if settings.codec == "ffv1" and output.layout.name in _READ_BY_ALL:
+            deeper = f", stored as {_READ_BY_ALL[output.layout.name]}"
         lost.append(f"{source.bits} bit depth ({settings.codec} is written with {held}{deeper})")
     finer = (source.layout.across, source.layout.down) < (output.layout.across, output.layout.down)
     if finer:

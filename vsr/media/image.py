@@ -19,6 +19,7 @@ from vsr.media.picture_tags import (
     bits_of,
     check_holds,
     exif_of,
+    is_grey_png,
     load_exif,
     save_options,
     tags_of,
@@ -31,6 +32,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 
 _PICTURES = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF")
 _RGB_MODES = ("RGB", "RGBA", "P", "PA", "RGBX", "RGBa")
+_PALETTE_MODES = ("P", "PA")
 _GREY_MODES = ("1", "L", "LA", "La", "I")
 
 
@@ -48,6 +50,8 @@ class Still:
     tags: PictureTags = field(default_factory=PictureTags)
     grey: bool = False
     """Whether the file holds no colour; the three channels are then alike."""
+    bits: int = 8
+    """Of a sample in the file; here, samples have eight."""
     lost: tuple[str, ...] = ()
     """What of the file isn't in here, in words."""
 
@@ -78,7 +82,7 @@ def read_still(path: Path | str) -> Still:
 def still_losses(path: Path, still: Still) -> list[str]:
     """What of a picture is lost on the way into `path`, in words."""
     suffix = path.suffix.lower()
-    lost = [*still.lost, *unheld(still.tags, suffix)]
+    lost = [*still.lost, *unheld(still.tags, suffix, still.exif)]
     if _lacks_profile(still, suffix):
         lost.append(f"colour profile of grey: {suffix} can't hold it, .png and .jpg can")
     return lost
@@ -121,10 +125,11 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
         options["subsampling"] = 0
     if still.icc_profile and not _lacks_profile(still, suffix):
         options["icc_profile"] = still.icc_profile
-    options |= save_options(suffix, size, still.exif, still.tags)
+    image = _as_image(still, suffix)
+    options |= save_options(suffix, image, still.exif, still.tags)
     with whole_file(path) as partial:
         try:
-            _as_image(still, suffix).save(partial, **options)
+            image.save(partial, **options)
         except OSError:
             raise
         except Exception as error:  # Pillow's writers, too, fail in many ways
@@ -156,6 +161,7 @@ def _read(file: Any, path: Path) -> Still:
     if mode.startswith("F"):
         raise MediaError(f"{path}: holds floating-point samples; convert it to 8 bits first")
     is_grey = mode in _GREY_MODES or mode.startswith("I;16")
+    is_grey = is_grey or (kind == "PNG" and is_grey_png(file))  # 16 bits with alpha become RGBA
     if mode.startswith("I"):
         upright = _to_8_bit(upright, path)
     has_alpha = upright.has_transparency_data
@@ -165,6 +171,8 @@ def _read(file: Any, path: Path) -> Still:
         lost.append(f"colour profile of {_space_of(profile)}: RGB is written")
         profile = None
     pixels = np.array(upright.convert("RGBA" if has_alpha else "RGB"))
+    if mode in _PALETTE_MODES and not profile:
+        is_grey = bool((pixels[..., :1] == pixels[..., 1:3]).all())
     return Still(
         np.ascontiguousarray(pixels[..., :3]),
         np.ascontiguousarray(pixels[..., 3]) if has_alpha else None,
@@ -172,6 +180,7 @@ def _read(file: Any, path: Path) -> Still:
         exif,
         tags,
         is_grey,
+        bits,
         (*lost, *lost_tags),
     )
 

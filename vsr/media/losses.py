@@ -35,8 +35,12 @@ def side_data_losses(
     suffix: str,
     settings: EncoderSettings,
     tags: Mapping[str, str],
+    is_turned: bool = False,
 ) -> list[str]:
-    """The side data of a film that isn't kept; `tags` are those of the video stream."""
+    """The side data of a film that isn't kept; `tags` are those of the video stream.
+
+    `is_turned` says that frames are turned, and `source` describes the turned ones.
+    """
     lost = []
     kinds = dict(survey.side_data)
     if source.dolby_vision:
@@ -51,6 +55,8 @@ def side_data_losses(
             if not holds(settings.codec, _AS_MESSAGES[kind]):
                 able = "h264 and hevc" if kind == USER_DATA else "h264, hevc and av1"
                 lost.append(f"{words} ({settings.codec} holds none; {able} do)")
+        elif kind in (STEREO, SPHERICAL) and is_turned:
+            lost.append(f"{words} (can't be turned with the picture by --rotate apply)")
         elif kind == STEREO:
             if not output.stereo_mode:
                 lost.append(f"{words} ({suffix or 'the pipe'} doesn't say it; .mkv may)")
@@ -81,9 +87,9 @@ def _held_stereo(suffix: str, settings: EncoderSettings) -> frozenset[int]:
 def change_losses(source: StreamInfo, survey: Survey, output: StreamInfo) -> list[str]:
     """What changes in mid-film to something that the output doesn't hold."""
     lost = [
-        f"{what} {change.new}, from {seconds:.2f} s on: shown as {change.old}"
-        for what, (change, seconds) in survey.changes.items()
-        if not change.converted
+        f"{what} {seen.change.new}, {seen.where}: shown as {seen.change.old}"
+        for what, seen in survey.changes.items()
+        if not seen.change.converted
     ]
     held = output.layout
     more = [
@@ -93,8 +99,8 @@ def change_losses(source: StreamInfo, survey: Survey, output: StreamInfo) -> lis
         or (layout.across, layout.down) < (held.across, held.down)
     ]
     if "pixel format" in survey.changes and more:
-        change, seconds = survey.changes["pixel format"]
-        lost.append(f"pixel format {change.new}, from {seconds:.2f} s on: stored as {held.name}")
+        seen = survey.changes["pixel format"]
+        lost.append(f"pixel format {seen.change.new}, {seen.where}: stored as {held.name}")
     return lost
 
 

@@ -1,5 +1,6 @@
 """What a picture says of itself beside its pixels, and which format holds what of it."""
 
+import io
 import math
 import re
 import struct
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from vsr.errors import OutputError
@@ -24,6 +25,10 @@ _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _WIDTH, _HEIGHT = 0xA002, 0xA003
 _ORIENTATION, _LYING = 0x0112, range(5, 9)
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
+_COMPRESSION, _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0103, 0x0201, 0x0202
+_THUMBNAIL_SIZE = (160, 160)
+_MOST_OF_THUMBNAIL = 1 << 15
+"""More bytes than noise of that size takes."""
 _OF_THE_FILE = (
     *(0x00FE, 0x00FF, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x010A, 0x0111, 0x0112, 0x0115),
     *(0x0116, 0x0117, 0x0118, 0x0119, 0x011C, 0x0120, 0x0121, 0x0122, 0x0123, 0x013D, 0x0140),
@@ -57,6 +62,8 @@ class PictureTags:
     """PNG's, by keyword."""
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     """PNG's that tell of colour, and its time."""
+    thumbnail: bool = False
+    """Whether Exif data holds a small copy of the picture, which is made anew."""
     iptc: tuple[bytes, ...] = ()
     """JPEG's segments APP13, as they are."""
 
@@ -97,6 +104,7 @@ def tags_of(opened: Any, upright: Image.Image, file: BinaryIO) -> tuple[PictureT
         comment=comment.encode() if isinstance(comment, str) else comment,
         texts=tuple(texts),
         chunks=tuple(chunks),
+        thumbnail=_has_thumbnail(opened),
         iptc=tuple(content for name, content in segments if name == "APP13"),
     )
     return tags, lost
@@ -120,9 +128,11 @@ def exif_of(exif: Image.Exif) -> bytes | None:
     return exif.tobytes() if len(exif) or any_inner else None
 
 
-def unheld(tags: PictureTags, suffix: str) -> list[str]:
+def unheld(tags: PictureTags, suffix: str, exif: bytes | None) -> list[str]:
     """What a format can't hold, in words."""
     lost = []
+    if tags.thumbnail and not _has_room(suffix, exif):
+        lost.append(f"thumbnail: {suffix} has no room beside so much Exif data")
     png, jpeg = suffix == ".png", suffix in JPEG_SUFFIXES
     if tags.comment and not (png or jpeg):
         lost.append(f"comment: {suffix} can't hold it, .png and .jpg can")
@@ -158,11 +168,15 @@ def check_holds(suffix: str, size: tuple[int, int], exif: bytes | None, tags: Pi
 
 
 def save_options(
-    suffix: str, size: tuple[int, int], exif: bytes | None, tags: PictureTags
+    suffix: str, image: Image.Image, exif: bytes | None, tags: PictureTags
 ) -> dict[str, Any]:
-    """What Pillow's writer of a format is told of a picture of (width, height)."""
+    """What Pillow's writer of a format is told of a picture."""
     options: dict[str, Any] = {}
+    size = image.size
+    has_thumbnail = tags.thumbnail and _has_room(suffix, exif)
     exif = _sized_exif(exif, size, tags.dpi if suffix == ".webp" else None)
+    if has_thumbnail:
+        exif = _with_thumbnail(exif or Image.Exif().tobytes(), image)
     xmp = tags.xmp and _sized_xmp(tags.xmp, size)
     if exif:
         options["exif"] = exif
@@ -180,6 +194,12 @@ def save_options(
             b"\xff\xed" + struct.pack(">H", len(content) + 2) + content for content in tags.iptc
         )
     return options
+
+
+def is_grey_png(file: BinaryIO) -> bool:
+    """Whether a PNG file holds grey, with or without alpha, by its colour type."""
+    file.seek(0)
+    return file.read(26)[25] in (0, 4)
 
 
 def bits_of(opened: Any, file: BinaryIO) -> int:
@@ -272,6 +292,40 @@ def _sized_exif(
         made[_X_RESOLUTION], made[_Y_RESOLUTION] = dpi
         made[_RESOLUTION_UNIT] = 2  # inch
     return made.tobytes() if exif or len(made) else None
+
+
+def _has_thumbnail(opened: Any) -> bool:
+    """Whether Exif data holds a JPEG: the next picture of a TIFF file is none."""
+    try:
+        return opened.format != "TIFF" and _THUMBNAIL in opened.getexif().get_ifd(ExifTags.IFD.IFD1)
+    except Exception:  # of damaged data, of which `exif_of` tells
+        return False
+
+
+def _has_room(suffix: str, exif: bytes | None) -> bool:
+    """Whether a thumbnail finds room beside other Exif data."""
+    return suffix not in JPEG_SUFFIXES or len(exif or b"") <= _JPEG_SEGMENT - _MOST_OF_THUMBNAIL
+
+
+def _with_thumbnail(exif: bytes, image: Image.Image) -> bytes:
+    """Exif data with a thumbnail of a picture, in a directory behind the first one."""
+    small = image.convert("RGB")
+    small.thumbnail(_THUMBNAIL_SIZE)
+    file = io.BytesIO()
+    small.save(file, "JPEG")
+    order = "<" if exif[6:8] == b"II" else ">"
+    tiff = bytearray(exif[6:])
+    tiff += bytes(len(tiff) % 2)
+    start = len(tiff)
+    (first,) = struct.unpack_from(f"{order}I", tiff, 4)
+    (count,) = struct.unpack_from(f"{order}H", tiff, first)
+    struct.pack_into(f"{order}I", tiff, first + 2 + 12 * count, start)
+    content = file.getvalue()
+    tiff += struct.pack(f"{order}H", 3)
+    tiff += struct.pack(f"{order}2HI2H", _COMPRESSION, 3, 1, 6, 0)  # a short: JPEG
+    tiff += struct.pack(f"{order}2H2I", _THUMBNAIL, 4, 1, start + 2 + 3 * 12 + 4)
+    tiff += struct.pack(f"{order}2H2I", _THUMBNAIL_LENGTH, 4, 1, len(content))
+    return bytes(exif[:6] + tiff + bytes(4) + content)
 
 
 def _sized_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:

@@ -1,11 +1,12 @@
 """Decode a film: planes as they are, and the packets of all its other streams, in file order."""
 
 import hashlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,9 +19,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vsr.errors import MediaError
-from vsr.media.address import PIPE, input_of, is_pipe
+from vsr.media.address import PIPE, input_of, is_pipe, seekable_input
 from vsr.media.choice import choose, is_chapters, wake
-from vsr.media.conform import Conformer, Look, is_full_range, look_of
+from vsr.media.conform import Change, Conformer, Look, is_full_range, look_of
 from vsr.media.decoded import (
     Deinterlace,
     Deinterlacer,
@@ -44,7 +45,7 @@ from vsr.media.sidedata import (
 )
 from vsr.media.surface import Surface
 from vsr.media.timeline import Timeline
-from vsr.media.whole import is_cut_short
+from vsr.media.whole import StreamEnd, holds_another, is_cut_short, is_input_cut_short
 
 if TYPE_CHECKING:
     AnyPacket = Packet[Any]
@@ -59,6 +60,10 @@ _LOCAL = {"protocol_whitelist": "file,pipe"}
 _READ_ERRORS_IN_A_ROW = 16
 ENDS_EARLY = "the source can't be read to its end; what came before is kept"
 """The note on a file that breaks off."""
+ANOTHER_FOLLOWS = (
+    "another film follows the first in this file, and may not be read: make two files of it"
+)
+"""The note on films in a row whose container has one index or header alone."""
 _FEWEST_BYTES = 10
 """Of a file, for each frame: a header that promises more frames isn't believed."""
 _SUSPECT_FRAMES = 32
@@ -123,7 +128,8 @@ class VideoReader:
         self._turn: Turn | None = None
         self.pictures: dict[int, bytes] = {}
         """Cover pictures by stream, as far as `closely` came by them."""
-        self._container = open_input(self.path, once)
+        self._pipe_end = StreamEnd()
+        self._container = open_input(self.path, once, self._pipe_end.feed)
         self._index: int | None = None
         self._lead = 0
         """Ticks by which all is moved, so that no picture is before time zero."""
@@ -178,6 +184,15 @@ class VideoReader:
         """Size, pixel format and colour tags of the frames as `info` describes them."""
         return self._conformer.like
 
+    def announce(self, change: Change, line: str | None) -> None:
+        """Note a change of pixels before its frames are read; see `Conformer.announce`."""
+        self._conformer.announce(change, line)
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether frames are turned as players would."""
+        return self._turn is not None
+
     @property
     def on_gpu(self) -> bool:
         """Whether a card decodes."""
@@ -222,12 +237,13 @@ class VideoReader:
     ) -> Iterator[Iterator[tuple[VideoFrame, Fraction | None]]]:
         """Consecutive decoded frames from the beginning, and from each of some places after it.
 
-        At most so many frames each, with their pixels' aspect. Up to `before` frames may be
-        decoded between a keyframe and a place. What can't be decoded is skipped. Reading on
-        afterwards needs a new reader.
+        Those from the beginning are on one rising clock, as frames of a reader are. At most so many
+        frames each, with their pixels' aspect. Up to `before` frames may be decoded between a
+        keyframe and a place. What can't be decoded is skipped. Reading on afterwards needs a new
+        reader.
         """
         self._reopen()
-        yield self._decoded_run(at_first)
+        yield islice(self._on_clock(), at_first)
         start, duration = self._container.start_time or 0, self._container.duration
         for number in range(1, places + 1):
             if not duration:
@@ -240,8 +256,14 @@ class VideoReader:
             pts = round(Fraction(place, av.time_base) / self.info.time_base)
             yield self._decoded_run(at_a_place, pts, before)
 
+    def _on_clock(self) -> Iterator[tuple[VideoFrame, Fraction | None]]:
+        context = self._stream.codec_context
+        for packet in self._packets(others=False):
+            for decoded in self._decode(packet):
+                yield decoded, context.sample_aspect_ratio
+
     def _decoded_run(
-        self, length: int, place: int | None = None, before: int = 0
+        self, length: int, place: int, before: int
     ) -> Iterator[tuple[VideoFrame, Fraction | None]]:
         context = self._stream.codec_context
         count = failures = 0
@@ -249,7 +271,7 @@ class VideoReader:
             try:
                 for decoded in self._container.decode(self._stream):
                     assert isinstance(decoded, VideoFrame)
-                    is_early = place is not None and decoded.pts is not None and decoded.pts < place
+                    is_early = decoded.pts is not None and decoded.pts < place
                     if is_early and before:
                         before -= 1
                         continue
@@ -378,6 +400,8 @@ class VideoReader:
         for packet in self._on_one_clock(packets):
             if others or packet.stream_index == self._stream.index:
                 yield packet
+        if self._pipe_end.is_cut_short():
+            self._end_early()
         yield None
 
     def _on_one_clock(self, packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
@@ -484,12 +508,14 @@ class VideoReader:
             if isinstance(item, Packet) and item.stream.disposition & Disposition.attached_pic:
                 self.pictures[item.stream.index] = bytes(item)
             if isinstance(item, VideoFrame):
+                self._begin_at_zero(item)
                 self._note_side_data(item)
                 look = look_of(item, self._decoder.sample_aspect_ratio)
                 if item.sw_format is None and look.pixels != self._stream.codec_context.pix_fmt:
                     layout = replace(nearest_layout(item.format), alpha=info.layout.alpha)
                     info = replace(info, layout=layout, coded_bits=bits_of(item.format))
                 self._conformer = Conformer(look, info.layout, info.time_base, self.notes)
+                self._conformer.lead = self.lead
                 info = replace(
                     info,
                     width=look.size[0],
@@ -499,7 +525,6 @@ class VideoReader:
                     display_matrix=display_matrix_of(item),
                     stereo_mode=stereo_mode_of(item),
                 )
-                self._begin_at_zero(item)
                 break
         else:
             raise self._no_frame()
@@ -535,8 +560,19 @@ class VideoReader:
         return 0 < self._stream.frames <= len(self._stream.index_entries)
 
     def _check_end(self) -> None:
+        """Note a film that breaks off, or is followed by another; of a pipe, only at its end."""
+        file = seekable_input() if self.path == PIPE else None
+        if file is not None and is_input_cut_short(file):
+            self.notes.append(ENDS_EARLY)
+        if not is_pipe(self.path) and holds_another(self.path):
+            self.notes.append(ANOTHER_FOLLOWS)
         if not is_pipe(self.path) and is_cut_short(self.path):
             self.notes.append(ENDS_EARLY)
+            if self.is_indexed:
+                size = self.path.stat().st_size
+                entries = self._stream.index_entries
+                count = sum(entry.pos < size for entry in entries)  # the last one in part
+                self.info = replace(self.info, frame_count=count or None)
 
     def _frame_count(self, rate: Fraction) -> int | None:
         stream, count = self._stream, 0
@@ -569,7 +605,7 @@ class VideoReader:
         for item in items:
             unset = item.kind == TIMECODE and is_zero_timecode(item)
             if is_worth_a_line(item) and not unset:
-                seconds = float((decoded.pts or 0) * self.info.time_base)
+                seconds = float((decoded.pts or 0) * self.info.time_base + self.lead)
                 self.side_data.setdefault(item.kind, seconds)
         return items
 
@@ -663,10 +699,28 @@ def frame_times(path: Path) -> list[float]:
     return sorted(times)
 
 
-def open_input(path: Path, once: bool = False) -> InputContainer:
+def count_frames(path: Path, seconds: float) -> int | None:
+    """Count the packets of a film without decoding; None where that takes more than `seconds`.
+
+    Raises `MediaError` where it can't be read.
+    """
+    end = time.perf_counter() + seconds
+    count = 0
+    with VideoReader(path, closely=False) as reader:
+        for packet in packets_of(reader.container):
+            if time.perf_counter() > end:
+                return None
+            count += packet.stream_index == reader.index and not packet.is_discard
+    return count
+
+
+def open_input(
+    path: Path, once: bool = False, watch: Callable[[bytes], None] = lambda data: None
+) -> InputContainer:
     """Open a media file; standard input (`-`) or a named pipe only where it is read `once`.
 
-    Raises `MediaError` in one line where that can't be done.
+    `watch` is called with what is read from a pipe; see `input_of`. Raises `MediaError` in one line
+    where that can't be done.
     """
     name = "standard input" if path == PIPE else str(path)
     from_pipe = is_pipe(path)
@@ -680,7 +734,9 @@ def open_input(path: Path, once: bool = False) -> InputContainer:
         if from_pipe and not once:
             raise MediaError(f"{name}: is a pipe, which can be read only once; name a file")
         opened: InputContainer = av.open(
-            input_of(path), mode="r", metadata_errors="replace", container_options=_LOCAL
+            *(input_of(path, watch), "r"),
+            metadata_errors="replace",
+            container_options=_LOCAL,
         )
         wake(opened)
     except (av.error.FFmpegError, OSError) as error:

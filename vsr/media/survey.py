@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from vsr.media.comb import CombFinder, thinned
-from vsr.media.conform import Change, changes, look_of
+from vsr.media.conform import Change, changes, look_of, where_of
 from vsr.media.decoder import nearest_layout
 from vsr.media.frame import PixelLayout
 from vsr.media.reader import VideoReader
@@ -27,14 +28,29 @@ _PLACES, _MOST_AT_FIRST, _MOST_AT_A_PLACE, _LEAST = 8, 48, 24, 4
 """Frames: at the beginning, and at each of so many other places; the least of both."""
 
 
+class SeenChange(NamedTuple):
+    """A change against the first frame, and the first frame seen that shows it."""
+
+    change: Change
+    seconds: float | None
+    """In the output; None without times."""
+    is_exact: bool
+    """Whether the frame before it was seen as well."""
+
+    @property
+    def where(self) -> str:
+        """In words, such as "at 1.80 s"."""
+        return where_of(self.seconds, self.is_exact)
+
+
 @dataclass
 class Survey:
     """What some frames of a film hold; in a short film, all of them."""
 
     side_data: dict[str, float] = field(default_factory=dict)
     """Kinds that are worth a line, and the second at which each was seen first."""
-    changes: dict[str, tuple[Change, float]] = field(default_factory=dict)
-    """Changes against the first frame, by what changes, and the second of each."""
+    changes: dict[str, SeenChange] = field(default_factory=dict)
+    """By what changes."""
     layouts: set[PixelLayout] = field(default_factory=set)
     captions: dict[Fraction, bytes] = field(default_factory=dict)
     """Captions of the first frames, by their second in the output.
@@ -75,7 +91,10 @@ def survey_film(path: Path) -> Survey:
                 flagged |= decoded.interlaced_frame
                 look = look_of(decoded, aspect)
                 for change in changes(like, look):
-                    found.changes.setdefault(change.what, (change, float(time)))
+                    seconds = None if decoded.pts is None else float(time)
+                    found.changes.setdefault(
+                        change.what, SeenChange(change, seconds, is_exact=number == 0)
+                    )
                 pixel_format = decoded.sw_format or decoded.format
                 found.layouts.add(nearest_layout(pixel_format))
                 for item in side_data_of(decoded):

@@ -1,53 +1,214 @@
-"""Whether a file has all the bytes that its own structure promises.
+"""Whether a film has all the bytes that its own structure promises, in a file or from a pipe.
 
 FFmpeg reads what is there of a download that was cut short, and then reports the usual end. The
-sizes in a file's structure are followed instead: boxes of ISO/IEC 14496-12, elements of
+sizes in a film's structure are followed instead: boxes of ISO/IEC 14496-12, elements of
 RFC 8794, chunks of RIFF, the header of ASF, the last tag of FLV, keys of SMPTE ST 336, pages of
-RFC 3533, and packets of ISO/IEC 13818-1.
+RFC 3533, packets of ISO/IEC 13818-1, the index that FFmpeg writes at the end of NUT, and frames of
+YUV4MPEG2.
 """
 
 import os
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot"}
 _EBML = b"\x1a\x45\xdf\xa3"
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _MXF = bytes.fromhex("060e2b34")
+_NUT, _NUT_INDEX = b"nut/multimedia container\0", bytes.fromhex("4e58dd672f23e64e")
+_FIRST = 600
+"""Bytes by which a format is known."""
+_ELEMENT = 256
+"""Bytes within which an element tells its length."""
+_HEAD = 1 << 16
 _TAIL = 1 << 17
 """More than the longest page of Ogg."""
 
 
+class _Readable(Protocol):
+    """Bytes that can be read at a place."""
+
+    def seek(self, place: int, /) -> int: ...
+
+    def read(self, count: int, /) -> bytes: ...
+
+
+_Check = Callable[[_Readable, int], bool]
+"""Whether bytes are missing, by those at the two ends and the size."""
+
+
+class _Chain:
+    """Elements, one after another, that tell their own length."""
+
+    def __init__(
+        self, length_of: Callable[[bytes], int | None], least: int = 1, slack: int = 0
+    ) -> None:
+        """`length_of` gives an element's length by its first bytes, of which it needs `least`.
+
+        None where they don't tell. The last element may lack `slack` bytes.
+        """
+        self._length_of, self.least, self._slack = length_of, least, slack
+        self._last = b""
+        self.place: int | None = 0
+        """Where the next element begins; None once the structure doesn't tell."""
+
+    def take(self, head: bytes) -> None:
+        """Step over the element that begins with `head`."""
+        length = self._length_of(head)
+        if self.place is not None:
+            self.place = None if length is None else self.place + length
+        self._last = head
+
+    def is_cut_short(self, size: int) -> bool:
+        """Whether so many bytes end within an element, or before the media of a fragment."""
+        if self.place is None:
+            return False
+        return self.place > size + self._slack or self._last[4:8] == b"moof"
+
+
+class StreamEnd:
+    """Decide at the end of a pipe whether bytes are missing, by all that were read from it."""
+
+    def __init__(self) -> None:
+        self._check: _Check | _Chain | None = None
+        self._head, self._tail = bytearray(), bytearray()
+        self._waiting = bytearray()
+        """Bytes that the chain has yet to step over."""
+        self._at = self._size = 0
+        """The place of the first of these, and of what is fed next."""
+        self._is_at_end = False
+
+    def feed(self, data: bytes) -> None:
+        """Add the bytes that were read next; none at the end."""
+        self._is_at_end = not data
+        self._size += len(data)
+        self._head += data[: _HEAD - len(self._head)]
+        self._tail += data
+        del self._tail[:-_TAIL]
+        if self._check is None and (len(self._head) >= _FIRST or self._is_at_end):
+            self._check = _check_of(bytes(self._head[:_FIRST]))
+        if self._check is None or isinstance(self._check, _Chain):
+            self._waiting += data
+        if isinstance(self._check, _Chain):
+            self._follow(self._check)
+
+    def is_cut_short(self) -> bool:
+        """Whether bytes are missing; False before the end, or where the format doesn't tell."""
+        if not self._is_at_end or self._check is None:
+            return False
+        if isinstance(self._check, _Chain):
+            return self._check.is_cut_short(self._size)
+        kept = _Ends(bytes(self._head), bytes(self._tail), self._size)
+        return self._check(kept, self._size)
+
+    def _follow(self, chain: _Chain) -> None:
+        needed = chain.least if self._is_at_end else _ELEMENT
+        while chain.place is not None and chain.place + needed <= self._size:
+            start = chain.place - self._at
+            chain.take(bytes(self._waiting[start : start + _ELEMENT]))
+        done = self._size if chain.place is None else min(chain.place, self._size)
+        del self._waiting[: done - self._at]
+        self._at = done
+
+
+class _Ends:
+    """The first and the last bytes of what was read from a pipe; none between them."""
+
+    def __init__(self, head: bytes, tail: bytes, size: int) -> None:
+        self._head, self._tail, self._size = head, tail, size
+        self._place = 0
+
+    def seek(self, place: int, /) -> int:
+        self._place = place
+        return place
+
+    def read(self, count: int, /) -> bytes:
+        start = self._place - (self._size - len(self._tail))
+        if start >= 0:
+            return self._tail[start : start + count]
+        return self._head[self._place : self._place + count]
+
+
 def is_cut_short(path: Path) -> bool:
-    """Whether bytes are missing at the end; False where the format doesn't tell.
+    """Whether bytes are missing at the end of a file; False where the format doesn't tell.
 
     Raises OSError.
     """
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        head = file.read(600)
+        return _is_cut_short(file, os.fstat(file.fileno()).st_size)
+
+
+def holds_another(path: Path) -> bool:
+    """Whether a second film follows the first, as in files joined by `cat`.
+
+    FFmpeg stops where the index or the header of the first ends; of fragmented MP4, it reads some
+    of the second. Raises OSError.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        check = _check_of(head)
-        return check is not None and check(file, size)
+        head = _read(file, 0, _HEAD)
+        if head[4:8] in _BOXES:
+            return _count_of_indices(file, size) > 1
+        end, start = size, b""
+        if head.startswith(_ASF) and (place := head.find(_ASF_FILE)) >= 0:
+            end, start = int.from_bytes(head[place + 40 : place + 48], "little"), _ASF
+        elif head.startswith(b"FLV") and (place := head.find(b"filesize\0")) >= 0:
+            told = head[place + 9 : place + 17]
+            end, start = round(struct.unpack(">d", told)[0]) if len(told) == 8 else size, b"FLV"
+        return 0 < end < size and _read(file, end, len(start)) == start
 
 
-def _check_of(head: bytes) -> Callable[[BinaryIO, int], bool] | None:
+def _count_of_indices(file: _Readable, size: int) -> int:
+    chain, count = _Chain(_box, least=8), 0
+    while chain.place is not None and chain.place + chain.least <= size:
+        head = _read(file, chain.place, _ELEMENT)
+        count += head[4:8] == b"moov"
+        chain.take(head)
+    return count
+
+
+def is_input_cut_short(file: BinaryIO) -> bool:
+    """Whether bytes are missing at the end of an open file; its position stays as it is."""
+    place = file.tell()
+    result = _is_cut_short(file, file.seek(0, os.SEEK_END))
+    file.seek(place)
+    return result
+
+
+def _is_cut_short(file: _Readable, size: int) -> bool:
+    check = _check_of(_read(file, 0, _FIRST))
+    if isinstance(check, _Chain):
+        while check.place is not None and check.place + check.least <= size:
+            check.take(_read(file, check.place, _ELEMENT))
+        return check.is_cut_short(size)
+    return check is not None and check(file, size)
+
+
+def _check_of(head: bytes) -> _Check | _Chain | None:
     if head[4:8] in _BOXES:
-        return _boxes
+        return _Chain(_box, least=8)
     if head.startswith(_EBML):
-        return _elements
+        return _Chain(_element)
     if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
-        return _chunks
+        return _Chain(_chunk, least=12, slack=1)  # the last may lack its padding
+    if head.startswith(_MXF):
+        return _Chain(_key, least=17)
+    if head.startswith(b"YUV4MPEG2 "):
+        return _Chain(_y4m_frames(head))
+    if head.startswith(_NUT):
+        return _nut_index
     if head.startswith(_ASF):
         return _asf
     if head.startswith(b"FLV"):
         return _flv_tag
-    if head.startswith(_MXF):
-        return _keys
     if head.startswith(b"OggS"):
         return _ogg_page
     for length, first in ((188, 0), (192, 4)):
@@ -56,32 +217,21 @@ def _check_of(head: bytes) -> Callable[[BinaryIO, int], bool] | None:
     return None
 
 
-def _boxes(file: BinaryIO, size: int) -> bool:
-    place, kind = 0, b""
-    while place + 8 <= size:
-        length, kind = struct.unpack(">I4s", _read(file, place, 8))
-        if length == 0:  # to the end of the file
-            return False
-        if length == 1:
-            length = int.from_bytes(_read(file, place + 8, 8), "big")
-        if length < 8:
-            return False
-        place += length
-    return place > size or kind == b"moof"
+def _box(head: bytes) -> int | None:
+    length: int = struct.unpack(">I", head[:4])[0]
+    if length == 1:
+        length = int.from_bytes(head[8:16], "big")
+    return length if length >= 8 else None  # 0: to the end of the file
 
 
-def _elements(file: BinaryIO, size: int) -> bool:
-    place = 0
-    while place < size:
-        head = _read(file, place, 12)
-        key = _vint_length(head)
-        length = _vint_length(head[key:])
-        if not key or not length:
-            return False
-        value = int.from_bytes(head[key : key + length], "big") & ((1 << 7 * length) - 1)
-        unknown = value == (1 << 7 * length) - 1
-        place += key + length + (0 if unknown else value)
-    return place > size
+def _element(head: bytes) -> int | None:
+    key = _vint_length(head)
+    length = _vint_length(head[key:])
+    if not key or not length:
+        return None
+    value = int.from_bytes(head[key : key + length], "big") & ((1 << 7 * length) - 1)
+    unknown = value == (1 << 7 * length) - 1
+    return key + length + (0 if unknown else value)
 
 
 def _vint_length(data: bytes) -> int:
@@ -89,18 +239,57 @@ def _vint_length(data: bytes) -> int:
     return 9 - data[0].bit_length() if data and data[0] else 0
 
 
-def _chunks(file: BinaryIO, size: int) -> bool:
-    place = 0
-    while place + 12 <= size:
-        kind, length = struct.unpack("<4sI", _read(file, place, 8))
-        if kind != b"RIFF" or not length:  # not written where a recorder crashed
-            return False
-        place += 8 + length + length % 2
-    return place > size + 1  # the last may lack its padding
+def _chunk(head: bytes) -> int | None:
+    kind, length = struct.unpack("<4sI", head[:8])
+    if kind != b"RIFF" or not length:  # not written where a recorder crashed
+        return None
+    return int(8 + length + length % 2)
 
 
-def _asf(file: BinaryIO, size: int) -> bool:
-    head = _read(file, 0, 1 << 16)
+def _key(head: bytes) -> int | None:
+    if not head.startswith(_MXF):
+        return None
+    more = head[16] & 0x7F if head[16] & 0x80 else 0
+    length = int.from_bytes(head[17 : 17 + more], "big") if more else head[16]
+    return 17 + more + length
+
+
+def _y4m_frames(head: bytes) -> Callable[[bytes], int | None]:
+    """The lengths of a header and of the frames behind it."""
+    words = {word[:1]: word[1:].decode("latin-1") for word in head.split(b"\n")[0].split()[1:]}
+    try:
+        width, height = int(words[b"W"]), int(words[b"H"])
+    except (KeyError, ValueError):
+        return lambda line: None
+    colour = words.get(b"C", "420")
+    across, down = {"420": (2, 2), "422": (2, 1), "411": (4, 1)}.get(colour[:3], (1, 1))
+    samples = width * height
+    if not colour.startswith("mono"):
+        samples += 2 * (-(-width // across) * -(-height // down))
+    if colour == "444alpha":
+        samples += width * height
+    depth = re.search(r"(?:p|mono)(\d+)$", colour)
+    frame = samples * (2 if depth and int(depth[1]) > 8 else 1)
+
+    def length_of(line: bytes) -> int | None:
+        end = line.find(b"\n") + 1
+        if line.startswith(b"FRAME"):
+            return end + frame
+        return end if end and line.startswith(b"YUV4MPEG2 ") else None
+
+    return length_of
+
+
+def _nut_index(file: _Readable, size: int) -> bool:
+    back = int.from_bytes(_read(file, size - 12, 8), "big")
+    if not 0 < back <= size:
+        return True
+    start = _read(file, size - back, 8)
+    return bool(start) and start != _NUT_INDEX
+
+
+def _asf(file: _Readable, size: int) -> bool:
+    head = _read(file, 0, _HEAD)
     place = head.find(_ASF_FILE)
     if place < 0 or place + 92 > len(head):
         return False
@@ -108,29 +297,17 @@ def _asf(file: BinaryIO, size: int) -> bool:
     return not flags & 1 and promised > size
 
 
-def _flv_tag(file: BinaryIO, size: int) -> bool:
+def _flv_tag(file: _Readable, size: int) -> bool:
     if size < 24:
         return False
     length = int.from_bytes(_read(file, size - 4, 4), "big")
     if not 11 <= length <= size - 4:
         return True
     tag = _read(file, size - 4 - length, 4)
-    return int.from_bytes(tag[1:4], "big") + 11 != length
+    return bool(tag) and int.from_bytes(tag[1:4], "big") + 11 != length
 
 
-def _keys(file: BinaryIO, size: int) -> bool:
-    place = 0
-    while place + 17 <= size:
-        head = _read(file, place, 25)
-        if not head.startswith(_MXF):
-            return False
-        more = head[16] & 0x7F if head[16] & 0x80 else 0
-        length = int.from_bytes(head[17 : 17 + more], "big") if more else head[16]
-        place += 17 + more + length
-    return place > size
-
-
-def _ogg_page(file: BinaryIO, size: int) -> bool:
+def _ogg_page(file: _Readable, size: int) -> bool:
     start = max(0, size - _TAIL)
     tail = _read(file, start, _TAIL)
     place = tail.rfind(b"OggS")
@@ -140,6 +317,6 @@ def _ogg_page(file: BinaryIO, size: int) -> bool:
     return place + 27 + tail[place + 26] + sum(lacing) > len(tail)
 
 
-def _read(file: BinaryIO, place: int, count: int) -> bytes:
+def _read(file: _Readable, place: int, count: int) -> bytes:
     file.seek(place)
     return file.read(count)

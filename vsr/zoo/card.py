@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from vsr.config import Config, load_toml
 from vsr.media.target import write_text
@@ -14,6 +14,8 @@ from vsr.scoring import FilmScore
 
 class DegradationScores(Config):
     """On films never learnt from, by one degradation: means over films of means over frames."""
+
+    model_config = ConfigDict(allow_inf_nan=True)  # NaN where a score wasn't measured
 
     psnr_y: float
     """Luma PSNR in dB."""
@@ -51,6 +53,8 @@ class DegradationScores(Config):
 
 class PictureScores(Config):
     """What the first frames of held-out films look like, beside other ways to upscale them."""
+
+    model_config = ConfigDict(allow_inf_nan=True)  # NaN where a score wasn't measured
 
     frames: int
     """Of each film, from its start."""
