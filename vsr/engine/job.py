@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from vsr.media.conform import is_said
 from vsr.media.decoded import Deinterlace
 from vsr.media.decoder import Decoder
 from vsr.media.encoder import EncoderSettings, losses, output_info, says_aspect
-from vsr.media.frame import Frame, StreamInfo
+from vsr.media.frame import Frame
 from vsr.media.losses import change_losses, held, side_data_losses
 from vsr.media.reader import ENDS_EARLY, VideoReader
 from vsr.media.sidedata import TIMECODE
@@ -171,24 +171,32 @@ class Job:
         return tuple(notes)
 
     def identity(self) -> dict[str, Any]:
-        """All that the output's bytes depend on, as JSON holds it."""
-        options = asdict(self.options)
-        settings = options.pop("settings")
-        options |= {"model": self.model, "scale": self.scale}
-        options |= {"device": self.device.type, "backend": self.backend.name}
-        versions = {name: version(name) for name in ("vsr", "torch", "av")}
+        """All that the output's bytes depend on, as the journal stores it.
+
+        Keys and values are a file format: an attribute may be renamed, its key may not, or
+        unfinished work can't be resumed.
+        """
+        options, settings, info = self.options, self.options.settings, self.info
         return {
             "source": identity_of(self.reader.path),
             "weights": self.weights,
-            **options,
-            **settings,
-            "versions": versions,
-            "output": _kind(self.info),
+            "model": self.model,
+            "scale": self.scale,
+            "detail": options.detail,
+            "device": self.device.type,
+            "backend": self.backend.name,
+            "precision": options.precision,
+            "tiling": options.tiling,
+            "deinterlace": options.deinterlace,
+            "rotate": options.rotate,
+            "decoder": options.decoder,
+            "codec": settings.codec,
+            "crf": settings.crf,
+            "preset": settings.preset,
+            "encoder": settings.encoder,
+            "versions": {name: version(name) for name in ("vsr", "torch", "av")},
+            "output": [info.width, info.height, info.layout.name],
         }
-
-
-def _kind(info: StreamInfo) -> list[Any]:
-    return [info.width, info.height, info.layout.name]
 
 
 def identity_of(path: Path) -> str:
