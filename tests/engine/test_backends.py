@@ -20,7 +20,7 @@ from vsr.degrade import Degradation, degrade
 from vsr.engine.backends import OpenVinoBackend, TorchBackend, pick_backend
 from vsr.engine.backends import openvino as openvino_backend
 from vsr.engine.backends.conversion import converted, sample_by_rows
-from vsr.engine.backends.openvino import computes_int8, openvino_core
+from vsr.engine.backends.openvino import openvino_core
 from vsr.engine.backends.planes import FoldedStep, planes_step
 from vsr.engine.video import upscale_video
 from vsr.errors import VsrError
@@ -36,6 +36,7 @@ from vsr.models import (
     build_generator,
 )
 from vsr.models.quantise import QuantisedConv, calibrate, quantised
+from vsr.system.machine import computes_int8
 from vsr.tensors import moved_grid, sample, to_float
 
 CPU = torch.device("cpu")

@@ -12,7 +12,6 @@ import torch
 
 from vsr.colour import CODE_OF_MATRIX
 from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
-from vsr.engine.upscaler import pick_device
 from vsr.errors import MediaError
 from vsr.media.address import is_pipe
 from vsr.media.carry import Baggage
@@ -26,6 +25,7 @@ from vsr.media.reader import ENDS_EARLY, VideoReader
 from vsr.media.sidedata import TIMECODE
 from vsr.media.survey import Survey, survey_film
 from vsr.planes import alpha_to_plane, colour_spec, without_rim
+from vsr.system.machine import pick_device
 from vsr.zoo import choose_model, load
 
 Rotate = Literal["keep", "apply"]

@@ -122,7 +122,7 @@ class Muxer:
             if self.name.suffix.lower() == ".mp4" and self._info.stereo_mode:
                 _blank_vexu(self.place)
             if self.name != PIPE:
-                with self.place.open("rb") as written:
+                with self.place.open("r+b") as written:  # Windows flushes no file opened to read
                     os.fsync(written.fileno())
         except (av.error.FFmpegError, OSError) as error:
             raise write_failure(self.name, error) from error

@@ -21,6 +21,7 @@ from vsr.errors import DataError, TrainingError
 from vsr.media.target import make_folder
 from vsr.models import Recurrent, multiplies_per_pixel
 from vsr.scoring import FilmScore, mean_scores
+from vsr.system.machine import describe_machine
 from vsr.training.adversary import CollapseWatch
 from vsr.training.agreement import agreement_features
 from vsr.training.average import Average
@@ -29,7 +30,7 @@ from vsr.training.beginning import fresh_adversary, fresh_generator, teacher_of
 from vsr.training.checkpoints import Checkpoints
 from vsr.training.config import TrainConfig
 from vsr.training.gan import GanObjective, Turn, perceptual_losses
-from vsr.training.report import CARD_FILE, Log, Strip, describe_machine, write_run_card
+from vsr.training.report import CARD_FILE, Log, Strip, write_run_card
 from vsr.training.step import (
     FidelityObjective,
     MotionObjective,

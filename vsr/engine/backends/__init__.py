@@ -8,12 +8,13 @@ from vsr.colour import ColourSpec
 from vsr.engine.backends.base import Backend
 from vsr.engine.backends.eager import TorchBackend
 from vsr.engine.backends.graphs import GraphBackend
-from vsr.engine.backends.openvino import OpenVinoBackend, computes_int8, openvino_version
+from vsr.engine.backends.openvino import OpenVinoBackend, openvino_version
 from vsr.engine.backends.planes import flow_of
 from vsr.engine.backends.tiles import FittingBackend, TiledBackend, Tiling, is_exhausted, pick_tile
 from vsr.errors import VsrError
 from vsr.models import Generator, Recurrent
 from vsr.models.quantise import is_measured, quantised
+from vsr.system.machine import computes_int8
 
 BackendName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "f32", "f16", "int8"]

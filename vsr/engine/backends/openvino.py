@@ -53,13 +53,6 @@ def openvino_core() -> Any:
     return openvino.Core()
 
 
-def computes_int8() -> bool:
-    """Whether the processor adds up products of eight bits without overflow (VNNI)."""
-    with suppress(OSError):
-        return "vnni" in Path("/proc/cpuinfo").read_text()
-    return False
-
-
 class OpenVinoBackend(Backend):
     """A step that is built once for a frame size; its state lies in two buffers in turn."""
 
