@@ -19,7 +19,7 @@ from torch import Tensor
 from vsr.cache import cache_folder
 from vsr.colour import ColourSpec
 from vsr.engine.backends.base import Backend, Planes
-from vsr.engine.backends.conversion import converted, sample_by_rows
+from vsr.engine.backends.conversion import converted, import_openvino, sample_by_rows
 from vsr.engine.backends.planes import Layout, PlanesStep, planes_step, unsigned
 from vsr.media.frame import Plane
 from vsr.models import Generator, Recurrent, Rrdbnet, Srresnet
@@ -48,9 +48,7 @@ def openvino_core() -> Any:
     Its CPU plugin gives the thread that loads it a stack for signals, and frees that stack when
     it is itself freed, by whatever thread: the next Ctrl-C would then crash the process.
     """
-    import openvino
-
-    return openvino.Core()
+    return import_openvino().Core()
 
 
 class OpenVinoBackend(Backend):
@@ -153,9 +151,7 @@ def _threads() -> int:
 
 
 def _tensor(array: Any) -> Any:
-    import openvino
-
-    return openvino.Tensor(array, shared_memory=True)
+    return import_openvino().Tensor(array, shared_memory=True)
 
 
 def _file_name(
@@ -213,11 +209,9 @@ def _describe_generator(generator: Generator[Any]) -> dict[str, Any]:
 
 def _keep(model: Any, path: Path) -> None:
     """Write a network for the next run, whole or not at all, and forget the oldest."""
-    import openvino
-
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}.{os.getpid()}.xml")
-    openvino.save_model(model, partial, compress_to_fp16=False)
+    import_openvino().save_model(model, partial, compress_to_fp16=False)
     partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
     partial.replace(path)
     by_age = sorted(path.parent.glob("*.xml"), key=lambda old: old.stat().st_mtime)
