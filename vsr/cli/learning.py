@@ -235,6 +235,8 @@ def train(
     columns = ["loss {task.fields[loss]:.4f}", "rate {task.fields[learning_rate]:.1e}"]
     columns += ["{task.fields[score]}"]
     quiet = not trainer.world.writes
+    for note in () if quiet else trainer.notes:
+        tell(note)
     with progress_bar(columns, quiet, loss=float("nan"), learning_rate=0.0, score="") as update:
 
         def watch(now: Progress) -> None:

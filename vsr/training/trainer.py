@@ -137,11 +137,13 @@ class Trainer:
         self._perceptual = perceptual_losses(gan, seed, self.device) if gan is not None else None
         self._collapse = CollapseWatch()
         self._message = ""
+        self.notes: list[str] = []
+        """What the user should know before the run, a line each."""
         self.optimiser = build_optimiser(self.generator)
         share = config.gan.blend if config.gan is not None else 1.0
         self.average = Average(self.generator, training.ema_decay, share)
         if resume:
-            self._take(self._checkpoints.load(self.device))
+            self._take(self._checkpoints.load(self.device, self.notes.append))
         self.store = Store(config.data.dataset)
         self._held_back = Validation(self.store, self.device)
         self._batches = Batches(
@@ -430,12 +432,14 @@ class Trainer:
             )
         self._returns += 1
         factor = self._rate_factor / 2
-        self._take(self._checkpoints.load(self.device))
+        lines: list[str] = []
+        self._take(self._checkpoints.load(self.device, lines.append))
         self._rate_factor = factor
-        return (
+        lines.append(
             f"the loss was not a number {_BAD_STEPS_IN_A_ROW} times in a row at iteration {lost}; "
             f"going on from iteration {self.iteration} at {factor:g} of the learning rate"
         )
+        return "; ".join(lines)
 
     def _take(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's state; raises `TrainingError` where it isn't this run's."""
