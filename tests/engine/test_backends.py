@@ -17,6 +17,7 @@ from tests.conftest import scenes, write_film
 from vsr.checkpoint import add_ranges, load_generator, save_generator
 from vsr.colour import ColourSpec, Matrix, Siting, Subsampling, from_rgb
 from vsr.degrade import Degradation, degrade
+from vsr.engine import backends
 from vsr.engine.backends import OpenVinoBackend, TorchBackend, pick_backend
 from vsr.engine.backends import openvino as openvino_backend
 from vsr.engine.backends.conversion import converted, sample_by_rows
@@ -400,6 +401,46 @@ def test_memory_sampled_by_rows_is_memory_sampled(size: tuple[int, int]) -> None
     for found, wanted in zip(made.values(), Sampler()(*takes), strict=True):
         assert found.shape == (1, wanted.shape[1], height, width)
         assert np.abs(found - wanted.numpy()).max() < 1e-4
+
+
+def test_a_compiler_that_fails_is_noted_once(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU without a C compiler: tiles are built one by one, each without it."""
+
+    class Uncompiled(TorchBackend):
+        def __init__(
+            self,
+            generator: Generator[Any],
+            device: torch.device,
+            specs: tuple[ColourSpec, ColourSpec],
+            size: tuple[int, int],
+            precision: str,
+            compiles: bool | None,
+            of_parts: bool,
+        ) -> None:
+            if compiles is None:
+                raise RuntimeError("Failed to find C compiler.\nPlease specify one via CC.")
+            super().__init__(generator, CPU, specs)
+
+    monkeypatch.setattr(backends, "GraphBackend", Uncompiled)
+    spec = ColourSpec(Matrix.BT601)
+    backend = pick_backend(
+        name="torch",
+        precision="auto",
+        generator=load_generator(tiny_model),
+        device=torch.device("cuda"),
+        specs=(spec, spec),
+        size=(300, 600),
+        frames=None,
+        tiling=256,
+    )
+    for number, planes in enumerate(film_planes(spec, 600, 300, 2)):
+        backend.upscale(planes, number == 0)
+    assert backend.notes() == (
+        "torch.compile failed (Failed to find C compiler.): frames are computed uncompiled, and "
+        "slower",
+    )
 
 
 def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:

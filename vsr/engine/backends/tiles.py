@@ -260,13 +260,17 @@ class FittingBackend(Backend):
         specs: tuple[ColourSpec, ColourSpec],
         flow: PyramidFlow | None = None,
         shrinks: bool = True,
+        notes: list[str] | None = None,
     ) -> None:
-        """Like `TiledBackend`'s; without `tile`, whole frames. Not to shrink, it fails instead."""
+        """Like `TiledBackend`'s; without `tile`, whole frames. Not to shrink, it fails instead.
+
+        `notes` are lines for the user, to which `build` may add.
+        """
         self._flow, self._shrinks = flow, shrinks
         self._build, self._size, self._scale, self._specs = build, size, scale, specs
         self._tile = tile
         self._frames = 0
-        self._notes: list[str] = []
+        self._notes = [] if notes is None else notes
         self._inner: Backend | None = None
         self._fitting(lambda inner: None)
         assert self._inner is not None
@@ -294,7 +298,7 @@ class FittingBackend(Backend):
         self._fitting(lambda inner: inner.go_on_from(kept))
 
     def notes(self) -> tuple[str, ...]:
-        """Where memory ran out."""
+        """Where memory ran out, and what `build` noted."""
         return tuple(self._notes)
 
     def _fitting(self, work: Callable[[Backend], Result]) -> Result:
