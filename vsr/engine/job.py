@@ -21,6 +21,7 @@ from vsr.media.decoder import Decoder
 from vsr.media.encoder import EncoderSettings, losses, output_info, says_aspect
 from vsr.media.frame import Frame
 from vsr.media.losses import change_losses, held, side_data_losses
+from vsr.media.muxer import Dropped
 from vsr.media.reader import ENDS_EARLY, VideoReader
 from vsr.media.sidedata import TIMECODE
 from vsr.media.survey import Survey, survey_film
@@ -58,8 +59,7 @@ class Job:
 
     def __init__(self, source: Path, options: Options, suffix: str) -> None:
         self.options = options
-        self.refused = 0
-        """Packets of other streams that are too broken to go along."""
+        self.dropped = Dropped()
         self.began = time.perf_counter()
         self.device = pick_device(options.device)
         self._suffix = suffix
@@ -166,9 +166,7 @@ class Job:
         if self.options.decoder == "gpu" and not self.reader.on_gpu:
             notes.append(f"no card here decodes {self.reader.codec}: the CPU did")
         notes += self._found_late()
-        if self.refused:
-            notes.append(f"{self.refused} broken packets of sound and the like are left out")
-        return tuple(notes)
+        return (*notes, *self.dropped.lines())
 
     def identity(self) -> dict[str, Any]:
         """All that the output's bytes depend on, as the journal stores it.
