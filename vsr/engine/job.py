@@ -163,6 +163,9 @@ class Job:
             notes.append(f"{self.reader.interlaced} interlaced frames {made}")
         if self.reader.damage.ends_early and ENDS_EARLY not in notes:
             notes.append(ENDS_EARLY)
+        if places := self.reader.damage.read_errors:
+            what = "a place" if places == 1 else f"{places} places"
+            notes.append(f"the source can't be read at {what}; what follows is kept")
         if self.options.decoder == "gpu" and not self.reader.on_gpu:
             notes.append(f"no card here decodes {self.reader.codec}: the CPU did")
         notes += self._found_late()
