@@ -210,8 +210,10 @@ def test_training_runs_stops_on_ctrl_c_and_resumes(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "go on with --resume" in out
     assert "holds a run; add --resume" in complaint(*arguments)
+    (run / "state-9999999.pt").write_bytes(b"cut off")
     done = vsr(*arguments, *endless, "--resume", "--minutes", "0")
     assert done.returncode == 0, done.stderr
+    assert "state-9999999.pt: can't be read (" in done.stderr
     assert "of 100000" in done.stdout
 
 

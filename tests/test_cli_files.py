@@ -19,6 +19,7 @@ from PIL import Image
 from tests.conftest import AudioTrack, scenes, write_film
 from vsr.cli import main
 from vsr.engine import video
+from vsr.media.muxer import Dropped
 
 
 class Done(NamedTuple):
@@ -309,7 +310,7 @@ def test_a_film_that_was_finished_is_not_interrupted(
 ) -> None:
     join = video._join
 
-    def interrupted(*given: Any) -> int:
+    def interrupted(*given: Any) -> Dropped:
         os.kill(os.getpid(), signal.SIGINT)
         return join(*given)
 

@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from vsr.config import Config, load_toml
+from vsr.config import Config, load_toml, parse
 from vsr.errors import ConfigError
 
 
@@ -90,3 +90,25 @@ def test_what_is_not_toml_is_refused_with_the_place(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
         load_toml(tmp_path / "none.toml", Outer)
+
+
+class RenamedInner(Config):
+    learning_rate: float = Field(default=0.5, alias="rate")
+    steps: int = 3
+
+
+class RenamedOuter(Config):
+    name: str
+    schedule: RenamedInner = Field(default=RenamedInner(), alias="inner")
+
+
+def test_a_renamed_field_keeps_its_key() -> None:
+    written = Outer(name="x", inner=Inner(rate=0.25)).model_dump_json()
+    renamed = RenamedOuter.model_validate_json(written)
+    assert renamed.schedule == RenamedInner(learning_rate=0.25)
+    assert renamed.model_dump_json() == written
+
+
+def test_a_wrong_key_beside_a_renamed_field_is_named_with_the_nearest_key() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key inner\.rade; did you mean rate\?"):
+        parse({"name": "x", "inner": {"rade": 1}}, RenamedOuter, "a.toml")

@@ -12,8 +12,6 @@ and compiled; and FFmpeg's own bicubic scaler, when the command is there. `pip i
 import argparse
 import json
 import os
-import platform
-import resource
 import shutil
 import statistics
 import subprocess
@@ -43,10 +41,9 @@ from vsr.engine.backends import (
     TorchBackend,
     openvino_version,
 )
-from vsr.engine.backends.openvino import computes_int8
 from vsr.engine.job import Job, Options
 from vsr.engine.pipeline import StageTimes, run_stages
-from vsr.engine.upscaler import Upscaler, pick_device
+from vsr.engine.upscaler import Upscaler
 from vsr.engine.video import upscale_video
 from vsr.media.decoder import Decoder
 from vsr.media.encoder import EncoderSettings, VideoEncoder, output_info
@@ -56,6 +53,7 @@ from vsr.models import Recurrent, multiplies_per_pixel
 from vsr.models.quantise import is_measured, quantised
 from vsr.planes import colour_spec, planes_to_rgb
 from vsr.shots import mark_cuts
+from vsr.system.machine import computes_int8, peak_memory_bytes, pick_device, processor_name
 from vsr.tensors import to_float
 
 _WARM_UP = 3
@@ -99,9 +97,9 @@ def main() -> None:
     peak = _convolution_peak(device)
     generator = vsr.load(chosen.model)
     work = 2 * multiplies_per_pixel(generator) * width * height / 1e9
-    machine = f"{_processor()}, {torch.get_num_threads()} threads, device {device}"
-    machine += f", torch {torch.__version__}, OpenVINO {openvino_version()}"
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    machine = f"{processor_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    machine += f", device {device}, torch {torch.__version__}, OpenVINO {openvino_version()}"
+    memory = peak_memory_bytes() / 1e9
     if device.type == "cuda":
         machine += f", {torch.cuda.get_device_name(device)}"
         machine += f" ({torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB of it held)"
@@ -383,17 +381,6 @@ def _repeat(film: Path, output: Path, times: int) -> None:
                 again.time_base, again.stream = packet.time_base, lane
                 again.is_keyframe, again.duration = packet.is_keyframe, packet.duration
                 target.mux(again)
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = {
-        line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")
-    }
-    return f"{', '.join(sorted(names))}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

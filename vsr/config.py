@@ -14,11 +14,19 @@ from vsr.errors import ConfigError
 class Config(BaseModel):
     """Base of all configurations: strict and frozen.
 
-    Unknown keys are refused, and so are infinite values and NaN.
+    Unknown keys are refused, and so are infinite values and NaN. Keys are a file format (recipes,
+    cards, model files, data-set indices, training states). A field that is renamed keeps its key:
+    `channels: int = Field(alias="features")`.
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
     )
 
 
@@ -74,7 +82,7 @@ def _describe(error: ValidationError, kind: type[Config]) -> str:
     place = [str(part) for part in fault["loc"]]
     key = ".".join(place)
     if fault["type"] == "extra_forbidden":
-        allowed = sorted(_fields_at(kind, fault["loc"][:-1]))
+        allowed = sorted(_keys_at(kind, fault["loc"][:-1]))
         near = get_close_matches(place[-1], allowed, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(allowed)}"
         line = f"unknown key {key}{hint}"
@@ -89,13 +97,17 @@ def _describe(error: ValidationError, kind: type[Config]) -> str:
     return line + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
 
 
-def _fields_at(kind: type[Config], location: Iterable[int | str]) -> set[str]:
-    """The field names allowed at `location`, as far as plain nested tables go."""
-    current: Any = kind
+def _keys_at(kind: type[Config], location: Iterable[int | str]) -> set[str]:
+    """The keys allowed at `location`, as far as plain nested tables go."""
+    current = kind
     for part in location:
-        field = current.model_fields.get(part)
-        annotation = field.annotation if field is not None else None
+        annotation = _keys_of(current).get(str(part))
         if not (isinstance(annotation, type) and issubclass(annotation, Config)):
             return set()
         current = annotation
-    return set(current.model_fields)
+    return set(_keys_of(current))
+
+
+def _keys_of(kind: type[Config]) -> dict[str, Any]:
+    """The types of a configuration's values by their keys."""
+    return {field.alias or name: field.annotation for name, field in kind.model_fields.items()}

@@ -17,16 +17,18 @@ from tests.conftest import scenes, write_film
 from vsr.checkpoint import add_ranges, load_generator, save_generator
 from vsr.colour import ColourSpec, Matrix, Siting, Subsampling, from_rgb
 from vsr.degrade import Degradation, degrade
+from vsr.engine import backends
 from vsr.engine.backends import OpenVinoBackend, TorchBackend, pick_backend
 from vsr.engine.backends import openvino as openvino_backend
 from vsr.engine.backends.conversion import converted, sample_by_rows
-from vsr.engine.backends.openvino import computes_int8, openvino_core
+from vsr.engine.backends.openvino import openvino_core
 from vsr.engine.backends.planes import FoldedStep, planes_step
 from vsr.engine.video import upscale_video
 from vsr.errors import VsrError
 from vsr.media.encoder import EncoderSettings
 from vsr.metrics.image import psnr_y
 from vsr.models import (
+    Generator,
     GeneratorConfig,
     Recurrent,
     RecurrentConfig,
@@ -35,6 +37,7 @@ from vsr.models import (
     build_generator,
 )
 from vsr.models.quantise import QuantisedConv, calibrate, quantised
+from vsr.system.machine import computes_int8
 from vsr.tensors import moved_grid, sample, to_float
 
 CPU = torch.device("cpu")
@@ -173,16 +176,64 @@ def test_what_was_built_is_kept_for_the_next_run_and_a_broken_file_is_made_anew(
     assert comes_again()
 
 
+def cached_as(generator: Generator[Any], spec: ColourSpec = ColourSpec(Matrix.BT601)) -> str:
+    _, layout = planes_step(generator, (spec, spec), (32, 32))
+    return openvino_backend._file_name(generator, layout, (spec, spec))
+
+
 def test_networks_that_round_by_other_ranges_are_others() -> None:
-    spec = ColourSpec(Matrix.BT601)
     generator = vsr.load("tiny-x4")
     assert isinstance(generator, Recurrent)
     wider = {name: (least, 2 * most) for name, (least, most) in generator.ranges.items()}
-    keys = set()
-    for ranges in (generator.ranges, wider):
-        step, layout = planes_step(quantised(generator, ranges), (spec, spec), (32, 32))
-        keys.add(openvino_backend._key(step, layout, (spec, spec)))
-    assert len(keys) == 2
+    rounded = [quantised(generator, ranges) for ranges in (generator.ranges, wider)]
+    assert len({cached_as(network) for network in (generator, *rounded)}) == 3
+
+
+def test_networks_of_other_weights_colours_or_depth_are_others(tiny_model: Path) -> None:
+    """Depth of the motion's pyramid: no tensor tells it."""
+    generator = load_generator(tiny_model)
+    assert isinstance(generator, Recurrent)
+    names = {cached_as(generator)}
+    for spec in (
+        ColourSpec(Matrix.BT709),
+        ColourSpec(Matrix.BT601, full_range=True),
+        ColourSpec(Matrix.BT601, siting=Siting.CENTER),
+        ColourSpec(Matrix.BT601, bit_depth=10),
+    ):
+        names.add(cached_as(generator, spec))
+    assert generator.flow is not None
+    generator.flow.levels += 1
+    names.add(cached_as(generator))
+    with torch.no_grad():
+        generator.exit.bias[0] += 1e-6  # type: ignore[index]
+    names.add(cached_as(generator))
+    assert len(names) == 7
+
+
+def test_renaming_classes_leaves_the_cache_valid(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = cached_as(load_generator(tiny_model))
+    monkeypatch.setattr(nn.Module, "_get_name", lambda module: "Renamed")
+    assert "Renamed" in repr(load_generator(tiny_model))
+    assert cached_as(load_generator(tiny_model)) == before
+
+
+def test_the_cache_key_describes_what_no_tensor_tells(tiny_model: Path) -> None:
+    """Literally: whoever changes it rebuilds every user's cache."""
+    generator = vsr.load("tiny-x2")
+    assert isinstance(generator, Recurrent)
+    shape = {"kind": "recurrent", "scale": 2, "memory": generator.memory, "flow_levels": 4}
+    assert openvino_backend._describe_generator(generator) == {**shape, "rounding": {}}
+    rounding = openvino_backend._describe_generator(quantised(generator, generator.ranges))
+    assert set(rounding["rounding"]["exit"]) == {"scale", "zero", "border"}
+    assert openvino_backend._describe_colour(ColourSpec(Matrix.BT709)) == {
+        "matrix": "bt709",
+        "full_range": False,
+        "bit_depth": 8,
+        "subsampling": [2, 2],
+        "siting": "left",
+    }
 
 
 def test_ctrl_c_after_openvino_interrupts_and_does_not_crash(tiny_model: Path) -> None:
@@ -352,14 +403,55 @@ def test_memory_sampled_by_rows_is_memory_sampled(size: tuple[int, int]) -> None
         assert np.abs(found - wanted.numpy()).max() < 1e-4
 
 
+def test_a_compiler_that_fails_is_noted_once(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU without a C compiler: tiles are built one by one, each without it."""
+
+    class Uncompiled(TorchBackend):
+        def __init__(
+            self,
+            generator: Generator[Any],
+            device: torch.device,
+            specs: tuple[ColourSpec, ColourSpec],
+            size: tuple[int, int],
+            precision: str,
+            compiles: bool | None,
+            of_parts: bool,
+        ) -> None:
+            if compiles is None:
+                raise RuntimeError("Failed to find C compiler.\nPlease specify one via CC.")
+            super().__init__(generator, CPU, specs)
+
+    monkeypatch.setattr(backends, "GraphBackend", Uncompiled)
+    spec = ColourSpec(Matrix.BT601)
+    backend = pick_backend(
+        name="torch",
+        precision="auto",
+        generator=load_generator(tiny_model),
+        device=torch.device("cuda"),
+        specs=(spec, spec),
+        size=(300, 600),
+        frames=None,
+        tiling=256,
+    )
+    for number, planes in enumerate(film_planes(spec, 600, 300, 2)):
+        backend.upscale(planes, number == 0)
+    assert backend.notes() == (
+        "torch.compile failed (Failed to find C compiler.): frames are computed uncompiled, and "
+        "slower",
+    )
+
+
 def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
     """By itself it reports each import and conversion, and keeps a number to know us by."""
     program = (
-        "import torch\n"
+        "import sys, torch\n"
         "from vsr.engine.backends.conversion import converted\n"
         "from vsr.engine.backends.openvino import openvino_core\n"
         "openvino_core()\n"
         "converted(torch.nn.Conv2d(3, 3, 1), (torch.rand(1, 3, 8, 8),))\n"
+        "assert 'openvino_telemetry' not in sys.modules\n"  # others may import it
     )
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     subprocess.run(

@@ -1,5 +1,7 @@
 """Work that is left and gone on with: the same bytes, whatever happened on the way."""
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -8,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +18,14 @@ import pytest
 
 from tests.conftest import AudioTrack, scenes, write_film
 from vsr.engine import segments, video
-from vsr.engine.journal import START, Journal, work_folder
+from vsr.engine.job import Job, Options
+from vsr.engine.journal import START, Finished, Journal, Place, work_folder
 from vsr.engine.segments import LONGEST_FRAMES, SHORTEST_FRAMES, mark_segments
 from vsr.engine.video import Summary, upscale_video
 from vsr.errors import Interrupted, OutputError
-from vsr.media.encoder import EncoderSettings
+from vsr.media.encoder import CodedVideo, EncoderSettings
 from vsr.media.frame import Frame
-from vsr.media.reader import VideoReader
+from vsr.media.reader import FrameMark, VideoReader
 from vsr.media.segment import SegmentWriter
 
 FAST = EncoderSettings(preset="ultrafast")
@@ -255,6 +259,95 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, tiny_mo
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "going on after the 240 frames that are done" in done.stderr
     assert "600 frames" in done.stdout
+
+
+SEGMENT = Finished(
+    number=0,
+    frames=48,
+    shots=2,
+    size=7,
+    digest=hashlib.blake2b(b"packets", digest_size=16).hexdigest(),
+    damaged=(3,),
+    following=Place(number=1, frame=48, marks=(FrameMark(47, "aa"),), begins_shot=True),
+)
+SEGMENT_LINE = {
+    "number": 0,
+    "frames": 48,
+    "shots": 2,
+    "size": 7,
+    "digest": SEGMENT.digest,
+    "damaged": [3],
+    "following": {"number": 1, "frame": 48, "marks": [[47, "aa"]], "begins_shot": True},
+    "video": ["h264", "0001", "avc1"],
+}
+"""As vsr 0.1 writes it: a file format."""
+LAST_LINE = {**SEGMENT_LINE, "number": 1, "following": None}
+
+
+def journal_lines(output: Path) -> list[object]:
+    text = (work_folder(output) / "journal.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_journal_has_the_keys_of_its_format(tmp_path: Path) -> None:
+    output = tmp_path / "b.mkv"
+    journal = Journal(output, {"weights": "a"}, resume=True)
+    video = CodedVideo("h264", b"\0\1", "avc1")
+    journal.add(SEGMENT, video)
+    journal.add(SEGMENT._replace(number=1, following=None), video)
+    assert journal_lines(output) == [{"format": 1, "weights": "a"}, SEGMENT_LINE, LAST_LINE]
+    journal.remove()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_journal_of_its_format_is_read(tmp_path: Path, count: int) -> None:
+    output = tmp_path / "b.mkv"
+    work_folder(output).mkdir()
+    lines = [{"format": 1, "weights": "a"}, SEGMENT_LINE, LAST_LINE][: 1 + count]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (work_folder(output) / "journal.jsonl").write_text(text)
+    for number in range(count):
+        (work_folder(output) / f"{number:06}.segment").write_bytes(b"packets")
+    journal = Journal(output, {"weights": "a"}, resume=True)
+    assert journal.finished == [SEGMENT, SEGMENT._replace(number=1, following=None)][:count]
+    assert journal.video == CodedVideo("h264", b"\0\1", "avc1")
+    assert journal_lines(output) == lines
+    journal.remove()
+
+
+def test_the_identity_of_a_job_has_the_keys_of_its_format(film: Path, tiny_model: Path) -> None:
+    settings = EncoderSettings("hevc", crf=20, preset="fast")
+    job = Job(film, Options(str(tiny_model), device="cpu", tiling=256, settings=settings), ".mkv")
+    with job.reader:
+        identity = job.identity()
+    hashes = [identity.pop(key) for key in ("source", "weights")]
+    assert all(len(value) == 32 and int(value, 16) for value in hashes)
+    assert sorted(identity.pop("versions")) == ["av", "torch", "vsr"]
+    assert identity.pop("backend").startswith("torch ")
+    assert identity == {
+        "model": str(tiny_model),
+        "scale": 4,
+        "detail": 0.0,
+        "device": "cpu",
+        "precision": "auto",
+        "tiling": 256,
+        "deinterlace": "auto",
+        "rotate": "keep",
+        "decoder": "cpu",
+        "codec": "hevc",
+        "crf": 20,
+        "preset": "fast",
+        "encoder": "cpu",
+        "output": [256, 192, "yuv420p"],
+    }
+
+
+def test_every_option_is_part_of_the_identity_of_a_job(film: Path, tiny_model: Path) -> None:
+    job = Job(film, Options(str(tiny_model), device="cpu"), ".mkv")
+    with job.reader:
+        identity = job.identity()
+    options = len(fields(Options)) - 1 + len(fields(EncoderSettings))  # the settings are listed
+    assert len(identity) == options + len(("source", "weights", "versions", "output"))
 
 
 @pytest.mark.parametrize("moment", ["_begin", "_take_up"])

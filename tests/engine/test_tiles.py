@@ -169,7 +169,7 @@ def test_memory_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = vsr.load("tiny-x4")
 
     def picked(tiling: Any, memory: int) -> int | None:
-        monkeypatch.setattr(tiles, "_memory_bytes", lambda device: memory)
+        monkeypatch.setattr(tiles, "memory_bytes", lambda device: memory)
         return pick_tile(tiling, generator, CPU, (1080, 1920))
 
     assert picked("auto", 20 * 10**9) is None

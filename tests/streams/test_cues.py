@@ -1,13 +1,21 @@
 """Subtitles that overlap, into MP4."""
 
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import av
 import pytest
 
 from tests.streams.films import ffmpeg, film, needs_ffmpeg, seconds
 from vsr.engine.video import upscale_video
+from vsr.media.carry import Lane
 from vsr.media.encoder import EncoderSettings
+from vsr.media.muxer import Dropped
+from vsr.media.reader import VideoReader
 from vsr.media.verify import verify_film
+from vsr.media.writer import VideoWriter
 
 pytestmark = needs_ffmpeg
 
@@ -86,3 +94,65 @@ def test_cues_that_follow_at_once_are_not_delayed(tmp_path: Path, tiny_model: Pa
 def test_matroska_keeps_the_overlap(tmp_path: Path, tiny_model: Path) -> None:
     output = upscaled(with_cues(tmp_path, OVERLAP), tmp_path / "out.mkv", tiny_model)
     assert read_cues(output) == [(begin, end, text) for begin, end, text in OVERLAP]
+
+
+def with_broken_cue(folder: Path) -> Path:
+    """A film with three subtitles, of which the second says that it is longer than it is."""
+    source = with_cues(folder, ((0.1, 0.2, "one"), (0.3, 0.4, "two"), (0.5, 0.6, "three")))
+    path = folder / "broken.mp4"
+    with av.open(str(source)) as whole, av.open(str(path), "w") as output:
+        video, words = whole.streams.video[0], whole.streams.subtitles[0]
+        copy = output.add_stream_from_template(video)
+        text: Any = output.add_stream("mov_text")
+        decoder: Any = words.codec_context
+        decoder.open(strict=False)
+        text.codec_context.subtitle_header = decoder.subtitle_header
+        text.time_base = Fraction(1, 1000)
+        samples = iter((b"\0\3one", b"\0\2", b"\0\5three"))
+        for packet in whole.demux(video, words):
+            if packet.size and packet.stream == video:
+                packet.stream = copy
+                output.mux(packet)
+            elif packet.size:
+                sample = av.Packet(next(samples))
+                sample.pts = sample.dts = packet.pts
+                sample.duration, sample.time_base = packet.duration, packet.time_base
+                sample.stream = text
+                output.mux(sample)
+    return path
+
+
+def test_a_subtitle_that_can_not_be_decoded_is_reported(tmp_path: Path, tiny_model: Path) -> None:
+    source, output = with_broken_cue(tmp_path), tmp_path / "o.mkv"
+    summary = upscale_video(source, output, str(tiny_model), device="cpu", settings=FAST)
+    assert "1 subtitle could not be converted: left out" in summary.notes
+    assert [text for _, _, text in read_cues(output)] == ["one", "three"]
+
+
+def test_a_subtitle_lost_while_a_pipe_is_read_is_counted(tmp_path: Path) -> None:
+    with VideoReader(with_broken_cue(tmp_path)) as reader:
+        with VideoWriter(tmp_path / "o.mkv", reader.info, reader, FAST) as writer:
+            for item in reader:
+                writer.write(item)
+        assert writer.dropped == Dropped(broken=0, unconverted=1)
+    assert [text for _, _, text in read_cues(tmp_path / "o.mkv")] == ["one", "three"]
+
+
+def test_subtitles_that_can_not_be_encoded_are_reported(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(words: object) -> None:
+        raise av.error.InvalidDataError(1, "words that can't be encoded")
+
+    lay_out = Lane.__init__
+
+    def without_encoder(lane: Lane, *given: Any) -> None:
+        lay_out(lane, *given)
+        if lane._way == "text":
+            encoder = SimpleNamespace(encode_subtitle=refuse)
+            lane._copy = SimpleNamespace(codec_context=encoder, time_base=lane._copy.time_base)
+
+    monkeypatch.setattr(Lane, "__init__", without_encoder)
+    source, output = with_cues(tmp_path, OVERLAP), tmp_path / "o.mp4"
+    summary = upscale_video(source, output, str(tiny_model), device="cpu", settings=FAST)
+    assert "4 subtitles could not be converted: left out" in summary.notes

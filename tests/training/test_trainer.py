@@ -224,7 +224,7 @@ def test_only_motion_is_learnt_first(recipe: TrainConfig, tmp_path: Path) -> Non
         assert torch.equal(parameter, before[name]) != name.startswith("flow."), name
 
 
-def test_the_newest_checkpoints_are_kept_and_a_broken_one_is_passed_over(
+def test_the_newest_checkpoints_are_kept_and_a_broken_one_is_skipped_with_a_line(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
     schedule = recipe.schedule.model_copy(update={"save_minutes": 1e-9})
@@ -237,6 +237,9 @@ def test_the_newest_checkpoints_are_kept_and_a_broken_one_is_passed_over(
     (tmp_path / "state-0000006.pt").write_bytes(b"cut off")
     again = Trainer(often, tmp_path, CPU, resume=True)
     assert again.iteration == 5
+    assert len(again.notes) == 1
+    assert again.notes[0].startswith(f"{tmp_path / 'state-0000006.pt'}: can't be read (")
+    assert again.notes[0].endswith("); resuming from the older state-0000005.pt")
     Trainer(often, tmp_path / "whole", CPU).run()
     again.run()
     assert_same(tmp_path, tmp_path / "whole")
@@ -290,6 +293,22 @@ def test_three_losses_that_are_no_number_lead_back_to_the_last_checkpoint(
     ]
     assert outcome.finished
     assert all(weight.isfinite().all() for weight in weights(tmp_path).values())
+
+
+def test_going_back_reports_a_checkpoint_that_can_not_be_read(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    Trainer(recipe, tmp_path, CPU).run(watch=StopAfter(4))
+    trainer = Trainer(recipe, tmp_path, CPU, resume=True)
+    assert trainer.notes == []
+    poison(trainer)
+    (tmp_path / "state-0000005.pt").write_bytes(b"cut off")
+    seen: list[Progress] = []
+    trainer.run(watch=seen.append)
+    told = [progress.message for progress in seen if "not a number" in progress.message]
+    assert len(told) == 1
+    assert "state-0000005.pt: can't be read (" in told[0]
+    assert "resuming from the older state-0000004.pt; the loss was not a number" in told[0]
 
 
 def test_without_a_checkpoint_to_go_back_to_the_run_ends(

@@ -168,7 +168,7 @@ def teach(
     \b
     vsr data teach dataset/ --model x4plus.safetensors --frames 16 --minutes 60
     """
-    from vsr.engine.upscaler import pick_device
+    from vsr.system.machine import pick_device
     from vsr.training.teaching import Lesson
     from vsr.training.teaching import teach as teach_dataset
 
@@ -222,7 +222,7 @@ def train(
     torchrun --nproc-per-node 4 -m vsr train --config configs/base-x4.toml
     """
     from vsr.config import load_toml
-    from vsr.engine.upscaler import pick_device
+    from vsr.system.machine import pick_device
     from vsr.training.config import TrainConfig
     from vsr.training.trainer import Progress, Trainer
 
@@ -235,6 +235,8 @@ def train(
     columns = ["loss {task.fields[loss]:.4f}", "rate {task.fields[learning_rate]:.1e}"]
     columns += ["{task.fields[score]}"]
     quiet = not trainer.world.writes
+    for note in () if quiet else trainer.notes:
+        tell(note)
     with progress_bar(columns, quiet, loss=float("nan"), learning_rate=0.0, score="") as update:
 
         def watch(now: Progress) -> None:

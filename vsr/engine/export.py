@@ -1,6 +1,5 @@
 """A model's step as a file for other runtimes, ONNX or OpenVINO's IR, its state explicit."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vsr.engine.backends.conversion import converted
+from vsr.engine.backends.conversion import converted, import_openvino
 from vsr.engine.backends.openvino import openvino_core
+from vsr.engine.backends.torchscript import write_onnx
 from vsr.errors import OutputError, VsrError
 from vsr.media.target import check_distinct, check_place, check_target, partial_of
 from vsr.models import Generator
 from vsr.zoo import load
 
-_OPSET = 18
 _PROOF_FRAMES = 30
 _MOST_DIFFERENCE = 1e-4
 SUFFIXES = (".onnx", ".xml")
@@ -61,10 +60,8 @@ def export_model(
     partial = partial_of(output)
     partial = partial.with_suffix(output.suffix.lower())  # OpenVINO knows no other
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # sizes become constants, as is meant
-            write = _write_onnx if is_onnx else _write_openvino
-            write(step, (low, *state), names, made, partial)
+        write = write_onnx if is_onnx else _write_openvino
+        write(step, (low, *state), partial, inputs=names, outputs=made)
         runner = _onnx_runner if is_onnx else _openvino_runner
         worst = _prove(runner(partial), generator, size)
         if not worst <= _MOST_DIFFERENCE:
@@ -81,30 +78,19 @@ def export_model(
     return worst
 
 
-def _write_onnx(
-    step: Step, takes: tuple[Tensor, ...], names: list[str], made: list[str], path: Path
-) -> None:
-    import onnx  # noqa: F401 - what torch writes by
-
-    torch.onnx.export(
-        *(step, takes, str(path)),
-        input_names=names,
-        output_names=made,
-        opset_version=_OPSET,
-        dynamo=False,
-    )
-
-
 def _write_openvino(
-    step: Step, takes: tuple[Tensor, ...], names: list[str], made: list[str], path: Path
+    step: nn.Module,
+    takes: Sequence[Tensor],
+    path: Path,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
 ) -> None:
-    import openvino
-
     model = converted(step, takes)
-    for ports, wanted in ((model.inputs, names), (model.outputs, made)):
+    for ports, wanted in ((model.inputs, inputs), (model.outputs, outputs)):
         for port, word in zip(ports, wanted, strict=True):
             port.get_tensor().set_names({word})
-    openvino.save_model(model, path, compress_to_fp16=False)
+    import_openvino().save_model(model, path, compress_to_fp16=False)
 
 
 def _files(path: Path) -> list[Path]:

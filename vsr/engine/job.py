@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,6 @@ import torch
 
 from vsr.colour import CODE_OF_MATRIX
 from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
-from vsr.engine.upscaler import pick_device
 from vsr.errors import MediaError
 from vsr.media.address import is_pipe
 from vsr.media.carry import Baggage
@@ -20,12 +19,14 @@ from vsr.media.conform import is_said
 from vsr.media.decoded import Deinterlace
 from vsr.media.decoder import Decoder
 from vsr.media.encoder import EncoderSettings, losses, output_info, says_aspect
-from vsr.media.frame import Frame, StreamInfo
+from vsr.media.frame import Frame
 from vsr.media.losses import change_losses, held, side_data_losses
+from vsr.media.muxer import Dropped
 from vsr.media.reader import ENDS_EARLY, VideoReader
 from vsr.media.sidedata import TIMECODE
 from vsr.media.survey import Survey, survey_film
 from vsr.planes import alpha_to_plane, colour_spec, without_rim
+from vsr.system.machine import pick_device
 from vsr.zoo import choose_model, load
 
 Rotate = Literal["keep", "apply"]
@@ -58,8 +59,7 @@ class Job:
 
     def __init__(self, source: Path, options: Options, suffix: str) -> None:
         self.options = options
-        self.refused = 0
-        """Packets of other streams that are too broken to go along."""
+        self.dropped = Dropped()
         self.began = time.perf_counter()
         self.device = pick_device(options.device)
         self._suffix = suffix
@@ -170,32 +170,41 @@ class Job:
             notes.append(f"{self.reader.interlaced} interlaced frames {made}")
         if self.reader.damage.ends_early and ENDS_EARLY not in notes:
             notes.append(ENDS_EARLY)
+        if places := self.reader.damage.read_errors:
+            what = "a place" if places == 1 else f"{places} places"
+            notes.append(f"the source can't be read at {what}; what follows is kept")
         if self.options.decoder == "gpu" and not self.reader.on_gpu:
             notes.append(f"no card here decodes {self.reader.codec}: the CPU did")
         notes += self._found_late()
-        if self.refused:
-            notes.append(f"{self.refused} broken packets of sound and the like are left out")
-        return tuple(notes)
+        return (*notes, *self.dropped.lines())
 
     def identity(self) -> dict[str, Any]:
-        """All that the output's bytes depend on, as JSON holds it."""
-        options = asdict(self.options)
-        settings = options.pop("settings")
-        options |= {"model": self.model, "scale": self.scale}
-        options |= {"device": self.device.type, "backend": self.backend.name}
-        versions = {name: version(name) for name in ("vsr", "torch", "av")}
+        """All that the output's bytes depend on, as the journal stores it.
+
+        Keys and values are a file format: an attribute may be renamed, its key may not, or
+        unfinished work can't be resumed.
+        """
+        options, settings, info = self.options, self.options.settings, self.info
         return {
             "source": identity_of(self.reader.path),
             "weights": self.weights,
-            **options,
-            **settings,
-            "versions": versions,
-            "output": _kind(self.info),
+            "model": self.model,
+            "scale": self.scale,
+            "detail": options.detail,
+            "device": self.device.type,
+            "backend": self.backend.name,
+            "precision": options.precision,
+            "tiling": options.tiling,
+            "deinterlace": options.deinterlace,
+            "rotate": options.rotate,
+            "decoder": options.decoder,
+            "codec": settings.codec,
+            "crf": settings.crf,
+            "preset": settings.preset,
+            "encoder": settings.encoder,
+            "versions": {name: version(name) for name in ("vsr", "torch", "av")},
+            "output": [info.width, info.height, info.layout.name],
         }
-
-
-def _kind(info: StreamInfo) -> list[Any]:
-    return [info.width, info.height, info.layout.name]
 
 
 def identity_of(path: Path) -> str:

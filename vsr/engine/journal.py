@@ -115,10 +115,7 @@ class Journal:
     def add(self, finished: Finished, video: CodedVideo) -> None:
         """Record a segment whose files are on the disk."""
         self.video = video
-        line: dict[str, Any] = finished._asdict()
-        line["following"] = finished.following and finished.following._asdict()
-        line["video"] = [video.codec, video.extradata.hex(), video.tag]
-        self._append(line)
+        self._append(_line_of(finished, video))
         self.finished.append(finished)
         self.state(finished.number).unlink(missing_ok=True)  # it has been used
 
@@ -168,8 +165,8 @@ class Journal:
                 finished = _finished(line)
                 if not self._is_whole(finished):
                     break
-                self.video = CodedVideo(line["video"][0], bytes.fromhex(line["video"][1]), "")
-                self.video = self.video._replace(tag=line["video"][2])
+                codec, extradata, tag = line["video"]
+                self.video = CodedVideo(codec, bytes.fromhex(extradata), tag)
                 self.finished.append(finished)
             # States that have been used are gone: back to a beginning that can be begun at.
             while self.finished and not self._can_begin(self.next_place):
@@ -244,13 +241,47 @@ def _lines(record: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _finished(line: dict[str, Any]) -> Finished:
-    values = {key: line[key] for key in Finished._fields}
-    values["damaged"] = tuple(line["damaged"])
-    if following := line["following"]:
-        marks = tuple(FrameMark(*mark) for mark in following["marks"])
-        values["following"] = Place(**{**following, "marks": marks})
-    return Finished(**values)
+def _line_of(finished: Finished, video: CodedVideo) -> dict[str, Any]:
+    """The record's line for a segment. Its keys are a file format: see `_finished`."""
+    following = finished.following
+    return {
+        "number": finished.number,
+        "frames": finished.frames,
+        "shots": finished.shots,
+        "size": finished.size,
+        "digest": finished.digest,
+        "damaged": list(finished.damaged),
+        "following": None
+        if following is None
+        else {
+            "number": following.number,
+            "frame": following.frame,
+            "marks": [[mark.pts, mark.digest] for mark in following.marks],
+            "begins_shot": following.begins_shot,
+        },
+        "video": [video.codec, video.extradata.hex(), video.tag],
+    }
+
+
+def _finished(line: Mapping[str, Any]) -> Finished:
+    """The segment that a line of the record describes: the inverse of `_line_of`."""
+    following = line["following"]
+    return Finished(
+        number=line["number"],
+        frames=line["frames"],
+        shots=line["shots"],
+        size=line["size"],
+        digest=line["digest"],
+        damaged=tuple(line["damaged"]),
+        following=None
+        if following is None
+        else Place(
+            number=following["number"],
+            frame=following["frame"],
+            marks=tuple(FrameMark(pts=pts, digest=digest) for pts, digest in following["marks"]),
+            begins_shot=following["begins_shot"],
+        ),
+    )
 
 
 def _other(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

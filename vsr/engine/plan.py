@@ -1,7 +1,5 @@
 """What upscaling a film would take: seconds of it are upscaled, and the rest is reckoned."""
 
-import re
-import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from vsr.media.target import check_distinct
 from vsr.media.writer import SUFFIXES
 from vsr.planes import colour_spec, planes_to_rgb
 from vsr.shots import mark_cuts
+from vsr.system.machine import peak_memory_bytes
 from vsr.tensors import resize_bicubic, to_uint8
 
 _TRIAL_SECONDS = 2.0
@@ -122,7 +121,7 @@ def plan_video(
         tried_frames=len(times),
         frames_per_second=1 / per_frame,
         seconds=None if frames is None else per_frame * frames,
-        memory_bytes=_peak_bytes(),
+        memory_bytes=peak_memory_bytes(),
         output_bytes=video,
         disk_bytes=None if video is None else 2 * video + size,
         left_out=left_out,
@@ -170,15 +169,3 @@ def _write_preview(path: Path, low: Frame, high: Frame, job: Job, overwrite: boo
 
 def _rgb(frame: Frame, info: StreamInfo) -> Tensor:
     return planes_to_rgb(frame.planes, colour_spec(info), _CPU)
-
-
-def _peak_bytes() -> int:
-    """The most memory that this process has held.
-
-    From /proc where there is one: elsewhere, a child's count begins at its parent's.
-    """
-    try:
-        found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-        return int(found[1]) * 1024 if found else 0
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vsr.engine.upscaler import Upscaler, pick_device
+from vsr.engine.upscaler import Upscaler
 from vsr.errors import MediaError, OutputError
 from vsr.media.folders import STILL_SUFFIXES, files_in, skipped
 from vsr.media.image import SUFFIXES, check_still_output, read_still, still_losses, write_still
 from vsr.media.target import check_distinct, make_folder
 from vsr.models import Generator
+from vsr.system.machine import pick_device
 from vsr.tensors import bleed, resize_bicubic, to_float, to_uint8
 from vsr.zoo import choose_model, load
 

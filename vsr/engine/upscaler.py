@@ -5,25 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vsr.errors import VsrError
 from vsr.models import Generator
-
-
-def pick_device(name: str) -> torch.device:
-    """The device called `auto`, `cpu`, `cuda` or `cuda:N`; raises `VsrError` if it isn't there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise VsrError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise VsrError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N")
-    if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise VsrError(f"device {name} isn't there: {count} CUDA devices found; use cpu")
-    return device
 
 
 class Upscaler:

@@ -25,7 +25,7 @@ from vsr.media.encoder import (
     foretold_bytes,
 )
 from vsr.media.frame import Frame
-from vsr.media.muxer import mux
+from vsr.media.muxer import Dropped, mux
 from vsr.media.reader import AnyPacket
 from vsr.media.segment import joined
 from vsr.media.target import check_distinct
@@ -177,7 +177,7 @@ def _to_file(
             _tell_losses(left_out, job, tell)
             if not in_place:
                 stages, first = _do_segments(job, journal, stop or threading.Event(), watch, trace)
-                job.refused = _join(job, journal, baggage, overwrite)
+                job.dropped = _join(job, journal, baggage, overwrite)
         except VsrError as error:
             if journal.leave():
                 raise type(error)(f"{error}; {_to_go_on(journal)}") from error
@@ -231,20 +231,20 @@ def _do_segments(
     return stages, first
 
 
-def _join(job: Job, journal: Journal, baggage: Baggage, overwrite: bool) -> int:
+def _join(job: Job, journal: Journal, baggage: Baggage, overwrite: bool) -> Dropped:
     """Make the output of the segments and of what goes along, and give it its name.
 
-    Gives the number of packets beside the video that are too broken to go along.
+    Gives what of the streams beside the video is missing.
     """
     assert journal.video is not None
     output = journal.output
     whole = journal.folder / f"whole{output.suffix}"
     packets = joined([journal.segment(done.number) for done in journal.finished])
-    refused = mux(output, whole, journal.video, job.info, packets, baggage)
+    dropped = mux(output, whole, journal.video, job.info, packets, baggage)
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: appeared while it was being made; left as it is")
     journal.put_in_place(whole)
-    return refused
+    return dropped
 
 
 def _stream(
@@ -302,7 +302,7 @@ def _stream(
 
             stages = run_stages(mark_cuts(job.reader), work, write, job.most_waiting, trace)
         if isinstance(opened, VideoWriter):
-            job.refused = opened.refused
+            job.dropped = opened.dropped
         return _summary(job, output, left_out, baggage, (count, shots), stages, first)
 
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from vsr.data.clips import DegradationShares
 from vsr.data.real import degrade_as_real
 from vsr.data.sources import Kind, Source, find_sources, open_source, source_frames
-from vsr.engine.upscaler import pick_device
 from vsr.errors import ConfigError, DataError, ModelError
 from vsr.evaluation.clips import Align, Pairing, find_clips, open_clip
 from vsr.evaluation.gallery import Gallery
@@ -28,6 +27,7 @@ from vsr.metrics.perceptual import LPIPS_SMALLEST_SIDE, Lpips
 from vsr.metrics.protocol import COMPARING, PROTOCOLS, Metric, Protocol, parse_metrics
 from vsr.metrics.temporal import TOF_SMALLEST_SIDE
 from vsr.scoring import FilmDegradation, FilmMeter, Pictures, Row, degraded, upscale_pairs
+from vsr.system.machine import pick_device
 from vsr.tensors import on_8_bit_levels, resize_bicubic
 from vsr.zoo import load
 

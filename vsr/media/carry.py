@@ -1,6 +1,5 @@
 """What goes along with the upscaled video: other streams, chapters, tags; and what can't."""
 
-import contextlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,6 +115,8 @@ class Lane:
     """The way of one stream into an output."""
 
     def __init__(self, source: Stream, output: OutputContainer, suffix: str, way: Way) -> None:
+        self.unconverted = 0
+        """Subtitles that could not be converted."""
         self._source = source
         self._way = way
         self._cues: Cues | None = None
@@ -156,28 +157,37 @@ class Lane:
                 coded.stream = self._copy
                 yield coded
             return
-        with contextlib.suppress(av.error.FFmpegError):
-            if words := decoder.decode2(packet):
-                begin, duration = packet.pts or 0, packet.duration or 0
-                if self._cues is None:
-                    yield self._encoded(begin, duration, words)
-                else:
-                    self._cues.add(begin, duration, words)
+        try:
+            words = decoder.decode2(packet)
+        except av.error.FFmpegError:
+            self.unconverted += 1
+            return
+        if words:  # none in what fills gaps in mp4
+            begin, duration = packet.pts or 0, packet.duration or 0
+            if self._cues is None:
+                yield from self._encoded(begin, duration, words)
+            else:
+                self._cues.add(begin, duration, words)
 
     def due(self, now: Fraction | None) -> Iterator[AnyPacket]:
         """What was held of earlier packets, and is due at `now` seconds; None is the end."""
         if self._cues is None:
             return
         for cue in self._cues.due(now):
-            yield self._encoded(*cue)
+            yield from self._encoded(*cue)
 
-    def _encoded(self, begin: int, duration: int, words: SubtitleSet) -> AnyPacket:
-        coded: Any = self._copy.codec_context.encode_subtitle(words)
+    def _encoded(self, begin: int, duration: int, words: SubtitleSet) -> Iterator[AnyPacket]:
+        """A subtitle as a packet of the output; none where it can't be encoded."""
+        coded: Any
+        try:
+            coded = self._copy.codec_context.encode_subtitle(words)
+        except av.error.FFmpegError:
+            self.unconverted += 1
+            return
         coded.pts = coded.dts = begin
         coded.duration, coded.time_base = duration, self._source.time_base
         coded.stream = self._copy
-        result: AnyPacket = coded
-        return result
+        yield coded
 
     def on_time(self, packet: AnyPacket) -> AnyPacket:
         """A packet in the output's ticks, later than the last one of the stream.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -33,6 +33,23 @@ _BITEXACT = 0x0400
 _MOST_TICKS = 1 << 31
 
 
+class Dropped(NamedTuple):
+    """Packets of the streams beside the video that are missing in an output."""
+
+    broken: int = 0
+    """Not taken by the container."""
+    unconverted: int = 0
+    """Subtitles that could not be converted."""
+
+    def lines(self) -> Iterator[str]:
+        """What the user should know, a line each."""
+        if self.broken:
+            yield f"{self.broken} broken packets of sound and the like are left out"
+        if self.unconverted:
+            what = "subtitle" if self.unconverted == 1 else "subtitles"
+            yield f"{self.unconverted} {what} could not be converted: left out"
+
+
 class Muxer:
     """Writes one file: packets of the upscaled video, and those of the streams that go along.
 
@@ -54,8 +71,7 @@ class Muxer:
         self._info = info
         self._lanes: dict[int, Lane] = {}
         self._times: dict[int, int] = {}
-        self.refused = 0
-        """Packets of the source that the container didn't take: broken ones."""
+        self._broken = 0
         suffix = ".nut" if name == PIPE else name.suffix.lower()
         where = "pipe:1" if name == PIPE else address_of(place)
         options = _options(suffix, info, source)
@@ -79,6 +95,12 @@ class Muxer:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self.discard()
             raise write_failure(name, error) from error
+
+    @property
+    def dropped(self) -> Dropped:
+        """Packets of the source that are missing so far."""
+        unconverted = sum(lane.unconverted for lane in self._lanes.values())
+        return Dropped(broken=self._broken, unconverted=unconverted)
 
     def write(self, packet: CodedPacket) -> None:
         """Write a coded frame; decoding times must rise."""
@@ -104,7 +126,7 @@ class Muxer:
         try:
             self._container.mux(lane.on_time(packet))
         except (av.error.ArgumentError, av.error.InvalidDataError):
-            self.refused += 1
+            self._broken += 1
         except (av.error.FFmpegError, OSError) as error:
             raise write_failure(self.name, error) from error
 
@@ -122,7 +144,7 @@ class Muxer:
             if self.name.suffix.lower() == ".mp4" and self._info.stereo_mode:
                 _blank_vexu(self.place)
             if self.name != PIPE:
-                with self.place.open("rb") as written:
+                with self.place.open("r+b") as written:  # Windows flushes no file opened to read
                     os.fsync(written.fileno())
         except (av.error.FFmpegError, OSError) as error:
             raise write_failure(self.name, error) from error
@@ -197,11 +219,10 @@ def mux(
     info: StreamInfo,
     packets: Any,
     baggage: Baggage,
-) -> int:
+) -> Dropped:
     """Write a whole file from coded packets, in decoding order, and from what went along.
 
-    The source is read once more, for its other streams alone. Gives the number of their
-    packets that the container didn't take.
+    The source is read once more, for its other streams alone. Gives what of them is missing.
     """
     with open_input(baggage.path) as source:
         muxer = Muxer(name, place, video, info, baggage, source)
@@ -218,7 +239,7 @@ def mux(
                 muxer.copy(other)
                 other = next(others, None)
             muxer.close()
-            return muxer.refused
+            return muxer.dropped
         except BaseException:
             muxer.discard()
             raise

@@ -86,6 +86,8 @@ class Damage:
     """Of frames that were damaged, or that repeat the one before for want of their own."""
     ends_early: bool = False
     """Whether reading failed before the end of the file."""
+    read_errors: int = 0
+    """Places where reading failed, and went on behind."""
 
 
 class VideoReader:
@@ -392,17 +394,20 @@ class VideoReader:
 
     def packets(self) -> Iterator[AnyPacket]:
         """All packets in file order, undecoded, on one rising clock, of a reader that is new."""
-        return self._on_one_clock(packets_of(self._container, self._take_ahead()))
+        return self._on_one_clock(self._noting_errors())
 
     def _packets(self, others: bool) -> Iterator[AnyPacket | None]:
         """Packets on one rising clock, reading on behind what can't be read; None at the end."""
-        packets = packets_of(self._container, self._take_ahead(), self._end_early)
-        for packet in self._on_one_clock(packets):
+        for packet in self._on_one_clock(self._noting_errors()):
             if others or packet.stream_index == self._stream.index:
                 yield packet
         if self._pipe_end.is_cut_short():
             self._end_early()
         yield None
+
+    def _noting_errors(self) -> Iterator[AnyPacket]:
+        ahead = self._take_ahead()
+        return packets_of(self._container, ahead, self._end_early, self._count_read_error)
 
     def _on_one_clock(self, packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
         return on_one_clock(packets, self._stream, self.info.frame_rate)
@@ -413,6 +418,9 @@ class VideoReader:
 
     def _end_early(self) -> None:
         self.damage.ends_early = True
+
+    def _count_read_error(self) -> None:
+        self.damage.read_errors += 1
 
     def _missing_before(self, pts: int | None, previous: Frame | None) -> Iterator[Frame]:
         """Repeats of the last frame, where packets that gave none had one to give.
@@ -622,11 +630,13 @@ def packets_of(
     container: InputContainer,
     ahead: Iterable[AnyPacket] = (),
     ends_early: Callable[[], None] = lambda: None,
+    reads_on: Callable[[], None] = lambda: None,
 ) -> Iterator[AnyPacket]:
     """All packets in file order, reading on behind what can't be read.
 
     Those that were read `ahead` come first. Empty ones, which only flush decoders, and those of
-    chapters are left out. `ends_early` is called where reading fails before the end.
+    chapters are left out. `ends_early` is called where reading fails before the end, `reads_on`
+    where it fails and goes on behind.
     """
     yield from ahead
     streams = [stream for stream in container.streams if not is_chapters(stream)]
@@ -635,6 +645,8 @@ def packets_of(
         try:
             for packet in container.demux(*streams):
                 if packet.size:
+                    if failures:
+                        reads_on()
                     failures = 0
                     yield packet
             break

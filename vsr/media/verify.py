@@ -16,7 +16,7 @@ from vsr.media.choice import is_chapters
 from vsr.media.conform import Tag, is_said, same_code
 from vsr.media.content import AUDIO_LAYERS, Content
 from vsr.media.frame import StreamInfo
-from vsr.media.reader import VideoReader, moved
+from vsr.media.reader import ENDS_EARLY, VideoReader, moved
 from vsr.media.sidedata import CAPTIONS, DOLBY_VISION, SPHERICAL, STEREO, TIMECODE, WORDS
 from vsr.media.survey import Survey, survey_film
 
@@ -87,16 +87,33 @@ class _Film:
     captioned: int = 0
     """Packets of the video that hold captions."""
     video_tags: dict[str, str] = field(default_factory=dict)
+    is_cut_short: bool = False
+    """Whether it can't be read to its end."""
+    read_errors: int = 0
+    """Places where reading failed, and went on behind."""
+
+    def readable(self) -> str:
+        """How far it could be read, in words."""
+        if self.is_cut_short:
+            return "not to its end"
+        if self.read_errors:
+            return f"but for {self.read_errors} place{'s' if self.read_errors > 1 else ''}"
+        return "whole"
 
 
 def verify_film(source: Path, output: Path) -> list[Finding]:
     """Compare an upscaled film with its source: what of it was kept, and what wasn't.
 
     Both are read whole; of the video only times are, and some frames. Times may differ by
-    half a tick of the coarser clock. Raises `MediaError` where a file can't be read.
+    half a tick of the coarser clock. Where reading fails on the way, a finding says so. Raises
+    `MediaError` where a file can't be read at all.
     """
     before, after = _read(source), _read(output)
-    findings = [*_video(before, after), *_side_data(before, after), *_tracks(before, after)]
+    findings = []
+    if (before.readable(), after.readable()) != ("whole", "whole"):
+        kept = after.readable() == "whole"
+        findings.append(Finding("readable", before.readable(), after.readable(), kept))
+    findings += [*_video(before, after), *_side_data(before, after), *_tracks(before, after)]
     if before.chapters or after.chapters:
         told = [
             [f"{float(a):.2f}-{float(b):.2f} {t}" for a, b, t in f.chapters]
@@ -241,6 +258,7 @@ def _tracks(before: _Film, after: _Film) -> Iterator[Finding]:
 def _read(path: Path) -> _Film:
     with VideoReader(path, closely=True) as reader:
         info, index, lead = reader.info, reader.index, reader.lead
+        is_cut_short = ENDS_EARLY in reader.notes
     survey = survey_film(path)
     with VideoReader(path, closely=False) as reader:
         container = reader.container
@@ -268,6 +286,8 @@ def _read(path: Path) -> _Film:
             survey=survey,
             captioned=captioned,
             video_tags=dict(video.metadata),
+            is_cut_short=is_cut_short or reader.damage.ends_early,
+            read_errors=reader.damage.read_errors,
         )
 
 

@@ -10,7 +10,7 @@ from vsr.media.address import PIPE
 from vsr.media.carry import MUXERS, pack
 from vsr.media.encoder import EncoderSettings, VideoEncoder, check_settings
 from vsr.media.frame import Frame, StreamInfo
-from vsr.media.muxer import Muxer, write_failure
+from vsr.media.muxer import Dropped, Muxer, write_failure
 from vsr.media.reader import AnyPacket, VideoReader
 from vsr.media.target import check_standard_output, check_target, partial_of
 
@@ -81,9 +81,9 @@ class VideoWriter:
             raise
 
     @property
-    def refused(self) -> int:
-        """Packets of the source that the container didn't take: broken ones."""
-        return self._muxer.refused
+    def dropped(self) -> Dropped:
+        """Packets of the source that are missing so far."""
+        return self._muxer.dropped
 
     def write(self, item: Frame | AnyPacket) -> None:
         """Encode a frame, or copy a packet of the source's other streams."""

@@ -1,7 +1,7 @@
 """The states that a run can go on from: written and renamed, the newest few kept."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +48,29 @@ class Checkpoints:
         for old in self.paths()[self._keep :]:
             old.unlink()
 
-    def load(self, device: torch.device) -> dict[str, Any]:
-        """The newest state that can be read; raises `TrainingError` where there is none."""
+    def load(self, device: torch.device, report: Callable[[str], None]) -> dict[str, Any]:
+        """Read the newest state that can be read; raises `TrainingError` where there is none.
+
+        `report` is called with a line for each newer state that can't be read.
+        """
         paths = self.paths()
         if not paths:
             raise TrainingError(f"{self.folder}: nothing to resume; leave out --resume")
+        skipped: list[str] = []
         for path in paths:
             try:
                 state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-                return state
-            except Exception:  # a broken file can fail in any of torch's ways
+            except Exception as error:  # a broken file can fail in any of torch's ways
+                skipped.append(f"{path}: can't be read ({_first_line(error)})")
                 continue
+            for line in skipped:
+                report(f"{line}; resuming from the older {path.name}")
+            return state
         raise TrainingError(f"{paths[0]}: not a training state that can be read")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _iteration_of(path: Path) -> int:

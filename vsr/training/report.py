@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -142,18 +141,6 @@ def write_run_card(
             scores={kind: DegradationScores.of(score) for kind, score in scores.items()},
         ),
     )
-
-
-def describe_machine(device: torch.device) -> str:
-    """The processor or the GPU that a model was trained on."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        text = ""
-    named = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
-    return f"{named[0] if named else 'CPU'}, {torch.get_num_threads()} threads, no GPU"
 
 
 def _middle(picture: Tensor) -> NDArray[np.uint8]:

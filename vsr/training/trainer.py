@@ -21,6 +21,7 @@ from vsr.errors import DataError, TrainingError
 from vsr.media.target import make_folder
 from vsr.models import Recurrent, multiplies_per_pixel
 from vsr.scoring import FilmScore, mean_scores
+from vsr.system.machine import describe_machine
 from vsr.training.adversary import CollapseWatch
 from vsr.training.agreement import agreement_features
 from vsr.training.average import Average
@@ -29,7 +30,7 @@ from vsr.training.beginning import fresh_adversary, fresh_generator, teacher_of
 from vsr.training.checkpoints import Checkpoints
 from vsr.training.config import TrainConfig
 from vsr.training.gan import GanObjective, Turn, perceptual_losses
-from vsr.training.report import CARD_FILE, Log, Strip, describe_machine, write_run_card
+from vsr.training.report import CARD_FILE, Log, Strip, write_run_card
 from vsr.training.step import (
     FidelityObjective,
     MotionObjective,
@@ -138,11 +139,13 @@ class Trainer:
         self._perceptual = perceptual_losses(gan, seed, self.device) if gan is not None else None
         self._collapse = CollapseWatch()
         self._message = ""
+        self.notes: list[str] = []
+        """What the user should know before the run, a line each."""
         self.optimiser = build_optimiser(self.generator)
         share = config.gan.blend if config.gan is not None else 1.0
         self.average = Average(self.generator, training.ema_decay, share)
         if resume:
-            self._take(self._checkpoints.load(self.device))
+            self._take(self._checkpoints.load(self.device, self.notes.append))
         self.store = Store(config.data.dataset)
         self._held_back = Validation(self.store, self.device)
         self._batches = Batches(
@@ -431,12 +434,14 @@ class Trainer:
             )
         self._returns += 1
         factor = self._rate_factor / 2
-        self._take(self._checkpoints.load(self.device))
+        lines: list[str] = []
+        self._take(self._checkpoints.load(self.device, lines.append))
         self._rate_factor = factor
-        return (
+        lines.append(
             f"the loss was not a number {_BAD_STEPS_IN_A_ROW} times in a row at iteration {lost}; "
             f"going on from iteration {self.iteration} at {factor:g} of the learning rate"
         )
+        return "; ".join(lines)
 
     def _take(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's state; raises `TrainingError` where it isn't this run's."""

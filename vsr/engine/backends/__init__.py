@@ -8,12 +8,13 @@ from vsr.colour import ColourSpec
 from vsr.engine.backends.base import Backend
 from vsr.engine.backends.eager import TorchBackend
 from vsr.engine.backends.graphs import GraphBackend
-from vsr.engine.backends.openvino import OpenVinoBackend, computes_int8, openvino_version
+from vsr.engine.backends.openvino import OpenVinoBackend, openvino_version
 from vsr.engine.backends.planes import flow_of
 from vsr.engine.backends.tiles import FittingBackend, TiledBackend, Tiling, is_exhausted, pick_tile
 from vsr.errors import VsrError
 from vsr.models import Generator, Recurrent
 from vsr.models.quantise import is_measured, quantised
+from vsr.system.machine import computes_int8
 
 BackendName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "f32", "f16", "int8"]
@@ -48,6 +49,8 @@ def pick_backend(
         assert isinstance(generator, Recurrent)
         generator = quantised(generator, generator.ranges)
 
+    notes: list[str] = []
+
     def build(size: tuple[int, int], of_parts: bool) -> Backend:
         if engine == "openvino":
             return OpenVinoBackend(generator, specs, size, arithmetic, of_parts)
@@ -59,12 +62,16 @@ def pick_backend(
         except Exception as error:
             if is_exhausted(error) or not is_long:
                 raise
-            # A compiler that isn't complete is no reason to do without the rest.
+            # The rest works without a complete compiler.
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            line = f"torch.compile failed ({reason}): frames are computed uncompiled, and slower"
+            if line not in notes:  # a tile is built after another
+                notes.append(line)
             return GraphBackend(*given, False, of_parts)
 
     tile = pick_tile(tiling, generator, device, size)
     given = (build, size, tile, generator.scale, specs, flow_of(generator))
-    return FittingBackend(*given, shrinks=tiling != "off")
+    return FittingBackend(*given, shrinks=tiling != "off", notes=notes)
 
 
 def _engine(name: BackendName, precision: Precision, device: torch.device, is_long: bool) -> str:

@@ -1,30 +1,49 @@
 """From a module of torch's to a network of OpenVINO's."""
 
 import sys
-import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-# OpenVINO tells its makers over the network that it is imported and used, unless it has nothing to
-# tell it by. This stands before the first import of it, and so does this module.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+from vsr.engine.backends.torchscript import traced
 
+_TELEMETRY = "openvino_telemetry"
 _FEWEST_CHANNELS = 8
 """Below that, planes are faster."""
 _MOST_PIXELS = 1 << 24
 """As far as f32 counts one by one."""
 
 
-def converted(module: nn.Module, takes: Sequence[Tensor]) -> Any:
-    """An `openvino.Model` of a module, for inputs of just these shapes and kinds.
+@cache
+def import_openvino() -> Any:
+    """The module `openvino`, imported without its telemetry.
 
-    By the parts that `openvino.convert_model` is made of, which takes four times as long.
+    OpenVINO reports its imports and conversions over the network by the package
+    `openvino_telemetry`, and only if it can import that: for this moment, it can't. Holds up to
+    OpenVINO 2026.4, the newest tried; `pyproject.toml` bounds it.
     """
-    import openvino
+    hides = _TELEMETRY not in sys.modules
+    if hides:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        if hides:
+            del sys.modules[_TELEMETRY]
+    return openvino
+
+
+def converted(module: nn.Module, takes: Sequence[Tensor]) -> Any:
+    """An `openvino.Model` of a module, for inputs of these shapes and types alone.
+
+    The parts of `openvino.convert_model`, which takes four times as long. Two are private,
+    `openvino._offline_transformations` and the decoder of `openvino.frontend.pytorch`: they hold
+    up to OpenVINO 2026.4, the newest tried; `pyproject.toml` bounds it.
+    """
+    openvino = import_openvino()
     from openvino._offline_transformations import (
         apply_moc_transformations,
         compress_quantize_weights_transformation,
@@ -32,17 +51,15 @@ def converted(module: nn.Module, takes: Sequence[Tensor]) -> Any:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # sizes become constants, as is meant
-        traced = torch.jit.trace(module, tuple(takes), check_trace=False)  # type: ignore[no-untyped-call]
-        frontend = FrontEndManager().load_by_framework("pytorch")
-        decoder = TorchScriptPythonDecoder(traced, example_input=tuple(takes))  # read until the end
-        loaded = frontend.load(decoder)
-        for place, part in zip(loaded.get_inputs(), takes, strict=True):
-            loaded.set_partial_shape(place, openvino.PartialShape(list(part.shape)))
-        model = frontend.convert(loaded)
-        apply_moc_transformations(model, cf=False, smart_reshape=False)
-        compress_quantize_weights_transformation(model)
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    graph = traced(module, takes)
+    decoder = TorchScriptPythonDecoder(graph, example_input=tuple(takes))  # read until the end
+    loaded = frontend.load(decoder)
+    for place, part in zip(loaded.get_inputs(), takes, strict=True):
+        loaded.set_partial_shape(place, openvino.PartialShape(list(part.shape)))
+    model = frontend.convert(loaded)
+    apply_moc_transformations(model, cf=False, smart_reshape=False)
+    compress_quantize_weights_transformation(model)
     return model
 
 

@@ -1,6 +1,7 @@
 """Frames computed by OpenVINO on the CPU: one call a frame, from planes to planes."""
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,12 +19,16 @@ from torch import Tensor
 from vsr.cache import cache_folder
 from vsr.colour import ColourSpec
 from vsr.engine.backends.base import Backend, Planes
-from vsr.engine.backends.conversion import converted, sample_by_rows
+from vsr.engine.backends.conversion import converted, import_openvino, sample_by_rows
 from vsr.engine.backends.planes import Layout, PlanesStep, planes_step, unsigned
 from vsr.media.frame import Plane
-from vsr.models import Generator
+from vsr.models import Generator, Recurrent, Rrdbnet, Srresnet
+from vsr.models.quantise import QuantisedConv
 from vsr.planes import planes_to_rgb
 
+_CACHE_FORMAT = 2
+"""Part of a cached network's name. To be raised whenever the same weights and configuration are
+converted into another network: by changes here, in `conversion`, `planes` or `vsr.models`."""
 _MOST_CACHED = 32
 """Networks that are kept for the next run: some megabytes each."""
 
@@ -43,16 +48,7 @@ def openvino_core() -> Any:
     Its CPU plugin gives the thread that loads it a stack for signals, and frees that stack when
     it is itself freed, by whatever thread: the next Ctrl-C would then crash the process.
     """
-    import openvino
-
-    return openvino.Core()
-
-
-def computes_int8() -> bool:
-    """Whether the processor adds up products of eight bits without overflow (VNNI)."""
-    with suppress(OSError):
-        return "vnni" in Path("/proc/cpuinfo").read_text()
-    return False
+    return import_openvino().Core()
 
 
 class OpenVinoBackend(Backend):
@@ -73,7 +69,8 @@ class OpenVinoBackend(Backend):
         self.name = f"openvino {openvino_version()} {precision}"
         self._read_as = specs[0]
         self._step, layout = planes_step(generator, specs, size, of_parts)
-        self._request = _compiled(self._step, layout, specs).create_infer_request()
+        network = _file_name(generator, layout, specs)
+        self._request = _compiled(self._step, layout, network).create_infer_request()
         outputs = [output.shape for output in self._request.model_outputs]
         kinds = [output.element_type.to_dtype() for output in self._request.model_outputs]
         self._frames = len(outputs) - len(layout.state)
@@ -122,9 +119,9 @@ class OpenVinoBackend(Backend):
         self._begun = True
 
 
-def _compiled(step: PlanesStep, layout: Layout, specs: tuple[ColourSpec, ColourSpec]) -> Any:
+def _compiled(step: PlanesStep, layout: Layout, file_name: str) -> Any:
     core = openvino_core()
-    model = _read(core, cache_folder("openvino") / f"{_key(step, layout, specs)}.xml", step, layout)
+    model = _read(core, cache_folder("openvino") / file_name, step, layout)
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     return core.compile_model(model, "CPU", {**settings, "INFERENCE_NUM_THREADS": _threads()})
 
@@ -154,29 +151,67 @@ def _threads() -> int:
 
 
 def _tensor(array: Any) -> Any:
-    import openvino
-
-    return openvino.Tensor(array, shared_memory=True)
+    return import_openvino().Tensor(array, shared_memory=True)
 
 
-def _key(step: PlanesStep, layout: Layout, specs: tuple[ColourSpec, ColourSpec]) -> str:
-    """All that a converted step depends on."""
-    digest = hashlib.blake2b(digest_size=16)
-    shapes = [tuple(part.shape) for part in (*layout.frame, *layout.state)]
-    versions = [version(name) for name in ("vsr", "torch", "openvino")]
-    digest.update(repr((versions, specs, shapes, repr(step))).encode())
-    for name, tensor in sorted(step.state_dict().items()):
-        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def _file_name(
+    generator: Generator[Any], layout: Layout, specs: tuple[ColourSpec, ColourSpec]
+) -> str:
+    """The name of a converted network in the cache: a hash of all that it depends on."""
+    description = {
+        "format": _CACHE_FORMAT,
+        "versions": {name: version(name) for name in ("vsr", "torch", "openvino")},
+        "inputs": [[str(part.dtype), *part.shape] for part in (*layout.frame, *layout.state)],
+        "planes": [_describe_colour(spec) for spec in specs],
+        "generator": _describe_generator(generator),
+    }
+    digest = hashlib.blake2b(json.dumps(description, sort_keys=True).encode(), digest_size=16)
+    for name, tensor in sorted(generator.state_dict().items()):
+        digest.update(f"{name} {list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return f"{digest.hexdigest()}.xml"
+
+
+def _describe_colour(spec: ColourSpec) -> dict[str, Any]:
+    return {
+        "matrix": spec.matrix.value,
+        "full_range": spec.full_range,
+        "bit_depth": spec.bit_depth,
+        "subsampling": list(spec.subsampling),
+        "siting": spec.siting.value,
+    }
+
+
+def _describe_generator(generator: Generator[Any]) -> dict[str, Any]:
+    """What decides about a generator's output beside its tensors, their names and shapes."""
+    rounding = {
+        name: {"scale": layer.scale, "zero": layer.zero, "border": layer.border}
+        for name, layer in generator.named_modules()
+        if isinstance(layer, QuantisedConv)
+    }
+    described: dict[str, Any] = {"scale": generator.scale, "rounding": rounding}
+    match generator:
+        case Recurrent():
+            levels = generator.flow.levels if generator.flow else 0
+            return {
+                "kind": "recurrent",
+                "memory": generator.memory,
+                "flow_levels": levels,
+                **described,
+            }
+        case Srresnet():
+            return {"kind": "srresnet", **described}
+        case Rrdbnet():
+            return {"kind": "rrdbnet", **described}
+        case _:
+            raise TypeError(f"no cache key for generators of type {type(generator).__name__}")
 
 
 def _keep(model: Any, path: Path) -> None:
     """Write a network for the next run, whole or not at all, and forget the oldest."""
-    import openvino
-
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}.{os.getpid()}.xml")
-    openvino.save_model(model, partial, compress_to_fp16=False)
+    import_openvino().save_model(model, partial, compress_to_fp16=False)
     partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
     partial.replace(path)
     by_age = sorted(path.parent.glob("*.xml"), key=lambda old: old.stat().st_mtime)

@@ -6,7 +6,6 @@ its own of the next. So what a tile doesn't know beyond its border never travels
 
 import copy
 import gc
-import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -23,6 +22,7 @@ from vsr.media.frame import Plane
 from vsr.models import Generator, Recurrent
 from vsr.models.flow import PyramidFlow
 from vsr.planes import planes_to_rgb
+from vsr.system.machine import memory_bytes
 
 OVERLAP_PIXELS = 64
 """Of two neighbours, in low-resolution pixels, and more; they meet in its middle. A frame's trunk
@@ -260,13 +260,17 @@ class FittingBackend(Backend):
         specs: tuple[ColourSpec, ColourSpec],
         flow: PyramidFlow | None = None,
         shrinks: bool = True,
+        notes: list[str] | None = None,
     ) -> None:
-        """Like `TiledBackend`'s; without `tile`, whole frames. Not to shrink, it fails instead."""
+        """Like `TiledBackend`'s; without `tile`, whole frames. Not to shrink, it fails instead.
+
+        `notes` are lines for the user, to which `build` may add.
+        """
         self._flow, self._shrinks = flow, shrinks
         self._build, self._size, self._scale, self._specs = build, size, scale, specs
         self._tile = tile
         self._frames = 0
-        self._notes: list[str] = []
+        self._notes = [] if notes is None else notes
         self._inner: Backend | None = None
         self._fitting(lambda inner: None)
         assert self._inner is not None
@@ -294,7 +298,7 @@ class FittingBackend(Backend):
         self._fitting(lambda inner: inner.go_on_from(kept))
 
     def notes(self) -> tuple[str, ...]:
-        """Where memory ran out."""
+        """Where memory ran out, and what `build` noted."""
         return tuple(self._notes)
 
     def _fitting(self, work: Callable[[Backend], Result]) -> Result:
@@ -356,7 +360,7 @@ def pick_tile(
     if tiling == "off":
         return None
     if tiling == "auto":
-        memory, each = _memory_bytes(device), _bytes_per_pixel(generator)
+        memory, each = memory_bytes(device), _bytes_per_pixel(generator)
         whole, tile = _SHARE_FOR_WHOLE * memory, _SHARE_FOR_TILE * memory
         if device.type == "cpu":
             whole, tile = min(whole, _MOST_FOR_WHOLE), min(tile, _MOST_FOR_TILE)
@@ -396,14 +400,3 @@ def _bytes_per_pixel(generator: Generator[Any]) -> int:
     weights = (w for w in generator.state_dict().values() if w.dim() == 4)
     widest = max((w.shape[0] for w in weights), default=1)
     return 4 * int(widest) * (8 + 3 * scale**2)
-
-
-def _memory_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[1])
-    try:
-        with open("/proc/meminfo") as file:
-            told = dict(line.split(":") for line in file)
-        return 1024 * int(told["MemTotal"].split()[0])
-    except (OSError, KeyError, ValueError):
-        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
