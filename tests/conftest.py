@@ -16,11 +16,11 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 from skimage import data
 
-from vsr.checkpoint import save_generator
-from vsr.colour import ColourSpec, Matrix, from_rgb
-from vsr.data.codec import Planes420
+from vsr.data.clip_codec import Planes420
+from vsr.imaging.colour import ColourSpec, Matrix, from_rgb
+from vsr.imaging.tensors import to_float
 from vsr.models import Recurrent, RecurrentConfig
-from vsr.tensors import to_float
+from vsr.zoo.model_file import save_generator
 
 
 @dataclass(frozen=True)

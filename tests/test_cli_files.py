@@ -18,8 +18,8 @@ from PIL import Image
 
 from tests.conftest import AudioTrack, scenes, write_film
 from vsr.cli import main
-from vsr.engine import video
-from vsr.media.muxer import Dropped
+from vsr.engine import upscale as video
+from vsr.media.mux.muxer import Dropped
 
 
 class Done(NamedTuple):
@@ -170,7 +170,7 @@ def test_an_interrupted_run_goes_on_beside_the_longest_name(
     film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / f"{'y' * 250}.mp4"
-    monkeypatch.setattr("vsr.engine.video._join", lambda *_: 1 / 0)
+    monkeypatch.setattr("vsr.engine.upscale._join", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("upscale", film, output, "--model", tiny_model)
     monkeypatch.undo()

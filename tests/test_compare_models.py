@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 import vsr.zoo
-from vsr.scoring import Row
+from vsr.metrics.meter import Row
 from vsr.zoo.card import read_card
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))

@@ -11,16 +11,16 @@ import torch
 from safetensors import safe_open
 
 from tests.conftest import planes_of, scenes, write_film
-from vsr.checkpoint import Origin, add_ranges, load_generator, read_origin, save_generator
-from vsr.colour import ColourSpec, Matrix
 from vsr.config import load_toml
 from vsr.data.prepare import prepare
 from vsr.data.store import Header, LeftOut, Store, StoreWriter, Teaching
+from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.models import Recurrent, RecurrentConfig, RrdbnetConfig, SrresnetConfig, build_generator
-from vsr.training.adversary import Adversary, AdversaryConfig
 from vsr.training.config import TrainConfig
+from vsr.training.discriminator import Adversary, AdversaryConfig
 from vsr.training.trainer import Trainer
 from vsr.zoo.card import read_card, write_card
+from vsr.zoo.model_file import Origin, add_ranges, load_generator, read_origin, save_generator
 
 SMOKE = Path(__file__).parents[1] / "configs" / "smoke.toml"
 

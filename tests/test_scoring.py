@@ -3,11 +3,12 @@ import math
 import pytest
 import torch
 
-from vsr.degrade import Degradation
 from vsr.errors import DataError
+from vsr.imaging.degrade import Degradation
+from vsr.metrics.meter import FilmMeter, mean_of
 from vsr.metrics.protocol import PROTOCOLS, Metric, parse_metrics
 from vsr.models import Recurrent, RecurrentConfig
-from vsr.scoring import FilmMeter, mean_of, score_film
+from vsr.scoring import score_film
 
 PLAIN = PROTOCOLS["plain"]
 

@@ -33,7 +33,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import vsr.zoo
-from vsr.colour import CODE_OF_MATRIX, ColourSpec
 from vsr.engine.backends import (
     Backend,
     GraphBackend,
@@ -41,20 +40,21 @@ from vsr.engine.backends import (
     TorchBackend,
     openvino_version,
 )
-from vsr.engine.job import Job, Options
 from vsr.engine.pipeline import StageTimes, run_stages
+from vsr.engine.session import Job, Options
+from vsr.engine.upscale import upscale_video
 from vsr.engine.upscaler import Upscaler
-from vsr.engine.video import upscale_video
-from vsr.media.decoder import Decoder
-from vsr.media.encoder import EncoderSettings, VideoEncoder, output_info
+from vsr.frames.shots import mark_cuts
+from vsr.frames.yuv import colour_spec, planes_to_rgb
+from vsr.imaging.colour import CODE_OF_MATRIX, ColourSpec
+from vsr.imaging.tensors import to_float
+from vsr.media.decode.decoder import Decoder
+from vsr.media.decode.reader import VideoReader
+from vsr.media.encode.encoder import EncoderSettings, VideoEncoder, output_info
 from vsr.media.frame import Frame, StreamInfo
-from vsr.media.reader import VideoReader
 from vsr.models import Recurrent, multiplies_per_pixel
-from vsr.models.quantise import is_measured, quantised
-from vsr.planes import colour_spec, planes_to_rgb
-from vsr.shots import mark_cuts
+from vsr.models.int8 import is_measured, quantised
 from vsr.system.machine import computes_int8, peak_memory_bytes, pick_device, processor_name
-from vsr.tensors import to_float
 
 _WARM_UP = 3
 

@@ -18,13 +18,13 @@ from scores import ZOO
 from torch import Tensor
 
 import vsr.zoo
-from vsr.checkpoint import add_ranges, load_generator
 from vsr.data.sources import Kind, find_sources, source_frames
-from vsr.degrade import Degradation
+from vsr.imaging.degrade import Degradation
 from vsr.metrics.image import psnr_y
 from vsr.models import Recurrent
-from vsr.models.quantise import calibrate, quantised
+from vsr.models.int8 import calibrate, quantised
 from vsr.scoring import degraded, upscale_pairs
+from vsr.zoo.model_file import add_ranges, load_generator
 
 _CPU = torch.device("cpu")
 _FRAMES = 24

@@ -30,11 +30,12 @@ import vsr.zoo
 from vsr.config import Config, load_toml
 from vsr.data.sources import Kind, find_sources, source_frames
 from vsr.errors import VsrError
+from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic
 from vsr.metrics.features import FeatureDistance
+from vsr.metrics.meter import FilmMeter, Row, mean_of
 from vsr.metrics.protocol import PROTOCOLS, Metric
 from vsr.models import Generator, Rrdbnet
-from vsr.scoring import FilmDegradation, FilmMeter, Row, degraded, mean_of
-from vsr.tensors import on_8_bit_levels, resize_bicubic
+from vsr.scoring import FilmDegradation, degraded
 from vsr.zoo.card import PictureScores, read_card, write_card, write_tables
 
 REFERENCES = Path(__file__).parents[1] / "docs" / "research" / "references.toml"

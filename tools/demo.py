@@ -20,14 +20,14 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
-from vsr.degrade import Degradation, degrade
-from vsr.media.encoder import EncoderSettings
+from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
+from vsr.imaging.degrade import Degradation, degrade
+from vsr.imaging.tensors import resize_bicubic, to_float, to_uint8
+from vsr.media.decode.reader import VideoReader
+from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.frame import ColourTags, Frame, PixelLayout, StreamInfo
-from vsr.media.reader import VideoReader
-from vsr.media.writer import VideoWriter
+from vsr.media.mux.writer import VideoWriter
 from vsr.metrics.image import psnr_y
-from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
-from vsr.tensors import resize_bicubic, to_float, to_uint8
 
 WIDTH, HEIGHT, SCALE = 480, 320, 4
 FRAMES_OF_A_SCENE = 24

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.checkpoint import Origin, save_generator
 from vsr.errors import ModelError, VsrError
 from vsr.models import Rrdbnet, RrdbnetConfig
+from vsr.zoo.model_file import Origin, save_generator
 
 _PARAM_MAGIC = "7767517"
 _HALF_WEIGHTS = 0x01306B47

@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 
 import vsr.zoo
-from vsr.checkpoint import load_generator
 from vsr.data.sources import Kind, find_sources, source_frames
-from vsr.degrade import Degradation
 from vsr.errors import VsrError
-from vsr.scoring import mean_scores, score_film
+from vsr.imaging.degrade import Degradation
+from vsr.scoring import degradation_scores, mean_scores, score_film
 from vsr.zoo.card import Card, DegradationScores, write_card
+from vsr.zoo.model_file import load_generator
 
 ZOO = Path(vsr.zoo.__file__).parent
 README = Path(__file__).parents[1] / "README.md"
@@ -68,7 +68,7 @@ def score_model(
             )
             for film in films
         ]
-        scores[kind.value] = DegradationScores.of(mean_scores(scored), frames)
+        scores[kind.value] = degradation_scores(mean_scores(scored), frames)
     return {"scores": scores}
 
 

@@ -14,8 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vsr.engine.stills import upscale_image
-    from vsr.engine.video import upscale_video
+    from vsr.engine.image import upscale_image
+    from vsr.engine.upscale import upscale_video
     from vsr.evaluation import evaluate
     from vsr.zoo import list_models, load
 
@@ -26,8 +26,8 @@ _HOMES = {
     "evaluate": ("vsr.evaluation", "evaluate"),
     "list_models": ("vsr.zoo", "list_models"),
     "load": ("vsr.zoo", "load"),
-    "upscale_image": ("vsr.engine.stills", "upscale_image"),
-    "upscale_video": ("vsr.engine.video", "upscale_video"),
+    "upscale_image": ("vsr.engine.image", "upscale_image"),
+    "upscale_video": ("vsr.engine.upscale", "upscale_video"),
 }
 
 

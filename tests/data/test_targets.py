@@ -11,14 +11,14 @@ from skimage import data
 from torch import Tensor
 
 from tests.conftest import planes_of
-from vsr.colour import ColourSpec, Matrix
-from vsr.data.clips import ClipPairs, ClipPool, DataConfig, Shape
-from vsr.data.codec import Planes420
-from vsr.data.motion import MotionPairs
+from vsr.data.clip_codec import Planes420
+from vsr.data.clip_pairs import ClipPairs, ClipPool, DataConfig, Shape
+from vsr.data.flow_pairs import MotionPairs
 from vsr.data.store import Header, SourceBegun, Store, StoreWriter, Teaching
 from vsr.data.targets import Features, SharpeningConfig, feature_distance, sharpened
-from vsr.degrade import Degradation, degrade
 from vsr.errors import DataError
+from vsr.imaging.colour import ColourSpec, Matrix
+from vsr.imaging.degrade import Degradation, degrade
 
 CPU = torch.device("cpu")
 PLAIN: dict[str, Any] = {"stills_share": 0.0, "micro_share": 0.0, "static_share": 0.0}

@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 import vsr
 from tests.conftest import scenes, write_film
-from vsr.checkpoint import add_ranges, load_generator, save_generator
-from vsr.colour import ColourSpec, Matrix, Siting, Subsampling, from_rgb
-from vsr.degrade import Degradation, degrade
 from vsr.engine import backends
 from vsr.engine.backends import OpenVinoBackend, TorchBackend, pick_backend
 from vsr.engine.backends import openvino as openvino_backend
-from vsr.engine.backends.conversion import converted, sample_by_rows
 from vsr.engine.backends.openvino import openvino_core
-from vsr.engine.backends.planes import FoldedStep, planes_step
-from vsr.engine.video import upscale_video
+from vsr.engine.backends.openvino_convert import converted, sample_by_rows
+from vsr.engine.backends.yuv_step import FoldedStep, planes_step
+from vsr.engine.upscale import upscale_video
 from vsr.errors import VsrError
-from vsr.media.encoder import EncoderSettings
+from vsr.imaging.colour import ColourSpec, Matrix, Siting, Subsampling, from_rgb
+from vsr.imaging.degrade import Degradation, degrade
+from vsr.imaging.tensors import moved_grid, sample, to_float
+from vsr.media.encode.encoder import EncoderSettings
 from vsr.metrics.image import psnr_y
 from vsr.models import (
     Generator,
@@ -36,9 +36,9 @@ from vsr.models import (
     SrresnetConfig,
     build_generator,
 )
-from vsr.models.quantise import QuantisedConv, calibrate, quantised
+from vsr.models.int8 import QuantisedConv, calibrate, quantised
 from vsr.system.machine import computes_int8
-from vsr.tensors import moved_grid, sample, to_float
+from vsr.zoo.model_file import add_ranges, load_generator, save_generator
 
 CPU = torch.device("cpu")
 Planes = tuple[NDArray[Any], ...]
@@ -241,8 +241,8 @@ def test_ctrl_c_after_openvino_interrupts_and_does_not_crash(tiny_model: Path) -
     script = """
 import gc, os, signal, sys, threading, time
 from pathlib import Path
-from vsr.checkpoint import load_generator
-from vsr.colour import ColourSpec, Matrix
+from vsr.zoo.model_file import load_generator
+from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.engine.backends import OpenVinoBackend
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells may have it ignored
 spec = ColourSpec(Matrix.BT709)
@@ -447,7 +447,7 @@ def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
     """By itself it reports each import and conversion, and keeps a number to know us by."""
     program = (
         "import sys, torch\n"
-        "from vsr.engine.backends.conversion import converted\n"
+        "from vsr.engine.backends.openvino_convert import converted\n"
         "from vsr.engine.backends.openvino import openvino_core\n"
         "openvino_core()\n"
         "converted(torch.nn.Conv2d(3, 3, 1), (torch.rand(1, 3, 8, 8),))\n"

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from tests.test_cli import complaint, vsr
-from vsr.checkpoint import load_generator
 from vsr.engine import export
 from vsr.engine.export import export_model
 from vsr.errors import OutputError, VsrError
+from vsr.zoo.model_file import load_generator
 
 
 def test_onnx_passes_its_state_and_computes_as_torch_does(tmp_path: Path, tiny_model: Path) -> None:

@@ -10,10 +10,10 @@ from PIL import Image
 from tests.conftest import scenes, write_film
 from tests.test_cli import complaint, vsr
 from vsr.engine import plan
-from vsr.engine.job import Options
 from vsr.engine.plan import plan_video
+from vsr.engine.session import Options
 from vsr.errors import MediaError
-from vsr.media.address import PIPE
+from vsr.system.address import PIPE
 
 
 def test_a_plan_reckons_the_whole_from_a_part(

@@ -17,16 +17,17 @@ import numpy as np
 import pytest
 
 from tests.conftest import AudioTrack, scenes, write_film
-from vsr.engine import segments, video
-from vsr.engine.job import Job, Options
-from vsr.engine.journal import START, Finished, Journal, Place, work_folder
-from vsr.engine.segments import LONGEST_FRAMES, SHORTEST_FRAMES, mark_segments
-from vsr.engine.video import Summary, upscale_video
+from vsr.engine import upscale as video
+from vsr.engine.resume import segments
+from vsr.engine.resume.journal import START, Finished, Journal, Place, work_folder
+from vsr.engine.resume.segment_file import SegmentWriter
+from vsr.engine.resume.segments import LONGEST_FRAMES, SHORTEST_FRAMES, mark_segments
+from vsr.engine.session import Job, Options
+from vsr.engine.upscale import Summary, upscale_video
 from vsr.errors import Interrupted, OutputError
-from vsr.media.encoder import CodedVideo, EncoderSettings
+from vsr.media.decode.reader import FrameMark, VideoReader
+from vsr.media.encode.encoder import CodedVideo, EncoderSettings
 from vsr.media.frame import Frame
-from vsr.media.reader import FrameMark, VideoReader
-from vsr.media.segment import SegmentWriter
 
 FAST = EncoderSettings(preset="ultrafast")
 

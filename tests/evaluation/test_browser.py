@@ -23,7 +23,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from tests.conftest import write_film
 from vsr.evaluation import compare, evaluate
 from vsr.evaluation.compare import write_comparison
-from vsr.evaluation.page import report_page
+from vsr.evaluation.html import report_page
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import pytest
 from tests.conftest import scenes, write_film
 from vsr.errors import ConfigError, DataError, MediaError, OutputError
 from vsr.evaluation.compare import write_comparison
-from vsr.media.reader import VideoReader, frame_times
+from vsr.media.decode.reader import VideoReader, frame_times
 
 CODED = {"codec": "libx264", "options": {"crf": "20"}}
 

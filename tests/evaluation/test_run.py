@@ -15,12 +15,12 @@ from tests.metrics.test_perceptual import alexnet, torch_home  # noqa: F401  (a 
 from tests.models.test_vgg16 import installed, vgg16_file  # noqa: F401  (fixtures)
 from vsr.errors import ConfigError, DataError, ModelError
 from vsr.evaluation import Report, evaluate, evaluate_model
-from vsr.evaluation.page import report_page
+from vsr.evaluation.html import report_page
 from vsr.evaluation.report import as_csv, as_json, table
 from vsr.metrics import psnr_y
 from vsr.metrics.cvvdp import pooled
 from vsr.metrics.protocol import Metric
-from vsr.models.backbone import backbone_path
+from vsr.models.pretrained_features import backbone_path
 
 CODED = {"codec": "libx264", "options": {"crf": "0"}, "pixel_format": "yuv444p"}
 WIDTH, HEIGHT = 128, 96
@@ -267,9 +267,9 @@ def test_a_model_is_measured_beside_bicubic(
 
 
 def test_bicubic_is_bicubic(films: dict[str, Path], tiny_model: Path) -> None:
-    from vsr.degrade import Degradation, degrade
-    from vsr.evaluation.clips import open_clip
-    from vsr.tensors import on_8_bit_levels, resize_bicubic
+    from vsr.evaluation.pairing import open_clip
+    from vsr.imaging.degrade import Degradation, degrade
+    from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic
 
     known = evaluate_model(str(tiny_model), films["reference"], metrics=["psnr_y"], device="cpu")
     frame = next(open_clip(films["reference"]).read(torch.device("cpu"), False)).picture
@@ -282,8 +282,8 @@ def test_bicubic_is_bicubic(films: dict[str, Path], tiny_model: Path) -> None:
 
 
 def test_a_model_that_gives_no_numbers_is_told(films: dict[str, Path], tmp_path: Path) -> None:
-    from vsr.checkpoint import save_generator
     from vsr.models import Recurrent, RecurrentConfig
+    from vsr.zoo.model_file import save_generator
 
     config = RecurrentConfig(channels=8, blocks=1, memory=0)
     weights = Recurrent(config).state_dict()

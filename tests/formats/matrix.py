@@ -13,12 +13,12 @@ import torch
 
 from tests.formats.judge import losses
 from tests.formats.media import CONTAINERS, FEATURES, CantBeMade, make
-from vsr.checkpoint import save_generator
-from vsr.engine.video import upscale_video
+from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
-from vsr.media.encoder import EncoderSettings
+from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.verify import verify_film
 from vsr.models import Recurrent, RecurrentConfig
+from vsr.zoo.model_file import save_generator
 
 KEPT, NO_SUCH_FILM = "kept", "-"
 DOC = Path(__file__).parents[2] / "docs" / "formats.md"

@@ -8,8 +8,8 @@ import pytest
 from tests.conftest import scenes, write_film
 from tests.media.films import ffmpeg
 from vsr.cli import main
-from vsr.engine.job import Job, Options
-from vsr.media.survey import survey_film
+from vsr.engine.session import Job, Options
+from vsr.media.decode.survey import survey_film
 
 pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
 

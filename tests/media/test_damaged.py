@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import scenes, write_film
-from vsr.engine.video import upscale_video
+from vsr.engine.upscale import upscale_video
 from vsr.errors import MediaError
-from vsr.media.reader import VideoReader
+from vsr.media.decode.reader import VideoReader
 
 
 def test_frames_that_can_not_be_decoded_repeat_the_one_before(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vsr.engine.job import Options
 from vsr.engine.plan import plan_video
-from vsr.engine.video import upscale_video
+from vsr.engine.session import Options
+from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
-from vsr.media.encoder import EncoderSettings
-from vsr.media.reader import VideoReader
+from vsr.media.decode.reader import VideoReader
+from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.verify import verify_film
 
 pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")

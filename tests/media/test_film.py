@@ -12,11 +12,11 @@ import pytest
 
 from tests.conftest import AudioTrack, scenes, write_film
 from vsr.errors import MediaError, OutputError
-from vsr.media.carry import pack
-from vsr.media.encoder import EncoderSettings, output_info
+from vsr.media.decode.reader import VideoReader
+from vsr.media.encode.encoder import EncoderSettings, output_info
 from vsr.media.frame import LAYOUTS, Frame, PixelLayout
-from vsr.media.reader import VideoReader
-from vsr.media.writer import VideoWriter, check_output
+from vsr.media.mux.stream_copy import pack
+from vsr.media.mux.writer import VideoWriter, check_output
 
 LOSSLESS = EncoderSettings("ffv1")
 

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from vsr.engine.stills import StillUpscaler
+from vsr.engine.image import StillUpscaler
 from vsr.errors import MediaError, OutputError
 from vsr.media.image import read_still, still_losses
 

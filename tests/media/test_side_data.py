@@ -20,15 +20,15 @@ from tests.media.films import (
     side_data_types,
     spherical,
 )
-from vsr.engine.job import Options
 from vsr.engine.plan import plan_video
-from vsr.engine.video import Summary, upscale_video
+from vsr.engine.session import Options
+from vsr.engine.upscale import Summary, upscale_video
 from vsr.errors import OutputError
-from vsr.media.encoder import EncoderSettings
+from vsr.media.decode.reader import VideoReader
+from vsr.media.decode.survey import survey_film
+from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.sei import with_messages
 from vsr.media.frame import Message
-from vsr.media.reader import VideoReader
-from vsr.media.sei import with_messages
-from vsr.media.survey import survey_film
 from vsr.media.verify import verify_film
 
 pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
@@ -290,8 +290,8 @@ def test_captions_that_begin_late_are_found_before_any_work(
 def test_captions_in_a_part_that_was_not_looked_through_are_reported(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsr.media.survey._MOST_AT_FIRST", 4)
-    monkeypatch.setattr("vsr.media.survey._PLACES", 0)
+    monkeypatch.setattr("vsr.media.decode.survey._MOST_AT_FIRST", 4)
+    monkeypatch.setattr("vsr.media.decode.survey._PLACES", 0)
     source = captioned(tmp_path / "in.mkv", first=12)
     summary = upscaled(source, tmp_path / "out.mkv", tiny_model, "ffv1")
     assert summary.left_out == ()

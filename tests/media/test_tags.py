@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vsr.engine.job import Options
 from vsr.engine.plan import plan_video
-from vsr.engine.video import upscale_video
-from vsr.media.encoder import EncoderSettings
-from vsr.media.reader import VideoReader
-from vsr.media.survey import survey_film
+from vsr.engine.session import Options
+from vsr.engine.upscale import upscale_video
+from vsr.media.decode.reader import VideoReader
+from vsr.media.decode.survey import survey_film
+from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.verify import verify_film
 
 pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
@@ -135,7 +135,7 @@ def test_changes_of_a_film_that_begins_before_zero_are_noted_by_the_time_of_the_
 def test_changes_seen_in_samples_are_noted_as_about(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsr.media.survey._MOST_AT_FIRST", 4)
+    monkeypatch.setattr("vsr.media.decode.survey._MOST_AT_FIRST", 4)
     film = joined(tmp_path, ("-color_range", "tv", "-g", "2"), (*_FULL, "-g", "2"))
     assert survey_film(film).changes["colour range"].where.startswith("by about 1.")
 

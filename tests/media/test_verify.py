@@ -10,8 +10,8 @@ import pytest
 
 from tests.conftest import AudioTrack, scenes, write_film
 from tests.test_cli import vsr
-from vsr.engine.video import upscale_video
-from vsr.media import reader
+from vsr.engine.upscale import upscale_video
+from vsr.media.decode import reader
 from vsr.media.verify import Finding, verify_film
 
 

@@ -10,9 +10,9 @@ from scipy.ndimage import gaussian_filter
 
 from tests.conftest import scenes
 from vsr.errors import ModelError
+from vsr.imaging.tensors import to_float
 from vsr.metrics import cvvdp
 from vsr.metrics.cvvdp import ColorVideoVdp, pooled
-from vsr.tensors import to_float
 
 CPU = torch.device("cpu")
 RATE = 25

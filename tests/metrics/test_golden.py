@@ -13,9 +13,9 @@ from torchmetrics.functional.image import (
 )
 
 from tests.metrics.make_golden import GOLDEN, clips
-from vsr.colour import luma_of
+from vsr.imaging.colour import luma_of
+from vsr.imaging.tensors import to_float
 from vsr.metrics import farneback, grey, ms_ssim_y, psnr, psnr_y, ssim_y, tof
-from vsr.tensors import to_float
 
 GOLD = json.loads(GOLDEN.read_text())
 

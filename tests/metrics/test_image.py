@@ -6,9 +6,9 @@ from skimage import data
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from vsr.colour import luma_of
+from vsr.imaging.colour import luma_of
+from vsr.imaging.tensors import to_float
 from vsr.metrics.image import ms_ssim_y, psnr, psnr_y, sharpness, ssim_y
-from vsr.tensors import to_float
 
 
 def test_luma_psnr_equals_scikit_images_on_its_luma() -> None:

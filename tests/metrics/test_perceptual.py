@@ -7,7 +7,7 @@ from torch import nn
 
 from vsr.errors import ModelError
 from vsr.metrics.perceptual import Lpips, tlp
-from vsr.models.backbone import backbone_path
+from vsr.models.pretrained_features import backbone_path
 
 
 def alexnet() -> dict[str, torch.Tensor]:

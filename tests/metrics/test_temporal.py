@@ -7,6 +7,7 @@ import torch
 from skimage import data
 
 from tests.conftest import gliding_view
+from vsr.imaging.tensors import resize_bicubic, to_float
 from vsr.metrics.temporal import (
     Motion,
     farneback,
@@ -17,7 +18,6 @@ from vsr.metrics.temporal import (
     tof,
     warping_error,
 )
-from vsr.tensors import resize_bicubic, to_float
 
 
 def as_tensor(picture: np.ndarray) -> torch.Tensor:

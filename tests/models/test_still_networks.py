@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from vsr.checkpoint import load_generator, save_generator
 from vsr.models import (
     GeneratorConfig,
     RrdbnetConfig,
@@ -13,6 +12,7 @@ from vsr.models import (
     build_generator,
     multiplies_per_pixel,
 )
+from vsr.zoo.model_file import load_generator, save_generator
 
 SMALL: list[GeneratorConfig] = [
     SrresnetConfig(channels=8, blocks=2),

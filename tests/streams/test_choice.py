@@ -18,10 +18,10 @@ from tests.streams.films import (
     tone,
 )
 from tests.test_cli import vsr
-from vsr.engine.job import Options
 from vsr.engine.plan import plan_video
-from vsr.engine.video import Summary, upscale_video
-from vsr.media.encoder import EncoderSettings
+from vsr.engine.session import Options
+from vsr.engine.upscale import Summary, upscale_video
+from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.verify import verify_film
 
 pytestmark = needs_ffmpeg

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.streams.films import film, needs_ffmpeg, packets, streams, times
-from vsr.engine.video import Summary, upscale_video
-from vsr.media.encoder import EncoderSettings
-from vsr.media.reader import VideoReader, mark_of
+from vsr.engine.upscale import Summary, upscale_video
+from vsr.media.decode.reader import VideoReader, mark_of
+from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.verify import verify_film
 
 pytestmark = needs_ffmpeg

@@ -9,13 +9,13 @@ import av
 import pytest
 
 from tests.streams.films import ffmpeg, film, needs_ffmpeg, seconds
-from vsr.engine.video import upscale_video
-from vsr.media.carry import Lane
-from vsr.media.encoder import EncoderSettings
-from vsr.media.muxer import Dropped
-from vsr.media.reader import VideoReader
+from vsr.engine.upscale import upscale_video
+from vsr.media.decode.reader import VideoReader
+from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.mux.muxer import Dropped
+from vsr.media.mux.stream_copy import Lane
+from vsr.media.mux.writer import VideoWriter
 from vsr.media.verify import verify_film
-from vsr.media.writer import VideoWriter
 
 pytestmark = needs_ffmpeg
 

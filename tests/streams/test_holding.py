@@ -7,9 +7,9 @@ import pytest
 
 from tests.streams.films import X264, ffmpeg, needs_ffmpeg, pictures, samples, streams, tone
 from tests.test_cli import vsr
-from vsr.engine.video import upscale_video
+from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
-from vsr.media.encoder import EncoderSettings
+from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.verify import verify_film
 
 pytestmark = needs_ffmpeg

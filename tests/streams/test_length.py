@@ -13,14 +13,14 @@ import pytest
 
 from tests.conftest import scenes, write_film
 from tests.streams.films import X264, ffmpeg, film, needs_ffmpeg, packets, pictures, tone
-from vsr.engine.job import Options
 from vsr.engine.plan import plan_video
-from vsr.engine.video import Summary, upscale_video
+from vsr.engine.session import Options
+from vsr.engine.upscale import Summary, upscale_video
 from vsr.errors import MediaError
-from vsr.media.encoder import EncoderSettings
-from vsr.media.reader import ANOTHER_FOLLOWS, ENDS_EARLY, VideoReader
+from vsr.media.decode.completeness import StreamEnd, is_cut_short
+from vsr.media.decode.reader import ANOTHER_FOLLOWS, ENDS_EARLY, VideoReader
+from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.verify import verify_film
-from vsr.media.whole import StreamEnd, is_cut_short
 
 FAST = EncoderSettings(preset="ultrafast")
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from vsr.checkpoint import load_generator, read_origin
 from vsr.errors import ModelError
 from vsr.models import build_generator
+from vsr.zoo.model_file import load_generator, read_origin
 
 Maps = NDArray[np.float64]
 

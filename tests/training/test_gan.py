@@ -19,12 +19,12 @@ from tests.training.test_trainer import (  # noqa: F401  (a fixture)
 )
 from vsr.config import load_toml
 from vsr.errors import TrainingError
-from vsr.losses import charbonnier
 from vsr.models import Recurrent, RecurrentConfig, Srresnet, SrresnetConfig
 from vsr.models.discriminators import DiscriminatorConfig
-from vsr.training.adversary import Adversary, AdversaryConfig
 from vsr.training.config import TrainConfig
+from vsr.training.discriminator import Adversary, AdversaryConfig
 from vsr.training.gan import GanConfig, GanObjective, GanWeights
+from vsr.training.losses import charbonnier
 from vsr.training.trainer import Progress, Trainer
 
 CONFIGS = Path(__file__).parents[2] / "configs"

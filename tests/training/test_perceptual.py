@@ -9,10 +9,10 @@ from tests.training.test_gan import batch, objective, recipe_of
 from tests.training.test_trainer import CPU, dataset  # noqa: F401  (a fixture)
 from vsr.config import parse
 from vsr.errors import ConfigError, ModelError
-from vsr.losses import perceptual
 from vsr.models import vgg16
 from vsr.models.vgg16 import Vgg16Features
 from vsr.training.gan import GanConfig, GanWeights, perceptual_losses
+from vsr.training.losses import perceptual
 from vsr.training.perceptual import PerceptualConfig, PerceptualLosses
 from vsr.training.trainer import Trainer
 

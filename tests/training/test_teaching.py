@@ -17,15 +17,15 @@ from PIL import Image
 from skimage import data
 
 from tests.conftest import planes_of
-from vsr.checkpoint import Origin, load_generator, save_generator
-from vsr.colour import ColourSpec, Matrix, from_rgb, to_rgb
 from vsr.data.store import Header, SourceBegun, Store, StoreWriter, Taught
-from vsr.degrade import Degradation, degrade
 from vsr.errors import DataError, ModelError
+from vsr.imaging.colour import ColourSpec, Matrix, from_rgb, to_rgb
+from vsr.imaging.degrade import Degradation, degrade
+from vsr.imaging.tensors import on_8_bit_levels
 from vsr.models import RrdbnetConfig, Srresnet, SrresnetConfig, build_generator
-from vsr.tensors import on_8_bit_levels
 from vsr.training import teaching
 from vsr.training.teaching import Lesson, Progress, teach
+from vsr.zoo.model_file import Origin, load_generator, save_generator
 
 EXACT = Lesson(precision="f32", back_projections=0)
 SPEC = ColourSpec(Matrix.BT601)

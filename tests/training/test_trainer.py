@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import scenes, write_film
-from vsr.checkpoint import load_generator, save_generator
 from vsr.config import load_toml, parse
 from vsr.data.prepare import prepare
 from vsr.data.store import Header
@@ -22,6 +21,7 @@ from vsr.training.batches import Batches
 from vsr.training.config import Stage, TrainConfig, TrainingConfig
 from vsr.training.trainer import Outcome, Progress, Trainer
 from vsr.zoo import read_card
+from vsr.zoo.model_file import load_generator, save_generator
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.toml"
 CPU = torch.device("cpu")

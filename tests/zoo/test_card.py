@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from vsr.errors import ConfigError
-from vsr.scoring import FilmScore, Scores
+from vsr.scoring import FilmScore, Scores, degradation_scores
 from vsr.zoo.card import Card, DegradationScores, read_card, write_card
 
 NAN = float("nan")
@@ -26,7 +26,7 @@ CARD = Card(
 )
 
 
-@pytest.mark.parametrize("scores", [{}, {"bi": DegradationScores.of(SCORE)}])
+@pytest.mark.parametrize("scores", [{}, {"bi": degradation_scores(SCORE)}])
 def test_a_card_is_read_as_it_was_written(
     tmp_path: Path, scores: dict[str, DegradationScores]
 ) -> None:
@@ -38,7 +38,7 @@ def test_a_card_is_read_as_it_was_written(
 
 
 def test_the_gain_is_over_bicubic() -> None:
-    assert DegradationScores.of(SCORE).gain == pytest.approx(1.0)
+    assert degradation_scores(SCORE).gain == pytest.approx(1.0)
 
 
 def test_what_is_no_card_is_refused(tmp_path: Path) -> None:

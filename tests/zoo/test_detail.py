@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import vsr
-from vsr.checkpoint import save_generator
 from vsr.errors import ModelError
 from vsr.models import Recurrent, RecurrentConfig
 from vsr.zoo import load
+from vsr.zoo.model_file import save_generator
 
 CONFIG = RecurrentConfig(channels=4, blocks=1, memory=4, flow_channels=4, flow_levels=2)
 

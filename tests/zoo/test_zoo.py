@@ -9,12 +9,12 @@ from skimage import data
 from torch.nn import functional as F
 
 import vsr
-from vsr.data.camera import glide
-from vsr.degrade import Degradation, degrade
+from vsr.data.camera_motion import glide
 from vsr.errors import ModelError
+from vsr.imaging.degrade import Degradation, degrade
+from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic, to_float
 from vsr.metrics.image import psnr_y, sharpness
 from vsr.metrics.temporal import flicker, motion_to_previous
-from vsr.tensors import on_8_bit_levels, resize_bicubic, to_float
 from vsr.zoo import choose_model, list_models, load
 
 NAMES = [card.name for card in list_models()]
@@ -198,7 +198,7 @@ def test_the_package_offers_it_by_name() -> None:
 def test_unknown_names_list_those_there_are() -> None:
     with pytest.raises(
         ModelError,
-        match=r"unknown model 'tiny-x3'; there are: tiny-x2, .*tiny-x4, .*or give a file",
+        match=r"unknown model 'tiny-x3'; there are: base-x4, tiny-x2, .*tiny-x4, .*or give a file",
     ):
         load("tiny-x3")
     with pytest.raises(ModelError, match="no such model file"):

@@ -70,7 +70,7 @@ def doctor() -> None:
     import torch
 
     from vsr.engine.backends import openvino_version
-    from vsr.media.encoder import encoders
+    from vsr.media.encode.encoder import encoders
     from vsr.zoo import list_models
 
     say(f"vsr      {__version__}")

@@ -65,9 +65,9 @@ def upscale(
     vsr upscale tapes/ larger/
     ffmpeg -i old.avi -f nut - | vsr upscale - - | mpv -
     """
-    from vsr.engine.folder import film_jobs
-    from vsr.engine.video import upscale_video
-    from vsr.media.target import make_folder
+    from vsr.engine.batch import film_jobs
+    from vsr.engine.upscale import upscale_video
+    from vsr.system.files import make_folder
 
     settings = chosen_options(output.suffix.lower(), given) | {
         "overwrite": overwrite,
@@ -151,8 +151,8 @@ def plan(
     \b
     vsr plan holiday.mp4 --preview preview.png
     """
-    from vsr.engine.job import Options
     from vsr.engine.plan import plan_video
+    from vsr.engine.session import Options
 
     container = f".{container.lower().lstrip('.')}"
     options = Options(**chosen_options(container, given))
@@ -228,7 +228,7 @@ def image(
     vsr image small.png large.png --scale 2
     vsr image photos/ larger/
     """
-    from vsr.engine.stills import StillUpscaler, picture_jobs
+    from vsr.engine.image import StillUpscaler, picture_jobs
 
     upscaler = StillUpscaler(model, int(scale) if scale else None, device, detail)
     jobs = picture_jobs(source, output, tell)
@@ -280,6 +280,6 @@ def _tell_summary(summary: Any, as_json: bool, told: list[str]) -> None:
 
 
 def _unfinished(target: Path) -> bool:
-    from vsr.engine.journal import work_folder
+    from vsr.engine.resume.journal import work_folder
 
     return work_folder(target).exists()

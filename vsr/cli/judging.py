@@ -82,9 +82,9 @@ def evaluate(
         raise click.UsageError("--source goes with OUT; a model's own input is known")
     from vsr.evaluation import evaluate as evaluate_films
     from vsr.evaluation import evaluate_model
-    from vsr.evaluation.page import report_page
+    from vsr.evaluation.html import report_page
     from vsr.evaluation.report import as_csv, as_json, table
-    from vsr.media.target import check_distinct, check_text_target, write_text
+    from vsr.system.files import check_distinct, check_text_target, write_text
 
     reports = (json_file, csv_file, html_file)
     for file in reports:

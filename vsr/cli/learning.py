@@ -78,9 +78,9 @@ def prepare(
     """
     if not footage and not pairs:
         raise click.UsageError("name FOOTAGE, or --pairs LOW HIGH, before DATASET")
-    from vsr.data.pairs import find_pairs, prepare_pairs
     from vsr.data.prepare import Progress
     from vsr.data.prepare import prepare as prepare_dataset
+    from vsr.data.ready_pairs import find_pairs, prepare_pairs
     from vsr.data.store import Header
     from vsr.data.summary import summarise, table, write_contact_sheet, write_summary
 

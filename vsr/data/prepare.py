@@ -11,9 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vsr.colour import ColourSpec
-from vsr.data.codec import Planes420
-from vsr.data.judge import Fault, Gallery, fault_of, picture_area, signature, true_share, whole_area
+from vsr.data.clip_codec import Planes420
+from vsr.data.clip_quality import (
+    Fault,
+    Gallery,
+    fault_of,
+    picture_area,
+    signature,
+    true_share,
+    whole_area,
+)
 from vsr.data.sources import Kind, Source, find_sources, open_source, sample_source
 from vsr.data.store import (
     Clip,
@@ -26,11 +33,12 @@ from vsr.data.store import (
     StoreWriter,
 )
 from vsr.errors import DataError, MediaError, OutputError
-from vsr.media.address import printable
+from vsr.frames.shots import mark_cuts
+from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
+from vsr.imaging.colour import ColourSpec
+from vsr.imaging.tensors import resize_bicubic
 from vsr.media.frame import Frame, StreamInfo
-from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
-from vsr.shots import mark_cuts
-from vsr.tensors import resize_bicubic
+from vsr.system.address import printable
 
 LONGEST_PIECE = 60
 _PIECE_BYTES = 256 << 20

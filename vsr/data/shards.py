@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from vsr.data.codec import Planes420, decode_clip
+from vsr.data.clip_codec import Planes420, decode_clip
 from vsr.errors import DataError
-from vsr.media.target import writing
+from vsr.system.files import writing
 
 
 def shard_path(folder: Path, split: str, number: int) -> Path:

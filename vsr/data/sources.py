@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.colour import ColourSpec
 from vsr.errors import DataError, MediaError
-from vsr.media.address import is_pipe, printable
-from vsr.media.folders import FILM_SUFFIXES, STILL_SUFFIXES, files_in, skipped
+from vsr.frames.shots import mark_cuts
+from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
+from vsr.imaging.colour import ColourSpec
+from vsr.imaging.tensors import on_8_bit_levels, to_float
+from vsr.media.decode.reader import VideoReader
 from vsr.media.frame import ColourTags, Frame, PixelLayout, StreamInfo
 from vsr.media.image import read_still
-from vsr.media.reader import VideoReader
-from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
-from vsr.shots import mark_cuts
-from vsr.tensors import on_8_bit_levels, to_float
+from vsr.system.address import is_pipe, printable
+from vsr.system.folders import FILM_SUFFIXES, STILL_SUFFIXES, files_in, skipped
 
 _FEWEST_NUMBERED = 5
 _ALIKE = 0.6

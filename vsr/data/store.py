@@ -19,12 +19,12 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from vsr.colour import ColourSpec, Matrix
 from vsr.config import Config
-from vsr.data.codec import Planes420, encode_clip, encode_lossless
+from vsr.data.clip_codec import Planes420, encode_clip, encode_lossless
 from vsr.data.shards import append, read_planes, shard_path, taught_path
 from vsr.errors import DataError
-from vsr.media.target import make_folder, writing
+from vsr.imaging.colour import ColourSpec, Matrix
+from vsr.system.files import make_folder, writing
 
 Split = Literal["train", "val"]
 

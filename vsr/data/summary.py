@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import torch
 
-from vsr.colour import to_rgb
 from vsr.data.store import Clip, Store
-from vsr.media.sheet import Captioned, write_sheet
-from vsr.media.target import write_text
-from vsr.tensors import to_uint8
+from vsr.imaging.colour import to_rgb
+from vsr.imaging.tensors import to_uint8
+from vsr.media.contact_sheet import Captioned, write_sheet
+from vsr.system.files import write_text
 
 SUMMARY_FILE = "summary.json"
 SHEET_FILE = "contact-sheet.png"

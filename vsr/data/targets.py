@@ -8,14 +8,14 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 from torch.nn import functional as F
 
-from vsr.colour import to_rgb
 from vsr.config import Config
 from vsr.data.store import Clip, ClipKey, Store, Taught, Teaching
 from vsr.errors import DataError
-from vsr.tensors import on_8_bit_levels
+from vsr.imaging.colour import to_rgb
+from vsr.imaging.tensors import on_8_bit_levels
 
 if TYPE_CHECKING:
-    from vsr.data.clips import ClipPool, DataConfig
+    from vsr.data.clip_pairs import ClipPool, DataConfig
 
 TargetKind = Literal["original", "taught", "sharpened", "agreeing"]
 

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vsr.engine.backends.conversion import converted, import_openvino
 from vsr.engine.backends.openvino import openvino_core
+from vsr.engine.backends.openvino_convert import converted, import_openvino
 from vsr.engine.backends.torchscript import write_onnx
 from vsr.errors import OutputError, VsrError
-from vsr.media.target import check_distinct, check_place, check_target, partial_of
 from vsr.models import Generator
+from vsr.system.files import check_distinct, check_place, check_target, partial_of
 from vsr.zoo import load
 
 _PROOF_FRAMES = 30

@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.engine.job import Job, Options
 from vsr.engine.pipeline import run_stages
+from vsr.engine.session import Job, Options
 from vsr.errors import MediaError, OutputError
-from vsr.media.address import is_pipe
-from vsr.media.carry import pack
-from vsr.media.encoder import VideoEncoder
+from vsr.frames.shots import mark_cuts
+from vsr.frames.yuv import colour_spec, planes_to_rgb
+from vsr.imaging.tensors import resize_bicubic, to_uint8
+from vsr.media.decode.reader import VideoReader, count_frames
+from vsr.media.encode.encoder import VideoEncoder
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.image import Still, check_still_output, write_still
-from vsr.media.reader import VideoReader, count_frames
-from vsr.media.target import check_distinct
-from vsr.media.writer import SUFFIXES
-from vsr.planes import colour_spec, planes_to_rgb
-from vsr.shots import mark_cuts
+from vsr.media.mux.stream_copy import pack
+from vsr.media.mux.writer import SUFFIXES
+from vsr.system.address import is_pipe
+from vsr.system.files import check_distinct
 from vsr.system.machine import peak_memory_bytes
-from vsr.tensors import resize_bicubic, to_uint8
 
 _TRIAL_SECONDS = 2.0
 _FEWEST_FRAMES = 3

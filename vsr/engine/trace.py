@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vsr.engine.pipeline import Kind, StageName
-from vsr.media.target import check_place, writing
+from vsr.system.files import check_place, writing
 
 _THREADS: dict[StageName, int] = {"decode": 1, "upscale": 2, "encode": 3}
 _WORDS: dict[Kind, str] = {"starved": "waits for input", "blocked": "waits for room"}

@@ -13,13 +13,13 @@ from urllib.parse import quote
 import torch
 
 from vsr.errors import ConfigError, DataError
-from vsr.evaluation.page import as_script_data, asset, whole_page
-from vsr.media.encoder import EncoderSettings
+from vsr.evaluation.html import as_script_data, asset, whole_page
+from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
+from vsr.media.decode.reader import VideoReader, frame_times
+from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.frame import Frame, PixelLayout, StreamInfo
-from vsr.media.reader import VideoReader, frame_times
-from vsr.media.target import check_distinct, check_text_target, write_text
-from vsr.media.writer import VideoWriter, check_output
-from vsr.planes import colour_spec, planes_to_rgb, rgb_to_planes
+from vsr.media.mux.writer import VideoWriter, check_output
+from vsr.system.files import check_distinct, check_text_target, write_text
 
 _INSIDE_BYTES = 4 << 20
 """Films up to this size go into the page; larger ones stay beside it."""

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vsr.evaluation.gallery import Gallery
+from vsr.evaluation.highlights import Gallery
 from vsr.metrics.cvvdp import pooled
+from vsr.metrics.meter import Row, mean_of
 from vsr.metrics.protocol import Metric, Protocol
-from vsr.scoring import Row, mean_of
 
 
 class Summary(NamedTuple):

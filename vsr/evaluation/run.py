@@ -12,23 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vsr.data.clips import DegradationShares
-from vsr.data.real import degrade_as_real
+from vsr.data.clip_pairs import DegradationShares
+from vsr.data.real_degradation import degrade_as_real
 from vsr.data.sources import Kind, Source, find_sources, open_source, source_frames
 from vsr.errors import ConfigError, DataError, ModelError
-from vsr.evaluation.clips import Align, Pairing, find_clips, open_clip
-from vsr.evaluation.gallery import Gallery
+from vsr.evaluation.highlights import Gallery
+from vsr.evaluation.pairing import Align, Pairing, find_clips, open_clip
 from vsr.evaluation.report import FilmReport, Report
+from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic
 from vsr.metrics.blur import BLUR_SMALLEST_SIDE
 from vsr.metrics.cvvdp import CVVDP_SMALLEST_SIDE, require_cvvdp
 from vsr.metrics.features import FEATURES_SMALLEST_SIDE, FeatureDistance
 from vsr.metrics.image import MS_SSIM_SMALLEST_SIDE, SSIM_SMALLEST_SIDE
+from vsr.metrics.meter import FilmMeter, Row
 from vsr.metrics.perceptual import LPIPS_SMALLEST_SIDE, Lpips
 from vsr.metrics.protocol import COMPARING, PROTOCOLS, Metric, Protocol, parse_metrics
 from vsr.metrics.temporal import TOF_SMALLEST_SIDE
-from vsr.scoring import FilmDegradation, FilmMeter, Pictures, Row, degraded, upscale_pairs
+from vsr.scoring import FilmDegradation, Pictures, degraded, upscale_pairs
 from vsr.system.machine import pick_device
-from vsr.tensors import on_8_bit_levels, resize_bicubic
 from vsr.zoo import load
 
 Watch = Callable[[int, int | None], None]
@@ -124,10 +125,10 @@ def evaluate_model(
 ) -> Report:
     """Shrink films, upscale them again, and measure that beside bicubic interpolation.
 
-    `bi` and `bd` are those of `vsr.degrade`. `web` sends the whole film through the codecs of
-    `vsr.web`, with parameters that follow from the film's name. `real` is `vsr.data.real`'s at
-    the strength that training uses by default, its chance fixed by the film's name, anew every
-    some 50 frames. Raises `VsrError`.
+    `bi` and `bd` are those of `imaging.degrade`. `web` sends the whole film through the codecs of
+    `frames.web_degradation`. `real` is that of `data.real_degradation`, at the default strength of
+    training, with new parameters every 50 frames or so. The parameters of both follow from the
+    film's name. Raises `VsrError`.
     """
     rules, where = _protocol(protocol), pick_device(device)
     generator = load(model, detail=detail).to(where)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vsr.errors import MediaError, OutputError
-from vsr.media.address import is_pipe
 from vsr.media.picture_tags import (
     JPEG_SUFFIXES,
     PictureTags,
@@ -25,7 +24,8 @@ from vsr.media.picture_tags import (
     tags_of,
     unheld,
 )
-from vsr.media.target import check_target, whole_file
+from vsr.system.address import is_pipe
+from vsr.system.files import check_target, whole_file
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 """The still formats that are written, by file name."""

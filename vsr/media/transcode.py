@@ -8,7 +8,7 @@ from typing import Any, Literal
 import av
 
 from vsr.media.frame import PixelLayout, Plane
-from vsr.media.samples import planes_of, video_frame
+from vsr.media.pyav import planes_of, video_frame
 
 LossyCodec = Literal["h264", "hevc", "mpeg2", "mpeg4"]
 

@@ -11,14 +11,14 @@ from typing import Any
 import av
 from av.stream import Disposition, Stream
 
-from vsr.media.carry import global_tags, stream_tags
-from vsr.media.choice import is_chapters
-from vsr.media.conform import Tag, is_said, same_code
-from vsr.media.content import AUDIO_LAYERS, Content
+from vsr.media.decode.conform import Tag, is_said, same_code
+from vsr.media.decode.reader import ENDS_EARLY, VideoReader, moved
+from vsr.media.decode.side_data import CAPTIONS, DOLBY_VISION, SPHERICAL, STEREO, TIMECODE, WORDS
+from vsr.media.decode.stream_choice import is_chapters
+from vsr.media.decode.survey import Survey, survey_film
 from vsr.media.frame import StreamInfo
-from vsr.media.reader import ENDS_EARLY, VideoReader, moved
-from vsr.media.sidedata import CAPTIONS, DOLBY_VISION, SPHERICAL, STEREO, TIMECODE, WORDS
-from vsr.media.survey import Survey, survey_film
+from vsr.media.mux.stream_copy import global_tags, stream_tags
+from vsr.media.packet_content import AUDIO_LAYERS, Content
 
 _PCM_SLACK = Fraction(1, 50)
 """Seconds: QuickTime counts samples of PCM, where discs may tell times that are a little apart."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vsr.colour import luma_of
+from vsr.imaging.colour import luma_of
 
 _WINDOW = 11
 _SIGMA = 1.5

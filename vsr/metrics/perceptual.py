@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vsr.errors import ModelError
-from vsr.models.backbone import Backbone, backbone_path, load_features
+from vsr.models.pretrained_features import Backbone, backbone_path, load_features
 
 _BACKBONES: dict[Literal["alex", "vgg"], Backbone] = {"alex": "alexnet", "vgg": "vgg16"}
 

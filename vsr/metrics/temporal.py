@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from vsr.imaging.tensors import resize_bicubic, to_uint8, warp
 from vsr.metrics.blur import gaussian_blur, matching_sigma
-from vsr.tensors import resize_bicubic, to_uint8, warp
 
 Grey = NDArray[np.uint8]
 

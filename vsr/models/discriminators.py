@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vsr.config import Config
-from vsr.tensors import warp
+from vsr.imaging.tensors import warp
 
 _SLOPE = 0.2
 _CENTRAL = 0.75

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vsr.colour import luma_of
-from vsr.tensors import warp
+from vsr.imaging.colour import luma_of
+from vsr.imaging.tensors import warp
 
 _REACH = 2
 """Pixels of each level by which the frames are shifted against each other."""

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vsr.config import Config
+from vsr.imaging.tensors import moved_grid, sample
 from vsr.models.flow import PyramidFlow
 from vsr.models.generator import Generator
-from vsr.tensors import moved_grid, sample
 
 _AROUND = 5
 """Side in pixels of the surroundings by which noise is told from change."""

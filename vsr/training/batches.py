@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.data.clips import ClipPairs, ClipPool, DataConfig, Shape
-from vsr.data.motion import MotionPairs
+from vsr.data.clip_pairs import ClipPairs, ClipPool, DataConfig, Shape
+from vsr.data.flow_pairs import MotionPairs
 from vsr.training.config import TrainingConfig
 from vsr.training.prefetch import by_processes
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from vsr.errors import OutputError, TrainingError
-from vsr.media.target import whole_file
+from vsr.system.files import whole_file
 
 _NAME = re.compile(r"state-(\d+)\.pt")
 

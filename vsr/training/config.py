@@ -12,10 +12,10 @@ from pydantic import (
 )
 
 from vsr.config import Config
-from vsr.data.clips import DataConfig
+from vsr.data.clip_pairs import DataConfig
 from vsr.models import GeneratorConfig, RecurrentConfig
 from vsr.scoring import FilmDegradation
-from vsr.training.adversary import LearningRate
+from vsr.training.discriminator import LearningRate
 from vsr.training.gan import GanConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -11,20 +11,20 @@ from torch.nn import functional as F
 
 from vsr.config import Config
 from vsr.errors import TrainingError
-from vsr.losses import (
+from vsr.imaging.tensors import resize_bicubic, warp
+from vsr.models import Generator, Recurrent
+from vsr.models.discriminators import frame_sight, triple_sight
+from vsr.models.flow import PyramidFlow
+from vsr.training.discriminator import Adversary, AdversaryConfig, Sample
+from vsr.training.losses import (
     charbonnier,
     frequency,
     phase_means,
     ping_pong,
     warped_consistency,
 )
-from vsr.models import Generator, Recurrent
-from vsr.models.discriminators import frame_sight, triple_sight
-from vsr.models.flow import PyramidFlow
-from vsr.tensors import resize_bicubic, warp
-from vsr.training.adversary import Adversary, AdversaryConfig, Sample
+from vsr.training.objectives import State, begin, detached, unroll
 from vsr.training.perceptual import PerceptualConfig, PerceptualLosses
-from vsr.training.step import State, begin, detached, unroll
 
 _TRIPLES = 3
 """Marks the random numbers that choose what the discriminator is shown."""

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from vsr.config import Config
 from vsr.errors import ModelError
-from vsr.losses import FeatureDistance, perceptual
 from vsr.metrics.perceptual import Lpips
-from vsr.models.backbone import VGG19_LAYERS, Vgg19Features
+from vsr.models.pretrained_features import VGG19_LAYERS, Vgg19Features
 from vsr.models.vgg16 import VGG16_LAYERS, Vgg16Features
+from vsr.training.losses import FeatureDistance, perceptual
 
 _FRAMES = 4
 """Marks the random numbers that choose the frames of the perceptual loss."""

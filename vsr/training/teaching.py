@@ -15,15 +15,15 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from vsr.checkpoint import Origin, read_origin
-from vsr.colour import from_rgb, to_rgb
-from vsr.data.codec import Planes420
+from vsr.data.clip_codec import Planes420
 from vsr.data.store import Clip, Store, StoreWriter, Teaching
-from vsr.degrade import Degradation, degrade
 from vsr.errors import DataError, ModelError
+from vsr.imaging.colour import from_rgb, to_rgb
+from vsr.imaging.degrade import Degradation, degrade
+from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic
 from vsr.models.generator import StillGenerator
-from vsr.tensors import on_8_bit_levels, resize_bicubic
 from vsr.zoo import list_models, load, model_path
+from vsr.zoo.model_file import Origin, read_origin
 
 BLOCK_FRAMES = 8
 """Consecutive frames that are taught and stored at a time."""

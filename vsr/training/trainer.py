@@ -13,25 +13,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vsr.checkpoint import save_generator
-from vsr.data.clips import ClipPool
+from vsr.data.clip_pairs import ClipPool
 from vsr.data.store import Store
-from vsr.degrade import Degradation
 from vsr.errors import DataError, TrainingError
-from vsr.media.target import make_folder
+from vsr.imaging.degrade import Degradation
 from vsr.models import Recurrent, multiplies_per_pixel
 from vsr.scoring import FilmScore, mean_scores
+from vsr.system.files import make_folder
 from vsr.system.machine import describe_machine
-from vsr.training.adversary import CollapseWatch
 from vsr.training.agreement import agreement_features
-from vsr.training.average import Average
 from vsr.training.batches import Batch, Batches
-from vsr.training.beginning import fresh_adversary, fresh_generator, teacher_of
 from vsr.training.checkpoints import Checkpoints
 from vsr.training.config import TrainConfig
+from vsr.training.discriminator import CollapseWatch
+from vsr.training.distributed import World
+from vsr.training.ema import Average
 from vsr.training.gan import GanObjective, Turn, perceptual_losses
-from vsr.training.report import CARD_FILE, Log, Strip, write_run_card
-from vsr.training.step import (
+from vsr.training.initialise import fresh_adversary, fresh_generator, teacher_of
+from vsr.training.objectives import (
     FidelityObjective,
     MotionObjective,
     State,
@@ -40,8 +39,9 @@ from vsr.training.step import (
     learning_rate_share,
     split_parameters,
 )
+from vsr.training.run_log import CARD_FILE, Log, Strip, write_run_card
 from vsr.training.validation import Validation
-from vsr.training.world import World
+from vsr.zoo.model_file import save_generator
 
 MODEL_FILE = "model.safetensors"
 BEST_FILE = "best.safetensors"

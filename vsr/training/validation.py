@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vsr.colour import to_rgb
 from vsr.data.store import Clip, Store
-from vsr.degrade import Degradation
+from vsr.imaging.colour import to_rgb
+from vsr.imaging.degrade import Degradation
+from vsr.imaging.tensors import on_8_bit_levels
 from vsr.models import Generator
 from vsr.scoring import FilmDegradation, FilmScore, score_film
-from vsr.tensors import on_8_bit_levels
-from vsr.training.report import Strip
+from vsr.training.run_log import Strip
 
 
 class Validation:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from vsr.checkpoint import load_generator
 from vsr.errors import ModelError
 from vsr.models import Generator
 from vsr.zoo.card import Card, read_card
+from vsr.zoo.model_file import load_generator
 
 _HERE = Path(__file__).parent
 _MOST_LINES_FOR_X4 = 576

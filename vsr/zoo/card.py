@@ -8,8 +8,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from vsr.config import Config, load_toml
-from vsr.media.target import write_text
-from vsr.scoring import FilmScore
+from vsr.system.files import write_text
 
 
 class DegradationScores(Config):
@@ -37,13 +36,6 @@ class DegradationScores(Config):
     bicubic_flicker: float = math.nan
     frames: int = 0
     """Of each film, from its start; 0 is all of it."""
-
-    @classmethod
-    def of(cls, score: FilmScore, frames: int = 0) -> "DegradationScores":
-        """From what was measured on the first `frames` of each film, or on all (0)."""
-        ours = {key: round(value, 4) for key, value in score.ours._asdict().items()}
-        theirs = {f"bicubic_{k}": round(v, 4) for k, v in score.bicubic._asdict().items()}
-        return cls(**ours, **theirs, frames=frames)
 
     @property
     def gain(self) -> float:

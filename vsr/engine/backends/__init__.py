@@ -4,16 +4,16 @@ from typing import Any, Literal
 
 import torch
 
-from vsr.colour import ColourSpec
 from vsr.engine.backends.base import Backend
-from vsr.engine.backends.eager import TorchBackend
-from vsr.engine.backends.graphs import GraphBackend
+from vsr.engine.backends.cuda_graph import GraphBackend
 from vsr.engine.backends.openvino import OpenVinoBackend, openvino_version
-from vsr.engine.backends.planes import flow_of
-from vsr.engine.backends.tiles import FittingBackend, TiledBackend, Tiling, is_exhausted, pick_tile
+from vsr.engine.backends.tiling import FittingBackend, TiledBackend, Tiling, is_exhausted, pick_tile
+from vsr.engine.backends.torch_eager import TorchBackend
+from vsr.engine.backends.yuv_step import flow_of
 from vsr.errors import VsrError
+from vsr.imaging.colour import ColourSpec
 from vsr.models import Generator, Recurrent
-from vsr.models.quantise import is_measured, quantised
+from vsr.models.int8 import is_measured, quantised
 from vsr.system.machine import computes_int8
 
 BackendName = Literal["auto", "torch", "openvino"]

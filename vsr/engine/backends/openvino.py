@@ -16,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vsr.cache import cache_folder
-from vsr.colour import ColourSpec
 from vsr.engine.backends.base import Backend, Planes
-from vsr.engine.backends.conversion import converted, import_openvino, sample_by_rows
-from vsr.engine.backends.planes import Layout, PlanesStep, planes_step, unsigned
+from vsr.engine.backends.openvino_convert import converted, import_openvino, sample_by_rows
+from vsr.engine.backends.yuv_step import Layout, PlanesStep, planes_step, unsigned
+from vsr.frames.yuv import planes_to_rgb
+from vsr.imaging.colour import ColourSpec
 from vsr.media.frame import Plane
 from vsr.models import Generator, Recurrent, Rrdbnet, Srresnet
-from vsr.models.quantise import QuantisedConv
-from vsr.planes import planes_to_rgb
+from vsr.models.int8 import QuantisedConv
+from vsr.system.cache import cache_folder
 
 _CACHE_FORMAT = 2
 """Part of a cached network's name. To be raised whenever the same weights and configuration are

@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from vsr.engine.image import StillUpscaler, picture_jobs, upscale_image
+from vsr.errors import MediaError, OutputError
+from vsr.imaging.tensors import to_float, to_uint8
+from vsr.zoo.model_file import load_generator
+
+
+def test_a_picture_is_a_film_of_one_frame(tiny_model: Path) -> None:
+    picture = data.coffee()[:37, :51].copy()
+    ours = upscale_image(picture, model=str(tiny_model), device="cpu")
+    low = to_float(torch.from_numpy(picture)).permute(2, 0, 1)[None, None]
+    with torch.inference_mode():
+        theirs = to_uint8(load_generator(tiny_model)(low)[0, 0]).permute(1, 2, 0).numpy()
+    assert ours.shape == (148, 204, 3)
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+def test_bands_leave_no_seam(tiny_model: Path) -> None:
+    """A picture of several bands equals one that is done at once."""
+    picture = np.ascontiguousarray(data.rocket()[:400, :64])
+    ours = upscale_image(picture, model=str(tiny_model), device="cpu")
+    low = to_float(torch.from_numpy(picture)).permute(2, 0, 1)[None, None]
+    with torch.inference_mode():
+        whole = to_uint8(load_generator(tiny_model)(low)[0, 0]).permute(1, 2, 0).numpy()
+    assert np.abs(ours.astype(int) - whole).max() <= 1
+
+
+def test_transparency_goes_along(tmp_path: Path, tiny_model: Path) -> None:
+    pixels = np.dstack((data.coffee()[:16, :24], np.full((16, 24), 77, np.uint8)))
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    StillUpscaler(str(tiny_model), device="cpu").upscale_file(
+        tmp_path / "a.png", tmp_path / "b.webp"
+    )
+    with Image.open(tmp_path / "b.webp") as result:
+        assert result.size == (96, 64)
+        assert result.mode == "RGBA"
+        assert (np.asarray(result)[..., 3] == 77).all()
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (0, 8, 3)])
+def test_arrays_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected uint8 \(H, W, 3\)"):
+        upscale_image(np.zeros(shape, np.uint8))
+
+
+def test_the_input_itself_is_never_overwritten(tmp_path: Path, tiny_model: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(data.coffee()[:8, :8]).save(path)
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="is the input itself"):
+        StillUpscaler(str(tiny_model), device="cpu").upscale_file(path, path, overwrite=True)
+    assert path.read_bytes() == before
+
+
+def test_a_missing_picture_is_named_even_where_the_output_exists(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    (tmp_path / "b.png").touch()
+    upscaler = StillUpscaler(str(tiny_model), device="cpu")
+    with pytest.raises(MediaError, match=r"none\.png: no such file"):
+        upscaler.upscale_file(tmp_path / "none.png", tmp_path / "b.png", overwrite=True)
+
+
+def test_an_output_folder_within_the_input_is_not_read_again(tmp_path: Path) -> None:
+    for name in ("a.png", "large/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    jobs = picture_jobs(tmp_path, tmp_path / "large")
+    assert jobs == [(tmp_path / "a.png", tmp_path / "large" / "a.png")]
+
+
+def test_a_folder_keeps_its_tree(tmp_path: Path) -> None:
+    for name in ("a.png", "sub/b.JPG", "notes.txt"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    jobs = picture_jobs(tmp_path / "in", tmp_path / "out")
+    assert [target.relative_to(tmp_path) for _, target in jobs] == [
+        Path("out/a.png"),
+        Path("out/sub/b.JPG"),
+    ]
+    assert (tmp_path / "out" / "sub").is_dir()
+
+
+def test_folders_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="holds no picture"):
+        picture_jobs(tmp_path, tmp_path / "out")
+    (tmp_path / "a.png").touch()
+    with pytest.raises(OutputError, match="is a file, but the input is a folder"):
+        picture_jobs(tmp_path, tmp_path / "a.png")

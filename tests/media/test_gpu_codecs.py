@@ -1,0 +1,77 @@
+"""Decoding and encoding on NVIDIA's cards, and what happens where there is none."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import scenes, write_film
+from tests.test_cli import complaint
+from vsr.engine.upscale import upscale_video
+from vsr.errors import OutputError
+from vsr.media.decode.reader import VideoReader
+from vsr.media.encode.encoder import EncoderSettings, check_settings
+from vsr.media.verify import verify_film
+
+no_card = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
+needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@no_card
+def test_without_a_card_the_cpu_decodes_and_the_user_is_told(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    film = write_film(tmp_path / "a.mp4", scenes(64, 48, [4]))
+    with VideoReader(film) as one, VideoReader(film, decoder="gpu") as other:
+        assert not other.on_gpu
+        for here, there in zip(one.frames(), other.frames(), strict=True):
+            assert all(map(np.array_equal, here.planes, there.planes))
+    summary = upscale_video(film, tmp_path / "b.mp4", str(tiny_model), decoder="gpu")
+    assert summary.frames == 4
+    assert "no card here decodes mpeg4: the CPU did" in summary.notes
+
+
+@no_card
+def test_without_a_card_that_encodes_nothing_is_begun(tmp_path: Path, tiny_model: Path) -> None:
+    film = write_film(tmp_path / "a.mp4", scenes(64, 48, [4]))
+    options = ("--model", tiny_model, "--encoder", "gpu", "--codec", "hevc")
+    told = complaint("upscale", film, tmp_path / "b.mp4", *options)
+    assert "b.mp4: hevc_nvenc can't be opened (" in told
+    assert told.endswith("; use --encoder cpu\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_codecs_that_no_card_encodes_are_named() -> None:
+    with pytest.raises(OutputError, match="no card encodes prores; use one of h264, hevc, av1"):
+        check_settings(EncoderSettings("prores", encoder="gpu"), ".mov")
+
+
+@pytest.mark.gpu
+@needs_card
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le"])
+def test_a_card_decodes_the_same_frames(tmp_path: Path, codec: str, pixel_format: str) -> None:
+    film = write_film(
+        tmp_path / "a.mkv", scenes(256, 192, [12]), codec=codec, pixel_format=pixel_format
+    )
+    with VideoReader(film) as one, VideoReader(film, decoder="gpu") as other:
+        if not other.on_gpu:
+            pytest.skip("this card doesn't decode it")
+        for here, there in zip(one.frames(), other.frames(), strict=True):
+            assert here.pts == there.pts
+            assert all(map(np.array_equal, here.planes, there.planes))
+
+
+@pytest.mark.gpu
+@needs_card
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
+def test_a_card_encodes_and_nothing_is_lost(tmp_path: Path, tiny_model: Path, codec: str) -> None:
+    settings = EncoderSettings(codec, encoder="gpu")  # type: ignore[arg-type]
+    try:
+        check_settings(settings, ".mkv")
+    except OutputError as error:
+        pytest.skip(str(error))
+    film = write_film(tmp_path / "a.mkv", scenes(128, 96, [12, 9]))
+    upscale_video(film, tmp_path / "b.mkv", str(tiny_model), settings=settings)
+    assert all(finding.kept for finding in verify_film(film, tmp_path / "b.mkv"))

@@ -1,0 +1,75 @@
+"""Clips through a codec, in memory: nearly without loss to keep them, lossily to teach with."""
+
+from fractions import Fraction
+from io import BytesIO
+from typing import Any, Literal
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from vsr.media.frame import PixelLayout
+from vsr.media.pyav import read_plane, video_frame
+
+Planes420 = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
+"""Y (T, H, W), Cb and Cr (T, H/2, W/2) of a clip, 8 bit; H and W are even."""
+
+LossyCodec = Literal["h264", "mpeg4"]
+
+_KEEPING_CRF = "6"
+
+
+def encode_clip(planes: Planes420) -> bytes:
+    """A clip as a file of H.264 that loses next to nothing (luma PSNR of some 50 dB)."""
+    options = {"crf": _KEEPING_CRF, "preset": "ultrafast", "g": "250", "sc_threshold": "0"}
+    return _encode(planes, "libx264", options)
+
+
+def encode_lossless(planes: Planes420) -> bytes:
+    """A clip as a file of H.264 that loses nothing; one thread gives the same bytes everywhere."""
+    options = {"qp": "0", "preset": "ultrafast", "g": "250", "sc_threshold": "0", "threads": "1"}
+    return _encode(planes, "libx264", options)
+
+
+def decode_clip(coded: bytes) -> Planes420:
+    """What `encode_clip` was given, as far as it was kept."""
+    with av.open(BytesIO(coded), "r") as source:
+        source.streams.video[0].thread_type = "AUTO"
+        frames = [
+            [read_plane(plane, np.dtype(np.uint8)) for plane in frame.planes]
+            for frame in source.decode(video=0)
+        ]
+    y, cb, cr = (np.stack(planes) for planes in zip(*frames, strict=True))
+    return y, cb, cr
+
+
+def recompress(planes: Planes420, codec: LossyCodec, level: int) -> Planes420:
+    """A clip after a lossy codec, at H.264's constant rate factor or MPEG-4's quantiser.
+
+    One thread, so that the same clip gives the same samples everywhere.
+    """
+    if codec == "h264":
+        # Of pictures this small, x264's macroblock tree isn't the same every time.
+        options = {"crf": str(level), "preset": "veryfast", "threads": "1"}
+        options["x264-params"] = "mbtree=0"
+        return decode_clip(_encode(planes, "libx264", options))
+    return decode_clip(_encode(planes, "mpeg4", {"threads": "1"}, level))
+
+
+def _encode(
+    planes: Planes420, encoder: str, options: dict[str, str], quantiser: int | None = None
+) -> bytes:
+    memory = BytesIO()
+    same_bytes = {"fflags": "+bitexact"}  # otherwise Matroska's identity is a random number
+    with av.open(memory, "w", format="matroska", container_options=same_bytes) as output:
+        stream: Any = output.add_stream(encoder, rate=Fraction(25), options=options)
+        stream.height, stream.width = planes[0].shape[1:]
+        stream.pix_fmt = "yuv420p"
+        if quantiser is not None:
+            stream.codec_context.qmin = stream.codec_context.qmax = quantiser
+        for number in range(len(planes[0])):
+            output.mux(
+                stream.encode(video_frame([plane[number] for plane in planes], PixelLayout()))
+            )
+        output.mux(stream.encode(None))
+    return memory.getvalue()

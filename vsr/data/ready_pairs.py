@@ -1,0 +1,247 @@
+"""Ready pairs: films and pictures that come with their own low-resolution versions."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vsr.data.clip_codec import Planes420
+from vsr.data.clip_quality import Fault, Gallery, signature
+from vsr.data.prepare import LONGEST_PIECE, Progress, stored_spec
+from vsr.data.sources import Kind, Source, find_sources, open_source
+from vsr.data.store import Clip, Header, LeftOut, SourceBegun, SourceEnded, Store, StoreWriter
+from vsr.errors import DataError, MediaError
+from vsr.frames.shots import mark_cuts
+from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
+from vsr.imaging.colour import ColourSpec
+from vsr.media.decode.reader import VideoReader
+from vsr.media.frame import Frame, StreamInfo
+
+_SCALES = (2, 4)
+_SCALE_SUFFIX = re.compile(r"[-_]?x[234]$", re.IGNORECASE)
+"""What data sets add to the names of low versions: 0001x4.png."""
+_CPU = torch.device("cpu")
+
+
+class SourcePair(NamedTuple):
+    """A source and its low version."""
+
+    low: Source
+    high: Source
+    scale: int
+
+    @property
+    def whole(self) -> Source:
+        """Both in one, for an identity that covers them."""
+        return Source(self.high.name, self.high.kind, (*self.high.files, *self.low.files))
+
+
+class _Piece(NamedTuple):
+    """Consecutive frames of one shot, as they will be stored."""
+
+    shot: int
+    number: int
+    high: list[tuple[NDArray[np.uint8], ...]]
+    low: list[tuple[NDArray[np.uint8], ...]]
+
+
+def find_pairs(low: Path, high: Path) -> list[SourcePair]:
+    """Match the sources in two folders by name, whatever their suffixes.
+
+    Raises `DataError` if names, numbers of frames or sizes do not match.
+    """
+    lows, highs = _by_name(low), _by_name(high)
+    for one, other, folder in ((highs, lows, low), (lows, highs, high)):
+        alone = sorted(one.keys() - other.keys())
+        if alone:
+            source = one[alone[0]]
+            more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
+            raise DataError(f"{source.files[0]}: has no counterpart in {folder}{more}")
+    return [_checked(lows[name], highs[name]) for name in sorted(highs)]
+
+
+def prepare_pairs(
+    pairs: Sequence[SourcePair],
+    dataset: Path,
+    header: Header,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> Store:
+    """Add to a data set what it doesn't hold yet of ready pairs, for training.
+
+    Shots that are too short and duplicates are left out; nothing is cropped or shrunk. Interrupted
+    anywhere, the same call resumes. Raises `DataError`.
+    """
+    store = StoreWriter(dataset, header)
+    gallery = Gallery()
+    for clip in store.clips():
+        gallery.add(clip.hashes, clip.source, clip.shot)
+    for number, pair in enumerate(pairs):
+        identity = pair.whole.identity()
+        if identity in store.ended:
+            continue
+        frames, error = 0, None
+        try:
+            for piece in _Intake(store, gallery, pair, identity).run():
+                frames += len(piece.high)
+                watch(Progress(pair.high.name, number, len(pairs), frames, None))
+        except MediaError as caught:
+            error = str(caught)
+        store.add(SourceEnded(source=identity, name=pair.high.name, frames=frames, error=error))
+    if not store.clips():
+        reasons = {line.error or "too short, or duplicates" for line in store.ended.values()}
+        raise DataError(f"{dataset}: no pair could be taken: {'; '.join(sorted(reasons))}")
+    return store
+
+
+class _Intake:
+    """One pair on its way into the data set."""
+
+    def __init__(
+        self, store: StoreWriter, gallery: Gallery, pair: SourcePair, identity: str
+    ) -> None:
+        self._store = store
+        self._gallery = gallery
+        self._pair = pair
+        self._identity = identity
+        done: list[Clip | LeftOut] = [*store.clips(), *store.left_out()]
+        self._done = {(line.shot, line.piece) for line in done if line.source == identity}
+
+    def run(self) -> Iterator[_Piece]:
+        """Take the pieces; each is given once it is stored."""
+        low_info, low_frames = open_source(self._pair.low)
+        info, frames = open_source(self._pair.high)
+        begun = self._store.sources.get(self._identity) or self._begin(info, low_info)
+        spec = stored_spec(info)
+        for piece in self._pieces((info, frames), (low_info, low_frames), begun):
+            if (piece.shot, piece.number) not in self._done:
+                self._take(piece, begun, spec)
+            yield piece
+
+    def _begin(self, info: StreamInfo, low_info: StreamInfo) -> SourceBegun:
+        scale = self._pair.scale
+        height, width = scale * (low_info.height // 2 * 2), scale * (low_info.width // 2 * 2)
+        begun = SourceBegun(
+            source=self._identity,
+            name=self._pair.high.name,
+            type=self._pair.high.kind.value,
+            split="train",
+            width=info.width,
+            height=info.height,
+            crop=(0, 0, height, width),
+            stored=(height, width),
+            frame_rate=str(info.frame_rate),
+        )
+        self._store.add(begun)
+        return begun
+
+    def _pieces(
+        self,
+        high: tuple[StreamInfo, Iterator[Frame]],
+        low: tuple[StreamInfo, Iterator[Frame]],
+        begun: SourceBegun,
+    ) -> Iterator[_Piece]:
+        (info, frames), (low_info, low_frames) = high, low
+        spec, size = stored_spec(info), begun.stored
+        low_size = (size[0] // self._pair.scale, size[1] // self._pair.scale)
+        piece = _Piece(0, 0, [], [])
+        for marked, low_frame in zip_longest(mark_cuts(frames), low_frames):
+            if marked is None or low_frame is None:
+                files = (self._pair.low.files[0], self._pair.high.files[0])
+                raise MediaError(f"{files[0]}: has not as many frames as {files[1]}")
+            frame, cut = marked
+            assert isinstance(frame, Frame)
+            if piece.high and (cut or len(piece.high) == LONGEST_PIECE):
+                yield piece
+                following = (piece.shot + 1, 0) if cut else (piece.shot, piece.number + 1)
+                piece = _Piece(*following, [], [])
+            piece.high.append(_planes(frame, colour_spec(info), spec, size))
+            piece.low.append(_planes(low_frame, colour_spec(low_info), spec, low_size))
+        if piece.high:
+            yield piece
+
+    def _take(self, piece: _Piece, begun: SourceBegun, spec: ColourSpec) -> None:
+        luma = [planes[0] for planes in piece.high]
+        hashes = signature(luma)
+        fault: Fault | None = None
+        is_film = self._pair.high.kind is not Kind.PHOTOGRAPH
+        if is_film and len(luma) < self._store.header.shortest:
+            fault = Fault.SHORT
+        elif self._gallery.holds(hashes, self._identity, piece.shot):
+            fault = Fault.DUPLICATE
+        if fault is not None:
+            self._store.add(
+                LeftOut(
+                    source=self._identity,
+                    shot=piece.shot,
+                    piece=piece.number,
+                    frames=len(luma),
+                    reason=fault.value,
+                )
+            )
+            return
+        place = (begun, piece.shot, piece.number)
+        self._store.add_clip(_stacked(piece.high), spec, place, hashes, _stacked(piece.low))
+        self._gallery.add(hashes, self._identity, piece.shot)
+
+
+def _by_name(folder: Path) -> dict[str, Source]:
+    """The sources in a folder by name, without suffixes and marks of the scale."""
+    found: dict[str, Source] = {}
+    for source in find_sources([folder]):
+        name = _SCALE_SUFFIX.sub("", str(Path(source.name).with_suffix("")))
+        if name in found:
+            raise DataError(f"{source.files[0]}: has the name of {found[name].files[0]}")
+        found[name] = source
+    return found
+
+
+def _checked(low: Source, high: Source) -> SourcePair:
+    """A pair whose kinds, sizes and numbers of frames match."""
+    where = f"{low.files[0]} and {high.files[0]}"
+    if low.kind is not high.kind:
+        raise DataError(f"{where}: one is {low.kind.value}, the other {high.kind.value}")
+    counts = (len(low.files), len(high.files))
+    if counts[0] != counts[1]:  # of films, they show when these are read
+        raise DataError(f"{where}: have {counts[0]} and {counts[1]} frames")
+    small, large = _info(low), _info(high)
+    scale = large.height // small.height
+    if scale not in _SCALES or (large.height, large.width) != (
+        scale * small.height,
+        scale * small.width,
+    ):
+        raise DataError(
+            f"{where}: {small.width}x{small.height} and {large.width}x{large.height}; "
+            "the sides of one must be 2 or 4 times those of the other"
+        )
+    return SourcePair(low, high, scale)
+
+
+def _info(source: Source) -> StreamInfo:
+    if source.kind is Kind.FILM:
+        with VideoReader(source.files[0]) as reader:
+            return reader.info
+    return open_source(source)[0]
+
+
+def _planes(
+    frame: Frame, read: ColourSpec, kept: ColourSpec, size: tuple[int, int]
+) -> tuple[NDArray[np.uint8], ...]:
+    """Y, Cb and Cr of a frame, 8-bit 4:2:0, cut to its first (height, width) pixels."""
+    height, width = size
+    if read == kept:
+        return tuple(
+            plane.view(np.uint8)[: height // n, : width // n]
+            for plane, n in zip(frame.planes, (1, 2, 2), strict=True)
+        )
+    rgb = planes_to_rgb(frame.planes, read, _CPU)[:, :height, :width]
+    return tuple(plane.view(np.uint8) for plane in rgb_to_planes(rgb, kept))
+
+
+def _stacked(frames: Sequence[tuple[NDArray[np.uint8], ...]]) -> Planes420:
+    y, cb, cr = (np.stack(planes) for planes in zip(*frames, strict=True))
+    return y, cb, cr

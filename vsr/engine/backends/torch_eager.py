@@ -1,0 +1,41 @@
+"""Frames computed by torch, operation by operation, on a CPU or a GPU."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vsr.engine.backends.base import Backend, Planes
+from vsr.engine.upscaler import Upscaler
+from vsr.frames.yuv import planes_to_rgb, rgb_to_planes
+from vsr.imaging.colour import ColourSpec
+from vsr.media.frame import Plane
+from vsr.models import Generator
+
+
+class TorchBackend(Backend):
+    """Planes to RGB, a step, and RGB to planes, on the device."""
+
+    def __init__(
+        self, generator: Generator[Any], device: torch.device, specs: tuple[ColourSpec, ColourSpec]
+    ) -> None:
+        """`specs` tell how planes are read and how they are written."""
+        self.name = f"torch {torch.__version__}"
+        self._upscaler = Upscaler(generator, device)
+        self._read_as, self._write_as = specs
+
+    def upscale(
+        self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None = None
+    ) -> Planes:
+        """Y, Cb and Cr of the next frame."""
+        low = planes_to_rgb(planes, self._read_as, self._upscaler.device)
+        return rgb_to_planes(self._upscaler.upscale(low, begins_shot, coarse), self._write_as)
+
+    def keep_state(self) -> tuple[Tensor, ...]:
+        """What the next frame is to begin with, on the CPU."""
+        return self._upscaler.keep_state()
+
+    def go_on_from(self, kept: tuple[Tensor, ...]) -> None:
+        """Begin the next frame with a state that was kept."""
+        self._upscaler.go_on_from(kept)

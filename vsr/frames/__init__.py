@@ -1,0 +1,1 @@
+"""What stands between media files and networks: planes as tensors, GPU surfaces, shots."""

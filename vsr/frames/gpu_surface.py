@@ -1,0 +1,43 @@
+"""Tensors of frames that a card decoded, in its memory."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.dlpack import from_dlpack
+
+from vsr.media.decode.hw_surface import Surface
+
+
+def lies_on(surface: Surface, device: torch.device) -> bool:
+    """Whether a frame is in a device's memory."""
+    there = torch.device(surface.device)
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
+    return there == device
+
+
+def surface_planes(surface: Surface) -> tuple[Tensor, Tensor, Tensor]:
+    """Y (H, W), Cb and Cr (h, w) of a frame, where it is: uint8, or int16 above 8 bit.
+
+    The current stream must have waited for the decoder's, which is the default one. The frame
+    must not be let go of before it is done.
+    """
+    parts = [from_dlpack(capsule) for capsule in surface.exported()]
+    depth = surface.bit_depth
+    if depth > 8:
+        mask = (1 << depth) - 1
+        parts = [part.view(torch.int16) >> 16 - depth & mask for part in parts]
+    luma, chroma = parts
+    return luma, chroma[..., 0], chroma[..., 1]
+
+
+def small_planes(surface: Surface, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    """Y, Cb and Cr of a frame shrunk to `size` = (height, width), 8 bit: its means of areas."""
+    small = [
+        F.adaptive_avg_pool2d(plane[None, None].float() / 2 ** (surface.bit_depth - 8), size)
+        for plane in surface_planes(surface)
+    ]
+    codes = torch.cat(small, dim=1)[0].round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return list(codes)

@@ -1,0 +1,349 @@
+"""The degradation `web`: footage as people have it, from uploads, DVDs and camcorders.
+
+A lens or a scaler blurs, a scaler shrinks, a camera sharpens and adds noise, and a real
+encoder writes 4:2:0 at constant quality. Some films are encoded a second time, some of them
+after a change of size. Parameters are drawn once for a film and drift a little along it.
+"""
+
+import math
+import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+import torch
+from numpy.random import Generator as Random
+from torch import Tensor
+
+from vsr.errors import DataError
+from vsr.imaging.colour import ColourSpec, Matrix, from_rgb, to_rgb
+from vsr.imaging.degrade import (
+    Scaler,
+    blur_each,
+    filter_and_subsample,
+    gaussian_kernels,
+    shrinking_kernels,
+)
+from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic
+from vsr.media.frame import Plane
+from vsr.media.transcode import Coding, Transcoder
+
+EVALUATION_SEED = 14
+"""Of the parameters of films that are evaluated, together with their names."""
+
+_SPEC = ColourSpec(Matrix.BT709)
+_LONGEST_LEAD_IN = 11
+"""Frames that are encoded before a training clip, at most."""
+_DRIFT = 0.2
+"""Logarithm of the largest change of blur and noise along a film."""
+_GRAIN_REACH = 2
+_SMALLEST_FIRST = 0.75
+"""Sides of the first of two generations over those of the second, at least."""
+_SMALLEST_HEVC, _LARGEST_MPEG = 16, 4094
+
+
+class Profile(StrEnum):
+    """Where footage comes from."""
+
+    UPLOAD = "upload"
+    """Encoded for streaming: H.264 or HEVC, long groups with B frames."""
+    DVD = "dvd"
+    """MPEG-2 with groups of 12 or 15 frames and B frames; edges are often sharpened."""
+    CAMCORDER = "camcorder"
+    """A small sensor and a weak encoder: MPEG-4, H.264 without B frames, or I frames alone."""
+
+
+_SHARES = {Profile.UPLOAD: 0.5, Profile.DVD: 0.2, Profile.CAMCORDER: 0.3}
+
+
+@dataclass(frozen=True)
+class _Habits:
+    """The ranges of a profile."""
+
+    blur: tuple[float, float]
+    """Sigma in low-resolution pixels."""
+    sharp_share: float
+    """How often edges are sharpened."""
+    clean_share: float
+    """How often there is no noise."""
+    noise: tuple[float, float]
+    """Standard deviation in code values."""
+    again_share: float
+    """How often the film is encoded a second time."""
+
+
+_HABITS = {
+    Profile.UPLOAD: _Habits((0.1, 0.45), 0.2, 0.4, (0.3, 3.0), 0.2),
+    Profile.DVD: _Habits((0.1, 0.4), 0.4, 0.25, (0.3, 2.5), 0.25),
+    Profile.CAMCORDER: _Habits((0.1, 0.55), 0.5, 0.0, (1.5, 6.0), 0.3),
+}
+_SOFT_SHARE = 0.7
+"""How often there is blur beside that of the scaler."""
+_FIXED_SHARE = 0.15
+"""How often a part of the noise is the same in all frames."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """All that was drawn for one film."""
+
+    profile: Profile
+    scaler: Scaler
+    blur: float
+    """Sigma before shrinking, in low-resolution pixels."""
+    halo: float
+    """Sigma of the unsharp mask, in low-resolution pixels."""
+    sharpening: float
+    """Amount of the unsharp mask; 0 is none."""
+    noise: float
+    """Standard deviation in code values; at white, where it is shot noise."""
+    shot_noise: bool
+    """Whether noise grows with the root of brightness."""
+    grey: bool
+    """Whether noise is the same in all channels."""
+    grain: float
+    """Sigma in pixels of the blur of the noise; 0 leaves it white."""
+    fixed: float
+    """Share of the noise's standard deviation that is the same in all frames."""
+    fixed_seed: int
+    phase: float
+    """Of the drift, in radians."""
+    period: float
+    """Of the drift, in frames."""
+    codings: tuple[Coding, ...]
+    """One or two generations."""
+    first_size: float
+    """Sides of the first generation over those of the last."""
+
+    def drift(self, times: Tensor) -> Tensor:
+        """The factor of blur and noise at frames (T)."""
+        turns = 2 * math.pi / self.period * times + self.phase
+        return torch.exp(_DRIFT * torch.sin(turns))
+
+
+def draw_style(random: Random, size: tuple[int, int], profile: Profile | None = None) -> Style:
+    """Draw the parameters of a film of `size` = (height, width) low-resolution pixels."""
+    drawn = list(_SHARES)[int(random.choice(len(_SHARES), p=list(_SHARES.values())))]
+    profile = profile or drawn
+    habits = _HABITS[profile]
+    is_soft, is_sharp, is_clean = random.random(3) < (
+        _SOFT_SHARE,
+        habits.sharp_share,
+        habits.clean_share,
+    )
+    again = bool(random.random() < habits.again_share)
+    codings = [_draw_coding(profile, random)]
+    if again:
+        codings.append(_draw_second_coding(random))
+    return Style(
+        profile=profile,
+        scaler=list(Scaler)[int(random.integers(len(Scaler)))],
+        blur=float(random.uniform(*habits.blur)) * is_soft,
+        halo=float(random.uniform(0.6, 1.2)),
+        sharpening=float(random.uniform(0.15, 0.5)) * is_sharp,
+        noise=_log_uniform(*habits.noise, random) * (not is_clean),
+        shot_noise=bool(random.random() < 0.5),
+        grey=bool(random.random() < 0.4),
+        grain=float(random.uniform(0.3, 0.8)) * bool(random.random() < 0.5),
+        fixed=float(random.uniform(0.3, 1)) * bool(random.random() < _FIXED_SHARE),
+        fixed_seed=int(random.integers(2**62)),
+        phase=float(random.uniform(0, 2 * math.pi)),
+        period=float(random.uniform(60, 300)),
+        codings=tuple(_fitting(coding, size) for coding in codings),
+        first_size=float(random.uniform(_SMALLEST_FIRST, 1))
+        if again and random.random() < 0.5
+        else 1.0,
+    )
+
+
+def degrade_as_web(
+    high: Tensor, scale: int, random: Random, noise_seed: int, profile: Profile | None = None
+) -> Tensor:
+    """Shrink a clip (T, 3, sH, sW) in [0, 1] to (T, 3, H, W) as people's footage is.
+
+    Some of its first frames, mirrored, are encoded before it, so that the clip begins
+    anywhere between two I frames. The same `random` and `noise_seed` give the same clip.
+    H and W are even.
+    """
+    frames = len(high)
+    size = (high.shape[-2] // scale, high.shape[-1] // scale)
+    style = draw_style(random, size, profile)
+    lead_in = int(random.integers(_LONGEST_LEAD_IN + 1))
+    times = torch.arange(frames)
+    low = _shrink(high, scale, style, times)
+    away = torch.arange(-lead_in, frames).abs() % max(2 * frames - 2, 1)
+    places = torch.minimum(away, 2 * frames - 2 - away)
+    recorder = _Recorder(style, size, noise_seed)
+    coded = [*recorder.push(low[places], times[places]), *recorder.finish()][lead_in:]
+    planes = [torch.from_numpy(np.stack(plane)) for plane in zip(*coded, strict=True)]
+    return to_rgb([plane.to(high.device) for plane in planes], _SPEC)
+
+
+def degraded_as_web(
+    frames: Iterable[tuple[Tensor, bool]], scale: int, name: str, profile: Profile | None = None
+) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """(low, target, begins_shot) of frames (3, H, W), their sides cut to multiples of 2 `scale`.
+
+    The film streams through the codec as a whole, whatever its cuts; its parameters and its
+    noise follow from `name` alone. Holds some 20 frames. Raises `DataError` for frames that are
+    smaller than 2 `scale`.
+    """
+    seed = zlib.crc32(name.encode())
+    recorder: _Recorder | None = None
+    waiting: deque[tuple[Tensor, bool]] = deque()
+
+    def finished(planes: tuple[Plane, ...]) -> tuple[Tensor, Tensor, bool]:
+        target, begins_shot = waiting.popleft()
+        coded = [torch.from_numpy(plane).to(target.device) for plane in planes]
+        return on_8_bit_levels(to_rgb(coded, _SPEC)), target, begins_shot
+
+    for number, (frame, begins_shot) in enumerate(frames):
+        height, width = (side - side % (2 * scale) for side in frame.shape[-2:])
+        if recorder is None:
+            if not height or not width:
+                sides = f"{frame.shape[-1]}x{frame.shape[-2]}"
+                raise DataError(f"{name}: {sides} is too small to be degraded by web at x{scale}")
+            size = (height // scale, width // scale)
+            style = draw_style(np.random.default_rng((EVALUATION_SEED, seed)), size, profile)
+            recorder = _Recorder(style, size, seed)
+        target = frame[:, :height, :width]
+        waiting.append((target, begins_shot))
+        times = torch.tensor([number])
+        for planes in recorder.push(_shrink(target[None], scale, style, times), times):
+            yield finished(planes)
+    if recorder is not None:
+        for planes in recorder.finish():
+            yield finished(planes)
+
+
+class _Recorder:
+    """The sensor's noise and the codecs, for one film; frames come out in order, later."""
+
+    def __init__(self, style: Style, size: tuple[int, int], noise_seed: int) -> None:
+        self._style = style
+        self._size = size
+        self._random = torch.Generator().manual_seed(noise_seed)
+        fixed = torch.Generator().manual_seed(style.fixed_seed)
+        self._pattern = self._noise(1, fixed)
+        first = _even(size, style.first_size)
+        sizes = (first, size) if len(style.codings) > 1 else (size,)
+        self._generations = [
+            (side, Transcoder(coding, *side))
+            for side, coding in zip(sizes, style.codings, strict=True)
+        ]
+
+    def push(self, low: Tensor, times: Tensor) -> Iterator[tuple[Plane, ...]]:
+        """Give frames (T, 3, H, W) and their numbers in the film; get those that are ready."""
+        noisy = self._noisy(low, times).clamp(0, 1)
+        y, cb, cr = (plane.cpu().numpy() for plane in from_rgb(noisy, _SPEC))
+        for planes in zip(y, cb, cr, strict=True):
+            yield from self._through(planes, 0)
+
+    def finish(self) -> Iterator[tuple[Plane, ...]]:
+        """The frames that are still inside."""
+        for number, (_, transcoder) in enumerate(self._generations):
+            for planes in transcoder.finish():
+                yield from self._through(planes, number + 1)
+
+    def _through(self, planes: tuple[Plane, ...], first: int) -> Iterator[tuple[Plane, ...]]:
+        """A frame through the generations from `first` on."""
+        if first == len(self._generations):
+            yield planes
+            return
+        size, transcoder = self._generations[first]
+        for coded in transcoder.push(_resized(planes, size)):
+            yield from self._through(coded, first + 1)
+
+    def _noisy(self, low: Tensor, times: Tensor) -> Tensor:
+        style = self._style
+        if not style.noise:
+            return low
+        new = math.sqrt(1 - style.fixed**2)
+        noise = new * self._noise(len(low), self._random) + style.fixed * self._pattern
+        deviation = (style.noise / 255 * style.drift(times))[:, None, None, None].to(low.device)
+        if style.shot_noise:
+            deviation = deviation * low.clamp(0, 1).sqrt()
+        return low + noise.to(low.device) * deviation
+
+    def _noise(self, count: int, random: torch.Generator) -> Tensor:
+        """Of standard deviation 1, (count, 3 or 1, H, W); on the CPU, so that devices agree."""
+        noise = torch.randn((count, 1 if self._style.grey else 3, *self._size), generator=random)
+        if not self._style.grain:
+            return noise
+        sigmas = torch.full((count, 2), self._style.grain)
+        kernels = gaussian_kernels(sigmas, torch.zeros(count), _GRAIN_REACH)
+        strength = kernels[0].square().sum().sqrt()
+        return blur_each(noise, kernels) / strength
+
+
+def _shrink(high: Tensor, scale: int, style: Style, times: Tensor) -> Tensor:
+    """What the sensor or the scaler gives, sharpened, (T, 3, H, W)."""
+    drift = style.drift(times)
+    kernels = shrinking_kernels(style.scaler, scale, style.blur * scale * drift)
+    low = filter_and_subsample(high, scale, kernels)
+    if not style.sharpening:
+        return low
+    sigmas = torch.full((len(low), 2), style.halo)
+    soft = blur_each(low, gaussian_kernels(sigmas, torch.zeros(len(low)), 3).to(low.device))
+    return low + style.sharpening * (low - soft)
+
+
+def _draw_coding(profile: Profile, random: Random) -> Coding:
+    chance = random.random()
+
+    def between(least: int, most: int) -> int:
+        return int(random.integers(least, most + 1))
+
+    match profile:
+        case Profile.UPLOAD if chance < 0.8:
+            preset = ("veryfast", "fast", "medium")[between(0, 2)]
+            return Coding("h264", between(23, 34), 250, between(2, 3), preset)
+        case Profile.UPLOAD:
+            return Coding("hevc", between(25, 34), 250, 3, "superfast")
+        case Profile.DVD:
+            return Coding("mpeg2", between(2, 8), (12, 15)[between(0, 1)], 2)
+        case Profile.CAMCORDER if chance < 0.4:
+            return Coding("h264", between(22, 33), between(15, 60), baseline=True)
+        case Profile.CAMCORDER if chance < 0.8:
+            return Coding("mpeg4", between(2, 8), between(12, 250), between(0, 1))
+        case Profile.CAMCORDER:
+            return Coding("mpeg2", between(3, 8), group=1)
+
+
+def _draw_second_coding(random: Random) -> Coding:
+    """Of footage that was taken from a disc or from another site, and uploaded (again)."""
+    return Coding("h264", int(random.integers(22, 30)), 250, 2)
+
+
+def _fitting(coding: Coding, size: tuple[int, int]) -> Coding:
+    """H.264 instead of codecs that frames are too small or too large for."""
+    smallest = math.floor(_SMALLEST_FIRST * min(size)) - 1
+    if coding.codec == "hevc" and smallest < _SMALLEST_HEVC:
+        return replace(coding, codec="h264")
+    if coding.codec in ("mpeg2", "mpeg4") and max(size) > _LARGEST_MPEG:
+        return replace(coding, codec="h264", quantiser=24 + coding.quantiser)
+    return coding
+
+
+def _log_uniform(low: float, high: float, random: Random) -> float:
+    return float(np.exp(random.uniform(np.log(low), np.log(high))))
+
+
+def _even(size: tuple[int, int], share: float) -> tuple[int, int]:
+    height, width = (max(2 * round(side * share / 2), 2) for side in size)
+    return height, width
+
+
+def _resized(planes: tuple[Plane, ...], size: tuple[int, int]) -> tuple[Plane, ...]:
+    """A frame at another size, each plane by itself, as scalers do."""
+    height, width = size
+    if planes[0].shape == size:
+        return planes
+    sizes = ((height, width), (height // 2, width // 2), (height // 2, width // 2))
+    resized = (
+        resize_bicubic(torch.from_numpy(plane)[None, None].float(), side)
+        for plane, side in zip(planes, sizes, strict=True)
+    )
+    return tuple(plane[0, 0].round().clamp(0, 255).to(torch.uint8).numpy() for plane in resized)

@@ -1,0 +1,1 @@
+"""Colour, tensors and degradations: plain functions of pictures."""

@@ -1,0 +1,35 @@
+"""Small pictures side by side on one sheet, each with a caption."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from vsr.system.files import whole_file
+
+Captioned = tuple[NDArray[np.uint8], str]
+"""A picture (H, W, 3), and what is written under it."""
+
+_GAP = 6
+_CAPTION = 14
+_PAPER, _INK = (24, 24, 24), (220, 220, 220)
+
+
+def write_sheet(path: Path, rows: Sequence[Sequence[Captioned]]) -> None:
+    """Write rows of pictures as a PNG, whole or not at all; every cell has the largest's size."""
+    height = max(picture.shape[0] for row in rows for picture, _ in row)
+    width = max(picture.shape[1] for row in rows for picture, _ in row)
+    columns = max(len(row) for row in rows)
+    down, across = height + _CAPTION + _GAP, width + _GAP
+    sheet = Image.new("RGB", (columns * across + _GAP, len(rows) * down + _GAP), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for y, row in enumerate(rows):
+        for x, (picture, caption) in enumerate(row):
+            left, top = _GAP + x * across, _GAP + y * down
+            sheet.paste(Image.fromarray(picture), (left, top))
+            shown = caption if len(caption) * 6 <= width else f"{caption[: width // 6 - 1]}~"
+            draw.text((left, top + picture.shape[0] + 1), shown, fill=_INK)
+    with whole_file(path) as partial:
+        sheet.save(partial, "png")

@@ -1,0 +1,123 @@
+"""Ask a muxer which streams it can hold: each is written on trial, and read again."""
+
+import contextlib
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+from av.bitstream import BitStreamFilterContext
+from av.container import OutputContainer
+from av.stream import Stream
+
+from vsr.media.decode.reader import AnyPacket, open_input, packets_of
+from vsr.media.packet_content import AUDIO_LAYERS
+from vsr.system.address import is_pipe
+
+_TRIED_PACKETS = 6
+"""Of each stream, as far as the first part of the file holds so many."""
+_SEARCHED_BYTES = 16_000_000
+_SEARCHED_PACKETS = 4000
+
+
+def add_copy(output: OutputContainer, source: Stream) -> Stream:
+    """Add a stream with the parameters of `source`; the muxer alone decides whether it holds it.
+
+    `OutputContainer.add_stream_from_template` first asks a table of codecs that lacks those that
+    Matroska and QuickTime hold under their Windows tags. So the parameters are copied by a filter
+    that passes on packets unchanged. The codec tag of the source's container is dropped where
+    there is a decoder to tell the codec.
+    """
+    if source.codec_context is None and source.type in ("data", "attachment"):
+        return output.add_stream_from_template(source)
+    untagged = source
+    if source.codec_context is not None:
+        nothing = av.open("untagged", "w", format="null")
+        untagged = nothing.add_stream_from_template(source, opaque=True)
+    copy = output.add_data_stream()
+    BitStreamFilterContext("null", untagged, copy)
+    copy.time_base = source.time_base
+    return copy
+
+
+def holds(source: Stream, muxer: str, packets: Sequence[AnyPacket] = ()) -> bool:
+    """Whether FFmpeg's `muxer` takes a stream with these first packets, and gives it back.
+
+    What is read again must be of the same codec, with all that its decoder needs. The packets are
+    changed: their times become those of the last trial.
+    """
+    written = io.BytesIO()
+    try:
+        trial = av.open(written, "w", format=muxer)
+        copy = add_copy(trial, source)
+        trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    taken = 0
+    for packet in packets:
+        with contextlib.suppress(av.error.FFmpegError, ValueError):
+            packet.stream = copy
+            trial.mux(packet)
+            taken += 1
+    try:
+        trial.close()
+    except (av.error.FFmpegError, ValueError):
+        return not packets  # some muxers don't end a file that holds nothing
+    if not packets:
+        return True
+    return taken > 0 and _is_read_again(source, written)
+
+
+def first_packets(path: Path, indices: Iterable[int]) -> dict[int, list[AnyPacket]]:
+    """The first packets of some streams, as far as the first part of a file has them.
+
+    A pipe can't be read twice: of it, there are none.
+    """
+    found: dict[int, list[AnyPacket]] = {index: [] for index in indices}
+    if is_pipe(path) or not found:
+        return found
+    wanted, size = set(found), 0
+    with open_input(path) as container:
+        for number, packet in enumerate(packets_of(container)):
+            size += packet.size
+            if not wanted or number > _SEARCHED_PACKETS or size > _SEARCHED_BYTES:
+                break
+            index = packet.stream_index
+            if index in wanted and packet.dts is not None:
+                found[index].append(packet)
+                if len(found[index]) == _TRIED_PACKETS:
+                    wanted.remove(index)
+    return found
+
+
+def _is_read_again(source: Stream, written: io.BytesIO) -> bool:
+    written.seek(0)
+    try:
+        with av.open(written, "r", metadata_errors="replace") as container:
+            if not container.streams:
+                return False
+            copy = container.streams[0]
+            names = [_codec(stream) for stream in (source, copy)]
+            if names[0] != names[1] and not set(names) <= AUDIO_LAYERS:
+                return False
+            return _opens(copy) or not _opens(source)
+    except (av.error.FFmpegError, ValueError):
+        return False
+
+
+def _opens(stream: Stream) -> bool:
+    """Whether a decoder takes the parameters of a stream; True where there is none to ask."""
+    context: Any = stream.codec_context
+    if stream.type != "audio" or context is None:
+        return True
+    try:
+        context.open(strict=False)
+    except av.error.FFmpegError:
+        return False
+    return True
+
+
+def _codec(stream: Stream) -> Any:
+    context = stream.codec_context
+    return context.name if context is not None else getattr(stream, "name", None)

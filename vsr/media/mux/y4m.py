@@ -1,0 +1,59 @@
+"""Frames as YUV4MPEG2: what every tool reads from a pipe, and no more than pictures."""
+
+import sys
+from types import TracebackType
+
+import numpy as np
+
+from vsr.errors import OutputError
+from vsr.media.decode.reader import AnyPacket
+from vsr.media.frame import Frame, StreamInfo
+from vsr.system.files import check_standard_output
+
+_CHROMA = {(2, 2): "420", (2, 1): "422", (1, 1): "444"}
+_SITINGS = {"left": "mpeg2", "center": "jpeg", "topleft": "paldv"}
+
+
+class Y4mWriter:
+    """Writes frames to standard output. Their times are lost: a player shows them evenly."""
+
+    def __init__(self, info: StreamInfo) -> None:
+        """Write the header for frames as `info` describes them; alpha can't be held."""
+        check_standard_output()
+        layout, aspect, rate = info.layout, info.sample_aspect_ratio, info.frame_rate
+        chroma = _CHROMA[layout.across, layout.down]
+        if layout.bit_depth > 8:
+            chroma += f"p{layout.bit_depth}"
+        elif layout.down == 2:
+            chroma += _SITINGS[info.colour.siting]
+        full = "FULL" if info.colour.full_range else "LIMITED"
+        self._write(
+            f"YUV4MPEG2 W{info.width} H{info.height} F{rate.numerator}:{rate.denominator} Ip "
+            f"A{aspect.numerator}:{aspect.denominator} C{chroma} XCOLORRANGE={full}\n".encode()
+        )
+
+    def __enter__(self) -> "Y4mWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._write(b"")
+
+    def write(self, item: Frame | AnyPacket) -> None:
+        """Write a frame; the packets of other streams are left out. Raises `OutputError`."""
+        if isinstance(item, Frame):
+            planes = (np.ascontiguousarray(plane).data for plane in item.planes[:3])
+            self._write(b"FRAME\n", *planes)
+
+    def _write(self, *parts: "bytes | memoryview") -> None:
+        try:
+            for part in parts:
+                sys.stdout.buffer.write(part)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise OutputError(f"standard output: {str(error.strerror).lower()}") from error

@@ -1,0 +1,72 @@
+"""The networks that a run begins with."""
+
+from typing import Any
+
+import torch
+
+from vsr.errors import TrainingError
+from vsr.models import Generator, Recurrent, build_generator
+from vsr.models.growth import can_grow, grow
+from vsr.training.config import TrainConfig
+from vsr.training.discriminator import Adversary
+from vsr.zoo import load
+
+
+def fresh_generator(config: TrainConfig, device: torch.device) -> Generator[Any]:
+    """The generator to train, with random weights or those of `training.start_from`.
+
+    A smaller recurrent network grows into it. Raises `TrainingError` where there is no room.
+    """
+    torch.manual_seed(config.training.seed)
+    generator = build_generator(config.model)
+    name = config.training.start_from
+    if name is not None:
+        _take_weights(generator, load(name, config.model.scale), name)
+    return _placed(generator, device)
+
+
+def _take_weights(generator: Generator[Any], given: Generator[Any], name: str) -> None:
+    own, theirs = generator.state_dict(), given.state_dict()
+    parts = {key.split(".")[0] for key in theirs}
+    # A part that the given network lacks, such as a temporal filter, keeps its random weights.
+    wanted = {key: value.shape for key, value in own.items() if key.split(".")[0] in parts}
+    if wanted == {key: value.shape for key, value in theirs.items()}:
+        generator.load_state_dict(own | theirs)
+    elif (
+        isinstance(generator, Recurrent)
+        and isinstance(given, Recurrent)
+        and can_grow(given, generator)
+    ):
+        grow(given, generator)
+    else:
+        raise TrainingError(f"training.start_from: {name} has another shape than [model]")
+
+
+def fresh_adversary(config: TrainConfig, device: torch.device) -> Adversary | None:
+    """The discriminator and its optimiser; None if no loss of `[gan]` needs them.
+
+    Raises `TrainingError` where clips are shorter than its input.
+    """
+    if config.gan is None or not config.gan.weights.uses_discriminator:
+        return None
+    shortest = min(stage.frames for stage in config.training.stages)
+    if config.gan.adversary.discriminator.sight == "spatio_temporal" and shortest < 3:
+        raise TrainingError(
+            f"training.stages: clips of {shortest} frames; a spatio-temporal discriminator "
+            "sees three"
+        )
+    torch.manual_seed(config.training.seed + 1)
+    adversary = Adversary(config.gan.adversary)
+    return adversary.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def teacher_of(config: TrainConfig, device: torch.device) -> Generator[Any] | None:
+    """The model whose outputs are to be matched beside the target, if there is one."""
+    name = config.training.teacher
+    if name is None:
+        return None
+    return _placed(load(name, config.model.scale), device).requires_grad_(False)
+
+
+def _placed(generator: Generator[Any], device: torch.device) -> Generator[Any]:
+    return generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -1,0 +1,120 @@
+"""A model as one safetensors file: the weights, and in its metadata what they are for."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vsr.config import Config
+from vsr.errors import ModelError, OutputError
+from vsr.models import Generator, GeneratorConfig, build_generator
+from vsr.system.files import whole_file
+
+_CONFIG_KEY = "vsr.generator"
+_RANGES_KEY = "vsr.ranges"
+_ORIGIN_KEY = "vsr.origin"
+_MOST_RANGE = 1e9
+
+
+_Least = Annotated[float, Field(le=0, ge=-_MOST_RANGE)]
+_Most = Annotated[float, Field(ge=0, le=_MOST_RANGE)]
+_RANGES = TypeAdapter(dict[str, tuple[_Least, _Most]])
+
+
+class Origin(Config):
+    """Where the weights of a model file are from."""
+
+    name: str
+    licence: str
+    """Of the weights; an SPDX identifier where there is one."""
+    source: str
+    """Authors, and the file or package that held them."""
+
+
+def save_generator(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    config: GeneratorConfig,
+    origin: Origin | None = None,
+) -> None:
+    """Write weights and configuration, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    metadata = {_CONFIG_KEY: config.model_dump_json()}
+    if origin is not None:
+        metadata[_ORIGIN_KEY] = origin.model_dump_json()
+    _write(path, tensors, metadata)
+
+
+def read_origin(path: Path) -> Origin | None:
+    """The origin that a model file names; None without one. Raises `ModelError`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            written = (file.metadata() or {}).get(_ORIGIN_KEY)
+        return None if written is None else Origin.model_validate_json(written)
+    except (SafetensorError, OSError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: its origin can't be read: {reason}") from error
+
+
+def add_ranges(path: Path, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Put `Generator.ranges` into a model file, which stays as it is otherwise."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    _write(path, tensors, metadata | {_RANGES_KEY: json.dumps(dict(ranges))})
+
+
+def load_generator(path: Path) -> Generator[Any]:
+    """The generator in a file, in evaluation mode, on the CPU in f32.
+
+    Raises `ModelError` where the file is missing, isn't ours or doesn't fit its own
+    configuration.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            config = _config(metadata, path)
+            generator = build_generator(config)
+            generator.ranges = _RANGES.validate_json(metadata.get(_RANGES_KEY, "{}"))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            generator.load_state_dict(weights)
+            if not all(bool(weight.isfinite().all()) for weight in weights.values()):
+                raise ModelError(f"{path}: holds weights that aren't finite numbers")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a model file (safetensors): {error}") from error
+    except ModelError:
+        raise
+    except (ValueError, RuntimeError, TypeError, ArithmeticError, MemoryError) as error:
+        reason = _in_a_line(error)
+        raise ModelError(f"{path}: made for another version of vsr: {reason}") from error
+    return generator.eval().float()
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    with whole_file(path) as partial:
+        try:
+            save_file(tensors, partial, metadata=metadata)
+        except SafetensorError as error:  # its word for an error of the system's
+            raise OutputError(f"{path}: can't be written: {error}") from error
+
+
+def _in_a_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".lstrip(": ")
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
+    described = metadata.get(_CONFIG_KEY)
+    if described is None:
+        raise ModelError(f"{path}: a safetensors file, but not one of vsr's models")
+    config: GeneratorConfig = TypeAdapter(GeneratorConfig).validate_json(described)
+    return config
