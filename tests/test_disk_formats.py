@@ -13,11 +13,11 @@ from safetensors import safe_open
 from tests.conftest import planes_of, scenes, write_film
 from vsr.config import load_toml
 from vsr.data.prepare import prepare
-from vsr.data.store import Header, LeftOut, Store, StoreWriter, Teaching
+from vsr.data.store import Header, RejectedStretch, Store, StoreWriter, Teaching
 from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.models import Recurrent, RecurrentConfig, RrdbnetConfig, SrresnetConfig, build_generator
 from vsr.training.config import TrainConfig
-from vsr.training.discriminator import Adversary, AdversaryConfig
+from vsr.training.discriminator import DiscriminatorTrainer, DiscriminatorTrainingConfig
 from vsr.training.trainer import Trainer
 from vsr.zoo.card import read_card, write_card
 from vsr.zoo.model_file import Origin, add_ranges, load_generator, read_origin, save_generator
@@ -187,7 +187,7 @@ def test_a_new_index_has_the_keys_of_its_format(tmp_path: Path) -> None:
     source = next(iter(store.sources.values()))
     planes = planes_of(scenes(32, 32, [2]))
     clip = writer.add_clip(planes, ColourSpec(Matrix.BT601), (source, 9, 0), ["0f"], low=planes)
-    writer.add(LeftOut(source="ab", shot=1, piece=0, frames=3, reason="short"))
+    writer.add(RejectedStretch(source="ab", shot=1, piece=0, frames=3, reason="short"))
     writer.add(Teaching.model_validate_json(INDEX.splitlines()[5]))
     writer.add_taught(planes, "cd", clip, 0, (0, 0))
     assert keys_by_kind((store.folder / "index.jsonl").read_text()) == keys_by_kind(INDEX)
@@ -280,8 +280,8 @@ def test_a_training_state_has_the_keys_of_its_format(tmp_path: Path) -> None:
 
 
 def test_a_discriminators_state_has_the_keys_of_its_format() -> None:
-    config = AdversaryConfig.model_validate(STATE_CONFIG["gan"]["adversary"])
-    state = Adversary(config).state()
+    config = DiscriminatorTrainingConfig.model_validate(STATE_CONFIG["gan"]["adversary"])
+    state = DiscriminatorTrainer(config).state()
     assert sorted(state) == ["held", "optimiser", "weights"]
     normed = [
         f"discriminator.{layer}"

@@ -41,7 +41,7 @@ from vsr.engine.backends import (
     openvino_version,
 )
 from vsr.engine.pipeline import StageTimes, run_stages
-from vsr.engine.session import Job, Options
+from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.engine.upscale import upscale_video
 from vsr.engine.upscaler import Upscaler
 from vsr.frames.shots import mark_cuts
@@ -201,23 +201,25 @@ def _engine(film: Path, model: str, device: torch.device, decoder: Decoder) -> R
     """Decoding and upscaling, frames thrown away: as the median of three runs."""
     seconds, note = [], ""
     for _ in range(3):
-        job = Job(film, Options(model, device=str(device), decoder=decoder), ".mp4")
+        session = UpscaleSession(
+            film, UpscaleOptions(model, device=str(device), decoder=decoder), ".mp4"
+        )
         ends: list[float] = []
-        with job.reader:
+        with session.reader:
             stages = run_stages(
-                mark_cuts(job.reader.frames()),
-                partial(_begin, job),
+                mark_cuts(session.reader.frames()),
+                partial(_begin, session),
                 partial(_note_time, ends),
-                job.most_waiting,
+                session.most_waiting,
             )
         seconds.append((ends[-1] - ends[0]) / (len(ends) - 1))
-        decoded = "a card" if job.reader.on_gpu else "the CPU"
-        note = f"{job.backend.name}, decoded by {decoded}; {_spent(stages, len(ends))}"
+        decoded = "a card" if session.reader.on_gpu else "the CPU"
+        note = f"{session.backend.name}, decoded by {decoded}; {_spent(stages, len(ends))}"
     return Row("engine without encoding", 1000 * statistics.median(seconds), note)
 
 
-def _begin(job: Job, item: tuple[Any, bool]) -> Callable[[], Frame]:
-    return job.begin(*item)
+def _begin(session: UpscaleSession, item: tuple[Any, bool]) -> Callable[[], Frame]:
+    return session.submit(*item)
 
 
 def _note_time(ends: list[float], frame: Frame) -> None:
@@ -318,7 +320,7 @@ def _of(backend: Backend, frames: list[Frame]) -> float:
     for number in range(_WARM_UP + 9):
         began = time.perf_counter()
         waiting = [
-            backend.begin(frames[(ahead * number + n) % len(frames)].planes, number + n == 0)
+            backend.submit(frames[(ahead * number + n) % len(frames)].planes, number + n == 0)
             for n in range(ahead)
         ]
         for wait in waiting:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 import vsr.zoo
 from vsr.config import Config, load_toml
-from vsr.data.sources import Kind, find_sources, source_frames
+from vsr.data.sources import SourceType, find_sources, source_frames
 from vsr.errors import VsrError
 from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic
 from vsr.metrics.features import FeatureDistance
@@ -100,7 +100,7 @@ def measure(
     networks: dict[Metric, nn.Module] = {Metric.FEATURES: FeatureDistance().to(DEVICE)}
     means: dict[str, list[Row]] = {name: [] for name in ways}
     for film in find_sources([data]):
-        if film.kind is not Kind.FILM:
+        if film.kind is not SourceType.FILM:
             continue
         meter = FilmMeter(METRICS, PROTOCOLS["plain"], networks)
         found: list[list[Row]] = []

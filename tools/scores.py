@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 import vsr.zoo
-from vsr.data.sources import Kind, find_sources, source_frames
+from vsr.data.sources import SourceType, find_sources, source_frames
 from vsr.errors import VsrError
 from vsr.imaging.degrade import Degradation
 from vsr.scoring import degradation_scores, mean_scores, score_film
@@ -59,7 +59,7 @@ def score_model(
 ) -> dict[str, dict[str, DegradationScores]]:
     """The part of a card that is measured, on the first `frames` of each film, or on all (0)."""
     generator = load_generator(model).to(DEVICE)
-    films = [source for source in find_sources([data]) if source.kind is Kind.FILM]
+    films = [source for source in find_sources([data]) if source.kind is SourceType.FILM]
     scores = {}
     for kind in Degradation:
         scored = [

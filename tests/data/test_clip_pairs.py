@@ -12,7 +12,7 @@ from vsr.data.camera_motion import glide
 from vsr.data.clip_pairs import ClipPairs, ClipPool, DataConfig, Shape
 from vsr.data.flow_pairs import MotionPairs
 from vsr.data.real_degradation import degrade_as_real
-from vsr.data.store import Header, SourceBegun, StoreWriter
+from vsr.data.store import Header, SourceStart, StoreWriter
 from vsr.errors import DataError
 from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.imaging.degrade import Degradation, degrade
@@ -30,7 +30,7 @@ NO_EXTRAS: dict[str, Any] = {
 
 def add(store: StoreWriter, name: str, frames: Sequence[np.ndarray]) -> None:
     height, width = frames[0].shape[:2]
-    source = SourceBegun(
+    source = SourceStart(
         source=name,
         name=name,
         type="film" if len(frames) > 1 else "photograph",

@@ -9,8 +9,8 @@ from skimage import data
 from tests.conftest import gliding_view, planes_of, scenes
 from vsr.data.clip_quality import (
     Crop,
-    Fault,
-    Gallery,
+    DuplicateIndex,
+    RejectReason,
     bandwidth,
     fault_of,
     picture_area,
@@ -42,19 +42,19 @@ def test_a_sharp_moving_clip_has_no_fault(sharp: list[Luma]) -> None:
 def test_a_picture_that_stands_still_is_static_even_with_some_noise(sharp: list[Luma]) -> None:
     random = np.random.default_rng(0)
     noisy = [np.clip(sharp[0] + random.normal(0, 0.4, sharp[0].shape), 0, 255) for _ in range(9)]
-    assert fault_of([frame.astype(np.uint8) for frame in noisy]) is Fault.STATIC
+    assert fault_of([frame.astype(np.uint8) for frame in noisy]) is RejectReason.STATIC
     assert fault_of(sharp[:1]) is None  # a photograph may stand still
 
 
 def test_nothing_to_see_is_flat() -> None:
     random = np.random.default_rng(0)
     frames = [(60 + random.normal(0, 2, (90, 160))).astype(np.uint8) for _ in range(9)]
-    assert fault_of(frames) is Fault.FLAT
+    assert fault_of(frames) is RejectReason.FLAT
 
 
 def test_out_of_focus_is_blurred(sharp: list[Luma]) -> None:
     soft = [np.asarray(cv2.GaussianBlur(frame, (0, 0), 4), np.uint8) for frame in sharp]
-    assert fault_of(soft) is Fault.BLURRED
+    assert fault_of(soft) is RejectReason.BLURRED
 
 
 @pytest.mark.parametrize("how", [cv2.INTER_CUBIC, cv2.INTER_LANCZOS4])
@@ -93,7 +93,7 @@ def test_a_film_without_bars_and_a_dark_one_are_left_whole(sharp: list[Luma]) ->
 
 def test_the_same_shot_coded_again_is_recognised_and_another_is_not() -> None:
     one, other = scenes(320, 240, [8]), scenes(320, 240, [8, 8])[8:]
-    gallery = Gallery()
+    gallery = DuplicateIndex()
     gallery.add(signature(luma(one)), "a", 0)
     coarse = [
         np.asarray(cv2.imdecode(cv2.imencode(".jpg", f, [1, 40])[1], 1), np.uint8) for f in one
@@ -106,7 +106,7 @@ def test_the_same_shot_coded_again_is_recognised_and_another_is_not() -> None:
 
 def test_pieces_of_one_shot_may_be_alike() -> None:
     hashes = signature(luma(scenes(320, 240, [8])))
-    gallery = Gallery()
+    gallery = DuplicateIndex()
     assert not gallery.holds(hashes, "a", 3)
     gallery.add(hashes, "a", 3)
     assert not gallery.holds(hashes, "a", 3)

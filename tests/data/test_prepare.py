@@ -15,7 +15,7 @@ from PIL import Image
 from skimage import data
 
 from tests.conftest import planes_of, write_film
-from vsr.data.prepare import Progress, prepare
+from vsr.data.prepare import PrepareProgress, prepare
 from vsr.data.store import INDEX_FILE, Header, Store, StoreWriter
 from vsr.data.summary import summarise, table, write_contact_sheet, write_summary
 from vsr.errors import DataError
@@ -132,7 +132,7 @@ class Interrupted(Exception):
 
 
 def test_what_was_interrupted_goes_on_to_the_same_data_set(footage: Path, tmp_path: Path) -> None:
-    def stop(progress: Progress) -> None:
+    def stop(progress: PrepareProgress) -> None:
         raise Interrupted
 
     whole = prepare([footage], tmp_path / "whole", HEADER)

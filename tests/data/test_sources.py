@@ -7,7 +7,7 @@ from PIL import Image
 from skimage import data
 
 from tests.conftest import gliding_view, scenes, write_film
-from vsr.data.sources import Kind, find_sources, open_source, sample_source, source_frames
+from vsr.data.sources import SourceType, find_sources, open_source, sample_source, source_frames
 from vsr.errors import DataError, MediaError
 
 
@@ -26,16 +26,18 @@ def test_films_frames_and_photographs_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no footage")
     sources = find_sources([tmp_path])
     kinds = {source.name: source.kind for source in sources}
-    assert kinds["clip/im*.png"] is Kind.FRAMES
-    assert kinds["deep/a.mp4"] is Kind.FILM
-    assert [kind for name, kind in kinds.items() if name.startswith("DSC")] == [Kind.PHOTOGRAPH] * 5
+    assert kinds["clip/im*.png"] is SourceType.FRAMES
+    assert kinds["deep/a.mp4"] is SourceType.FILM
+    assert [kind for name, kind in kinds.items() if name.startswith("DSC")] == [
+        SourceType.PHOTOGRAPH
+    ] * 5
     assert len(sources) == 7
 
 
 def test_a_numbered_run_with_a_gap_is_no_film(tmp_path: Path) -> None:
     write_frames(tmp_path, scenes(96, 64, [8]))
     (tmp_path / "im004.png").unlink()
-    assert {source.kind for source in find_sources([tmp_path])} == {Kind.PHOTOGRAPH}
+    assert {source.kind for source in find_sources([tmp_path])} == {SourceType.PHOTOGRAPH}
 
 
 def test_a_file_that_is_named_twice_counts_once(small_film: Path) -> None:

@@ -14,7 +14,7 @@ from tests.conftest import planes_of
 from vsr.data.clip_codec import Planes420
 from vsr.data.clip_pairs import ClipPairs, ClipPool, DataConfig, Shape
 from vsr.data.flow_pairs import MotionPairs
-from vsr.data.store import Header, SourceBegun, Store, StoreWriter, Teaching
+from vsr.data.store import Header, SourceStart, Store, StoreWriter, Teaching
 from vsr.data.targets import Features, SharpeningConfig, feature_distance, sharpened
 from vsr.errors import DataError
 from vsr.imaging.colour import ColourSpec, Matrix
@@ -27,7 +27,7 @@ BI = {"bi": 1.0, "bd": 0.0, "codec": 0.0, "real": 0.0}
 
 def add(store: StoreWriter, name: str, frames: Sequence[NDArray[np.uint8]]) -> None:
     height, width = frames[0].shape[:2]
-    source = SourceBegun(
+    source = SourceStart(
         source=name,
         name=name,
         type="film" if len(frames) > 1 else "photograph",

@@ -143,7 +143,7 @@ def test_a_state_that_was_kept_goes_on_exactly(tiny_model: Path) -> None:
     wanted = [whole.upscale(planes, number == 0) for number, planes in enumerate(films)]
     for number, planes in enumerate(films[:3]):
         first.upscale(planes, number == 0)
-    second.go_on_from(first.keep_state())
+    second.set_state(first.get_state())
     for planes, want in zip(films[3:], wanted[3:], strict=True):
         assert farthest(second.upscale(planes, False), want) == 0
 
@@ -158,7 +158,7 @@ def test_what_was_built_is_kept_for_the_next_run_and_a_broken_file_is_made_anew(
         backend = OpenVinoBackend(load_generator(tiny_model), (spec, spec), (48, 64))
         for number, planes in enumerate(films):
             backend.upscale(planes, number == 0)
-        return backend.keep_state()
+        return backend.get_state()
 
     def comes_again() -> bool:
         return all(map(torch.equal, state(), wanted))

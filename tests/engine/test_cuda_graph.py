@@ -86,7 +86,7 @@ def test_nothing_becomes_infinite(device: torch.device, what: str) -> None:
                 for shape, value in zip(shapes, (luma, 512, 512), strict=True)
             )
         luma_made = backend.upscale(planes, number == 0)[0]
-        state = backend.keep_state()
+        state = backend.get_state()
         assert all(bool(torch.isfinite(part).all()) for part in state)
     if what != "noise":
         assert luma_made.min() >= 1000 if what == "white" else luma_made.max() <= 20
@@ -99,7 +99,7 @@ def test_frames_begun_before_others_are_fetched_are_the_same(
     films = film_planes(BT601, 64, 48, 8)
     one_by_one, ahead = (small_backend(tiny_model, device, precision) for _ in range(2))
     wanted = [one_by_one.upscale(planes, number == 0) for number, planes in enumerate(films)]
-    waiting = [ahead.begin(planes, number == 0) for number, planes in enumerate(films)]
+    waiting = [ahead.submit(planes, number == 0) for number, planes in enumerate(films)]
     made = [wait() for wait in waiting]
     assert all(farthest(one, other) == 0 for one, other in zip(made, wanted, strict=True))
     assert any(farthest(one, other) for one, other in pairwise(made))
@@ -113,11 +113,11 @@ def test_a_state_that_was_kept_goes_on_exactly(
 ) -> None:
     films = film_planes(BT601, 64, 48, 7)
     whole, first, second = (small_backend(tiny_model, device, precision) for _ in range(3))
-    assert first.keep_state() == ()
+    assert first.get_state() == ()
     wanted = [whole.upscale(planes, number == 0) for number, planes in enumerate(films)]
     for number, planes in enumerate(films[:3]):
         first.upscale(planes, number == 0)
-    second.go_on_from(first.keep_state())
+    second.set_state(first.get_state())
     for planes, want in zip(films[3:], wanted[3:], strict=True):
         assert farthest(second.upscale(planes, False), want) == 0
 
@@ -135,7 +135,7 @@ def test_still_image_networks_go_that_way_too(
     eager = TorchBackend(generator, torch.device("cpu"), (BT601, BT601)).upscale(planes, True)
     for precision in ("f32", "f16"):
         graphs = GraphBackend(generator, device, (BT601, BT601), (22, 34), precision)
-        assert graphs.keep_state() == ()
+        assert graphs.get_state() == ()
         assert farthest(eager, graphs.upscale(planes, True)) <= 1
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from vsr.engine.pipeline import Pipe, Stopped, run_stages
+from vsr.engine.pipeline import StageQueue, Stopped, run_stages
 
 
 def test_items_pass_through_in_order() -> None:
@@ -120,7 +120,7 @@ def test_an_interrupt_ends_all_stages() -> None:
 
 
 def test_a_broken_pipe_lets_nothing_through() -> None:
-    pipe: Pipe[int] = Pipe(2)
+    pipe: StageQueue[int] = StageQueue(2)
     pipe.put(1)
     pipe.break_()
     with pytest.raises(Stopped):
@@ -130,7 +130,7 @@ def test_a_broken_pipe_lets_nothing_through() -> None:
 
 
 def test_an_ended_pipe_still_gives_what_it_holds() -> None:
-    pipe: Pipe[int] = Pipe(2)
+    pipe: StageQueue[int] = StageQueue(2)
     pipe.put(1)
     pipe.put(2)
     pipe.end()

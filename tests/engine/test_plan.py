@@ -11,7 +11,7 @@ from tests.conftest import scenes, write_film
 from tests.test_cli import complaint, vsr
 from vsr.engine import plan
 from vsr.engine.plan import plan_video
-from vsr.engine.session import Options
+from vsr.engine.session import UpscaleOptions
 from vsr.errors import MediaError
 from vsr.system.address import PIPE
 
@@ -21,7 +21,7 @@ def test_a_plan_reckons_the_whole_from_a_part(
 ) -> None:
     monkeypatch.setattr(plan, "_TRIAL_SECONDS", 0.0)
     film = write_film(tmp_path / "a.mp4", scenes(64, 48, [60]))
-    told = plan_video(film, options=Options(model=str(tiny_model), device="cpu"))
+    told = plan_video(film, options=UpscaleOptions(model=str(tiny_model), device="cpu"))
     assert (told.width, told.height, told.frames) == (256, 192, 60)
     assert 3 <= told.tried_frames < 60
     assert told.seconds == pytest.approx(60 / told.frames_per_second)

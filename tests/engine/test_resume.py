@@ -19,13 +19,13 @@ import pytest
 from tests.conftest import AudioTrack, scenes, write_film
 from vsr.engine import upscale as video
 from vsr.engine.resume import segments
-from vsr.engine.resume.journal import START, Finished, Journal, Place, work_folder
+from vsr.engine.resume.journal import START, Finished, Journal, SegmentStart, work_folder
 from vsr.engine.resume.segment_file import SegmentWriter
 from vsr.engine.resume.segments import LONGEST_FRAMES, SHORTEST_FRAMES, mark_segments
-from vsr.engine.session import Job, Options
-from vsr.engine.upscale import Summary, upscale_video
+from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.errors import Interrupted, OutputError
-from vsr.media.decode.reader import FrameMark, VideoReader
+from vsr.media.decode.reader import FrameFingerprint, VideoReader
 from vsr.media.encode.encoder import CodedVideo, EncoderSettings
 from vsr.media.frame import Frame
 
@@ -51,7 +51,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def make(film: Path, output: Path, model: Path, **more: object) -> Summary:
+def make(film: Path, output: Path, model: Path, **more: object) -> UpscaleResult:
     options = {"model": str(model), "device": "cpu", "settings": FAST, **more}
     return upscale_video(film, output, **options)  # type: ignore[arg-type]
 
@@ -269,7 +269,9 @@ SEGMENT = Finished(
     size=7,
     digest=hashlib.blake2b(b"packets", digest_size=16).hexdigest(),
     damaged=(3,),
-    following=Place(number=1, frame=48, marks=(FrameMark(47, "aa"),), begins_shot=True),
+    following=SegmentStart(
+        number=1, frame=48, marks=(FrameFingerprint(47, "aa"),), begins_shot=True
+    ),
 )
 SEGMENT_LINE = {
     "number": 0,
@@ -318,9 +320,11 @@ def test_a_journal_of_its_format_is_read(tmp_path: Path, count: int) -> None:
 
 def test_the_identity_of_a_job_has_the_keys_of_its_format(film: Path, tiny_model: Path) -> None:
     settings = EncoderSettings("hevc", crf=20, preset="fast")
-    job = Job(film, Options(str(tiny_model), device="cpu", tiling=256, settings=settings), ".mkv")
-    with job.reader:
-        identity = job.identity()
+    session = UpscaleSession(
+        film, UpscaleOptions(str(tiny_model), device="cpu", tiling=256, settings=settings), ".mkv"
+    )
+    with session.reader:
+        identity = session.identity()
     hashes = [identity.pop(key) for key in ("source", "weights")]
     assert all(len(value) == 32 and int(value, 16) for value in hashes)
     assert sorted(identity.pop("versions")) == ["av", "torch", "vsr"]
@@ -344,10 +348,12 @@ def test_the_identity_of_a_job_has_the_keys_of_its_format(film: Path, tiny_model
 
 
 def test_every_option_is_part_of_the_identity_of_a_job(film: Path, tiny_model: Path) -> None:
-    job = Job(film, Options(str(tiny_model), device="cpu"), ".mkv")
-    with job.reader:
-        identity = job.identity()
-    options = len(fields(Options)) - 1 + len(fields(EncoderSettings))  # the settings are listed
+    session = UpscaleSession(film, UpscaleOptions(str(tiny_model), device="cpu"), ".mkv")
+    with session.reader:
+        identity = session.identity()
+    options = (
+        len(fields(UpscaleOptions)) - 1 + len(fields(EncoderSettings))
+    )  # the settings are listed
     assert len(identity) == options + len(("source", "weights", "versions", "output"))
 
 

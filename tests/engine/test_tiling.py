@@ -16,8 +16,8 @@ import vsr
 from tests.conftest import scenes, write_film
 from tests.engine.test_backends import film_planes
 from vsr.engine.backends import (
+    AdaptiveTilingBackend,
     Backend,
-    FittingBackend,
     GraphBackend,
     OpenVinoBackend,
     TiledBackend,
@@ -56,10 +56,10 @@ class Doubler(Backend):
         self.state = luma if begins_shot else self.state + luma
         return tuple(np.repeat(np.repeat(plane, 2, 0), 2, 1) for plane in planes)
 
-    def keep_state(self) -> tuple[torch.Tensor, ...]:
+    def get_state(self) -> tuple[torch.Tensor, ...]:
         return (self.state,)
 
-    def go_on_from(self, kept: tuple[torch.Tensor, ...]) -> None:
+    def set_state(self, kept: tuple[torch.Tensor, ...]) -> None:
         (self.state,) = kept
 
 
@@ -99,7 +99,7 @@ def test_every_sample_is_put_in_its_place(subsampling: tuple[int, int]) -> None:
     for begins in (True, False, False):
         for one, other in zip(tiled.upscale(planes, begins), whole, strict=True):
             assert np.array_equal(one, other)
-    (state,) = tiled.keep_state()
+    (state,) = tiled.get_state()
     assert np.array_equal(state[0, :, :, 0], 3.0 * planes[0])
 
 
@@ -217,7 +217,7 @@ def test_states_of_tiles_are_kept_and_taken_up() -> None:
     wanted = [whole.upscale(planes, number == 0) for number, planes in enumerate(films)]
     for number, planes in enumerate(films[:2]):
         first.upscale(planes, number == 0)
-    second.go_on_from(first.keep_state())
+    second.set_state(first.get_state())
     for planes, want in zip(films[2:], wanted[2:], strict=True):
         for one, other in zip(second.upscale(planes, False), want, strict=True):
             assert np.array_equal(one, other)
@@ -242,11 +242,11 @@ class Greedy(Backend):
         self.frames += 1
         return self.inner.upscale(planes, begins_shot, coarse)
 
-    def keep_state(self) -> tuple[torch.Tensor, ...]:
-        return self.inner.keep_state()
+    def get_state(self) -> tuple[torch.Tensor, ...]:
+        return self.inner.get_state()
 
-    def go_on_from(self, kept: tuple[torch.Tensor, ...]) -> None:
-        self.inner.go_on_from(kept)
+    def set_state(self, kept: tuple[torch.Tensor, ...]) -> None:
+        self.inner.set_state(kept)
 
 
 SPEC = ColourSpec(Matrix.BT601)
@@ -264,7 +264,7 @@ def test_without_memory_it_goes_on_in_smaller_tiles(error: Exception, fails_at: 
     """No frame is lost or made twice, and all are what whole frames would be."""
     films = film_planes(SPEC, 600, 280, 5)
     whole = TorchBackend(vsr.load("tiny-x2"), CPU, (SPEC, SPEC))
-    fitting = FittingBackend(
+    fitting = AdaptiveTilingBackend(
         lambda size, of_parts: Greedy(size, 100_000, fails_at, error),
         *((280, 600), None, 2, (SPEC, SPEC), flow_of(vsr.load("tiny-x2"))),
     )
@@ -283,15 +283,15 @@ def test_where_not_even_tiles_fit_one_line_says_so() -> None:
         return Greedy(size, 0, -1, MemoryError())
 
     with pytest.raises(VsrError, match="not enough memory for tiles of 256 pixels"):
-        FittingBackend(build, (720, 1280), None, 2, (SPEC, SPEC))
+        AdaptiveTilingBackend(build, (720, 1280), None, 2, (SPEC, SPEC))
     with pytest.raises(VsrError, match="not enough memory for whole frames; use --tile auto"):
-        FittingBackend(build, (720, 1280), None, 2, (SPEC, SPEC), shrinks=False)
+        AdaptiveTilingBackend(build, (720, 1280), None, 2, (SPEC, SPEC), shrinks=False)
 
 
 def test_other_errors_are_passed_on() -> None:
     def build(size: tuple[int, int], of_parts: bool) -> Backend:
         return Greedy(size, 0, 0, RuntimeError("expected 3 channels"))
 
-    backend = FittingBackend(build, (64, 64), None, 2, (SPEC, SPEC))
+    backend = AdaptiveTilingBackend(build, (64, 64), None, 2, (SPEC, SPEC))
     with pytest.raises(RuntimeError, match="expected 3 channels"):
         backend.upscale(film_planes(SPEC, 64, 64, 1)[0], True)

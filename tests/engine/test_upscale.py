@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tests.conftest import AudioTrack, scenes, write_film
 from tests.media.test_film import audio_packets, frames_of, pts_of
-from vsr.engine import session as job
-from vsr.engine.upscale import Progress, upscale_video
+from vsr.engine import session
+from vsr.engine.upscale import UpscaleProgress, upscale_video
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import ModelError, OutputError, VsrError
 from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
@@ -62,7 +62,7 @@ def test_an_identity_model_gives_back_luma_within_one_code_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     source = write_film(tmp_path / "a.mkv", scenes(51, 37, [3]), codec="ffv1", pixel_format=name)
-    monkeypatch.setattr(job, "load", lambda name, scale, detail: Identity())
+    monkeypatch.setattr(session, "load", lambda name, scale, detail: Identity())
     upscale_video(source, tmp_path / "b.mkv", model="identity", device="cpu", settings=LOSSLESS)
     for before, after in zip(frames_of(source), frames_of(tmp_path / "b.mkv"), strict=True):
         difference = after.planes[0].astype(int) - before.planes[0].astype(int)
@@ -107,7 +107,7 @@ def test_streaming_equals_forward_and_a_cut_forgets_exactly(tiny_model: Path) ->
 
 
 def test_progress_counts_every_frame(tmp_path: Path, small_film: Path, tiny_model: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[UpscaleProgress] = []
     summary = upscale_video(
         small_film, tmp_path / "b.mp4", model=str(tiny_model), device="cpu", watch=seen.append
     )

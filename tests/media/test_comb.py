@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import scenes, write_film
 from tests.media.films import ffmpeg
 from vsr.cli import main
-from vsr.engine.session import Job, Options
+from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.media.decode.survey import survey_film
 
 pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
@@ -92,10 +92,10 @@ def undeclared(folder: Path) -> Path:
 
 def test_the_option_is_named_before_any_work(tmp_path: Path, tiny_model: Path) -> None:
     film = undeclared(tmp_path)
-    with (job := Job(film, Options(model=str(tiny_model)), ".mkv")).reader:
+    with (job := UpscaleSession(film, UpscaleOptions(model=str(tiny_model)), ".mkv")).reader:
         assert any("--deinterlace on" in note for note in job.reader.notes)
-    settled = Options(model=str(tiny_model), deinterlace="on")
-    with (job := Job(film, settled, ".mkv")).reader:
+    settled = UpscaleOptions(model=str(tiny_model), deinterlace="on")
+    with (job := UpscaleSession(film, settled, ".mkv")).reader:
         assert job.reader.notes == []
 
 

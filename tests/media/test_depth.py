@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vsr.engine.plan import plan_video
-from vsr.engine.session import Options
+from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
 from vsr.media.decode.reader import VideoReader
@@ -68,7 +68,7 @@ def test_depth_that_is_lost_is_named_before_any_work(
 ) -> None:
     source, output = film(tmp_path / "a.mkv", pixel_format), tmp_path / "b.mkv"
     settings = EncoderSettings(codec)  # type: ignore[arg-type]
-    planned = plan_video(source, ".mkv", Options(model=str(tiny_model), settings=settings))
+    planned = plan_video(source, ".mkv", UpscaleOptions(model=str(tiny_model), settings=settings))
     assert planned.left_out == ((line,) if line else ())
     if line:
         with pytest.raises(OutputError, match="bit depth"):

@@ -21,8 +21,8 @@ from tests.media.films import (
     spherical,
 )
 from vsr.engine.plan import plan_video
-from vsr.engine.session import Options
-from vsr.engine.upscale import Summary, upscale_video
+from vsr.engine.session import UpscaleOptions
+from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.errors import OutputError
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.survey import survey_film
@@ -36,7 +36,9 @@ pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian
 _CAPTIONS = "ATSC A53 Part 4 Closed Captions"
 
 
-def upscaled(source: Path, output: Path, model: Path, codec: str = "h264", **more: Any) -> Summary:
+def upscaled(
+    source: Path, output: Path, model: Path, codec: str = "h264", **more: Any
+) -> UpscaleResult:
     preset = {"h264": "ultrafast", "hevc": "ultrafast", "av1": "13"}.get(codec)
     settings = EncoderSettings(codec, preset=preset)  # type: ignore[arg-type]
     return upscale_video(source, output, model=str(model), settings=settings, **more)
@@ -162,7 +164,7 @@ def test_what_is_lost_is_named_before_any_work(
         upscaled(source, output, tiny_model, codec, strict=True)
     assert not output.exists()
     settings = EncoderSettings(codec)  # type: ignore[arg-type]
-    planned = plan_video(source, suffix, Options(model=str(tiny_model), settings=settings))
+    planned = plan_video(source, suffix, UpscaleOptions(model=str(tiny_model), settings=settings))
     assert len(planned.left_out) == 1
     assert planned.left_out[0].startswith(line)
     assert upscaled(source, output, tiny_model, codec).left_out == planned.left_out

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vsr.engine.plan import plan_video
-from vsr.engine.session import Options
+from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.survey import survey_film
@@ -92,7 +92,7 @@ def test_converted_changes_are_noted_once_and_before_any_work(
     tmp_path: Path, tiny_model: Path, more: tuple[str, ...], line: str
 ) -> None:
     film = joined(tmp_path, ("-color_range", "tv"), more)
-    planned = plan_video(film, ".mkv", Options(model=str(tiny_model)))
+    planned = plan_video(film, ".mkv", UpscaleOptions(model=str(tiny_model)))
     assert [note for note in planned.notes if note.startswith(line)] == list(planned.notes)
     events: list[str] = []
     summary = upscale_video(

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from vsr.models import Recurrent, RecurrentConfig, build_generator, multiplies_per_pixel
 from vsr.models.flow import PyramidFlow, least_squares, shift_costs
-from vsr.models.recurrent import Steadier, bilinear_kernel
+from vsr.models.recurrent import TemporalFilter, bilinear_kernel
 
 CONFIGS = [
     RecurrentConfig(),
@@ -150,8 +150,8 @@ def test_going_on_is_the_same_as_never_having_stopped() -> None:
     clip = torch.rand(2, 7, 3, 16, 16)
     with torch.inference_mode():
         whole = generator(clip)
-        first, state = generator.go_on(clip[:, :3], generator.start(clip[:, 0]))
-        second, _ = generator.go_on(clip[:, 3:], state)
+        first, state = generator.unroll(clip[:, :3], generator.start(clip[:, 0]))
+        second, _ = generator.unroll(clip[:, 3:], state)
     assert torch.allclose(torch.cat((first, second), dim=1), whole, atol=1e-6)
 
 
@@ -170,7 +170,7 @@ def test_multiplies_are_counted_by_the_layers() -> None:
 
 
 def test_a_steadier_moves_a_frame_towards_its_past_and_never_all_the_way() -> None:
-    steadier = Steadier()
+    steadier = TemporalFilter()
     low, past = torch.rand(2, 1, 3, 12, 16)
     assert torch.equal(steadier(low, low), low)
     with torch.no_grad():
@@ -184,7 +184,7 @@ def test_a_steadier_moves_a_frame_towards_its_past_and_never_all_the_way() -> No
 
 def test_noise_that_a_steadier_leaves_falls_as_told() -> None:
     """By sqrt((1 - k) / (1 + k)), of a share k of the past."""
-    steadier = Steadier()
+    steadier = TemporalFilter()
     with torch.no_grad():
         assert steadier.second.bias is not None
         steadier.second.weight.zero_()

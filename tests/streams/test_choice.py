@@ -19,8 +19,8 @@ from tests.streams.films import (
 )
 from tests.test_cli import vsr
 from vsr.engine.plan import plan_video
-from vsr.engine.session import Options
-from vsr.engine.upscale import Summary, upscale_video
+from vsr.engine.session import UpscaleOptions
+from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.verify import verify_film
 
@@ -29,7 +29,7 @@ pytestmark = needs_ffmpeg
 FAST = EncoderSettings(preset="ultrafast")
 
 
-def upscaled(source: Path, output: Path, model: Path, strict: bool = True) -> Summary:
+def upscaled(source: Path, output: Path, model: Path, strict: bool = True) -> UpscaleResult:
     options = {"device": "cpu", "settings": FAST, "strict": strict}
     return upscale_video(source, output, str(model), **options)  # type: ignore[arg-type]
 
@@ -72,7 +72,7 @@ def test_of_two_films_the_default_one_is_upscaled_and_the_run_says_so(
     assert sizes(tmp_path / "out.mkv") == [(64, 48), (384, 256)]
     before, after = (packets(path, 0) for path in (source, tmp_path / "out.mkv"))
     assert [p["data_hash"] for p in before] == [p["data_hash"] for p in after]
-    assert plan_video(source, ".mkv", Options(model=str(tiny_model))).notes == (told,)
+    assert plan_video(source, ".mkv", UpscaleOptions(model=str(tiny_model))).notes == (told,)
 
 
 def test_of_two_programmes_the_first_is_upscaled_and_both_are_kept(

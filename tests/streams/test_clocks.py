@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.streams.films import film, needs_ffmpeg, packets, streams, times
-from vsr.engine.upscale import Summary, upscale_video
+from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.media.decode.reader import VideoReader, mark_of
 from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.verify import verify_film
@@ -19,7 +19,7 @@ pytestmark = needs_ffmpeg
 FAST = EncoderSettings(preset="ultrafast")
 
 
-def upscaled(source: Path, output: Path, model: Path) -> Summary:
+def upscaled(source: Path, output: Path, model: Path) -> UpscaleResult:
     return upscale_video(source, output, str(model), device="cpu", settings=FAST, strict=True)
 
 

@@ -13,7 +13,7 @@ from vsr.engine.upscale import upscale_video
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.mux.muxer import Dropped
-from vsr.media.mux.stream_copy import Lane
+from vsr.media.mux.stream_copy import StreamCopier
 from vsr.media.mux.writer import VideoWriter
 from vsr.media.verify import verify_film
 
@@ -144,15 +144,15 @@ def test_subtitles_that_can_not_be_encoded_are_reported(
     def refuse(words: object) -> None:
         raise av.error.InvalidDataError(1, "words that can't be encoded")
 
-    lay_out = Lane.__init__
+    lay_out = StreamCopier.__init__
 
-    def without_encoder(lane: Lane, *given: Any) -> None:
+    def without_encoder(lane: StreamCopier, *given: Any) -> None:
         lay_out(lane, *given)
         if lane._way == "text":
             encoder = SimpleNamespace(encode_subtitle=refuse)
             lane._copy = SimpleNamespace(codec_context=encoder, time_base=lane._copy.time_base)
 
-    monkeypatch.setattr(Lane, "__init__", without_encoder)
+    monkeypatch.setattr(StreamCopier, "__init__", without_encoder)
     source, output = with_cues(tmp_path, OVERLAP), tmp_path / "o.mp4"
     summary = upscale_video(source, output, str(tiny_model), device="cpu", settings=FAST)
     assert "4 subtitles could not be converted: left out" in summary.notes

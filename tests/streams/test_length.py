@@ -14,8 +14,8 @@ import pytest
 from tests.conftest import scenes, write_film
 from tests.streams.films import X264, ffmpeg, film, needs_ffmpeg, packets, pictures, tone
 from vsr.engine.plan import plan_video
-from vsr.engine.session import Options
-from vsr.engine.upscale import Summary, upscale_video
+from vsr.engine.session import UpscaleOptions
+from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.errors import MediaError
 from vsr.media.decode.completeness import StreamEnd, is_cut_short
 from vsr.media.decode.reader import ANOTHER_FOLLOWS, ENDS_EARLY, VideoReader
@@ -25,7 +25,7 @@ from vsr.media.verify import verify_film
 FAST = EncoderSettings(preset="ultrafast")
 
 
-def upscaled(source: Path, output: Path, model: Path) -> Summary:
+def upscaled(source: Path, output: Path, model: Path) -> UpscaleResult:
     return upscale_video(source, output, str(model), device="cpu", settings=FAST)
 
 
@@ -187,7 +187,7 @@ def test_a_film_that_breaks_off_gives_its_frames_and_a_note_when_the_run_starts(
     assert summary.notes.count(ENDS_EARLY) == 1
     assert 20 <= summary.frames == len(packets(output, 0)) < 40
     assert all(finding.kept for finding in verify_film(source, output))
-    assert ENDS_EARLY in plan_video(source, ".mkv", Options(model=str(tiny_model))).notes
+    assert ENDS_EARLY in plan_video(source, ".mkv", UpscaleOptions(model=str(tiny_model))).notes
 
 
 @needs_ffmpeg
@@ -202,7 +202,7 @@ def test_a_plan_counts_the_frames_that_can_be_read(
     whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
     ffmpeg(*pictures(1.6), *X264, "-g", "10", "-movflags", "+faststart", whole)
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 7 // 10])
-    options = Options(model=str(tiny_model))
+    options = UpscaleOptions(model=str(tiny_model))
     for source in (joined, cut, whole):
         planned = plan_video(source, ".mkv", options)
         output = tmp_path / f"{source.name}.mkv"
@@ -227,7 +227,7 @@ def test_films_in_a_row_are_all_read_or_a_note_says_so(
     source.write_bytes(data + data)
     summary = upscaled(source, tmp_path / "out.mkv", tiny_model)
     assert (ANOTHER_FOLLOWS in summary.notes) == (summary.frames <= 20)
-    planned = plan_video(source, ".mkv", Options(model=str(tiny_model)))
+    planned = plan_video(source, ".mkv", UpscaleOptions(model=str(tiny_model)))
     assert (ANOTHER_FOLLOWS in planned.notes) == (summary.frames <= 20)
     with VideoReader(tmp_path / name) as reader:
         assert reader.notes == []

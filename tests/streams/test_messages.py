@@ -9,7 +9,7 @@ import pytest
 from tests.streams.films import X264, ffmpeg, film, needs_ffmpeg, pictures, streams
 from tests.test_cli import vsr
 from vsr.engine.plan import plan_video
-from vsr.engine.session import Options
+from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
 from vsr.media.encode.encoder import EncoderSettings
@@ -56,7 +56,7 @@ def test_losses_are_reported_before_the_first_frame_of_a_pipe(
 
 def test_a_plan_names_losses_and_strict_refuses_them(tmp_path: Path, tiny_model: Path) -> None:
     source = film(tmp_path / "in.mkv")
-    options = Options(model=str(tiny_model), device="cpu", settings=WEBM)
+    options = UpscaleOptions(model=str(tiny_model), device="cpu", settings=WEBM)
     assert plan_video(source, ".webm", options).left_out == (LOST,)
     with pytest.raises(OutputError, match=r"would lack stream 1, aac audio"):
         upscale_video(source, tmp_path / "b.webm", str(tiny_model), settings=WEBM, strict=True)

@@ -4,17 +4,22 @@ import pytest
 import torch
 
 from vsr.models.discriminators import DiscriminatorConfig
-from vsr.training.discriminator import Adversary, AdversaryConfig, CollapseWatch, Sample
-from vsr.training.distributed import World
+from vsr.training.discriminator import (
+    CollapseWatch,
+    DiscriminatorTrainer,
+    DiscriminatorTrainingConfig,
+    Sample,
+)
+from vsr.training.distributed import ProcessGroup
 
-WORLD = World(torch.device("cpu"))
+WORLD = ProcessGroup(torch.device("cpu"))
 SMALL = DiscriminatorConfig(sight="picture", channels=4, levels=2)
 
 
-def adversary(**settings: object) -> Adversary:
+def adversary(**settings: object) -> DiscriminatorTrainer:
     torch.manual_seed(0)
     chosen = {"discriminator": SMALL, "learning_rate": 5e-3, **settings}
-    return Adversary(AdversaryConfig(**chosen))
+    return DiscriminatorTrainer(DiscriminatorTrainingConfig(**chosen))
 
 
 def sample(seed: int = 0) -> Sample:
@@ -58,7 +63,7 @@ def test_judging_moves_outputs_and_not_the_judge() -> None:
     judge = adversary()
     fake, real = sample()
     fake.requires_grad_(True)
-    verdict = judge.judge(Sample(fake, real))
+    verdict = judge.generator_losses(Sample(fake, real))
     (verdict.adversarial + verdict.features).backward()
     assert fake.grad is not None
     assert fake.grad.abs().sum() > 0
@@ -74,7 +79,7 @@ def test_penalties_flatten_the_judge_and_come_now_and_then() -> None:
         for judge in (steep, flat):
             judge.learn(sample(n), n, 1.0, WORLD)
 
-    def steepness(judge: Adversary) -> float:
+    def steepness(judge: DiscriminatorTrainer) -> float:
         seen = sample(999).real.requires_grad_(True)
         logits = judge.discriminator(seen).logits
         (gradient,) = torch.autograd.grad(logits.mean(), seen)

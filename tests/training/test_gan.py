@@ -22,15 +22,17 @@ from vsr.errors import TrainingError
 from vsr.models import Recurrent, RecurrentConfig, Srresnet, SrresnetConfig
 from vsr.models.discriminators import DiscriminatorConfig
 from vsr.training.config import TrainConfig
-from vsr.training.discriminator import Adversary, AdversaryConfig
+from vsr.training.discriminator import DiscriminatorTrainer, DiscriminatorTrainingConfig
 from vsr.training.gan import GanConfig, GanObjective, GanWeights
 from vsr.training.losses import charbonnier
-from vsr.training.trainer import Progress, Trainer
+from vsr.training.trainer import Trainer, TrainingProgress
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FAMILIES = ("smoke-gan", "smoke-srgan", "smoke-esrgan")
 MOVING = RecurrentConfig(channels=8, blocks=1, memory=8, flow_channels=4, flow_levels=2)
-JUDGE = AdversaryConfig(discriminator=DiscriminatorConfig(channels=4, levels=2), alone=3)
+JUDGE = DiscriminatorTrainingConfig(
+    discriminator=DiscriminatorConfig(channels=4, levels=2), alone=3
+)
 
 
 def recipe_of(family: str, dataset: Path, *changes: str) -> TrainConfig:  # noqa: F811
@@ -48,7 +50,7 @@ def batch(frames: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, to
 def objective(**settings: object) -> GanObjective:
     torch.manual_seed(0)
     config = GanConfig(adversary=JUDGE, fade_in=10, **settings)
-    return GanObjective(Recurrent(MOVING), Adversary(config.adversary), config, seed=0)
+    return GanObjective(Recurrent(MOVING), DiscriminatorTrainer(config.adversary), config, seed=0)
 
 
 def test_each_loss_counts_by_its_weight_and_the_adversary_is_faded_in() -> None:
@@ -80,8 +82,8 @@ def test_the_two_ways_through_a_clip_are_compared_frame_by_frame() -> None:
     turn = game(low, target, clean, fresh, [], 50)
     generator = game.generator
     with torch.no_grad():
-        there, state = generator.go_on(low, generator.start(low[:, 0]))
-        back, _ = generator.go_on(low.flip(1)[:, 1:], state)
+        there, state = generator.unroll(low, generator.start(low[:, 0]))
+        back, _ = generator.unroll(low.flip(1)[:, 1:], state)
     back = back.flip(1)
     assert float(turn.parts["ping_pong"]) == pytest.approx(
         float((there[:, :-1] - back).abs().mean()), rel=1e-5
@@ -148,13 +150,16 @@ def test_a_still_network_has_no_motion_to_judge() -> None:
     config = GanConfig(adversary=JUDGE)
     with pytest.raises(TrainingError, match="needs a model with motion"):
         GanObjective(
-            Srresnet(SrresnetConfig(channels=4, blocks=1)), Adversary(JUDGE), config, seed=0
+            Srresnet(SrresnetConfig(channels=4, blocks=1)),
+            DiscriminatorTrainer(JUDGE),
+            config,
+            seed=0,
         )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_family_trains(family: str, dataset: Path, tmp_path: Path) -> None:  # noqa: F811
-    told: list[Progress] = []
+    told: list[TrainingProgress] = []
     recipe = recipe_of(family, dataset)
     trainer = Trainer(recipe, tmp_path, CPU)
     before = {k: v.clone() for k, v in trainer.generator.state_dict().items()}
@@ -180,7 +185,7 @@ def test_the_generator_stands_still_while_the_adversary_is_alone(
     trainer = Trainer(recipe, tmp_path, CPU)
     rest: list[dict[str, torch.Tensor]] = []
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: TrainingProgress) -> None:
         own = trainer.generator.state_dict().items()
         rest.append({k: v.clone() for k, v in own if not k.startswith("flow.")})
 

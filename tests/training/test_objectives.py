@@ -10,9 +10,9 @@ from vsr.training.config import TrainConfig
 from vsr.training.losses import charbonnier
 from vsr.training.objectives import (
     FidelityObjective,
-    begin,
     build_optimiser,
     descend,
+    initial_state,
     learning_rate_share,
     split_parameters,
     warped_difference,
@@ -37,7 +37,7 @@ def test_clips_that_go_on_see_what_was_before_and_fresh_ones_do_not() -> None:
     everything_fresh = torch.tensor([True, True])
     _, states = objective(*first, everything_fresh, [], 0.0)
     assert not any(tensor.requires_grad for state in states for tensor in state)
-    begun = begin(generator, second[0], torch.tensor([True, False]), states[0])
+    begun = initial_state(generator, second[0], torch.tensor([True, False]), states[0])
     assert torch.equal(begun[0][0], second[0][0, 0])
     assert not begun[1][0].any()
     assert torch.equal(begun[0][1], states[0][0][1])

@@ -17,23 +17,23 @@ from PIL import Image
 from skimage import data
 
 from tests.conftest import planes_of
-from vsr.data.store import Header, SourceBegun, Store, StoreWriter, Taught
+from vsr.data.store import Header, SourceStart, Store, StoreWriter, Taught
 from vsr.errors import DataError, ModelError
 from vsr.imaging.colour import ColourSpec, Matrix, from_rgb, to_rgb
 from vsr.imaging.degrade import Degradation, degrade
 from vsr.imaging.tensors import on_8_bit_levels
 from vsr.models import RrdbnetConfig, Srresnet, SrresnetConfig, build_generator
 from vsr.training import teaching
-from vsr.training.teaching import Lesson, Progress, teach
+from vsr.training.teaching import TeachingOptions, TeachingProgress, teach
 from vsr.zoo.model_file import Origin, load_generator, save_generator
 
-EXACT = Lesson(precision="f32", back_projections=0)
+EXACT = TeachingOptions(precision="f32", back_projections=0)
 SPEC = ColourSpec(Matrix.BT601)
 
 
 def add(store: StoreWriter, name: str, frames: Sequence[NDArray[np.uint8]]) -> None:
     height, width = frames[0].shape[:2]
-    source = SourceBegun(
+    source = SourceStart(
         source=name,
         name=name,
         type="film" if len(frames) > 1 else "photograph",
@@ -152,8 +152,16 @@ def test_back_projection_is_that_of_pillow() -> None:
 def test_back_projected_targets_shrink_to_what_the_teacher_saw(
     dataset: Path, teacher: Path
 ) -> None:
-    teach(dataset, str(teacher), Lesson(precision="f32", back_projections=0, photographs=False))
-    teach(dataset, str(teacher), Lesson(precision="f32", back_projections=3, photographs=False))
+    teach(
+        dataset,
+        str(teacher),
+        TeachingOptions(precision="f32", back_projections=0, photographs=False),
+    )
+    teach(
+        dataset,
+        str(teacher),
+        TeachingOptions(precision="f32", back_projections=3, photographs=False),
+    )
     store = Store(dataset)
     errors = []
     for identity in store.teachings:
@@ -165,8 +173,8 @@ def test_back_projected_targets_shrink_to_what_the_teacher_saw(
 
 
 def test_bf16_differs_little_from_f32(dataset: Path, teacher: Path) -> None:
-    teach(dataset, str(teacher), Lesson(frames=1, back_projections=0, precision="f32"))
-    teach(dataset, str(teacher), Lesson(frames=1, back_projections=0, precision="bf16"))
+    teach(dataset, str(teacher), TeachingOptions(frames=1, back_projections=0, precision="f32"))
+    teach(dataset, str(teacher), TeachingOptions(frames=1, back_projections=0, precision="bf16"))
     store = Store(dataset)
     exact, half = (store.read_taught(store.taught(one)[0])[0] for one in store.teachings)
     assert 0 < np.abs(exact.astype(int) - half).mean() < 1
@@ -175,12 +183,12 @@ def test_bf16_differs_little_from_f32(dataset: Path, teacher: Path) -> None:
 def test_fewer_frames_are_the_middle_ones_and_the_first_of_more(
     dataset: Path, teacher: Path
 ) -> None:
-    teach(dataset, str(teacher), Lesson(frames=9, precision="f32"))
+    teach(dataset, str(teacher), TeachingOptions(frames=9, precision="f32"))
     few = Store(dataset).taught()
     assert [(line.source, line.first) for line in few] == [
         ("a", 8), ("b", 8), ("photo", 0), ("a", 16), ("b", 16),
     ]  # fmt: skip
-    teach(dataset, str(teacher), Lesson(precision="f32"))
+    teach(dataset, str(teacher), TeachingOptions(precision="f32"))
     more = Store(dataset).taught()
     assert more[: len(few)] == few
     assert {(line.source, line.first) for line in more[len(few) :]} == {
@@ -189,12 +197,16 @@ def test_fewer_frames_are_the_middle_ones_and_the_first_of_more(
 
 
 def test_photographs_can_be_left_alone(dataset: Path, teacher: Path) -> None:
-    teach(dataset, str(teacher), Lesson(photographs=False, frames=1))
+    teach(dataset, str(teacher), TeachingOptions(photographs=False, frames=1))
     assert {line.source for line in Store(dataset).taught()} == {"a", "b"}
 
 
 def test_native_targets_show_parts_of_the_stored_frames(dataset: Path, teacher: Path) -> None:
-    teach(dataset, str(teacher), Lesson(native=True, crop=33, precision="f32", back_projections=4))
+    teach(
+        dataset,
+        str(teacher),
+        TeachingOptions(native=True, crop=33, precision="f32", back_projections=4),
+    )
     store = Store(dataset)
     places: dict[str, set[tuple[int, int]]] = {"a": set(), "b": set()}
     for taught in store.taught():
@@ -219,7 +231,7 @@ def test_tiles_give_what_whole_frames_give(
     monkeypatch.setattr(teaching, "_MOST_WHOLE_PIXELS", 0)
     monkeypatch.setattr(teaching, "_TILE", 7)
     monkeypatch.setattr(teaching, "_OVERLAP", 14)
-    teach(dataset, str(teacher), Lesson(precision="f32", back_projections=0, frames=1))
+    teach(dataset, str(teacher), TeachingOptions(precision="f32", back_projections=0, frames=1))
     tiled = Store(dataset)
     for one in tiled.taught():
         other = next(
@@ -235,32 +247,32 @@ def test_a_stopped_and_resumed_run_writes_the_same_bytes(
     dataset: Path, teacher: Path, tmp_path: Path
 ) -> None:
     undisturbed = Path(shutil.copytree(dataset, tmp_path / "undisturbed"))
-    teach(undisturbed, str(teacher), Lesson())
+    teach(undisturbed, str(teacher), TeachingOptions())
 
     def stop_after(frames: int) -> None:
-        def watch(now: Progress) -> None:
+        def watch(now: TeachingProgress) -> None:
             if now.frames >= frames:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            teach(dataset, str(teacher), Lesson(), watch=watch)
+            teach(dataset, str(teacher), TeachingOptions(), watch=watch)
 
     stop_after(1)
     stop_after(30)
-    assert not teach(dataset, str(teacher), Lesson(), minutes=0).finished
-    assert teach(dataset, str(teacher), Lesson()).finished
+    assert not teach(dataset, str(teacher), TeachingOptions(), minutes=0).finished
+    assert teach(dataset, str(teacher), TeachingOptions()).finished
     assert files_of(dataset) == files_of(undisturbed)
 
 
 def test_what_a_crash_left_is_discarded(dataset: Path, teacher: Path, tmp_path: Path) -> None:
     undisturbed = Path(shutil.copytree(dataset, tmp_path / "undisturbed"))
-    teach(undisturbed, str(teacher), Lesson())
-    teach(dataset, str(teacher), Lesson(frames=1))
+    teach(undisturbed, str(teacher), TeachingOptions())
+    teach(dataset, str(teacher), TeachingOptions(frames=1))
     with (dataset / "taught-000.clips").open("ab") as shard:
         shard.write(b"half a clip")
     with (dataset / "index.jsonl").open("ab") as index:
         index.write(b'{"kind":"taught","teach')
-    teach(dataset, str(teacher), Lesson())
+    teach(dataset, str(teacher), TeachingOptions())
     assert files_of(dataset) == files_of(undisturbed)
 
 
@@ -283,12 +295,12 @@ def test_the_command_survives_being_killed(dataset: Path, teacher: Path, tmp_pat
 
 def test_two_runs_at_once_are_refused(dataset: Path, teacher: Path) -> None:
     with FileLock(dataset / ".teach.lock"), pytest.raises(DataError, match="another vsr data"):
-        teach(dataset, str(teacher), Lesson())
+        teach(dataset, str(teacher), TeachingOptions())
 
 
 def test_a_teacher_with_a_memory_is_refused(dataset: Path, tiny_model: Path) -> None:
     with pytest.raises(ModelError, match="one frame at a time"):
-        teach(dataset, str(tiny_model), Lesson(), licence="MIT")
+        teach(dataset, str(tiny_model), TeachingOptions(), licence="MIT")
 
 
 def test_a_teacher_without_a_licence_is_refused(dataset: Path, tmp_path: Path) -> None:
@@ -296,9 +308,9 @@ def test_a_teacher_without_a_licence_is_refused(dataset: Path, tmp_path: Path) -
     path = tmp_path / "plain.safetensors"
     save_generator(path, build_generator(config).state_dict(), config)
     with pytest.raises(ModelError, match="states no licence"):
-        teach(dataset, str(path), Lesson())
+        teach(dataset, str(path), TeachingOptions())
     assert not Store(dataset).teachings
-    outcome = teach(dataset, str(path), Lesson(frames=1), licence="CC0-1.0")
+    outcome = teach(dataset, str(path), TeachingOptions(frames=1), licence="CC0-1.0")
     assert (outcome.teaching.teacher, outcome.teaching.licence) == ("plain", "CC0-1.0")
 
 
@@ -306,4 +318,4 @@ def test_a_data_set_without_training_clips_is_refused(tmp_path: Path, teacher: P
     store = StoreWriter(tmp_path / "set", Header(shortest=7, val_share=0))
     add(store, "held-out", wandering(data.astronaut(), 9, 50))
     with pytest.raises(DataError, match="no training clip"):
-        teach(tmp_path / "set", str(teacher), Lesson())
+        teach(tmp_path / "set", str(teacher), TeachingOptions())

@@ -19,7 +19,7 @@ from vsr.errors import ConfigError, DataError, OutputError, TrainingError
 from vsr.models import Recurrent, RecurrentConfig, build_generator
 from vsr.training.batches import Batches
 from vsr.training.config import Stage, TrainConfig, TrainingConfig
-from vsr.training.trainer import Outcome, Progress, Trainer
+from vsr.training.trainer import Trainer, TrainingProgress, TrainingResult
 from vsr.zoo import read_card
 from vsr.zoo.model_file import load_generator, save_generator
 
@@ -65,7 +65,7 @@ class StopAfter:
     def __init__(self, iterations: int) -> None:
         self.iterations = iterations
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: TrainingProgress) -> None:
         if progress.iteration == self.iterations:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -83,7 +83,7 @@ def test_targets_that_a_data_set_lacks_are_reported_before_any_work(
 def test_a_run_ends_with_a_model_a_log_curves_strips_and_a_card(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     outcome = Trainer(recipe, tmp_path, CPU, recipe="vsr train").run(watch=seen.append)
     assert outcome.finished
     assert not outcome.interrupted
@@ -283,7 +283,7 @@ def test_three_losses_that_are_no_number_lead_back_to_the_last_checkpoint(
     Trainer(recipe, tmp_path, CPU).run(watch=StopAfter(4))
     trainer = Trainer(recipe, tmp_path, CPU, resume=True)
     poison(trainer)
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     outcome = trainer.run(watch=seen.append)
     told = [progress.message for progress in seen if progress.message]
     assert told == [
@@ -303,7 +303,7 @@ def test_going_back_reports_a_checkpoint_that_can_not_be_read(
     assert trainer.notes == []
     poison(trainer)
     (tmp_path / "state-0000005.pt").write_bytes(b"cut off")
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     trainer.run(watch=seen.append)
     told = [progress.message for progress in seen if "not a number" in progress.message]
     assert len(told) == 1
@@ -377,7 +377,7 @@ def test_training_makes_a_generator_better(recipe: TrainConfig, tmp_path: Path) 
     longer = changed(recipe, iterations=60, motion_iterations=10, learning_rate=3e-3)
     schedule = recipe.schedule.model_copy(update={"validate_every": 20})
     longer = longer.model_copy(update={"schedule": schedule})
-    outcome: Outcome = Trainer(longer, tmp_path, CPU).run()
+    outcome: TrainingResult = Trainer(longer, tmp_path, CPU).run()
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert outcome.validation is not None
     assert log[-1]["psnr_y"] > log[0]["psnr_y"]

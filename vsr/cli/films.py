@@ -152,10 +152,10 @@ def plan(
     vsr plan holiday.mp4 --preview preview.png
     """
     from vsr.engine.plan import plan_video
-    from vsr.engine.session import Options
+    from vsr.engine.session import UpscaleOptions
 
     container = f".{container.lower().lstrip('.')}"
-    options = Options(**chosen_options(container, given))
+    options = UpscaleOptions(**chosen_options(container, given))
     told = plan_video(source, container, options, preview, overwrite)
     if as_json:
         say(json.dumps(asdict(told)))

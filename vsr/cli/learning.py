@@ -78,7 +78,7 @@ def prepare(
     """
     if not footage and not pairs:
         raise click.UsageError("name FOOTAGE, or --pairs LOW HIGH, before DATASET")
-    from vsr.data.prepare import Progress
+    from vsr.data.prepare import PrepareProgress
     from vsr.data.prepare import prepare as prepare_dataset
     from vsr.data.ready_pairs import find_pairs, prepare_pairs
     from vsr.data.store import Header
@@ -90,7 +90,7 @@ def prepare(
     ) as update:
         found = [pair for low, high in pairs for pair in find_pairs(low, high)]
 
-        def watch(now: Progress) -> None:
+        def watch(now: PrepareProgress) -> None:
             update(now.number, now.count, source=now.source, frames=now.frames)
 
         if footage:
@@ -169,10 +169,10 @@ def teach(
     vsr data teach dataset/ --model x4plus.safetensors --frames 16 --minutes 60
     """
     from vsr.system.machine import pick_device
-    from vsr.training.teaching import Lesson
+    from vsr.training.teaching import TeachingOptions
     from vsr.training.teaching import teach as teach_dataset
 
-    lesson = Lesson(
+    lesson = TeachingOptions(
         back_projections=back_projections,
         native=native,
         crop=crop,
@@ -224,7 +224,7 @@ def train(
     from vsr.config import load_toml
     from vsr.system.machine import pick_device
     from vsr.training.config import TrainConfig
-    from vsr.training.trainer import Progress, Trainer
+    from vsr.training.trainer import Trainer, TrainingProgress
 
     recipe = load_toml(config, TrainConfig, overrides)
     folder = output or Path("runs") / config.stem
@@ -234,12 +234,12 @@ def train(
     trainer = Trainer(recipe, folder, pick_device(device), resume, command)
     columns = ["loss {task.fields[loss]:.4f}", "rate {task.fields[learning_rate]:.1e}"]
     columns += ["{task.fields[score]}"]
-    quiet = not trainer.world.writes
+    quiet = not trainer.processes.is_main
     for note in () if quiet else trainer.notes:
         tell(note)
     with progress_bar(columns, quiet, loss=float("nan"), learning_rate=0.0, score="") as update:
 
-        def watch(now: Progress) -> None:
+        def watch(now: TrainingProgress) -> None:
             if now.message and not quiet:
                 tell(now.message)
             update(
@@ -257,7 +257,7 @@ def train(
             f"{outcome.model}: iteration {outcome.iteration} of {recipe.training.iterations}, "
             f"{_score(outcome.validation) or 'not validated yet'} ({state})"
         )
-    trainer.world.leave()
+    trainer.processes.close()
     if outcome.interrupted:
         sys.exit(INTERRUPTED)
 

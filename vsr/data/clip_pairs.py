@@ -18,7 +18,7 @@ from vsr.config import Config
 from vsr.data.camera_motion import glide
 from vsr.data.real_degradation import degrade_as_real, through_codec
 from vsr.data.shared_arrays import Entry, SharedArrays
-from vsr.data.store import Clip, Split, Store
+from vsr.data.store import Split, Store, StoredClip
 from vsr.data.targets import Features, Scene, SharpeningConfig, Take, TargetKind, Targets
 from vsr.errors import DataError
 from vsr.frames.web_degradation import degrade_as_web
@@ -170,15 +170,15 @@ class ClipPool:
         self._shared = SharedArrays(entries, room, threads=processes)
         self._room = (self._memory_bytes - self._shared.size) // processes
 
-    def _decode_film(self, clip: Clip) -> tuple[Tensor, Tensor, Tensor]:
+    def _decode_film(self, clip: StoredClip) -> tuple[Tensor, Tensor, Tensor]:
         y, cb, cr = (torch.from_numpy(plane) for plane in self.store.read(clip))
         return y, cb, cr
 
-    def _decode_picture(self, clip: Clip) -> tuple[Tensor]:
+    def _decode_picture(self, clip: StoredClip) -> tuple[Tensor]:
         planes = [torch.from_numpy(plane) for plane in self.store.read(clip)]
         return (torch.from_numpy(_picture(planes, clip)),)
 
-    def film(self, clip: Clip) -> tuple[Tensor, Tensor, Tensor]:
+    def film(self, clip: StoredClip) -> tuple[Tensor, Tensor, Tensor]:
         """Its planes, uint8: Y (T, H, W), Cb and Cr (T, H/2, W/2)."""
         if self._shared is not None and ("film", clip.key) in self._shared:
             y, cb, cr = self._shared["film", clip.key]
@@ -202,7 +202,7 @@ class ClipPool:
 
         return self.keep(("taught", take.taught[0].teaching, take.clip.key), load)
 
-    def low(self, clip: Clip) -> tuple[Tensor, Tensor, Tensor]:
+    def low(self, clip: StoredClip) -> tuple[Tensor, Tensor, Tensor]:
         """The planes of a clip's own low version, as those of `film`."""
 
         def load() -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
@@ -211,7 +211,7 @@ class ClipPool:
 
         return self.keep(("low", clip.key), load)
 
-    def picture(self, clip: Clip, number: int = 0) -> NDArray[np.uint8]:
+    def picture(self, clip: StoredClip, number: int = 0) -> NDArray[np.uint8]:
         """A frame as RGB, (H, W, 3): what a camera may move over."""
         if self._shared is not None and ("picture", clip.key) in self._shared:
             return self._shared["picture", clip.key][0].numpy()
@@ -400,7 +400,7 @@ class ClipPairs:
         return low[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].contiguous()
 
 
-def _picture(planes: list[Tensor], clip: Clip) -> NDArray[np.uint8]:
+def _picture(planes: list[Tensor], clip: StoredClip) -> NDArray[np.uint8]:
     """The first of some frames as an array (H, W, 3)."""
     rgb = to_uint8(to_rgb(planes, clip.spec)[0]).permute(1, 2, 0)
     return np.ascontiguousarray(rgb.cpu().numpy())

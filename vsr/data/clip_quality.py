@@ -32,7 +32,7 @@ _BLACK = 28
 """Highest luma, of 99% of a row, that still counts as a black bar."""
 
 
-class Fault(StrEnum):
+class RejectReason(StrEnum):
     """Why a stretch is left out."""
 
     SHORT = "short"
@@ -51,15 +51,15 @@ class Crop(NamedTuple):
     width: int
 
 
-def fault_of(clip: Sequence[Luma]) -> Fault | None:
+def fault_of(clip: Sequence[Luma]) -> RejectReason | None:
     """What speaks against learning from frames (H, W) of one shot, by themselves."""
     sample = [clip[n] for n in np.linspace(0, len(clip) - 1, min(len(clip), 8)).astype(int)]
     if max(float(frame[::4, ::4].std()) for frame in sample) < _FLAT_DEVIATION:
-        return Fault.FLAT
+        return RejectReason.FLAT
     if len(clip) > 1 and _mean_change(clip) < _STATIC_CHANGE:
-        return Fault.STATIC
+        return RejectReason.STATIC
     if max(bandwidth(frame) for frame in sample[::2]) < _BLURRED_BANDWIDTH:
-        return Fault.BLURRED
+        return RejectReason.BLURRED
     return None
 
 
@@ -68,7 +68,7 @@ def signature(clip: Sequence[Luma]) -> tuple[str, ...]:
     return tuple(_hash(clip[n]) for n in sorted({0, len(clip) // 2, len(clip) - 1}))
 
 
-class Gallery:
+class DuplicateIndex:
     """The signatures of all that was taken so far."""
 
     def __init__(self) -> None:

@@ -13,23 +13,23 @@ from numpy.typing import NDArray
 
 from vsr.data.clip_codec import Planes420
 from vsr.data.clip_quality import (
-    Fault,
-    Gallery,
+    DuplicateIndex,
+    RejectReason,
     fault_of,
     picture_area,
     signature,
     true_share,
     whole_area,
 )
-from vsr.data.sources import Kind, Source, find_sources, open_source, sample_source
+from vsr.data.sources import Source, SourceType, find_sources, open_source, sample_source
 from vsr.data.store import (
-    Clip,
     Header,
-    LeftOut,
-    SourceBegun,
-    SourceEnded,
+    RejectedStretch,
+    SourceEnd,
+    SourceStart,
     Split,
     Store,
+    StoredClip,
     StoreWriter,
 )
 from vsr.errors import DataError, MediaError, OutputError
@@ -48,7 +48,7 @@ _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Progress:
+class PrepareProgress:
     """Where preparing is; handed to whoever watches, some times a second."""
 
     source: str
@@ -77,7 +77,7 @@ def prepare(
     dataset: Path,
     header: Header,
     validation: Sequence[Path] = (),
-    watch: Callable[[Progress], None] = lambda progress: None,
+    watch: Callable[[PrepareProgress], None] = lambda progress: None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Store:
     """Add to the data set what it doesn't hold yet of the footage in `places`.
@@ -91,7 +91,7 @@ def prepare(
     held_back = {source.identity() for source in held_out} if validation else None
     sources = find_sources([*places, *validation], without=dataset, tell=tell)
     store = StoreWriter(dataset, header)
-    gallery = Gallery()
+    gallery = DuplicateIndex()
     for clip in store.clips():
         gallery.add(clip.hashes, clip.source, clip.shot)
     for number, source in enumerate(sources):
@@ -102,7 +102,7 @@ def prepare(
         def report(
             frames: int, expected: int | None, number: int = number, name: str = source.name
         ) -> None:
-            watch(Progress(name, number, len(sources), frames, expected))
+            watch(PrepareProgress(name, number, len(sources), frames, expected))
 
         _Intake(store, gallery, source, identity, held_back).run(report)
     if not store.clips():
@@ -119,7 +119,7 @@ class _Intake:
     def __init__(
         self,
         store: StoreWriter,
-        gallery: Gallery,
+        gallery: DuplicateIndex,
         source: Source,
         identity: str,
         held_back: set[str] | None,
@@ -129,7 +129,7 @@ class _Intake:
         self._source = source
         self._identity = identity
         self._held_back = held_back
-        done: list[Clip | LeftOut] = [*store.clips(), *store.left_out()]
+        done: list[StoredClip | RejectedStretch] = [*store.clips(), *store.left_out()]
         self._done = {(line.shot, line.piece) for line in done if line.source == identity}
 
     def run(self, report: Callable[[int, int | None], None]) -> None:
@@ -147,12 +147,10 @@ class _Intake:
             raise
         except MediaError as caught:
             error = printable(str(caught))
-        ended = SourceEnded(
-            source=self._identity, name=self._source.name, frames=frames, error=error
-        )
+        ended = SourceEnd(source=self._identity, name=self._source.name, frames=frames, error=error)
         self._store.add(ended)
 
-    def _begin(self, info: StreamInfo) -> SourceBegun:
+    def _begin(self, info: StreamInfo) -> SourceStart:
         """Look at frames from all over the source for black bars, and at how sharp they are."""
         luma = [
             _to_8_bit(frame.planes[0], info)
@@ -161,11 +159,11 @@ class _Intake:
         luma = [plane for plane in luma if plane.shape == (info.height, info.width)]
         if not luma:
             raise MediaError(f"{self._source.files[0]}: no frame of it can be decoded")
-        is_film = self._source.kind is not Kind.PHOTOGRAPH
+        is_film = self._source.kind is not SourceType.PHOTOGRAPH
         crop = picture_area(luma) if is_film else whole_area(luma[0])
         top, left, height, width = crop
         share = true_share([plane[top : top + height, left : left + width] for plane in luma])
-        begun = SourceBegun(
+        begun = SourceStart(
             source=self._identity,
             name=self._source.name,
             type=self._source.kind.value,
@@ -186,14 +184,14 @@ class _Intake:
         if self._held_back is not None:
             return "val" if self._identity in self._held_back else "train"
         share = self._store.header.val_share
-        if self._source.kind is Kind.PHOTOGRAPH or share == 0:
+        if self._source.kind is SourceType.PHOTOGRAPH or share == 0:
             return "train"
         films = [s for s in self._store.sources.values() if s.type != "photograph"]
         # The second of every so many, so that two films are enough for one of each.
         return "val" if len(films) % max(2, round(1 / share)) == 1 else "train"
 
     def _pieces(
-        self, info: StreamInfo, frames: Iterator[Frame], begun: SourceBegun
+        self, info: StreamInfo, frames: Iterator[Frame], begun: SourceStart
     ) -> Iterator[_Piece]:
         """The shots, long ones in pieces, so that memory is bounded."""
         height, width = begun.stored
@@ -210,23 +208,23 @@ class _Intake:
         if piece.planes:
             yield piece
 
-    def _judge(self, piece: _Piece, begun: SourceBegun, info: StreamInfo) -> None:
+    def _judge(self, piece: _Piece, begun: SourceStart, info: StreamInfo) -> None:
         if (piece.shot, piece.number) in self._done:
             return
-        fault: Fault | None = None
+        fault: RejectReason | None = None
         hashes: tuple[str, ...] = ()
-        is_film = self._source.kind is not Kind.PHOTOGRAPH
+        is_film = self._source.kind is not SourceType.PHOTOGRAPH
         if is_film and len(piece.planes) < self._store.header.shortest:
-            fault = Fault.SHORT
+            fault = RejectReason.SHORT
         else:
             fault = fault_of(piece.luma)
         if fault is None:
             hashes = signature(piece.luma)
             if self._gallery.holds(hashes, self._identity, piece.shot):
-                fault = Fault.DUPLICATE
+                fault = RejectReason.DUPLICATE
         if fault is not None:
             self._store.add(
-                LeftOut(
+                RejectedStretch(
                     source=self._identity,
                     shot=piece.shot,
                     piece=piece.number,
@@ -247,7 +245,7 @@ def stored_spec(info: StreamInfo) -> ColourSpec:
     return ColourSpec(spec.matrix, spec.full_range)
 
 
-def _as_stored(frame: Frame, info: StreamInfo, begun: SourceBegun) -> tuple[NDArray[np.uint8], ...]:
+def _as_stored(frame: Frame, info: StreamInfo, begun: SourceStart) -> tuple[NDArray[np.uint8], ...]:
     """Y, Cb and Cr of a frame, 8-bit 4:2:0, without its bars, at the size of its clips."""
     top, left, height, width = begun.crop
     as_read, as_stored = colour_spec(info), stored_spec(info)

@@ -11,10 +11,18 @@ import torch
 from numpy.typing import NDArray
 
 from vsr.data.clip_codec import Planes420
-from vsr.data.clip_quality import Fault, Gallery, signature
-from vsr.data.prepare import LONGEST_PIECE, Progress, stored_spec
-from vsr.data.sources import Kind, Source, find_sources, open_source
-from vsr.data.store import Clip, Header, LeftOut, SourceBegun, SourceEnded, Store, StoreWriter
+from vsr.data.clip_quality import DuplicateIndex, RejectReason, signature
+from vsr.data.prepare import LONGEST_PIECE, PrepareProgress, stored_spec
+from vsr.data.sources import Source, SourceType, find_sources, open_source
+from vsr.data.store import (
+    Header,
+    RejectedStretch,
+    SourceEnd,
+    SourceStart,
+    Store,
+    StoredClip,
+    StoreWriter,
+)
 from vsr.errors import DataError, MediaError
 from vsr.frames.shots import mark_cuts
 from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
@@ -69,7 +77,7 @@ def prepare_pairs(
     pairs: Sequence[SourcePair],
     dataset: Path,
     header: Header,
-    watch: Callable[[Progress], None] = lambda progress: None,
+    watch: Callable[[PrepareProgress], None] = lambda progress: None,
 ) -> Store:
     """Add to a data set what it doesn't hold yet of ready pairs, for training.
 
@@ -77,7 +85,7 @@ def prepare_pairs(
     anywhere, the same call resumes. Raises `DataError`.
     """
     store = StoreWriter(dataset, header)
-    gallery = Gallery()
+    gallery = DuplicateIndex()
     for clip in store.clips():
         gallery.add(clip.hashes, clip.source, clip.shot)
     for number, pair in enumerate(pairs):
@@ -88,10 +96,10 @@ def prepare_pairs(
         try:
             for piece in _Intake(store, gallery, pair, identity).run():
                 frames += len(piece.high)
-                watch(Progress(pair.high.name, number, len(pairs), frames, None))
+                watch(PrepareProgress(pair.high.name, number, len(pairs), frames, None))
         except MediaError as caught:
             error = str(caught)
-        store.add(SourceEnded(source=identity, name=pair.high.name, frames=frames, error=error))
+        store.add(SourceEnd(source=identity, name=pair.high.name, frames=frames, error=error))
     if not store.clips():
         reasons = {line.error or "too short, or duplicates" for line in store.ended.values()}
         raise DataError(f"{dataset}: no pair could be taken: {'; '.join(sorted(reasons))}")
@@ -102,13 +110,13 @@ class _Intake:
     """One pair on its way into the data set."""
 
     def __init__(
-        self, store: StoreWriter, gallery: Gallery, pair: SourcePair, identity: str
+        self, store: StoreWriter, gallery: DuplicateIndex, pair: SourcePair, identity: str
     ) -> None:
         self._store = store
         self._gallery = gallery
         self._pair = pair
         self._identity = identity
-        done: list[Clip | LeftOut] = [*store.clips(), *store.left_out()]
+        done: list[StoredClip | RejectedStretch] = [*store.clips(), *store.left_out()]
         self._done = {(line.shot, line.piece) for line in done if line.source == identity}
 
     def run(self) -> Iterator[_Piece]:
@@ -122,10 +130,10 @@ class _Intake:
                 self._take(piece, begun, spec)
             yield piece
 
-    def _begin(self, info: StreamInfo, low_info: StreamInfo) -> SourceBegun:
+    def _begin(self, info: StreamInfo, low_info: StreamInfo) -> SourceStart:
         scale = self._pair.scale
         height, width = scale * (low_info.height // 2 * 2), scale * (low_info.width // 2 * 2)
-        begun = SourceBegun(
+        begun = SourceStart(
             source=self._identity,
             name=self._pair.high.name,
             type=self._pair.high.kind.value,
@@ -143,7 +151,7 @@ class _Intake:
         self,
         high: tuple[StreamInfo, Iterator[Frame]],
         low: tuple[StreamInfo, Iterator[Frame]],
-        begun: SourceBegun,
+        begun: SourceStart,
     ) -> Iterator[_Piece]:
         (info, frames), (low_info, low_frames) = high, low
         spec, size = stored_spec(info), begun.stored
@@ -164,18 +172,18 @@ class _Intake:
         if piece.high:
             yield piece
 
-    def _take(self, piece: _Piece, begun: SourceBegun, spec: ColourSpec) -> None:
+    def _take(self, piece: _Piece, begun: SourceStart, spec: ColourSpec) -> None:
         luma = [planes[0] for planes in piece.high]
         hashes = signature(luma)
-        fault: Fault | None = None
-        is_film = self._pair.high.kind is not Kind.PHOTOGRAPH
+        fault: RejectReason | None = None
+        is_film = self._pair.high.kind is not SourceType.PHOTOGRAPH
         if is_film and len(luma) < self._store.header.shortest:
-            fault = Fault.SHORT
+            fault = RejectReason.SHORT
         elif self._gallery.holds(hashes, self._identity, piece.shot):
-            fault = Fault.DUPLICATE
+            fault = RejectReason.DUPLICATE
         if fault is not None:
             self._store.add(
-                LeftOut(
+                RejectedStretch(
                     source=self._identity,
                     shot=piece.shot,
                     piece=piece.number,
@@ -222,7 +230,7 @@ def _checked(low: Source, high: Source) -> SourcePair:
 
 
 def _info(source: Source) -> StreamInfo:
-    if source.kind is Kind.FILM:
+    if source.kind is SourceType.FILM:
         with VideoReader(source.files[0]) as reader:
             return reader.info
     return open_source(source)[0]

@@ -35,7 +35,7 @@ _PHOTOGRAPHS = STILL_SUFFIXES - {".gif", ".apng"}
 """What moves, or has few colours, is no photograph."""
 
 
-class Kind(StrEnum):
+class SourceType(StrEnum):
     """What a source is."""
 
     FILM = "film"
@@ -48,7 +48,7 @@ class Source:
     """One piece of footage: the unit that lies in train or in val, never in both."""
 
     name: str
-    kind: Kind
+    kind: SourceType
     files: tuple[Path, ...]
     """One, or the frames in order."""
 
@@ -89,7 +89,9 @@ def find_sources(
         if is_pipe(place):
             raise DataError(f"{place}: is a pipe, which can be read only once; name a file")
         if not place.is_dir():
-            kind = Kind.PHOTOGRAPH if place.suffix.lower() in _PHOTOGRAPHS else Kind.FILM
+            kind = (
+                SourceType.PHOTOGRAPH if place.suffix.lower() in _PHOTOGRAPHS else SourceType.FILM
+            )
             found[place.resolve()] = Source(printable(place.name), kind, (place,))
             continue
         files, others = files_in(place, FILM_SUFFIXES | _PHOTOGRAPHS, without)
@@ -107,7 +109,7 @@ def open_source(source: Source) -> tuple[StreamInfo, Iterator[Frame]]:
 
     Raises `MediaError` where it can't be read, also in the midst of the frames.
     """
-    if source.kind is Kind.FILM:
+    if source.kind is SourceType.FILM:
         reader = VideoReader(source.files[0])
         return reader.info, _closing(reader)
     first = read_still(source.files[0]).rgb
@@ -127,7 +129,7 @@ def open_source(source: Source) -> tuple[StreamInfo, Iterator[Frame]]:
 
 def sample_source(source: Source, count: int) -> list[Frame]:
     """Some frames spread over a source, at most `count`; none where it can't be read."""
-    if source.kind is Kind.FILM:
+    if source.kind is SourceType.FILM:
         with VideoReader(source.files[0]) as reader:
             return reader.sample(count)
     step = -(-len(source.files) // count)
@@ -166,7 +168,7 @@ def _sources_among(files: Sequence[Path], folder: Path) -> list[Source]:
         suffix = path.suffix.lower()
         name = printable(path.relative_to(folder))
         if suffix in FILM_SUFFIXES:
-            sources.append(Source(name, Kind.FILM, (path,)))
+            sources.append(Source(name, SourceType.FILM, (path,)))
         else:
             head, digits = re.fullmatch(r"(.*?)(\d*)", path.stem, re.DOTALL).groups()  # type: ignore[union-attr]
             pictures[path.parent, head, suffix].append((int(digits or -1), path))
@@ -174,10 +176,10 @@ def _sources_among(files: Sequence[Path], folder: Path) -> list[Source]:
         frames = tuple(path for _, path in sorted(numbered))
         if _is_film([number for number, _ in sorted(numbered)], frames):
             name = printable((parent / f"{head}*{suffix}").relative_to(folder))
-            sources.append(Source(name, Kind.FRAMES, frames))
+            sources.append(Source(name, SourceType.FRAMES, frames))
         else:
             sources += [
-                Source(printable(path.relative_to(folder)), Kind.PHOTOGRAPH, (path,))
+                Source(printable(path.relative_to(folder)), SourceType.PHOTOGRAPH, (path,))
                 for path in frames
             ]
     return sources

@@ -43,7 +43,7 @@ class Header(Config):
     """Of the sources, how many are held back for validation."""
 
 
-class SourceBegun(Config):
+class SourceStart(Config):
     """A source, before its first clip."""
 
     kind: Literal["source"] = "source"
@@ -72,7 +72,7 @@ class LowVersion(Config):
     width: int
 
 
-class Clip(Config):
+class StoredClip(Config):
     """A clip that was taken."""
 
     kind: Literal["clip"] = "clip"
@@ -111,7 +111,7 @@ class Clip(Config):
         return ColourSpec(self.matrix, self.full_range)
 
 
-class LeftOut(Config):
+class RejectedStretch(Config):
     """A stretch that was not taken."""
 
     kind: Literal["left_out"] = "left_out"
@@ -122,7 +122,7 @@ class LeftOut(Config):
     reason: str
 
 
-class SourceEnded(Config):
+class SourceEnd(Config):
     """A source, after its last clip."""
 
     kind: Literal["end"] = "end"
@@ -186,7 +186,7 @@ class Taught(Config):
 ClipKey = tuple[str, int, int]
 """Source, shot and piece of a clip."""
 
-Line = Header | SourceBegun | Clip | LeftOut | SourceEnded | Teaching | Taught
+Line = Header | SourceStart | StoredClip | RejectedStretch | SourceEnd | Teaching | Taught
 _LINE: TypeAdapter[Line] = TypeAdapter(Line)
 
 
@@ -210,23 +210,23 @@ class Store:
         return header
 
     @property
-    def sources(self) -> dict[str, SourceBegun]:
+    def sources(self) -> dict[str, SourceStart]:
         """Those begun, by identity, in order."""
-        return {line.source: line for line in self.lines if isinstance(line, SourceBegun)}
+        return {line.source: line for line in self.lines if isinstance(line, SourceStart)}
 
     @property
-    def ended(self) -> dict[str, SourceEnded]:
+    def ended(self) -> dict[str, SourceEnd]:
         """Those done with, by identity."""
-        return {line.source: line for line in self.lines if isinstance(line, SourceEnded)}
+        return {line.source: line for line in self.lines if isinstance(line, SourceEnd)}
 
-    def clips(self, split: Split | None = None) -> list[Clip]:
+    def clips(self, split: Split | None = None) -> list[StoredClip]:
         """Those of a split, or all, in order."""
-        clips = [line for line in self.lines if isinstance(line, Clip)]
+        clips = [line for line in self.lines if isinstance(line, StoredClip)]
         return [clip for clip in clips if split in (None, clip.split)]
 
-    def left_out(self) -> list[LeftOut]:
+    def left_out(self) -> list[RejectedStretch]:
         """What was not taken, in order."""
-        return [line for line in self.lines if isinstance(line, LeftOut)]
+        return [line for line in self.lines if isinstance(line, RejectedStretch)]
 
     @property
     def teachings(self) -> dict[str, Teaching]:
@@ -238,12 +238,12 @@ class Store:
         taught = [line for line in self.lines if isinstance(line, Taught)]
         return [line for line in taught if teaching in (None, line.teaching)]
 
-    def read(self, clip: Clip) -> Planes420:
+    def read(self, clip: StoredClip) -> Planes420:
         """The planes of a clip; raises `DataError` where its file is damaged."""
         path = shard_path(self.folder, clip.split, clip.shard)
         return _read_planes(path, clip, clip.frames)
 
-    def read_low(self, clip: Clip) -> Planes420:
+    def read_low(self, clip: StoredClip) -> Planes420:
         """The planes of a clip's own low version; raises `DataError` if its file is damaged."""
         assert clip.low is not None
         path = shard_path(self.folder, clip.split, clip.shard)
@@ -285,10 +285,10 @@ class StoreWriter(Store):
         self,
         planes: Planes420,
         spec: ColourSpec,
-        place: tuple[SourceBegun, int, int],
+        place: tuple[SourceStart, int, int],
         hashes: Sequence[str],
         low: Planes420 | None = None,
-    ) -> Clip:
+    ) -> StoredClip:
         """Write a clip; `place` is its source, shot and piece, `low` its own low version."""
         source, shot, piece = place
         coded = encode_clip(planes)
@@ -304,7 +304,7 @@ class StoreWriter(Store):
                 width=low[0].shape[2],
             )
         append(shard_path(self.folder, source.split, shard), offset, coded + low_coded)
-        clip = Clip(
+        clip = StoredClip(
             source=source.source,
             shot=shot,
             piece=piece,
@@ -324,7 +324,12 @@ class StoreWriter(Store):
         return clip
 
     def add_taught(
-        self, planes: Planes420, teaching: str, clip: Clip, first: int, corner: tuple[int, int]
+        self,
+        planes: Planes420,
+        teaching: str,
+        clip: StoredClip,
+        first: int,
+        corner: tuple[int, int],
     ) -> Taught:
         """Write a teacher's outputs for frames `first` and on of a clip.
 
@@ -360,15 +365,15 @@ class StoreWriter(Store):
                 index.truncate(whole)
 
 
-def _read_planes(path: Path, clip: Clip | LowVersion | Taught, frames: int) -> Planes420:
+def _read_planes(path: Path, clip: StoredClip | LowVersion | Taught, frames: int) -> Planes420:
     return read_planes(path, clip.offset, clip.size, (frames, clip.height, clip.width))
 
 
-def _end_of(last: Clip | Taught | None) -> tuple[int, int]:
+def _end_of(last: StoredClip | Taught | None) -> tuple[int, int]:
     """The shard to write to and where its last clip ends."""
     if last is None:
         return 0, 0
-    part = last.low if isinstance(last, Clip) and last.low else last
+    part = last.low if isinstance(last, StoredClip) and last.low else last
     end = part.offset + part.size
     return (last.shard, end) if end < _SHARD_BYTES else (last.shard + 1, 0)
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 
-from vsr.data.store import Clip, Store
+from vsr.data.store import Store, StoredClip
 from vsr.imaging.colour import to_rgb
 from vsr.imaging.tensors import to_uint8
 from vsr.media.contact_sheet import Captioned, write_sheet
@@ -112,7 +112,7 @@ def write_contact_sheet(store: Store) -> None:
     write_sheet(store.folder / SHEET_FILE, rows)
 
 
-def _thumbnail(store: Store, clip: Clip, name: str) -> Captioned:
+def _thumbnail(store: Store, clip: StoredClip, name: str) -> Captioned:
     planes = [torch.from_numpy(plane[clip.frames // 2]) for plane in store.read(clip)]
     rgb = to_uint8(to_rgb(planes, clip.spec)).permute(1, 2, 0).contiguous().numpy()
     share = min(_THUMBNAIL[0] / clip.width, _THUMBNAIL[1] / clip.height)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vsr.config import Config
-from vsr.data.store import Clip, ClipKey, Store, Taught, Teaching
+from vsr.data.store import ClipKey, Store, StoredClip, Taught, Teaching
 from vsr.errors import DataError
 from vsr.imaging.colour import to_rgb
 from vsr.imaging.tensors import on_8_bit_levels
@@ -45,7 +45,7 @@ class SharpeningConfig(Config):
 class Take(NamedTuple):
     """Consecutive frames of a clip that scenes are cut from."""
 
-    clip: Clip
+    clip: StoredClip
     first: int
     """Number of the first frame in the clip."""
     frames: int
@@ -60,7 +60,7 @@ class Take(NamedTuple):
     """The clip's own frames are the input, and the teacher's outputs the only target."""
 
     @classmethod
-    def whole(cls, clip: Clip, scale: int) -> "Take":
+    def whole(cls, clip: StoredClip, scale: int) -> "Take":
         """All frames of a clip."""
         step = _step(clip, scale)
         return cls(clip, 0, clip.frames, clip.height, clip.width, step)
@@ -211,7 +211,7 @@ class Targets:
         return [_taught_take(clips[key], found, teaching) for key, found in blocks.items()]
 
 
-def _step(clip: Clip, scale: int) -> int:
+def _step(clip: StoredClip, scale: int) -> int:
     """What corners of crops are multiples of: the input's 4:2:0 samples must not be divided."""
     return 2 * scale if clip.low_scale == scale else 2
 
@@ -260,7 +260,7 @@ def _blurred(pictures: Tensor, sigma: float) -> Tensor:
 
 
 def _cut(
-    planes: Sequence[Tensor], clip: Clip, places: Tensor, corner: tuple[int, int], side: int
+    planes: Sequence[Tensor], clip: StoredClip, places: Tensor, corner: tuple[int, int], side: int
 ) -> Tensor:
     """Frames of 4:2:0 planes, cut, as RGB (T, 3, side, side) on the levels of an 8-bit file."""
     top, left = corner
@@ -275,7 +275,7 @@ def _cut(
     return on_8_bit_levels(to_rgb(cut, clip.spec))
 
 
-def _taught_take(clip: Clip, blocks: list[Taught], teaching: Teaching) -> Take:
+def _taught_take(clip: StoredClip, blocks: list[Taught], teaching: Teaching) -> Take:
     """The longest stretch of a clip's taught frames without a gap."""
     runs: list[list[Taught]] = []
     for block in sorted(blocks, key=lambda block: block.first):

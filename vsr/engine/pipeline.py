@@ -65,7 +65,7 @@ class _Clock:
         self._began = now
 
 
-class Pipe(Generic[T]):
+class StageQueue(Generic[T]):
     """A bounded queue that either side can close."""
 
     def __init__(self, most: int) -> None:
@@ -124,8 +124,8 @@ def run_stages(
     `most_waiting` items wait between two stages. The first error of any stage stops
     all three and is raised here.
     """
-    decoded: Pipe[S] = Pipe(most_waiting)
-    upscaled: Pipe[Callable[[], T]] = Pipe(most_waiting)
+    decoded: StageQueue[S] = StageQueue(most_waiting)
+    upscaled: StageQueue[Callable[[], T]] = StageQueue(most_waiting)
     times = StageTimes()
     errors: list[BaseException] = []
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vsr.engine.pipeline import run_stages
-from vsr.engine.session import Job, Options
+from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.errors import MediaError, OutputError
 from vsr.frames.shots import mark_cuts
 from vsr.frames.yuv import colour_spec, planes_to_rgb
@@ -64,7 +64,7 @@ class Plan:
 def plan_video(
     source: Path,
     suffix: str = ".mp4",
-    options: Options = Options(),
+    options: UpscaleOptions = UpscaleOptions(),
     preview: Path | None = None,
     overwrite: bool = False,
 ) -> Plan:
@@ -81,18 +81,18 @@ def plan_video(
     if preview is not None:
         check_still_output(preview, False, overwrite)
         check_distinct([preview], [source])
-    job = Job(source, options, suffix)
-    with job.reader:
+    session = UpscaleSession(source, options, suffix)
+    with session.reader:
         if preview is not None:
-            check_still_output(preview, False, overwrite, (job.info.width, job.info.height))
-        left_out = job.left_out(pack(job.reader, suffix))
-        notes = tuple(job.reader.notes)
-        encoder = VideoEncoder(job.info, options.settings)
+            check_still_output(preview, False, overwrite, (session.info.width, session.info.height))
+        left_out = session.left_out(pack(session.reader, suffix))
+        notes = tuple(session.reader.notes)
+        encoder = VideoEncoder(session.info, options.settings)
         made: list[tuple[Frame, Frame]] = []
         coded, began, times = 0, time.perf_counter(), []
 
         def work(item: tuple[Frame, bool]) -> Callable[[], tuple[Frame, Frame]]:
-            begun = job.begin(*item)
+            begun = session.submit(*item)
             return lambda: (item[0], begun())
 
         def sink(both: tuple[Frame, Frame]) -> None:
@@ -101,21 +101,21 @@ def plan_video(
             coded += sum(len(packet.data) for packet in encoder.encode(both[1]))
             times.append(time.perf_counter())
 
-        run_stages(_some(job, began), work, sink, job.most_waiting)
+        run_stages(_some(session, began), work, sink, session.most_waiting)
         coded += sum(len(packet.data) for packet in encoder.finish())
         ended = time.perf_counter()
         if preview is not None:
-            _write_preview(preview, *made[-1], job, overwrite)
+            _write_preview(preview, *made[-1], session, overwrite)
     # The first frame waits for all that is done once.
     per_frame = (ended - times[0]) / (len(times) - 1) if len(times) > 1 else ended - began
-    frames, are_counted = _frame_count(job.reader)
+    frames, are_counted = _frame_count(session.reader)
     video = None if frames is None else coded * frames // len(times)
     size = source.stat().st_size
     return Plan(
-        model=job.model,
-        backend=job.backend.name,
-        width=job.info.width,
-        height=job.info.height,
+        model=session.model,
+        backend=session.backend.name,
+        width=session.info.width,
+        height=session.info.height,
         frames=frames,
         frames_are_counted=are_counted,
         tried_frames=len(times),
@@ -143,10 +143,10 @@ def _frame_count(reader: VideoReader) -> tuple[int | None, bool]:
     return (counted, True) if counted else (estimate, False)
 
 
-def _some(job: Job, began: float) -> Iterator[tuple[Frame, bool]]:
+def _some(session: UpscaleSession, began: float) -> Iterator[tuple[Frame, bool]]:
     """Frames from the middle of the film, until the time for the trial is over."""
-    upright = job.options.rotate == "apply"
-    with VideoReader(job.reader.path, job.options.deinterlace, upright) as reader:
+    upright = session.options.rotate == "apply"
+    with VideoReader(session.reader.path, session.options.deinterlace, upright) as reader:
         reader.go_to_middle()
         for number, (frame, cut) in enumerate(mark_cuts(reader.frames())):
             assert isinstance(frame, Frame)
@@ -155,10 +155,12 @@ def _some(job: Job, began: float) -> Iterator[tuple[Frame, bool]]:
             yield frame, cut
 
 
-def _write_preview(path: Path, low: Frame, high: Frame, job: Job, overwrite: bool) -> None:
+def _write_preview(
+    path: Path, low: Frame, high: Frame, session: UpscaleSession, overwrite: bool
+) -> None:
     """The left half of a frame by bicubic interpolation, its right half by the model."""
-    small = _rgb(low, job.reader.info)
-    large = _rgb(high, job.info)
+    small = _rgb(low, session.reader.info)
+    large = _rgb(high, session.info)
     bicubic = resize_bicubic(small[None], (large.shape[1], large.shape[2]))[0]
     middle = large.shape[2] // 2
     both = torch.cat((bicubic[..., :middle], large[..., middle:]), dim=2)

@@ -23,7 +23,7 @@ from vsr.media.decode.survey import Survey, survey_film
 from vsr.media.encode.encoder import EncoderSettings, losses, output_info, says_aspect
 from vsr.media.frame import Frame
 from vsr.media.mux.muxer import Dropped
-from vsr.media.mux.stream_copy import Baggage
+from vsr.media.mux.stream_copy import CopyPlan
 from vsr.media.side_data_support import change_losses, held, side_data_losses
 from vsr.system.address import is_pipe
 from vsr.system.machine import pick_device
@@ -38,7 +38,7 @@ _HASHED_PLACES = 16
 
 
 @dataclass(frozen=True)
-class Options:
+class UpscaleOptions:
     """How a film is upscaled; all of it decides what comes out. See `video.upscale_video`."""
 
     model: str | None = None
@@ -54,10 +54,10 @@ class Options:
     decoder: Decoder = "cpu"
 
 
-class Job:
+class UpscaleSession:
     """A film, a network and what is to come of both."""
 
-    def __init__(self, source: Path, options: Options, suffix: str) -> None:
+    def __init__(self, source: Path, options: UpscaleOptions, suffix: str) -> None:
         self.options = options
         self.dropped = Dropped()
         self.began = time.perf_counter()
@@ -132,12 +132,12 @@ class Job:
                     if line not in self.lost:
                         yield f"not kept, from {seconds:.2f} s on: {line}"
 
-    def begin(self, frame: Frame, begins_shot: bool) -> Callable[[], Frame]:
+    def submit(self, frame: Frame, begins_shot: bool) -> Callable[[], Frame]:
         """Begin to upscale one frame, alpha by the side; what comes back waits for it."""
         planes = frame.planes
         if len(planes) > 3:
             planes = without_rim(planes, self.reader.info.layout.bit_depth)[:3]
-        begun = self.backend.begin(planes, begins_shot)
+        begun = self.backend.submit(planes, begins_shot)
 
         def wait() -> Frame:
             planes = begun()
@@ -154,7 +154,7 @@ class Job:
         fit = _MOST_WAITING_PIXELS // (self.info.width * self.info.height)
         return max(2, min(_MOST_WAITING, fit))
 
-    def left_out(self, baggage: Baggage | None) -> tuple[str, ...]:
+    def left_out(self, baggage: CopyPlan | None) -> tuple[str, ...]:
         """All that can't be kept."""
         return (*self.lost, *(baggage.left_out if baggage else ()))
 

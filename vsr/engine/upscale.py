@@ -13,8 +13,8 @@ from vsr.engine.backends import BackendName, Precision, Tiling
 from vsr.engine.pipeline import StageTimes, Watch, run_stages
 from vsr.engine.resume.journal import Journal, is_in_place
 from vsr.engine.resume.segment_file import joined
-from vsr.engine.resume.segments import Marked, SegmentSink, State, frames_from, load_state
-from vsr.engine.session import Job, Options, Rotate
+from vsr.engine.resume.segments import SegmentFrame, SegmentSink, State, frames_from, load_state
+from vsr.engine.session import Rotate, UpscaleOptions, UpscaleSession
 from vsr.engine.trace import Trace
 from vsr.errors import OutputError, VsrError
 from vsr.frames.shots import mark_cuts
@@ -27,7 +27,7 @@ from vsr.media.encode.encoder import (
 )
 from vsr.media.frame import Frame
 from vsr.media.mux.muxer import Dropped, mux
-from vsr.media.mux.stream_copy import Baggage, beside, pack
+from vsr.media.mux.stream_copy import CopyPlan, beside, pack
 from vsr.media.mux.writer import VideoWriter, check_output
 from vsr.media.mux.y4m import Y4mWriter
 from vsr.system.address import PIPE, is_pipe
@@ -37,7 +37,7 @@ PipeFormat = Literal["nut", "y4m"]
 
 
 @dataclass(frozen=True)
-class Progress:
+class UpscaleProgress:
     """Where an upscaling run is."""
 
     frames: int
@@ -51,7 +51,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Summary:
+class UpscaleResult:
     """What an upscaling run did."""
 
     output: str
@@ -105,9 +105,9 @@ def upscale_video(
     pipe_format: PipeFormat = "nut",
     profile: Path | None = None,
     stop: threading.Event | None = None,
-    watch: Callable[[Progress], None] = lambda progress: None,
+    watch: Callable[[UpscaleProgress], None] = lambda progress: None,
     tell: Callable[[str], None] = lambda line: None,
-) -> Summary:
+) -> UpscaleResult:
     """Upscale the film at `source` into `output`, frame by frame, whatever its length.
 
     `model` is a name from `vsr.list_models()` or a file; left out, it is the one for `scale`,
@@ -134,7 +134,7 @@ def upscale_video(
             raise OutputError("-: a pipe carries raw video; leave --codec, --crf and --preset out")
         settings = EncoderSettings("raw")
     check_distinct([profile, output], [source, Path(model) if model else None])
-    options = Options(
+    options = UpscaleOptions(
         *(model, scale, detail, device, backend, precision, tiling, settings),
         *(deinterlace, rotate, decoder),
     )
@@ -152,32 +152,34 @@ def upscale_video(
 def _to_file(
     source: Path,
     output: Path,
-    options: Options,
+    options: UpscaleOptions,
     overwrite: bool,
     resume: bool,
     strict: bool,
     stop: threading.Event | None,
-    watch: Callable[[Progress], None],
+    watch: Callable[[UpscaleProgress], None],
     tell: Callable[[str], None],
     trace: Watch | None,
-) -> Summary:
+) -> UpscaleResult:
     """Into a file, by way of segments: a run that ended before its time goes on."""
     in_place = resume and is_in_place(output)
     check_output(output, options.settings, overwrite or in_place)
-    job = Job(source, options, output.suffix.lower())
-    with job.reader:
-        baggage = pack(job.reader, output.suffix.lower())
-        left_out = job.left_out(baggage)
+    session = UpscaleSession(source, options, output.suffix.lower())
+    with session.reader:
+        baggage = pack(session.reader, output.suffix.lower())
+        left_out = session.left_out(baggage)
         _refuse(output, left_out, strict)
-        journal = Journal(output, job.identity(), resume)
+        journal = Journal(output, session.identity(), resume)
         stages, first = StageTimes(), 0.0
         try:
             if not in_place:
-                _tell_beginning(job, journal, tell)
-            _tell_losses(left_out, job, tell)
+                _tell_beginning(session, journal, tell)
+            _tell_losses(left_out, session, tell)
             if not in_place:
-                stages, first = _do_segments(job, journal, stop or threading.Event(), watch, trace)
-                job.dropped = _join(job, journal, baggage, overwrite)
+                stages, first = _do_segments(
+                    session, journal, stop or threading.Event(), watch, trace
+                )
+                session.dropped = _join(session, journal, baggage, overwrite)
         except VsrError as error:
             if journal.leave():
                 raise type(error)(f"{error}; {_to_go_on(journal)}") from error
@@ -187,51 +189,51 @@ def _to_file(
                 tell(_to_go_on(journal))
             raise
         journal.remove()
-        return _summary(job, output, left_out, baggage, journal, stages, first)
+        return _summary(session, output, left_out, baggage, journal, stages, first)
 
 
 def _do_segments(
-    job: Job,
+    session: UpscaleSession,
     journal: Journal,
     stop: threading.Event,
-    watch: Callable[[Progress], None],
+    watch: Callable[[UpscaleProgress], None],
     trace: Watch | None,
 ) -> tuple[StageTimes, float]:
     """Do those segments that aren't finished; the stages' times, and the first frame's."""
     place = journal.next_place
     if place is None:
         return StageTimes(), 0.0
-    marked = frames_from(job.reader, place)
+    marked = frames_from(session.reader, place)
     if not place.begins_shot:
-        job.backend.go_on_from(load_state(journal.state(place.number)))
+        session.backend.set_state(load_state(journal.state(place.number)))
     before = count = journal.frames
     first = 0.0
 
-    def work(item: Marked) -> Callable[[], Marked]:
+    def work(item: SegmentFrame) -> Callable[[], SegmentFrame]:
         state: State | None = None
         if item.place and item.place.number > place.number and not item.begins_shot:
-            state = job.backend.keep_state()
-        begun = job.begin(item.frame, item.begins_shot)
-        return lambda: Marked(begun(), item.begins_shot, item.place, state)
+            state = session.backend.get_state()
+        begun = session.submit(item.frame, item.begins_shot)
+        return lambda: SegmentFrame(begun(), item.begins_shot, item.place, state)
 
     def done() -> None:
         nonlocal count, first
         count += 1
-        seconds = time.perf_counter() - job.began
+        seconds = time.perf_counter() - session.began
         first = first or seconds
-        watch(Progress(count, job.info.frame_count, seconds, before))
+        watch(UpscaleProgress(count, session.info.frame_count, seconds, before))
 
-    damaged = job.reader.damage.pts
-    sink = SegmentSink(journal, job.info, job.options.settings, damaged, stop, done)
+    damaged = session.reader.damage.pts
+    sink = SegmentSink(journal, session.info, session.options.settings, damaged, stop, done)
     try:
-        stages = run_stages(marked, work, sink.write, job.most_waiting, trace)
+        stages = run_stages(marked, work, sink.write, session.most_waiting, trace)
         sink.finish()
     finally:
         sink.abandon()
     return stages, first
 
 
-def _join(job: Job, journal: Journal, baggage: Baggage, overwrite: bool) -> Dropped:
+def _join(session: UpscaleSession, journal: Journal, baggage: CopyPlan, overwrite: bool) -> Dropped:
     """Make the output of the segments and of what goes along, and give it its name.
 
     Gives what of the streams beside the video is missing.
@@ -240,7 +242,7 @@ def _join(job: Job, journal: Journal, baggage: Baggage, overwrite: bool) -> Drop
     output = journal.output
     whole = journal.folder / f"whole{output.suffix}"
     packets = joined([journal.segment(done.number) for done in journal.finished])
-    dropped = mux(output, whole, journal.video, job.info, packets, baggage)
+    dropped = mux(output, whole, journal.video, session.info, packets, baggage)
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: appeared while it was being made; left as it is")
     journal.put_in_place(whole)
@@ -250,34 +252,34 @@ def _join(job: Job, journal: Journal, baggage: Baggage, overwrite: bool) -> Drop
 def _stream(
     source: Path,
     output: Path,
-    options: Options,
+    options: UpscaleOptions,
     overwrite: bool,
     strict: bool,
     pipe_format: PipeFormat,
-    watch: Callable[[Progress], None],
+    watch: Callable[[UpscaleProgress], None],
     tell: Callable[[str], None],
     trace: Watch | None,
-) -> Summary:
+) -> UpscaleResult:
     """From or into a pipe: what has gone through is gone, so nothing is kept to go on from."""
     if output != PIPE:
         check_output(output, options.settings, overwrite)
-    job = Job(source, options, output.suffix.lower())
-    info = job.info
-    with job.reader:
+    session = UpscaleSession(source, options, output.suffix.lower())
+    info = session.info
+    with session.reader:
         baggage = None
         if pipe_format == "nut" or output != PIPE:
-            baggage = pack(job.reader, ".nut" if output == PIPE else output.suffix.lower())
-        left_out = job.left_out(baggage)
+            baggage = pack(session.reader, ".nut" if output == PIPE else output.suffix.lower())
+        left_out = session.left_out(baggage)
         writer: AbstractContextManager[VideoWriter | Y4mWriter]
         if output == PIPE and pipe_format == "y4m":
             info = replace(info, layout=replace(info.layout, alpha=False))
-            left_out += beside(job.reader)
+            left_out += beside(session.reader)
         _refuse(output, left_out, strict)
         if output == PIPE and pipe_format == "y4m":
             writer = Y4mWriter(info)
         else:
-            writer = VideoWriter(output, info, job.reader, options.settings, overwrite)
-        _tell_losses(left_out, job, tell)
+            writer = VideoWriter(output, info, session.reader, options.settings, overwrite)
+        _tell_losses(left_out, session, tell)
         count = shots = 0
         first = 0.0
 
@@ -287,7 +289,7 @@ def _stream(
             if not isinstance(item, Frame):
                 return lambda: item
             shots += begins_shot
-            return job.begin(item, begins_shot)
+            return session.submit(item, begins_shot)
 
         with writer as opened:
 
@@ -296,79 +298,81 @@ def _stream(
                 opened.write(item)
                 if isinstance(item, Frame):
                     count += 1
-                    seconds = time.perf_counter() - job.began
+                    seconds = time.perf_counter() - session.began
                     first = first or seconds
-                    watch(Progress(count, info.frame_count, seconds))
+                    watch(UpscaleProgress(count, info.frame_count, seconds))
 
-            stages = run_stages(mark_cuts(job.reader), work, write, job.most_waiting, trace)
+            stages = run_stages(mark_cuts(session.reader), work, write, session.most_waiting, trace)
         if isinstance(opened, VideoWriter):
-            job.dropped = opened.dropped
-        return _summary(job, output, left_out, baggage, (count, shots), stages, first)
+            session.dropped = opened.dropped
+        return _summary(session, output, left_out, baggage, (count, shots), stages, first)
 
 
 def _summary(
-    job: Job,
+    session: UpscaleSession,
     output: Path,
     left_out: tuple[str, ...],
-    baggage: Baggage | None,
+    baggage: CopyPlan | None,
     work: Journal | tuple[int, int],
     stages: StageTimes,
     first: float,
-) -> Summary:
+) -> UpscaleResult:
     if isinstance(work, Journal):
         frames = work.frames
         shots = sum(done.shots for done in work.finished)
         damaged = [pts for done in work.finished for pts in done.damaged]
         resumed = work.resumed_frames
     else:
-        (frames, shots), resumed, damaged = work, 0, list(job.reader.damage.pts)
-    return Summary(
+        (frames, shots), resumed, damaged = work, 0, list(session.reader.damage.pts)
+    return UpscaleResult(
         output=str(output),
-        model=job.model,
-        device=str(job.device),
-        backend=job.backend.name,
-        width=job.info.width,
-        height=job.info.height,
+        model=session.model,
+        device=str(session.device),
+        backend=session.backend.name,
+        width=session.info.width,
+        height=session.info.height,
         frames=frames,
         resumed_frames=resumed,
         shots=shots,
         audio_tracks=baggage.audio_tracks if baggage else 0,
         left_out=left_out,
-        notes=job.notes(),
-        damaged_seconds=tuple(round(float(pts * job.info.time_base), 3) for pts in damaged),
-        seconds=time.perf_counter() - job.began,
+        notes=session.notes(),
+        damaged_seconds=tuple(round(float(pts * session.info.time_base), 3) for pts in damaged),
+        seconds=time.perf_counter() - session.began,
         first_frame_seconds=first,
         stages=stages,
     )
 
 
-def _tell_beginning(job: Job, journal: Journal, tell: Callable[[str], None]) -> None:
+def _tell_beginning(session: UpscaleSession, journal: Journal, tell: Callable[[str], None]) -> None:
     """Tell where work goes on. Raises `OutputError` where the disk can't hold the output.
 
     Where the count of frames is an estimate, a full disk is only warned of.
     """
-    info = job.info
+    info = session.info
     if journal.frames:
         tell(f"going on after the {journal.frames} frames that are done")
     if not info.frame_count:
         return
     frames = max(0, info.frame_count - journal.frames)
     # Segments, and the whole that is made of them.
-    needed = 2 * foretold_bytes(info, job.options.settings, frames)
-    needed += job.reader.path.stat().st_size
+    needed = 2 * foretold_bytes(info, session.options.settings, frames)
+    needed += session.reader.path.stat().st_size
     free = shutil.disk_usage(journal.folder).free
     line = f"about {_bytes(needed)} of disk will be needed, {_bytes(free)} are free"
-    if needed > 4 * free and job.reader.is_indexed:
+    if needed > 4 * free and session.reader.is_indexed:
         raise OutputError(f"{journal.output}: {line}")
     if needed > free:
         tell(line)
 
 
-def _tell_losses(left_out: tuple[str, ...], job: Job, tell: Callable[[str], None]) -> None:
+def _tell_losses(
+    left_out: tuple[str, ...], session: UpscaleSession, tell: Callable[[str], None]
+) -> None:
     """Report, before any work, what can't be kept and what is known of the source."""
     for what in left_out:
         tell(f"not kept: {what}")
-    for note in job.reader.notes:
+    for note in session.reader.notes:
         tell(note)
 
 

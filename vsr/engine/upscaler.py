@@ -18,7 +18,7 @@ class Upscaler:
         self._state: tuple[Tensor, ...] | None = None
         self._kept: tuple[Tensor, ...] | None = None
 
-    def keep_state(self) -> tuple[Tensor, ...]:
+    def get_state(self) -> tuple[Tensor, ...]:
         """What the next frame is to begin with, on the CPU; empty before the first.
 
         From here on this run, too, goes on from the copy: how a tensor lies in memory can change
@@ -27,10 +27,10 @@ class Upscaler:
         if self._kept is not None or self._state is None:
             return self._kept or ()
         kept = tuple(part.to("cpu", copy=True).contiguous() for part in self._state)
-        self.go_on_from(kept)
+        self.set_state(kept)
         return kept
 
-    def go_on_from(self, kept: tuple[Tensor, ...]) -> None:
+    def set_state(self, kept: tuple[Tensor, ...]) -> None:
         """Begin the next frame with a state that was kept."""
         self._kept = kept
 

@@ -52,7 +52,7 @@ class Second:
         return mean_of(self.changes)
 
 
-class Gallery:
+class Highlights:
     """Of one film: its worst frames, its steadiest and most flickering second, x-t slices."""
 
     def __init__(self, frame_rate: float) -> None:

@@ -10,7 +10,7 @@ from importlib.resources import files
 import numpy as np
 from PIL import Image
 
-from vsr.evaluation.highlights import Gallery, Pixels, Second
+from vsr.evaluation.highlights import Highlights, Pixels, Second
 from vsr.evaluation.report import FilmReport, Report, summary_rows
 from vsr.metrics.protocol import Metric
 
@@ -86,7 +86,7 @@ def _film(film: FilmReport, place: int) -> str:
 </section>"""
 
 
-def _gallery(gallery: Gallery, frame_rate: float) -> str:
+def _gallery(gallery: Highlights, frame_rate: float) -> str:
     parts = []
     if gallery.worst:
         parts.append("<h3>Worst frames</h3>")

@@ -42,7 +42,7 @@ class Timed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Clip:
+class FrameSequence:
     """A film, or a folder of numbered pictures, that can be read frame by frame."""
 
     path: Path
@@ -65,7 +65,7 @@ class Clip:
         return f"{self.width}x{self.height}"
 
 
-def open_clip(path: Path) -> Clip:
+def open_clip(path: Path) -> FrameSequence:
     """A film or a folder of pictures; raises `MediaError` or `DataError` where it is neither."""
     if path.is_dir():
         return _open_folder(path)
@@ -81,10 +81,12 @@ def open_clip(path: Path) -> Clip:
                 yield Timed(frame.pts * base, picture, begins_shot)
 
     rate = float(info.frame_rate)
-    return Clip(path, info.width, info.height, info.time_base, rate, info.frame_count, frames)
+    return FrameSequence(
+        path, info.width, info.height, info.time_base, rate, info.frame_count, frames
+    )
 
 
-def _open_folder(folder: Path) -> Clip:
+def _open_folder(folder: Path) -> FrameSequence:
     files = numbered_pictures(folder)
     height, width = read_still(files[0]).rgb.shape[:2]
     notes: set[str] = set()
@@ -109,7 +111,7 @@ def _open_folder(folder: Path) -> Clip:
         for _, begins_shot in _told_apart(read(), tells_shots):
             yield Timed(None, pictures.popleft(), begins_shot)
 
-    return Clip(folder, width, height, Fraction(0), 25.0, len(files), frames, notes)
+    return FrameSequence(folder, width, height, Fraction(0), 25.0, len(files), frames, notes)
 
 
 def _told_apart(frames: Iterator[Frame], tells_shots: bool) -> Iterator[tuple[Frame, bool]]:
@@ -188,7 +190,7 @@ def _holds_pictures(folder: Path) -> bool:
 class Pairing:
     """Pairs the frames of an output with those of its reference and its source, by time."""
 
-    def __init__(self, clips: Sequence[Clip], align: Align, sizes_agree: bool) -> None:
+    def __init__(self, clips: Sequence[FrameSequence], align: Align, sizes_agree: bool) -> None:
         """The output first; `sizes_agree` says that the second must be of its size.
 
         Raises `DataError` where sizes differ and nothing says that they may.

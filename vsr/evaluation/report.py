@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vsr.evaluation.highlights import Gallery
+from vsr.evaluation.highlights import Highlights
 from vsr.metrics.cvvdp import pooled
 from vsr.metrics.meter import Row, mean_of
 from vsr.metrics.protocol import Metric, Protocol
 
 
-class Summary(NamedTuple):
+class MetricSummary(NamedTuple):
     """One metric over all frames that count."""
 
     mean: float
@@ -32,7 +32,7 @@ class FilmReport:
     """Of bicubic interpolation of the same frames, where their source is known."""
     notes: tuple[str, ...] = ()
     frame_rate: float = 25.0
-    gallery: Gallery | None = None
+    gallery: Highlights | None = None
     """Pictures, if they were asked for."""
 
     def values(self, metric: Metric, protocol: Protocol, of_bicubic: bool = False) -> list[float]:
@@ -66,13 +66,13 @@ class Report:
     left_out: tuple[str, ...] = ()
     """What was asked for and could not be measured, and why."""
 
-    def __getitem__(self, metric: str) -> Summary:
+    def __getitem__(self, metric: str) -> MetricSummary:
         """Raises KeyError for a metric that wasn't measured."""
         if metric not in self.metrics:
             raise KeyError(f"{metric} was not measured; {', '.join(self.metrics)} were")
         return self.summary(Metric(metric))
 
-    def summary(self, metric: Metric, of_bicubic: bool = False) -> Summary:
+    def summary(self, metric: Metric, of_bicubic: bool = False) -> MetricSummary:
         """Over all films."""
         films = [film.values(metric, self.protocol, of_bicubic) for film in self.films]
         every = [value for film in films for value in film]
@@ -82,7 +82,7 @@ class Report:
             mean = mean_of(mean_over_frames(metric, film) for film in films)
         known = [value for value in every if not math.isnan(value)]
         worst = (min if metric.higher_is_better else max)(known) if known else math.nan
-        return Summary(mean, worst)
+        return MetricSummary(mean, worst)
 
     @property
     def notes(self) -> list[str]:

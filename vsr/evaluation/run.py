@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from vsr.data.clip_pairs import DegradationShares
 from vsr.data.real_degradation import degrade_as_real
-from vsr.data.sources import Kind, Source, find_sources, open_source, source_frames
+from vsr.data.sources import Source, SourceType, find_sources, open_source, source_frames
 from vsr.errors import ConfigError, DataError, ModelError
-from vsr.evaluation.highlights import Gallery
+from vsr.evaluation.highlights import Highlights
 from vsr.evaluation.pairing import Align, Pairing, find_clips, open_clip
 from vsr.evaluation.report import FilmReport, Report
 from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic
@@ -132,7 +132,9 @@ def evaluate_model(
     """
     rules, where = _protocol(protocol), pick_device(device)
     generator = load(model, detail=detail).to(where)
-    sources = [source for source in find_sources([data]) if source.kind is not Kind.PHOTOGRAPH]
+    sources = [
+        source for source in find_sources([data]) if source.kind is not SourceType.PHOTOGRAPH
+    ]
     if not sources:
         raise DataError(f"{data}: holds no film")
     plan = _Plan.of(metrics, (*COMPARING, Metric.FLICKER))
@@ -240,7 +242,7 @@ class _Run:
         meter = FilmMeter(
             self._plan.metrics, self._protocol, self._plan.networks, frame_rate=frame_rate
         )
-        gallery = Gallery(frame_rate) if self._gallery else None
+        gallery = Highlights(frame_rate) if self._gallery else None
         rows: list[Row] = []
         bicubic: list[Row] = []
         for number, (panels, target, low, begins_shot) in enumerate(frames):

@@ -35,7 +35,7 @@ class DiscriminatorConfig(Config):
     """Halvings, for `unet` and `patch`."""
 
 
-class Judged(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What a discriminator says."""
 
     logits: Tensor
@@ -69,7 +69,7 @@ class Discriminator(nn.Module):
         self.middle = spectral_norm(nn.Conv2d(last, last, 3, padding=1))
         self.head = nn.Conv2d(last, 1, 3, padding=1)
 
-    def forward(self, seen: Tensor) -> Judged:
+    def forward(self, seen: Tensor) -> DiscriminatorOutput:
         """(N, C, H, W), C as `channels_seen`, to logits and features."""
         x = F.leaky_relu(self.entry(seen), _SLOPE)
         found = [x]
@@ -80,7 +80,7 @@ class Discriminator(nn.Module):
         for layer, beside in zip(self.up, found[-2::-1], strict=False):
             larger = F.interpolate(x, size=beside.shape[-2:], mode="bilinear")
             x = F.leaky_relu(layer(larger), _SLOPE) + beside
-        return Judged(self.head(F.leaky_relu(self.middle(x), _SLOPE)), features)
+        return DiscriminatorOutput(self.head(F.leaky_relu(self.middle(x), _SLOPE)), features)
 
 
 class VggDiscriminator(nn.Module):
@@ -102,7 +102,7 @@ class VggDiscriminator(nn.Module):
         self.dense = spectral_norm(nn.Linear(widths[-1] * 36, 16 * config.channels))
         self.head = nn.Linear(16 * config.channels, 1)
 
-    def forward(self, seen: Tensor) -> Judged:
+    def forward(self, seen: Tensor) -> DiscriminatorOutput:
         """(N, C, H, W), C as `channels_seen`, to logits (N, 1) and features."""
         features = []
         x = seen
@@ -111,11 +111,11 @@ class VggDiscriminator(nn.Module):
             if number % 2:
                 features.append(x)
         x = F.adaptive_avg_pool2d(x, 6).flatten(1)
-        return Judged(self.head(F.leaky_relu(self.dense(x), _SLOPE)), features)
+        return DiscriminatorOutput(self.head(F.leaky_relu(self.dense(x), _SLOPE)), features)
 
 
 def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
-    """A discriminator with fresh weights, on the CPU in f32; it gives `Judged`."""
+    """A discriminator with fresh weights, on the CPU in f32; it gives `DiscriminatorOutput`."""
     return VggDiscriminator(config) if config.head == "vgg" else Discriminator(config)
 
 

@@ -30,9 +30,9 @@ class Generator(nn.Module, ABC, Generic[State]):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Upscale (B, T, 3, H, W) to (B, T, 3, sH, sW): `step`, in order."""
-        return self.go_on(clip, self.start(clip[:, 0]))[0]
+        return self.unroll(clip, self.start(clip[:, 0]))[0]
 
-    def go_on(self, clip: Tensor, state: State) -> tuple[Tensor, State]:
+    def unroll(self, clip: Tensor, state: State) -> tuple[Tensor, State]:
         """Upscale the next frames of a film, (B, T, 3, H, W), and give the state after them."""
         outputs = []
         for low in clip.unbind(1):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vsr.models.generator import Generator
-from vsr.models.recurrent import Entry, Recurrent
+from vsr.models.recurrent import EntryConv, Recurrent
 
 
 class HalfConv(nn.Module):
@@ -29,7 +29,7 @@ class HalfConv(nn.Module):
         return F.conv2d(x.half(), self.weight, self.bias, padding=1)
 
 
-class HalfEntry(HalfConv):
+class HalfEntryConv(HalfConv):
     """A generator's first convolution, of parts side by side."""
 
     def forward(self, *seen: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def halved(generator: Generator[Any]) -> Generator[Any]:
     twin = copy.deepcopy(generator)
     for name, layer in _trunk_layers(twin).items():
         parent, _, last = name.rpartition(".")
-        kind = HalfEntry if isinstance(layer, Entry) else HalfConv
+        kind = HalfEntryConv if isinstance(layer, EntryConv) else HalfConv
         setattr(twin.get_submodule(parent), last, kind(layer))
     return twin
 

@@ -78,7 +78,7 @@ class QuantisedConv(nn.Module):
         return F.conv2d(F.pad(x, self.border, mode="replicate"), weight, self.bias)
 
 
-class RoundedEntry(QuantisedConv):
+class QuantisedEntryConv(QuantisedConv):
     """A generator's first convolution, of pictures and memory.
 
     Memory comes in as convolutions left it, channels last, and pictures as planes: these are
@@ -97,7 +97,7 @@ class RoundedEntry(QuantisedConv):
         return self.convolve(torch.cat(last, dim=3).permute(0, 3, 1, 2))
 
 
-class RoundedPair(nn.Module):
+class QuantisedPair(nn.Module):
     """A residual pair whose input is rounded on its way around, too."""
 
     first: QuantisedConv
@@ -115,7 +115,7 @@ class RoundedPair(nn.Module):
         return x + change
 
 
-class RoundedHead(nn.Module):
+class QuantisedHead(nn.Module):
     """A generator's head that rounds the features it sees, and not the frame beside them."""
 
     def __init__(self, head: nn.Conv2d, least: float, greatest: float) -> None:
@@ -188,8 +188,8 @@ def quantised(generator: Recurrent, ranges: Ranges) -> Recurrent:
         rounded = QuantisedConv(layer.weight, layer.bias, *ranges[name])
         setattr(twin.get_submodule(parent), last, rounded)
     if generator.memory:
-        entry = RoundedEntry(generator.entry, generator.memory, *ranges["entry"])
+        entry = QuantisedEntryConv(generator.entry, generator.memory, *ranges["entry"])
         twin.entry = entry  # type: ignore[assignment]
-    twin.trunk = nn.Sequential(*map(RoundedPair, twin.trunk))
-    twin.head = RoundedHead(generator.head, *ranges["head"])  # type: ignore[assignment]
+    twin.trunk = nn.Sequential(*map(QuantisedPair, twin.trunk))
+    twin.head = QuantisedHead(generator.head, *ranges["head"])  # type: ignore[assignment]
     return twin

@@ -58,7 +58,7 @@ class RecurrentState(NamedTuple):
     """(B, memory, H, W): what the trunk chose to remember."""
 
 
-class Steadier(nn.Module):
+class TemporalFilter(nn.Module):
     """A recursive temporal filter along motion: how much of the past each pixel takes in.
 
     Noise is where two frames differ much at a pixel and little in the mean of its
@@ -87,7 +87,7 @@ class Steadier(nn.Module):
         return low + share * change
 
 
-class Entry(nn.Conv2d):
+class EntryConv(nn.Conv2d):
     """The trunk's first convolution, of all that it looks at side by side."""
 
     def forward(self, *seen: Tensor) -> Tensor:
@@ -130,10 +130,10 @@ class Recurrent(Generator[RecurrentState]):
             if config.memory and config.flow_channels
             else None
         )
-        self.steady = Steadier() if config.steadies else None
+        self.steady = TemporalFilter() if config.steadies else None
         # With memory come the previous frame and, where it was warped, what the warp got wrong.
         previous = (6 if self.flow else 3) if config.memory else 0
-        self.entry = Entry(3 + previous + config.memory, channels, 3, padding=1)
+        self.entry = EntryConv(3 + previous + config.memory, channels, 3, padding=1)
         self.trunk = nn.Sequential(*(ResidualPair(channels) for _ in range(config.blocks)))
         self.exit = nn.Conv2d(channels, max(channels, config.memory), 3, padding=1)
         self.head = nn.Conv2d(

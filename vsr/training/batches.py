@@ -24,7 +24,7 @@ _GROUP = 8
 Item = TypeVar("Item")
 
 
-class Place(NamedTuple):
+class SchedulePoint(NamedTuple):
     """Where an iteration lies in the schedule."""
 
     shape: Shape
@@ -100,7 +100,7 @@ class Batches:
                 if iteration >= first:
                     yield self._repeated(group[place], repeat, place, start)
 
-    def place(self, iteration: int) -> Place:
+    def place(self, iteration: int) -> SchedulePoint:
         """The shape of the clips of an iteration."""
         begun = self._motion_iterations
         whole = self._training.iterations - begun
@@ -108,7 +108,7 @@ class Batches:
         for stage in self._training.stages:
             end = begun + round(stage.until * whole)
             if iteration < end or stage.until == 1:
-                return Place(Shape(stage.frames, stage.crop), first)
+                return SchedulePoint(Shape(stage.frames, stage.crop), first)
             first = end
         raise AssertionError("the last stage has no end")
 

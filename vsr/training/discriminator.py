@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from vsr.config import Config
-from vsr.models.discriminators import DiscriminatorConfig, Judged, build_discriminator
-from vsr.training.distributed import World
+from vsr.models.discriminators import DiscriminatorConfig, DiscriminatorOutput, build_discriminator
+from vsr.training.distributed import ProcessGroup
 from vsr.training.losses import (
     Adversarial,
     discriminator_loss,
@@ -28,7 +28,7 @@ LearningRate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 """Of AdamW, which moves a weight by about as much in an iteration: above 1, nothing is learnt."""
 
 
-class AdversaryConfig(Config):
+class DiscriminatorTrainingConfig(Config):
     """How the discriminator is made, and how it learns."""
 
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
@@ -51,7 +51,7 @@ class AdversaryConfig(Config):
     """Largest norm of the discriminator's gradient."""
 
 
-class Verdict(NamedTuple):
+class GeneratorLosses(NamedTuple):
     """What the generator is told, as scalars to minimise."""
 
     adversarial: Tensor
@@ -65,13 +65,13 @@ class Sample(NamedTuple):
     real: Tensor
 
 
-class Adversary(nn.Module):
+class DiscriminatorTrainer(nn.Module):
     """Owns a discriminator and its optimiser; judges outputs, and learns from them."""
 
     lead: Tensor
     """Moving average of how much higher targets are judged than outputs."""
 
-    def __init__(self, config: AdversaryConfig) -> None:
+    def __init__(self, config: DiscriminatorTrainingConfig) -> None:
         super().__init__()
         self.config = config
         self.discriminator = build_discriminator(config.discriminator)
@@ -89,24 +89,26 @@ class Adversary(nn.Module):
             )
         return self._optimiser
 
-    def judge(self, sample: Sample) -> Verdict:
+    def generator_losses(self, sample: Sample) -> GeneratorLosses:
         """What the discriminator makes of outputs; gradients flow into them, not into it."""
         self.discriminator.requires_grad_(False)
         try:
-            fake: Judged = self.discriminator(sample.fake)
+            fake: DiscriminatorOutput = self.discriminator(sample.fake)
             with torch.no_grad():
-                real: Judged = self.discriminator(sample.real)
+                real: DiscriminatorOutput = self.discriminator(sample.real)
         finally:
             self.discriminator.requires_grad_(True)
-        return Verdict(
+        return GeneratorLosses(
             generator_loss(self.config.kind, real.logits, fake.logits),
             feature_matching(fake.features, real.features),
         )
 
-    def learn(self, sample: Sample, iteration: int, rate_share: float, world: World) -> Tensor:
+    def learn(
+        self, sample: Sample, iteration: int, rate_share: float, processes: ProcessGroup
+    ) -> Tensor:
         """Tell outputs from targets a little better, unless held back; gives the loss.
 
-        `rate_share` is the present share of the peak learning rate; `world` holds the
+        `rate_share` is the present share of the peak learning rate; `processes` holds the
         processes that learn together.
         """
         config = self.config
@@ -123,7 +125,7 @@ class Adversary(nn.Module):
         with torch.no_grad():
             self.lead.lerp_((of_real.mean() - of_fake.mean()).to(self.lead.dtype), 1 - _MEMORY)
         if iteration % _LOOKS_EVERY == 0:
-            self.held = world.mean(self.lead) > config.hold_back
+            self.held = processes.mean(self.lead) > config.hold_back
         if self.held:
             return loss.detach()
         whole = loss
@@ -137,7 +139,7 @@ class Adversary(nn.Module):
                     whole = whole + config.penalty_every * weight * penalty
         self.optimiser.zero_grad(set_to_none=True)
         whole.backward()  # type: ignore[no-untyped-call]
-        world.average_gradients(self.discriminator.parameters())
+        processes.average_gradients(self.discriminator.parameters())
         norm = nn.utils.clip_grad_norm_(self.discriminator.parameters(), config.gradient_clip)
         for group in self.optimiser.param_groups:
             group["lr"] = config.learning_rate * rate_share
@@ -160,21 +162,21 @@ class Adversary(nn.Module):
         self.held = state["held"]
 
 
-Fault = Literal["lead", "variance", "saturation"]
+CollapseSign = Literal["lead", "variance", "saturation"]
 
 
 class CollapseWatch:
     """Sees the ways in which such a game goes wrong, and says what to change."""
 
     def __init__(self) -> None:
-        self._told: set[Fault] = set()
+        self._told: set[CollapseSign] = set()
 
-    def look(self, adversary: Adversary, output: Tensor, target: Tensor) -> str:
+    def look(self, adversary: DiscriminatorTrainer, output: Tensor, target: Tensor) -> str:
         """A warning, once for each fault, or nothing; reads numbers, so not every iteration."""
         lead = float(adversary.lead)
         spread = float(_detail(output) / _detail(target).clamp_min(1e-6))
         outside = float(((output < -0.05) | (output > 1.05)).float().mean())
-        faults: dict[Fault, str] = {}
+        faults: dict[CollapseSign, str] = {}
         if lead > 3 * adversary.config.hold_back:
             faults["lead"] = (
                 f"the discriminator leads by {lead:.1f}: it tells nothing any more; lower "

@@ -14,7 +14,7 @@ from vsr.errors import TrainingError
 _PATIENCE = timedelta(minutes=30)
 
 
-class World:
+class ProcessGroup:
     """All processes of a run; rank 0 writes the files."""
 
     def __init__(self, device: torch.device) -> None:
@@ -32,11 +32,11 @@ class World:
                 )
 
     @property
-    def writes(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process keeps the log and the files."""
         return self.rank == 0
 
-    def slots(self, batch: int) -> range:
+    def local_slots(self, batch: int) -> range:
         """The places in a batch that this process has in a batch.
 
         Raises `TrainingError` where shares would be uneven.
@@ -48,7 +48,7 @@ class World:
         share = batch // self.size
         return range(self.rank * share, (self.rank + 1) * share)
 
-    def share(self, objective: nn.Module) -> nn.Module:
+    def wrap(self, objective: nn.Module) -> nn.Module:
         """The objective, its gradients averaged over all processes."""
         if self.size == 1:
             return objective
@@ -80,7 +80,7 @@ class World:
                 dist.all_reduce(parameter.grad)
                 parameter.grad /= self.size
 
-    def gather(self, tensor: Tensor) -> Tensor:
+    def all_gather(self, tensor: Tensor) -> Tensor:
         """The batches of all processes in one, for checkpoints."""
         if self.size == 1:
             return tensor
@@ -91,16 +91,16 @@ class World:
         dist.all_gather(parts, tensor.contiguous())
         return torch.cat(parts)
 
-    def part(self, tensor: Tensor) -> Tensor:
+    def local_shard(self, tensor: Tensor) -> Tensor:
         """The share of a gathered batch that is this process's."""
         return tensor.chunk(self.size)[self.rank].clone()
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all have come here."""
         if self.size > 1:
             dist.barrier()
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """End what joins the processes."""
         if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()

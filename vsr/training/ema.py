@@ -9,7 +9,7 @@ from torch import Tensor, nn
 Weights = dict[str, Tensor]
 
 
-class Average:
+class WeightEMA:
     """An exponential moving average of a network's weights (Polyak and Juditsky, 1992).
 
     Of what was learnt since the beginning, a share is kept: a game against a discriminator learns
@@ -23,14 +23,14 @@ class Average:
         self._begun_with = _copy_of(network) if share < 1 else {}
 
     @torch.no_grad()
-    def follow(self, network: nn.Module, iteration: int) -> None:
+    def update(self, network: nn.Module, iteration: int) -> None:
         """Take in the weights after an iteration, counted from 1."""
         # The first iterations would weigh the random start too much at full decay.
         decay = min(self._decay, (1 + iteration) / (10 + iteration))
         for name, weight in network.state_dict().items():
             self.weights[name].lerp_(weight, 1 - decay)
 
-    def kept(self) -> Weights:
+    def state_dict(self) -> Weights:
         """What is saved and judged."""
         if not self._begun_with:
             return self.weights
@@ -42,10 +42,10 @@ class Average:
         return all(bool(weight.isfinite().all()) for weight in self.weights.values())
 
     @contextmanager
-    def judged(self, network: nn.Module) -> Iterator[None]:
+    def applied_to(self, network: nn.Module) -> Iterator[None]:
         """The network with the weights that are kept, for as long as it is to be judged."""
         own = _copy_of(network)
-        network.load_state_dict(self.kept())
+        network.load_state_dict(self.state_dict())
         network.eval()
         try:
             yield

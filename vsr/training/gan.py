@@ -15,7 +15,7 @@ from vsr.imaging.tensors import resize_bicubic, warp
 from vsr.models import Generator, Recurrent
 from vsr.models.discriminators import frame_sight, triple_sight
 from vsr.models.flow import PyramidFlow
-from vsr.training.discriminator import Adversary, AdversaryConfig, Sample
+from vsr.training.discriminator import DiscriminatorTrainer, DiscriminatorTrainingConfig, Sample
 from vsr.training.losses import (
     charbonnier,
     frequency,
@@ -23,7 +23,7 @@ from vsr.training.losses import (
     ping_pong,
     warped_consistency,
 )
-from vsr.training.objectives import State, begin, detached, unroll
+from vsr.training.objectives import State, detached, initial_state, unroll
 from vsr.training.perceptual import PerceptualConfig, PerceptualLosses
 
 _TRIPLES = 3
@@ -68,7 +68,7 @@ class GanWeights(Config):
 class GanConfig(PerceptualConfig):
     """A generator against a discriminator, after it has learnt fidelity."""
 
-    adversary: AdversaryConfig = AdversaryConfig()
+    adversary: DiscriminatorTrainingConfig = DiscriminatorTrainingConfig()
     weights: GanWeights = GanWeights()
     fade_in: NonNegativeInt = 1000
     """Iterations over which the discriminator's word comes to count."""
@@ -94,7 +94,7 @@ def perceptual_losses(config: GanConfig, seed: int, device: torch.device) -> Per
     return PerceptualLosses(config, wanted, seed, device)
 
 
-class Turn(NamedTuple):
+class GeneratorStep(NamedTuple):
     """What one step gives."""
 
     loss: Tensor
@@ -115,7 +115,7 @@ class GanObjective(nn.Module):
     def __init__(
         self,
         generator: Generator[Any],
-        adversary: Adversary | None,
+        adversary: DiscriminatorTrainer | None,
         config: GanConfig,
         seed: int,
         perceptual: PerceptualLosses | None = None,
@@ -146,7 +146,7 @@ class GanObjective(nn.Module):
         fresh: Tensor,
         carried: Sequence[State],
         iteration: int,
-    ) -> Turn:
+    ) -> GeneratorStep:
         """(B, T, 3, H, W) and (B, T, 3, sH, sW) to what the generator is to minimise.
 
         `clean` has the shape of `low`. Clips whose `fresh` (B) is false continue from `carried`.
@@ -157,14 +157,14 @@ class GanObjective(nn.Module):
         warmup = config.adversary.alone if self._adversary else 0
         alone = iteration < warmup
         # Upscale the clip, then go back over it.
-        begun = begin(self.generator, low, fresh, carried[0] if carried else None)
+        begun = initial_state(self.generator, low, fresh, carried[0] if carried else None)
         output, cleaned, state = unroll(self.generator, low, begun)
         output = output.float()
         parts = {"content": charbonnier(output, target)}
         if weights.clean and cleaned is not None:
             parts["clean"] = charbonnier(cleaned.float(), clean)
         if weights.ping_pong and low.shape[1] > 1 and not alone:
-            back, _ = self.generator.go_on(low.flip(1)[:, 1:], state)
+            back, _ = self.generator.unroll(low.flip(1)[:, 1:], state)
             back = back.float().flip(1)
             parts["ping_pong"] = ping_pong(output[:, :-1], back)
             parts["content"] = (parts["content"] + charbonnier(back, target[:, :-1])) / 2
@@ -180,7 +180,9 @@ class GanObjective(nn.Module):
         if self._adversary:
             sample = self._sample(output, target, low, flow, iteration)
             if not alone:
-                parts["adversarial"], parts["features"] = self._adversary[0].judge(sample)
+                parts["adversarial"], parts["features"] = self._adversary[0].generator_losses(
+                    sample
+                )
         if not alone:
             flat, wanted = output.flatten(0, 1), target.flatten(0, 1)
             if weights.means:
@@ -199,7 +201,7 @@ class GanObjective(nn.Module):
         counts |= {key: counts[key] * fade for key in ("adversarial", "features") if key in parts}
         loss = torch.stack([counts[key] * part for key, part in parts.items()]).sum()
         told = {key: part.detach() for key, part in parts.items()}
-        return Turn(loss, told, [detached(state)], sample, output.detach())
+        return GeneratorStep(loss, told, [detached(state)], sample, output.detach())
 
     @torch.no_grad()
     def _flow(self, low: Tensor, target: Tensor, step: int) -> Tensor:

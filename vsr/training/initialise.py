@@ -8,11 +8,11 @@ from vsr.errors import TrainingError
 from vsr.models import Generator, Recurrent, build_generator
 from vsr.models.growth import can_grow, grow
 from vsr.training.config import TrainConfig
-from vsr.training.discriminator import Adversary
+from vsr.training.discriminator import DiscriminatorTrainer
 from vsr.zoo import load
 
 
-def fresh_generator(config: TrainConfig, device: torch.device) -> Generator[Any]:
+def init_generator(config: TrainConfig, device: torch.device) -> Generator[Any]:
     """The generator to train, with random weights or those of `training.start_from`.
 
     A smaller recurrent network grows into it. Raises `TrainingError` where there is no room.
@@ -42,7 +42,7 @@ def _take_weights(generator: Generator[Any], given: Generator[Any], name: str) -
         raise TrainingError(f"training.start_from: {name} has another shape than [model]")
 
 
-def fresh_adversary(config: TrainConfig, device: torch.device) -> Adversary | None:
+def init_discriminator(config: TrainConfig, device: torch.device) -> DiscriminatorTrainer | None:
     """The discriminator and its optimiser; None if no loss of `[gan]` needs them.
 
     Raises `TrainingError` where clips are shorter than its input.
@@ -56,11 +56,11 @@ def fresh_adversary(config: TrainConfig, device: torch.device) -> Adversary | No
             "sees three"
         )
     torch.manual_seed(config.training.seed + 1)
-    adversary = Adversary(config.gan.adversary)
+    adversary = DiscriminatorTrainer(config.gan.adversary)
     return adversary.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def teacher_of(config: TrainConfig, device: torch.device) -> Generator[Any] | None:
+def load_teacher(config: TrainConfig, device: torch.device) -> Generator[Any] | None:
     """The model whose outputs are to be matched beside the target, if there is one."""
     name = config.training.teacher
     if name is None:

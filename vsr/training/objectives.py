@@ -59,7 +59,7 @@ class FidelityObjective(nn.Module):
         `clean` has the shape of `low`. Clips whose `fresh` (B) is false continue from `carried`,
         the states of the generator and of the teacher that the last call returned.
         """
-        begun = begin(self.generator, low, fresh, carried[0] if carried else None)
+        begun = initial_state(self.generator, low, fresh, carried[0] if carried else None)
         output, cleaned, state = unroll(self.generator, low, begun)
         loss = charbonnier(output.float(), target)
         if self._clean_weight and cleaned is not None:
@@ -68,8 +68,8 @@ class FidelityObjective(nn.Module):
         if self._teacher:
             teacher = self._teacher[0]
             with torch.no_grad():
-                begun = begin(teacher, low, fresh, carried[1] if carried else None)
-                taught, state = teacher.go_on(low, begun)
+                begun = initial_state(teacher, low, fresh, carried[1] if carried else None)
+                taught, state = teacher.unroll(low, begun)
             share = self._teacher_share
             loss = (1 - share) * loss + share * charbonnier(output.float(), taught.float())
             states.append(detached(state))
@@ -78,7 +78,9 @@ class FidelityObjective(nn.Module):
         return loss, states
 
 
-def begin(generator: Generator[Any], low: Tensor, fresh: Tensor, carried: State | None) -> State:
+def initial_state(
+    generator: Generator[Any], low: Tensor, fresh: Tensor, carried: State | None
+) -> State:
     """The states to start clips (B, T, 3, H, W) from: anew where `fresh` (B), else `carried`."""
     anew: State = generator.start(low[:, 0])
     if carried is None:

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from vsr.data.clip_codec import Planes420
-from vsr.data.store import Clip, Store, StoreWriter, Teaching
+from vsr.data.store import Store, StoredClip, StoreWriter, Teaching
 from vsr.errors import DataError, ModelError
 from vsr.imaging.colour import from_rgb, to_rgb
 from vsr.imaging.degrade import Degradation, degrade
@@ -41,7 +41,7 @@ _LOCK_FILE = ".teach.lock"
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TeachingOptions:
     """Which clips are taught, and how."""
 
     back_projections: int = 2
@@ -58,7 +58,7 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TeachingProgress:
     """Where teaching is."""
 
     source: str
@@ -67,7 +67,7 @@ class Progress:
     frame_count: int
 
 
-class Outcome(NamedTuple):
+class TeachingResult(NamedTuple):
     """How a run ended."""
 
     frames: int
@@ -83,7 +83,7 @@ class Outcome(NamedTuple):
 class _Block(NamedTuple):
     """Consecutive frames of a clip."""
 
-    clip: Clip
+    clip: StoredClip
     first: int
     frames: int
 
@@ -91,13 +91,13 @@ class _Block(NamedTuple):
 def teach(
     dataset: Path,
     model: str,
-    lesson: Lesson = Lesson(),
+    lesson: TeachingOptions = TeachingOptions(),
     *,
     licence: str | None = None,
     device: torch.device = torch.device("cpu"),
     minutes: float | None = None,
-    watch: Callable[[Progress], None] = lambda progress: None,
-) -> Outcome:
+    watch: Callable[[TeachingProgress], None] = lambda progress: None,
+) -> TeachingResult:
     """Add to a data set what a teacher makes of its training clips, for at most `minutes`.
 
     The order of blocks is fixed: interrupted anywhere, the same call resumes, and the files are
@@ -125,13 +125,13 @@ def teach(
                 continue
             if minutes is not None and time.monotonic() - began > minutes * 60:
                 break
-            watch(Progress(writer.sources[block.clip.source].name, taught, count))
+            watch(TeachingProgress(writer.sources[block.clip.source].name, taught, count))
             _teach_block(writer, placed, teaching, block)
             taught += block.frames
-    return Outcome(taught, count, teaching)
+    return TeachingResult(taught, count, teaching)
 
 
-def _teaching(model: str, scale: int, lesson: Lesson, licence: str | None) -> Teaching:
+def _teaching(model: str, scale: int, lesson: TeachingOptions, licence: str | None) -> Teaching:
     path = model_path(model)
     origin = read_origin(path) or _shipped_origin(model)
     facts = {
@@ -158,7 +158,7 @@ def _shipped_origin(model: str) -> Origin | None:
     return Origin(name=model, licence=cards[0].licence, source="vsr") if cards else None
 
 
-def _blocks(clips: Sequence[Clip], scale: int, lesson: Lesson) -> list[_Block]:
+def _blocks(clips: Sequence[StoredClip], scale: int, lesson: TeachingOptions) -> list[_Block]:
     """The blocks in order: one of each clip, films first, then the second ones, and so on.
 
     Those of a clip go from its middle outwards, so that they stay consecutive whenever teaching
@@ -201,7 +201,7 @@ def _teach_block(
     writer.add_taught(taught, teaching.teaching, clip, block.first, (top, left))
 
 
-def _native_part(clip: Clip, planes: Planes420, crop: int) -> tuple[int, int, int, int]:
+def _native_part(clip: StoredClip, planes: Planes420, crop: int) -> tuple[int, int, int, int]:
     """Top, left, height and width of the part of a clip's frames, the same for all of them."""
     height, width = min(crop, clip.height), min(crop, clip.width)
     seed = hashlib.sha256(json.dumps(clip.key).encode()).digest()
@@ -222,7 +222,9 @@ def _native_part(clip: Clip, planes: Planes420, crop: int) -> tuple[int, int, in
 class _Teacher:
     """A network that makes targets, on its device."""
 
-    def __init__(self, network: StillGenerator, lesson: Lesson, device: torch.device) -> None:
+    def __init__(
+        self, network: StillGenerator, lesson: TeachingOptions, device: torch.device
+    ) -> None:
         self._network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._lesson = lesson
         self._device = device

@@ -26,10 +26,10 @@ from vsr.training.batches import Batch, Batches
 from vsr.training.checkpoints import Checkpoints
 from vsr.training.config import TrainConfig
 from vsr.training.discriminator import CollapseWatch
-from vsr.training.distributed import World
-from vsr.training.ema import Average
-from vsr.training.gan import GanObjective, Turn, perceptual_losses
-from vsr.training.initialise import fresh_adversary, fresh_generator, teacher_of
+from vsr.training.distributed import ProcessGroup
+from vsr.training.ema import WeightEMA
+from vsr.training.gan import GanObjective, GeneratorStep, perceptual_losses
+from vsr.training.initialise import init_discriminator, init_generator, load_teacher
 from vsr.training.objectives import (
     FidelityObjective,
     MotionObjective,
@@ -53,7 +53,7 @@ _FREE_TO_CHANGE = ("iterations", "workers", "compile")
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where a run is; handed to whoever watches after every iteration."""
 
     iteration: int
@@ -74,7 +74,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """How a run ended."""
 
     iteration: int
@@ -108,8 +108,8 @@ class Trainer:
         training = config.training
         self.config = config
         self.output = output
-        self.world = World(device)
-        self.device = self.world.device
+        self.processes = ProcessGroup(device)
+        self.device = self.processes.device
         if training.compile and self.device.type != "cuda":
             raise TrainingError("training.compile: only for a GPU; leave it out on a CPU")
         if self.device.type == "cuda":
@@ -125,8 +125,8 @@ class Trainer:
         self._rate_factor = 1.0
         self._returns = 0
         self._carried: list[State] = []
-        self.generator = fresh_generator(config, self.device)
-        self.teacher = teacher_of(config, self.device)
+        self.generator = init_generator(config, self.device)
+        self.teacher = load_teacher(config, self.device)
         has_flow = isinstance(self.generator, Recurrent) and self.generator.flow is not None
         self.motion_iterations = training.motion_iterations if has_flow else 0
         if self.motion_iterations >= training.iterations:
@@ -134,7 +134,7 @@ class Trainer:
                 f"training.motion_iterations ({self.motion_iterations}) leaves none of the "
                 f"{training.iterations} training.iterations for the rest"
             )
-        self.adversary = fresh_adversary(config, self.device)
+        self.adversary = init_discriminator(config, self.device)
         gan, seed = config.gan, training.seed
         self._perceptual = perceptual_losses(gan, seed, self.device) if gan is not None else None
         self._collapse = CollapseWatch()
@@ -143,7 +143,7 @@ class Trainer:
         """What the user should know before the run, a line each."""
         self.optimiser = build_optimiser(self.generator)
         share = config.gan.blend if config.gan is not None else 1.0
-        self.average = Average(self.generator, training.ema_decay, share)
+        self.average = WeightEMA(self.generator, training.ema_decay, share)
         if resume:
             self._take(self._checkpoints.load(self.device, self.notes.append))
         self.store = Store(config.data.dataset)
@@ -159,7 +159,7 @@ class Trainer:
             training,
             config.model.scale,
             self.motion_iterations,
-            self.world.slots(training.batch),
+            self.processes.local_slots(training.batch),
             self.device,
         )
         if training.compile:
@@ -169,26 +169,26 @@ class Trainer:
     def run(
         self,
         minutes: float | None = None,
-        watch: Callable[[Progress], None] = lambda progress: None,
-    ) -> Outcome:
+        watch: Callable[[TrainingProgress], None] = lambda progress: None,
+    ) -> TrainingResult:
         """Train until done, for at most `minutes`, or until SIGINT or SIGTERM; then save."""
         began = time.monotonic()
-        log = Log(self.output) if self.world.writes else None
+        log = Log(self.output) if self.processes.is_main else None
         with _stop_signals() as interrupted:
 
             def stop() -> bool:
                 out_of_time = minutes is not None and time.monotonic() - began > minutes * 60
-                return self.world.any(bool(interrupted) or out_of_time)
+                return self.processes.any(bool(interrupted) or out_of_time)
 
             while not self._run_until_return(log, stop, watch):
                 pass
         finished = self.iteration >= self.config.training.iterations
-        if finished and self.world.writes:
+        if finished and self.processes.is_main:
             self._write_card()
         if log:
             log.close()
-        self.world.wait()
-        return Outcome(
+        self.processes.barrier()
+        return TrainingResult(
             iteration=self.iteration,
             finished=finished,
             interrupted=bool(interrupted),
@@ -197,7 +197,7 @@ class Trainer:
         )
 
     def _run_until_return(
-        self, log: Log | None, stop: Callable[[], bool], watch: Callable[[Progress], None]
+        self, log: Log | None, stop: Callable[[], bool], watch: Callable[[TrainingProgress], None]
     ) -> bool:
         """Train to the end or to a stop, and save; False after going back to a checkpoint."""
         training, schedule = self.config.training, self.config.schedule
@@ -212,7 +212,7 @@ class Trainer:
                 watch(self._progress(math.nan, learning_rate, rate, self._go_back()))
                 return False
             self.iteration += 1
-            self.average.follow(self.generator, self.iteration)
+            self.average.update(self.generator, self.iteration)
             now = time.monotonic()
             rate = _smoothed(rate, 1 / (now - step_began))
             step_began = now
@@ -223,7 +223,7 @@ class Trainer:
                 or self.iteration == training.iterations
             )
             if validates or self.iteration % _LOG_EVERY == 0:
-                mean_loss = self.world.mean(loss)
+                mean_loss = self.processes.mean(loss)
             if log and self.iteration % _LOG_EVERY == 0:
                 log.step(self.iteration, mean_loss, learning_rate, rate)
             if log and validates:
@@ -232,7 +232,7 @@ class Trainer:
             watch(self._progress(float(loss), learning_rate, rate, self._message))
             self._message = ""
             stopping = stop()
-            due = self.world.any(time.monotonic() - saved > schedule.save_minutes * 60)
+            due = self.processes.any(time.monotonic() - saved > schedule.save_minutes * 60)
             if due or stopping or self.iteration == training.iterations:
                 self._save()
                 saved = time.monotonic()
@@ -242,9 +242,9 @@ class Trainer:
 
     def _progress(
         self, loss: float, learning_rate: float, rate: float, message: str = ""
-    ) -> Progress:
+    ) -> TrainingProgress:
         iterations = self.config.training.iterations
-        return Progress(
+        return TrainingProgress(
             self.iteration, iterations, loss, learning_rate, rate, self.validation, message
         )
 
@@ -257,7 +257,7 @@ class Trainer:
         if self.iteration < motion:
             assert isinstance(self.generator, Recurrent)
             assert self.generator.flow is not None
-            matching = self.world.share(MotionObjective(self.generator.flow))
+            matching = self.processes.wrap(MotionObjective(self.generator.flow))
             for pair in self._batches.motion(self.iteration):
                 yield lambda pair=pair: self._learn_motion(matching, pair)  # type: ignore[misc]
             # Its hooks on the gradients must not outlive it.
@@ -276,7 +276,7 @@ class Trainer:
                 perceptual=self._perceptual,
             )
             self._message = "; ".join(self._perceptual.left_out)
-            objective, learn = self.world.share(game), self._play
+            objective, learn = self.processes.wrap(game), self._play
         else:
             whole = FidelityObjective(
                 self.generator,
@@ -284,7 +284,7 @@ class Trainer:
                 teacher_share=training.teacher_share,
                 clean_weight=training.clean_weight,
             )
-            objective, learn = self.world.share(whole), self._learn
+            objective, learn = self.processes.wrap(whole), self._learn
         for batch in self._batches.clips(self.iteration):
             yield lambda batch=batch: learn(objective, batch)  # type: ignore[misc]
 
@@ -322,17 +322,19 @@ class Trainer:
             torch.set_grad_enabled(not alone),
             torch.autocast(self.device.type, torch.bfloat16, enabled=half),
         ):
-            turn: Turn = objective(*batch, self._carried, turn_number)
+            turn: GeneratorStep = objective(*batch, self._carried, turn_number)
         done = turn_number / (training.iterations - self.motion_iterations)
         rate = self._learning_rate(done)
         if alone:
-            moved = not self.world.any(not bool(turn.loss.isfinite()))
+            moved = not self.processes.any(not bool(turn.loss.isfinite()))
         else:
             moved = self._descend(turn.loss, (rate, 0.0))
         if moved and adversary is not None:
             assert turn.sample is not None
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                adversary.learn(turn.sample, turn_number, rate / training.learning_rate, self.world)
+                adversary.learn(
+                    turn.sample, turn_number, rate / training.learning_rate, self.processes
+                )
         self._carried = turn.states if moved else []
         if adversary is not None and turn_number and turn_number % gan.watch_every == 0:
             self._message = self._collapse.look(adversary, turn.output, batch.target)
@@ -340,7 +342,7 @@ class Trainer:
 
     def _descend(self, loss: Tensor, rates: tuple[float, float]) -> bool:
         # Gradients of positions that aren't numbers can crash the process: don't ask for them.
-        if self.world.any(not bool(loss.isfinite())):
+        if self.processes.any(not bool(loss.isfinite())):
             return False
         return descend(self.optimiser, loss, rates, self.config.training.gradient_clip)
 
@@ -359,7 +361,7 @@ class Trainer:
         strip = Strip()
         schedule = self.config.schedule
         try:
-            with self.average.judged(self.generator):
+            with self.average.applied_to(self.generator):
                 scores = self._held_back.score(
                     self.generator,
                     schedule.validation_degradation,
@@ -373,7 +375,7 @@ class Trainer:
         self.validation = mean_scores(scores)
         if self.validation.ours.psnr_y > self.best or self.config.gan is not None:
             self.best = self.validation.ours.psnr_y
-            save_generator(self.output / BEST_FILE, self.average.kept(), self.config.model)
+            save_generator(self.output / BEST_FILE, self.average.state_dict(), self.config.model)
         strip.write(self.output, self.iteration)
         log.validation(self.iteration, self.seconds, loss, self.validation, scores)
 
@@ -381,7 +383,7 @@ class Trainer:
         """Measure the finished model, and say what it is."""
         scores: dict[str, FilmScore] = {}
         if self._held_back:
-            with self.average.judged(self.generator):
+            with self.average.applied_to(self.generator):
                 for kind in Degradation:
                     found = self._held_back.score(self.generator, kind, Strip())
                     scores[kind.value] = mean_scores(found)
@@ -402,12 +404,14 @@ class Trainer:
 
     def _save(self) -> None:
         """Write the averaged model, and all that resuming needs; each whole or not at all."""
-        carried = [[self.world.gather(tensor) for tensor in state] for state in self._carried]
-        if not self.world.writes:
+        carried = [
+            [self.processes.all_gather(tensor) for tensor in state] for state in self._carried
+        ]
+        if not self.processes.is_main:
             return
         if not self.average.is_finite():
             return  # nobody wants to go on from there
-        save_generator(self.output / MODEL_FILE, self.average.kept(), self.config.model)
+        save_generator(self.output / MODEL_FILE, self.average.state_dict(), self.config.model)
         self._checkpoints.save(
             self.iteration,
             {
@@ -472,7 +476,7 @@ class Trainer:
             if generator is not None
         ]
         self._carried = [
-            kind(*(self.world.part(tensor) for tensor in tensors))
+            kind(*(self.processes.local_shard(tensor) for tensor in tensors))
             for kind, tensors in zip(kinds, state["carried"], strict=False)
         ]
 

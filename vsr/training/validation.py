@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vsr.data.store import Clip, Store
+from vsr.data.store import Store, StoredClip
 from vsr.imaging.colour import to_rgb
 from vsr.imaging.degrade import Degradation
 from vsr.imaging.tensors import on_8_bit_levels
@@ -22,7 +22,7 @@ class Validation:
     def __init__(self, store: Store, device: torch.device) -> None:
         self._store = store
         self._device = device
-        first: dict[str, Clip] = {}
+        first: dict[str, StoredClip] = {}
         for clip in store.clips("val"):
             if clip.frames > 1:
                 first.setdefault(clip.source, clip)
@@ -52,7 +52,7 @@ class Validation:
             for name, clip in self._clips
         ]
 
-    def _frames(self, clip: Clip) -> Iterator[tuple[Tensor, bool]]:
+    def _frames(self, clip: StoredClip) -> Iterator[tuple[Tensor, bool]]:
         planes = [torch.from_numpy(plane) for plane in self._store.read(clip)]
         for number in range(clip.frames):
             one = [plane[number].to(self._device) for plane in planes]

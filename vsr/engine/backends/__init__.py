@@ -7,7 +7,13 @@ import torch
 from vsr.engine.backends.base import Backend
 from vsr.engine.backends.cuda_graph import GraphBackend
 from vsr.engine.backends.openvino import OpenVinoBackend, openvino_version
-from vsr.engine.backends.tiling import FittingBackend, TiledBackend, Tiling, is_exhausted, pick_tile
+from vsr.engine.backends.tiling import (
+    AdaptiveTilingBackend,
+    TiledBackend,
+    Tiling,
+    is_exhausted,
+    pick_tile,
+)
 from vsr.engine.backends.torch_eager import TorchBackend
 from vsr.engine.backends.yuv_step import flow_of
 from vsr.errors import VsrError
@@ -71,7 +77,7 @@ def pick_backend(
 
     tile = pick_tile(tiling, generator, device, size)
     given = (build, size, tile, generator.scale, specs, flow_of(generator))
-    return FittingBackend(*given, shrinks=tiling != "off", notes=notes)
+    return AdaptiveTilingBackend(*given, shrinks=tiling != "off", notes=notes)
 
 
 def _engine(name: BackendName, precision: Precision, device: torch.device, is_long: bool) -> str:
@@ -106,9 +112,9 @@ def _arithmetic(
 
 
 __all__ = [
+    "AdaptiveTilingBackend",
     "Backend",
     "BackendName",
-    "FittingBackend",
     "GraphBackend",
     "OpenVinoBackend",
     "Precision",

@@ -26,7 +26,7 @@ class Backend(ABC):
         parts of frames is given their part of the whole's `coarse` motion, see `PyramidFlow`.
         """
 
-    def begin(self, planes: Sequence[Plane], begins_shot: bool) -> Callable[[], Planes]:
+    def submit(self, planes: Sequence[Plane], begins_shot: bool) -> Callable[[], Planes]:
         """Like `upscale`, but what comes back waits for the frame only when it is called.
 
         So a device can be at work on the next frame while this one is encoded. To be called once,
@@ -36,14 +36,14 @@ class Backend(ABC):
         return lambda: made
 
     @abstractmethod
-    def keep_state(self) -> tuple[Tensor, ...]:
+    def get_state(self) -> tuple[Tensor, ...]:
         """What the next frame is to begin with, on the CPU, to be saved and gone on from.
 
         Empty before the first frame. After an error it is what the failed frame began with.
         """
 
     @abstractmethod
-    def go_on_from(self, kept: tuple[Tensor, ...]) -> None:
+    def set_state(self, kept: tuple[Tensor, ...]) -> None:
         """Begin the next frame with a state that was kept."""
 
     def notes(self) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ class GraphBackend(Backend):
         """Y, Cb and Cr of the next frame."""
         return self._begun(planes, begins_shot, coarse)()
 
-    def begin(self, planes: Sequence[Plane], begins_shot: bool) -> Callable[[], Planes]:
+    def submit(self, planes: Sequence[Plane], begins_shot: bool) -> Callable[[], Planes]:
         """Hand the device a frame; what comes back waits for it."""
         return self._begun(planes, begins_shot, None)
 
@@ -156,7 +156,7 @@ class GraphBackend(Backend):
 
         return wait
 
-    def keep_state(self) -> tuple[Tensor, ...]:
+    def get_state(self) -> tuple[Tensor, ...]:
         """What the next frame is to begin with, on the CPU."""
         if not self._has_state:
             return ()
@@ -165,7 +165,7 @@ class GraphBackend(Backend):
         return tuple(part.to("cpu", copy=True) for part in self._states[self._next])
 
     @torch.inference_mode()
-    def go_on_from(self, kept: tuple[Tensor, ...]) -> None:
+    def set_state(self, kept: tuple[Tensor, ...]) -> None:
         """Begin the next frame with a state that was kept."""
         with self._at_work():
             self._set_state(kept)

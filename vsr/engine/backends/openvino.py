@@ -88,7 +88,7 @@ class OpenVinoBackend(Backend):
         """Y, Cb and Cr of the next frame."""
         if begins_shot or not self._begun:
             low = planes_to_rgb(planes, self._read_as, torch.device("cpu"))
-            self.go_on_from(self._step.start(low[None]))
+            self.set_state(self._step.start(low[None]))
         state, following = self._states
         kind = np.uint8 if planes[0].dtype == np.uint8 else np.int16
         frame = [np.ascontiguousarray(plane).view(kind)[None, None] for plane in planes[:3]]
@@ -106,13 +106,13 @@ class OpenVinoBackend(Backend):
         is_view = any(np.may_share_memory(plane, buffer) for buffer in self._made)
         return plane.copy() if is_view else plane
 
-    def keep_state(self) -> tuple[Tensor, ...]:
+    def get_state(self) -> tuple[Tensor, ...]:
         """What the next frame is to begin with; empty before the first."""
         if not self._begun:
             return ()
         return tuple(torch.from_numpy(part.copy()) for part in self._states[0])
 
-    def go_on_from(self, kept: tuple[Tensor, ...]) -> None:
+    def set_state(self, kept: tuple[Tensor, ...]) -> None:
         """Begin the next frame with a state that was kept."""
         for part, value in zip(self._states[0], kept, strict=True):
             np.copyto(part, value.numpy())

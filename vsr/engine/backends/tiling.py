@@ -119,13 +119,13 @@ class TiledBackend(Backend):
                     slice(y.start, y.start + self._tile[0]),
                     slice(x.start, x.start + self._tile[1]),
                 )
-                self._inner.go_on_from(tuple(self._at(part, *here) for part in self._state))
+                self._inner.set_state(tuple(self._at(part, *here) for part in self._state))
             aimed = None
             if self._motion is not None and motion is not None:
                 aimed = self._motion.part(motion, (y.start, x.start), self._tile)
             tile = self._inner.upscale(self._cut(planes, y, x), fresh, aimed)
             self._paste(made, tile, y, x)
-            left = self._inner.keep_state()
+            left = self._inner.get_state()
             following = following or [part.new_empty(self._whole_shape(part)) for part in left]
             for whole, part in zip(following, left, strict=True):
                 own = slice(y.inner, y.inner_end), slice(x.inner, x.inner_end)
@@ -137,11 +137,11 @@ class TiledBackend(Backend):
         self._state = tuple(following)
         return tuple(made)
 
-    def keep_state(self) -> tuple[Tensor, ...]:
+    def get_state(self) -> tuple[Tensor, ...]:
         """The state of the whole frame."""
         return self._state
 
-    def go_on_from(self, kept: tuple[Tensor, ...]) -> None:
+    def set_state(self, kept: tuple[Tensor, ...]) -> None:
         """Begin the next frame with a state that was kept."""
         self._state = kept
 
@@ -245,7 +245,7 @@ class _CoarseMotion:
         return torch.cat(shrunk, dim=2)
 
 
-class FittingBackend(Backend):
+class AdaptiveTilingBackend(Backend):
     """Whole frames or tiles, and smaller tiles once memory runs out: no frame is lost.
 
     The frame that there was no room for is done again, from the state that it began with.
@@ -281,21 +281,21 @@ class FittingBackend(Backend):
         self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None = None
     ) -> Planes:
         """Y, Cb and Cr of the next frame."""
-        return self.begin(planes, begins_shot)()
+        return self.submit(planes, begins_shot)()
 
-    def begin(self, planes: Sequence[Plane], begins_shot: bool) -> Callable[[], Planes]:
+    def submit(self, planes: Sequence[Plane], begins_shot: bool) -> Callable[[], Planes]:
         """Like `upscale`, to be waited for."""
-        begun = self._fitting(lambda inner: inner.begin(planes, begins_shot))
+        begun = self._fitting(lambda inner: inner.submit(planes, begins_shot))
         self._frames += 1
         return begun
 
-    def keep_state(self) -> tuple[Tensor, ...]:
+    def get_state(self) -> tuple[Tensor, ...]:
         """What the next frame is to begin with, of the whole frame."""
-        return self._fitting(lambda inner: inner.keep_state())
+        return self._fitting(lambda inner: inner.get_state())
 
-    def go_on_from(self, kept: tuple[Tensor, ...]) -> None:
+    def set_state(self, kept: tuple[Tensor, ...]) -> None:
         """Begin the next frame with a state that was kept."""
-        self._fitting(lambda inner: inner.go_on_from(kept))
+        self._fitting(lambda inner: inner.set_state(kept))
 
     def notes(self) -> tuple[str, ...]:
         """Where memory ran out, and what `build` noted."""
@@ -309,14 +309,14 @@ class FittingBackend(Backend):
                 if self._inner is None:
                     self._inner = self._built()
                     if kept:
-                        self._inner.go_on_from(kept)
+                        self._inner.set_state(kept)
                 return work(self._inner)
             except (MemoryError, RuntimeError) as error:
                 if not is_exhausted(error):
                     raise
                 self._shrink(error)
             if self._inner is not None:
-                kept = self._inner.keep_state()
+                kept = self._inner.get_state()
                 self._inner = None
             # What the error's own frames hold is let go of only now.
             gc.collect()

@@ -32,10 +32,10 @@ class TorchBackend(Backend):
         low = planes_to_rgb(planes, self._read_as, self._upscaler.device)
         return rgb_to_planes(self._upscaler.upscale(low, begins_shot, coarse), self._write_as)
 
-    def keep_state(self) -> tuple[Tensor, ...]:
+    def get_state(self) -> tuple[Tensor, ...]:
         """What the next frame is to begin with, on the CPU."""
-        return self._upscaler.keep_state()
+        return self._upscaler.get_state()
 
-    def go_on_from(self, kept: tuple[Tensor, ...]) -> None:
+    def set_state(self, kept: tuple[Tensor, ...]) -> None:
         """Begin the next frame with a state that was kept."""
-        self._upscaler.go_on_from(kept)
+        self._upscaler.set_state(kept)

@@ -19,7 +19,7 @@ from vsr.media.frame import Plane
 from vsr.models import Generator, Recurrent
 from vsr.models.flow import PyramidFlow
 from vsr.models.half import is_halved
-from vsr.models.int8 import QuantisedConv, RoundedHead
+from vsr.models.int8 import QuantisedConv, QuantisedHead
 from vsr.models.recurrent import RecurrentState
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
@@ -97,7 +97,7 @@ class FoldedStep(PlanesStep):
         bias = matrix @ head.bias.detach() + offset
         count = scale**2
         chroma = _filtered(weight[count:], bias[count:], cells, filters)
-        precision = head.range if isinstance(head, RoundedHead) else self._halves
+        precision = head.range if isinstance(head, QuantisedHead) else self._halves
         self._border = [1 + self._beyond[1], 1, 1 + self._beyond[0], 1]
         self.luma = _FoldedHead(weight[:count], bias[:count], precision, self._border)
         self.chroma = _FoldedHead(*chroma, precision, self._border)
@@ -132,7 +132,7 @@ class FoldedStep(PlanesStep):
         )
 
     def _heads(self, features: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
-        if isinstance(self.generator.head, RoundedHead):
+        if isinstance(self.generator.head, QuantisedHead):
             seen = [features, self._bordered(low)]  # features, once they are rounded
         elif self._halves:
             seen = [self._bordered(features), self._bordered(low)]

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from vsr.engine.resume.segment_file import digest_of
 from vsr.errors import OutputError
-from vsr.media.decode.reader import FrameMark
+from vsr.media.decode.reader import FrameFingerprint
 from vsr.media.encode.encoder import CodedVideo
 from vsr.media.mux.muxer import write_failure
 from vsr.system.files import beside
@@ -23,20 +23,20 @@ _WHOLE = "whole"
 _OURS = re.compile(r"lock|journal\.(jsonl|partial)|\d{6}\.(segment|state)(\.partial)?|whole\..*")
 
 
-class Place(NamedTuple):
+class SegmentStart(NamedTuple):
     """Where a segment begins, and all that is needed to do it apart from the others."""
 
     number: int
     """Of the segment."""
     frame: int
     """How many frames of the film come before."""
-    marks: tuple[FrameMark, ...]
+    marks: tuple[FrameFingerprint, ...]
     """The last of these."""
     begins_shot: bool
     """Whether its first frame begins a shot; if not, there is a state to go on from."""
 
 
-START = Place(0, 0, (), True)
+START = SegmentStart(0, 0, (), True)
 """Of the first segment."""
 
 
@@ -50,7 +50,7 @@ class Finished(NamedTuple):
     digest: str
     damaged: tuple[int, ...]
     """pts of its frames that were damaged in the source."""
-    following: Place | None
+    following: SegmentStart | None
     """Where the next one begins; None after the last."""
 
 
@@ -95,7 +95,7 @@ class Journal:
             raise
 
     @property
-    def next_place(self) -> Place | None:
+    def next_place(self) -> SegmentStart | None:
         """Where to go on; None if all segments are finished."""
         return self.finished[-1].following if self.finished else START
 
@@ -206,7 +206,7 @@ class Journal:
         except OSError as error:
             raise write_failure(self.output, error) from error
 
-    def _can_begin(self, place: Place | None) -> bool:
+    def _can_begin(self, place: SegmentStart | None) -> bool:
         return place is None or place.begins_shot or self.state(place.number).is_file()
 
     def _is_whole(self, finished: Finished) -> bool:
@@ -275,10 +275,12 @@ def _finished(line: Mapping[str, Any]) -> Finished:
         damaged=tuple(line["damaged"]),
         following=None
         if following is None
-        else Place(
+        else SegmentStart(
             number=following["number"],
             frame=following["frame"],
-            marks=tuple(FrameMark(pts=pts, digest=digest) for pts, digest in following["marks"]),
+            marks=tuple(
+                FrameFingerprint(pts=pts, digest=digest) for pts, digest in following["marks"]
+            ),
             begins_shot=following["begins_shot"],
         ),
     )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from vsr.engine.resume.journal import Finished, Journal, Place
+from vsr.engine.resume.journal import Finished, Journal, SegmentStart
 from vsr.engine.resume.segment_file import SegmentWriter
 from vsr.errors import Interrupted
 from vsr.frames.shots import LOOK_BACK_FRAMES, CutMarker
@@ -31,20 +31,20 @@ LONGEST_FRAMES = 240
 State = tuple[Tensor, ...]
 
 
-class Marked(NamedTuple):
+class SegmentFrame(NamedTuple):
     """A frame, and what begins with it."""
 
     frame: Frame
     begins_shot: bool
-    place: Place | None
+    place: SegmentStart | None
     """Of the segment that begins here, if one does."""
     state: State | None = None
     """With which that segment begins, in mid-shot; known once the frame is upscaled."""
 
 
 def mark_segments(
-    frames: Iterator[Frame], place: Place, before: Sequence[Frame] = ()
-) -> Iterator[Marked]:
+    frames: Iterator[Frame], place: SegmentStart, before: Sequence[Frame] = ()
+) -> Iterator[SegmentFrame]:
     """Mark the frames of a film from `place` on; `before` are those that it remembers."""
     marker: CutMarker[Frame] = CutMarker(frames, before)
     last: deque[Frame] = deque(before, maxlen=LOOK_BACK_FRAMES)
@@ -58,13 +58,13 @@ def mark_segments(
             marker.start_anew()
             begun += length
             number, length = number + 1, 0
-            here = Place(number, begun, tuple(mark_of(frame) for frame in last), begins_shot)
+            here = SegmentStart(number, begun, tuple(mark_of(frame) for frame in last), begins_shot)
         length += 1
         last.append(item)
-        yield Marked(item, begins_shot, here)
+        yield SegmentFrame(item, begins_shot, here)
 
 
-def frames_from(reader: VideoReader, place: Place) -> Iterator[Marked]:
+def frames_from(reader: VideoReader, place: SegmentStart) -> Iterator[SegmentFrame]:
     """Read on at `place`; raises `MediaError` where the source isn't what it was."""
     before = reader.go_on_after(place.marks) if place.marks else []
     return mark_segments(reader.frames(), place, before)
@@ -96,7 +96,7 @@ class SegmentSink:
         self._number = self._shots = 0
         self._first_pts = 0
 
-    def write(self, item: Marked) -> None:
+    def write(self, item: SegmentFrame) -> None:
         """Encode a frame, in a new segment if one begins with it. Raises `OutputError`."""
         if item.place is not None:
             if self._writer is not None:
@@ -118,12 +118,12 @@ class SegmentSink:
         if self._writer is not None:
             self._writer.__exit__(None, None, None)
 
-    def _begin(self, place: Place, pts: int) -> None:
+    def _begin(self, place: SegmentStart, pts: int) -> None:
         self._number, self._shots, self._first_pts = place.number, 0, pts
         path = self._journal.segment(place.number)
         self._writer = SegmentWriter(path, self._journal.output, self._info, self._settings)
 
-    def _finish(self, following: Marked | None) -> None:
+    def _finish(self, following: SegmentFrame | None) -> None:
         assert self._writer is not None
         done, video = self._writer.finish(), self._writer.video
         self._writer = None  # its encoder's memory is free before the next one asks for its own

@@ -47,7 +47,7 @@ _NAMES: dict[Tag, dict[int, str]] = {
 _EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 
 
-class Look(NamedTuple):
+class FrameFormat(NamedTuple):
     """The size, pixel format and colour tags of a decoded frame."""
 
     size: tuple[int, int]
@@ -60,7 +60,7 @@ class Look(NamedTuple):
     """Width of a pixel over its height, as the bitstream says."""
 
 
-class Change(NamedTuple):
+class FormatChange(NamedTuple):
     """A property of frames that differs from the description of the film."""
 
     what: str
@@ -82,7 +82,7 @@ class Conformer:
     """Convert frames whose size, pixel format, range or matrix differs from the film's."""
 
     def __init__(
-        self, like: Look, layout: PixelLayout, time_base: Fraction, notes: list[str]
+        self, like: FrameFormat, layout: PixelLayout, time_base: Fraction, notes: list[str]
     ) -> None:
         """`like` describes the film's frames, `layout` the planes that are read of them.
 
@@ -95,7 +95,7 @@ class Conformer:
         self._seen = like
         self._noted: set[str] = set()
 
-    def announce(self, change: Change, line: str | None) -> None:
+    def announce(self, change: FormatChange, line: str | None) -> None:
         """Note a change before its frames are read; `line` is None where a loss names it."""
         if change.what not in self._noted:
             self._noted.add(change.what)
@@ -129,7 +129,7 @@ class Conformer:
         )
         return with_pts(made, decoded)
 
-    def _note(self, found: list[Change], pts: int | None) -> None:
+    def _note(self, found: list[FormatChange], pts: int | None) -> None:
         for change in found:
             if change.what not in self._noted:
                 self._noted.add(change.what)
@@ -144,7 +144,7 @@ def where_of(seconds: float | None, is_exact: bool = True) -> str:
     return f"at {seconds:.2f} s" if is_exact else f"by about {seconds:.2f} s"
 
 
-def look_of(decoded: VideoFrame, aspect: Fraction | None) -> Look:
+def look_of(decoded: VideoFrame, aspect: Fraction | None) -> FrameFormat:
     """Describe a decoded frame; `aspect` is its pixels', as its decoder says."""
     pixels = decoded.sw_format or decoded.format
     name = pixels.name
@@ -155,7 +155,7 @@ def look_of(decoded: VideoFrame, aspect: Fraction | None) -> Look:
         tags = decoded.colorspace, decoded.color_primaries, decoded.color_trc
         colour = ColourTags(*tags, full_range=full)
     size = decoded.width, decoded.height
-    return Look(size, name.replace("yuvj", "yuv"), colour, aspect or Fraction(1))
+    return FrameFormat(size, name.replace("yuvj", "yuv"), colour, aspect or Fraction(1))
 
 
 def is_full_range(pixel_format: str, colour_range: int) -> bool:
@@ -167,30 +167,32 @@ def is_full_range(pixel_format: str, colour_range: int) -> bool:
     return implied or colour_range == ColorRange.JPEG.value
 
 
-def changes(like: Look, look: Look) -> list[Change]:
+def changes(like: FrameFormat, look: FrameFormat) -> list[FormatChange]:
     """The properties of a frame that differ from the film's."""
     found = []
     if look.size != like.size:
         here, there = ("x".join(map(str, one.size)) for one in (like, look))
-        found.append(Change("frame size", here, there, converted=True))
+        found.append(FormatChange("frame size", here, there, converted=True))
     if look.pixels != like.pixels:
-        found.append(Change("pixel format", like.pixels, look.pixels, converted=True))
+        found.append(FormatChange("pixel format", like.pixels, look.pixels, converted=True))
     # What is scaled to the first may have its shape all the same.
     if look.aspect != like.aspect and _display_aspect(look) != _display_aspect(like):
-        found.append(Change("pixel aspect", str(like.aspect), str(look.aspect), converted=False))
+        found.append(
+            FormatChange("pixel aspect", str(like.aspect), str(look.aspect), converted=False)
+        )
     old, new = like.colour, look.colour
     if new.full_range != old.full_range:
         here, there = ("full" if tags.full_range else "limited" for tags in (old, new))
-        found.append(Change("colour range", here, there, converted=True))
+        found.append(FormatChange("colour range", here, there, converted=True))
     source, target = _matrices(like, look)
     if not same_code("matrix", source, target):
         names = name_of("matrix", old.matrix), name_of("matrix", new.matrix)
-        found.append(Change("colour matrix", *names, converted=_converts(source, target)))
+        found.append(FormatChange("colour matrix", *names, converted=_converts(source, target)))
     for tag in ("primaries", "transfer"):
         codes = [1 if code in _UNSAID else code for code in (getattr(old, tag), getattr(new, tag))]
         if not same_code(tag, *codes):
             names = name_of(tag, getattr(old, tag)), name_of(tag, getattr(new, tag))
-            found.append(Change(f"colour {tag}", *names, converted=False))
+            found.append(FormatChange(f"colour {tag}", *names, converted=False))
     return found
 
 
@@ -220,7 +222,7 @@ def _without_j(decoded: VideoFrame) -> VideoFrame:
     return plain
 
 
-def _matrices(like: Look, look: Look) -> tuple[int, int]:
+def _matrices(like: FrameFormat, look: FrameFormat) -> tuple[int, int]:
     """The codes by which a frame and the film are read.
 
     A frame without one is read as the film is; where neither has one, it is guessed by height,
@@ -238,7 +240,7 @@ def _converts(source: int, target: int) -> bool:
     return differs and source in _SWSCALE and target in _SWSCALE
 
 
-def _display_aspect(look: Look) -> Fraction:
+def _display_aspect(look: FrameFormat) -> Fraction:
     return Fraction(*look.size) * look.aspect
 
 

@@ -90,7 +90,7 @@ def messages_of(side_data: Sequence[SideData]) -> tuple[Message, ...]:
     return tuple(found)
 
 
-class Turn(NamedTuple):
+class Rotation(NamedTuple):
     """A turn of the picture by right angles, as a display matrix asks for it."""
 
     transposed: bool
@@ -107,7 +107,7 @@ class Turn(NamedTuple):
         return turned.copy(order="C")
 
 
-def turn_of(matrix: tuple[int, ...] | None) -> Turn | None:
+def turn_of(matrix: tuple[int, ...] | None) -> Rotation | None:
     """The turn that a display matrix asks for; None where it isn't by right angles, or none.
 
     It takes (x, y) to (a x + c y, b x + d y).
@@ -116,9 +116,9 @@ def turn_of(matrix: tuple[int, ...] | None) -> Turn | None:
         return None
     a, b, _, c, d = matrix[:5]
     if a and d and not (b or c):
-        return Turn(False, a < 0, d < 0)
+        return Rotation(False, a < 0, d < 0)
     if b and c and not (a or d):
-        return Turn(True, c < 0, b < 0)
+        return Rotation(True, c < 0, b < 0)
     return None
 
 

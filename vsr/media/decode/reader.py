@@ -20,11 +20,11 @@ from av.video.stream import VideoStream
 
 from vsr.errors import MediaError
 from vsr.media.decode.completeness import StreamEnd, holds_another, is_cut_short, is_input_cut_short
-from vsr.media.decode.conform import Change, Conformer, Look, is_full_range, look_of
+from vsr.media.decode.conform import Conformer, FormatChange, FrameFormat, is_full_range, look_of
 from vsr.media.decode.decoded import (
     Deinterlace,
     Deinterlacer,
-    Turn,
+    Rotation,
     display_matrix_of,
     hdr_of,
     messages_of,
@@ -71,7 +71,7 @@ _SUSPECT_FRAMES = 32
 _SEEK_SECONDS = (2, 10, 60)
 
 
-class FrameMark(NamedTuple):
+class FrameFingerprint(NamedTuple):
     """A frame's time and its content, to know it again."""
 
     pts: int
@@ -127,7 +127,7 @@ class VideoReader:
         self._deinterlace = deinterlace
         self._wanted, self._on_card = decoder, on_card
         self._pending: Iterator[Frame | AnyPacket] | None = None
-        self._turn: Turn | None = None
+        self._turn: Rotation | None = None
         self.pictures: dict[int, bytes] = {}
         """Cover pictures by stream, as far as `closely` came by them."""
         self._pipe_end = StreamEnd()
@@ -182,11 +182,11 @@ class VideoReader:
         return self._lead * self.info.time_base
 
     @property
-    def look(self) -> Look:
+    def look(self) -> FrameFormat:
         """Size, pixel format and colour tags of the frames as `info` describes them."""
         return self._conformer.like
 
-    def announce(self, change: Change, line: str | None) -> None:
+    def announce(self, change: FormatChange, line: str | None) -> None:
         """Note a change of pixels before its frames are read; see `Conformer.announce`."""
         self._conformer.announce(change, line)
 
@@ -299,7 +299,7 @@ class VideoReader:
         except (av.error.FFmpegError, MediaError):  # no keyframe from there on
             self._reopen()
 
-    def go_on_after(self, marks: Sequence[FrameMark]) -> list[Frame]:
+    def go_on_after(self, marks: Sequence[FrameFingerprint]) -> list[Frame]:
         """Place the reader behind the frames that `marks` tell of, and give these.
 
         What is read next is what would be read next had all been read. From a keyframe some
@@ -489,7 +489,7 @@ class VideoReader:
         )
         size = context.width, context.height
         aspect = Fraction(context.sample_aspect_ratio or 1)
-        look = Look(size, name.replace("yuvj", "yuv"), tags, aspect)
+        look = FrameFormat(size, name.replace("yuvj", "yuv"), tags, aspect)
         self._conformer = Conformer(look, layout, stream.time_base, self.notes)
         like = likeness_of(stream)
         return StreamInfo(
@@ -685,12 +685,12 @@ def rate_of(stream: VideoStream) -> Fraction:
     return Fraction(min(rates, default=Fraction(25)))
 
 
-def mark_of(frame: Frame) -> FrameMark:
+def mark_of(frame: Frame) -> FrameFingerprint:
     """What to know a frame by."""
     digest = hashlib.blake2b(digest_size=16)
     for plane in frame.planes:
         digest.update(plane.tobytes())
-    return FrameMark(frame.pts, digest.hexdigest())
+    return FrameFingerprint(frame.pts, digest.hexdigest())
 
 
 def frame_times(path: Path) -> list[float]:

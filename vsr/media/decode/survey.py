@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vsr.media.decode.comb import CombFinder, thinned
-from vsr.media.decode.conform import Change, changes, look_of, where_of
+from vsr.media.decode.conform import FormatChange, changes, look_of, where_of
 from vsr.media.decode.decoder import nearest_layout
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.side_data import (
@@ -31,7 +31,7 @@ _PLACES, _MOST_AT_FIRST, _MOST_AT_A_PLACE, _LEAST = 8, 48, 24, 4
 class SeenChange(NamedTuple):
     """A change against the first frame, and the first frame seen that shows it."""
 
-    change: Change
+    change: FormatChange
     seconds: float | None
     """In the output; None without times."""
     is_exact: bool

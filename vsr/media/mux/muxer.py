@@ -28,8 +28,8 @@ from vsr.media.frame import StreamInfo
 from vsr.media.mux.matroska_header import stream_like
 from vsr.media.mux.stream_copy import (
     MUXERS,
-    Baggage,
-    Lane,
+    CopyPlan,
+    StreamCopier,
     free_tags,
     give_time,
     has_cover,
@@ -70,14 +70,14 @@ class Muxer:
         place: Path,
         video: CodedVideo,
         info: StreamInfo,
-        baggage: Baggage | None,
+        baggage: CopyPlan | None,
         source: Any = None,
     ) -> None:
         """Open `place`, which is to become `name`; `source` is the baggage's container."""
         self.name = name
         self.place = place
         self._info = info
-        self._lanes: dict[int, Lane] = {}
+        self._lanes: dict[int, StreamCopier] = {}
         self._times: dict[int, int] = {}
         self._broken = 0
         suffix = ".nut" if name == PIPE else name.suffix.lower()
@@ -130,7 +130,7 @@ class Muxer:
             for becomes in lane.packets(give_time(packet, self._times)):
                 self._copy(lane, becomes)
 
-    def _copy(self, lane: Lane, packet: AnyPacket) -> None:
+    def _copy(self, lane: StreamCopier, packet: AnyPacket) -> None:
         try:
             self._container.mux(lane.on_time(packet))
         except (av.error.ArgumentError, av.error.InvalidDataError):
@@ -226,7 +226,7 @@ def mux(
     video: CodedVideo,
     info: StreamInfo,
     packets: Any,
-    baggage: Baggage,
+    baggage: CopyPlan,
 ) -> Dropped:
     """Write a whole file from coded packets, in decoding order, and from what went along.
 
@@ -253,7 +253,7 @@ def mux(
             raise
 
 
-def _others(source: InputContainer, baggage: Baggage) -> Iterator[AnyPacket]:
+def _others(source: InputContainer, baggage: CopyPlan) -> Iterator[AnyPacket]:
     """Packets of the streams that go along, each with a time, as a reader of the film has them."""
     wanted = {carried.index for carried in baggage.streams}
     if not wanted:

@@ -43,7 +43,7 @@ _STREAM_TAGS_OF_MP4 = frozenset({"language", "title", "handler_name", "creation_
 
 
 @dataclass(frozen=True)
-class Carried:
+class CopiedStream:
     """One stream that goes along."""
 
     index: int
@@ -52,13 +52,13 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class Baggage:
+class CopyPlan:
     """All that a film holds beside the video that is upscaled, and where it lies."""
 
     path: Path
     video: int
     """Index of the video stream that is upscaled."""
-    streams: tuple[Carried, ...]
+    streams: tuple[CopiedStream, ...]
     left_out: tuple[str, ...]
     """What the container can't hold, and which could, in words."""
     audio_tracks: int = 0
@@ -69,7 +69,7 @@ class Baggage:
     """Cover pictures by stream, of a source that can't be opened again."""
 
 
-def pack(reader: VideoReader, suffix: str) -> Baggage:
+def pack(reader: VideoReader, suffix: str) -> CopyPlan:
     """Plan what goes along into a container, by trying each stream on its muxer."""
     carried, left_out = [], []
     others = [s.index for s in reader.container.streams if s.index != reader.index]
@@ -80,7 +80,7 @@ def pack(reader: VideoReader, suffix: str) -> Baggage:
         if _is_timecode(stream, reader.container.streams[reader.index]):
             continue  # made anew from the video's tags
         if way := _way(stream, suffix, first[stream.index]):
-            carried.append(Carried(stream.index, way))
+            carried.append(CopiedStream(stream.index, way))
             left_out += _tags_left_out(stream, suffix)
         else:
             left_out.append(_words(stream, suffix, first[stream.index]))
@@ -91,7 +91,7 @@ def pack(reader: VideoReader, suffix: str) -> Baggage:
         ]
     pictures = reader.pictures if is_pipe(reader.path) else {}
     sounds = [c for c in carried if reader.container.streams[c.index].type == "audio"]
-    return Baggage(
+    return CopyPlan(
         *(reader.path, reader.index, tuple(carried), tuple(left_out)),
         audio_tracks=len(sounds),
         lead=reader.lead,
@@ -111,7 +111,7 @@ def beside(reader: VideoReader) -> tuple[str, ...]:
     return tuple(lost)
 
 
-class Lane:
+class StreamCopier:
     """The way of one stream into an output."""
 
     def __init__(self, source: Stream, output: OutputContainer, suffix: str, way: Way) -> None:
@@ -213,12 +213,12 @@ class Lane:
 
 
 def lay_out(
-    baggage: Baggage,
+    baggage: CopyPlan,
     source: InputContainer,
     output: OutputContainer,
     suffix: str,
     add_video: Any,
-) -> dict[int, Lane]:
+) -> dict[int, StreamCopier]:
     """Give an output its streams, in the source's order, its chapters and its tags.
 
     `add_video()` adds the upscaled one at its place.
@@ -233,7 +233,7 @@ def lay_out(
         elif ways.get(stream.index) == "attachment":
             _attach(baggage, stream, output)
         elif way := ways.get(stream.index):
-            lanes[stream.index] = Lane(stream, output, suffix, way)
+            lanes[stream.index] = StreamCopier(stream, output, suffix, way)
     output.metadata.update(global_tags(source))
     output.set_chapters(_chapters(source, baggage.lead))
     return lanes
@@ -350,7 +350,7 @@ def _words(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> str:
     return f"{_name(stream)}: {suffix} can't hold it" + (f", {able} can" if able else "")
 
 
-def _attach(baggage: Baggage, stream: Stream, output: OutputContainer) -> None:
+def _attach(baggage: CopyPlan, stream: Stream, output: OutputContainer) -> None:
     """Put a cover picture into Matroska."""
     codec = stream.codec_context.name
     name = stream.metadata.get("filename") or f"cover.{'jpg' if codec == 'mjpeg' else codec}"
