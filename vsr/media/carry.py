@@ -18,7 +18,7 @@ from vsr.media.choice import is_chapters
 from vsr.media.content import plain_pcm, repacked
 from vsr.media.cues import Cues
 from vsr.media.reader import AnyPacket, VideoReader, open_input
-from vsr.media.trial import add_copy, first_packets, holds
+from vsr.media.trial import add_copy, first_packets, flags_of, held_flags, holds
 
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".nut": "nut"}
 """FFmpeg's name of each container that is written."""
@@ -76,13 +76,16 @@ def pack(reader: VideoReader, suffix: str) -> Baggage:
     others = [s.index for s in reader.container.streams if s.index != reader.index]
     first = first_packets(reader.path, others)
     for stream in reader.container.streams:
-        if stream.index == reader.index or is_chapters(stream):
+        if stream.index == reader.index:
+            left_out += _flags_left_out(stream, suffix)
+            continue
+        if is_chapters(stream):
             continue  # chapters are tracks of text to mp4; they go along as chapters
         if _is_timecode(stream, reader.container.streams[reader.index]):
             continue  # made anew from the video's tags
         if way := _way(stream, suffix, first[stream.index]):
             carried.append(Carried(stream.index, way))
-            left_out += _tags_left_out(stream, suffix)
+            left_out += [*_tags_left_out(stream, suffix), *_flags_left_out(stream, suffix)]
         else:
             left_out.append(_words(stream, suffix, first[stream.index]))
     if suffix == ".mp4" and has_cover(reader.container):
@@ -285,7 +288,7 @@ def _rounded(value: Fraction) -> int:
 
 
 def _way(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> Way | None:
-    if stream.disposition & Disposition.attached_pic and suffix in (".mkv", ".webm"):
+    if stream.disposition & Disposition.attached_pic and suffix in (".mkv", ".webm", ".mov"):
         codec = getattr(stream.codec_context, "name", None)
         return "attachment" if suffix == ".mkv" and codec in _PICTURES else None
     if holds(stream, MUXERS[suffix], first):
@@ -325,6 +328,17 @@ def _tags_left_out(stream: Stream, suffix: str) -> list[str]:
         f"tag {key} of stream {stream.index}: {suffix} can't hold it, .mkv can"
         for key in stream_tags(stream)
         if key.lower() not in _STREAM_TAGS_OF_MP4
+    ]
+
+
+def _flags_left_out(stream: Stream, suffix: str) -> list[str]:
+    """Flags of a stream, such as forced, that a container doesn't keep, in words."""
+    lost = flags_of(stream) & ~held_flags(MUXERS[suffix], stream.type)
+    able = held_flags("matroska", stream.type)
+    return [
+        f"flag {flag.name} of stream {stream.index}: {suffix} can't hold it"
+        + (", .mkv can" if flag & able else "")
+        for flag in lost
     ]
 
 
