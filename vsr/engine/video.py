@@ -25,6 +25,7 @@ from vsr.media.encoder import (
     foretold_bytes,
 )
 from vsr.media.frame import Frame
+from vsr.media.losses import pipe_losses
 from vsr.media.muxer import mux
 from vsr.media.reader import AnyPacket
 from vsr.media.segment import joined
@@ -272,6 +273,8 @@ def _stream(
         if output == PIPE and pipe_format == "y4m":
             info = replace(info, layout=replace(info.layout, alpha=False))
             left_out += beside(job.reader)
+        if output == PIPE:
+            left_out += tuple(pipe_losses(job.reader.info, pipe_format))
         _refuse(output, left_out, strict)
         if output == PIPE and pipe_format == "y4m":
             writer = Y4mWriter(info)

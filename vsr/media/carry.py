@@ -112,6 +112,8 @@ def beside(reader: VideoReader) -> tuple[str, ...]:
     ]
     if reader.container.chapters():
         lost.append("chapters: y4m holds none")
+    if tags := global_tags(reader.container):
+        lost.append(f"tags ({', '.join(tags)}): y4m holds none")
     return tuple(lost)
 
 
