@@ -101,6 +101,20 @@ def test_files_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path) -
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize("muxer", ["avi", "flv", "asf", "matroska", "mpegts", "nut"])
+def test_films_that_were_written_into_a_pipe_are_whole(tmp_path: Path, muxer: str) -> None:
+    """Their headers lack what a muxer goes back to write."""
+    codecs = ("-c:v", "wmv2", "-c:a", "wmav2") if muxer == "asf" else ("-c:v", "flv1", "-an")
+    with (tmp_path / "in").open("wb") as file:
+        command = ["ffmpeg", "-v", "error", *pictures(), *tone(), *codecs, "-f", muxer, "-"]
+        with Popen(command, stdout=PIPE) as process:
+            assert process.stdout is not None
+            shutil.copyfileobj(process.stdout, file)
+    assert not is_cut_short(tmp_path / "in")
+    assert not stream_is_cut((tmp_path / "in").read_bytes(), 1000)
+
+
+@needs_ffmpeg
 def test_streams_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path) -> None:
     """As files are, whatever the blocks in which a pipe gives them."""
     films = whole_films(tmp_path)

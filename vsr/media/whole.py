@@ -20,6 +20,8 @@ _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _MXF = bytes.fromhex("060e2b34")
 _NUT, _NUT_INDEX = b"nut/multimedia container\0", bytes.fromhex("4e58dd672f23e64e")
+_UNKNOWN = 0xFFFFFFFF
+"""FFmpeg's length of a RIFF chunk that it can't go back to."""
 _FIRST = 600
 """Bytes by which a format is known."""
 _ELEMENT = 256
@@ -241,7 +243,7 @@ def _vint_length(data: bytes) -> int:
 
 def _chunk(head: bytes) -> int | None:
     kind, length = struct.unpack("<4sI", head[:8])
-    if kind != b"RIFF" or not length:  # not written where a recorder crashed
+    if kind != b"RIFF" or length in (0, _UNKNOWN):  # a recorder crashed, or wrote into a pipe
         return None
     return int(8 + length + length % 2)
 
