@@ -133,7 +133,7 @@ def test_streams_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path)
             assert is_cut_short(cut) or path.suffix not in (".y4m", ".nut")
 
 
-ROWS = ["a.mp4", "a.mov", "a.flv", "a.wmv", "a.ts", "a.nut", "fr.mp4"]
+ROWS = ["a.mp4", "a.mov", "a.flv", "a.wmv", "a.ts", "fr.mp4", "a.mkv"]
 
 
 def stream_is_cut(data: bytes, block: int) -> bool:
@@ -238,11 +238,12 @@ def test_films_in_a_row_are_all_read_or_a_note_says_so(
     ffmpeg(*pictures(), *tone(), *codec, *flags, tmp_path / name)
     data = (tmp_path / name).read_bytes()
     source = tmp_path / f"row-{name}"
-    source.write_bytes(data + data)
+    count = 3 if name == "a.mkv" else 2  # of Matroska, FFmpeg reads the second, too
+    source.write_bytes(data * count)
     summary = upscaled(source, tmp_path / "out.mkv", tiny_model)
-    assert (ANOTHER_FOLLOWS in summary.notes) == (summary.frames <= 20)
+    assert (ANOTHER_FOLLOWS in summary.notes) == (summary.frames < 20 * count)
     planned = plan_video(source, ".mkv", Options(model=str(tiny_model)))
-    assert (ANOTHER_FOLLOWS in planned.notes) == (summary.frames <= 20)
+    assert (ANOTHER_FOLLOWS in planned.notes) == (summary.frames < 20 * count)
     with VideoReader(tmp_path / name) as reader:
         assert reader.notes == []
 
