@@ -50,9 +50,9 @@ class _Chain:
     def __init__(
         self, length_of: Callable[[bytes], int | None], least: int = 1, slack: int = 0
     ) -> None:
-        """`length_of` gives an element's length by its first bytes, of which it needs `least`.
+        """`length_of` returns an element's length by its first bytes, `least` or more of them.
 
-        None where they don't tell. The last element may lack `slack` bytes.
+        It returns None where they don't say it. The last element may lack `slack` bytes.
         """
         self._length_of, self.least, self._slack = length_of, least, slack
         self._last = b""
