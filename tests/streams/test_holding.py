@@ -167,3 +167,18 @@ def test_a_cover_picture_is_kept_or_named(tmp_path: Path, tiny_model: Path, suff
     named = ("stream 1, mjpeg video: .mov can't hold it, .mkv can",)
     assert summary.left_out == (() if pictured else named)
     assert len(pictured) == (suffix == ".mp4")
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4"])
+def test_attachments_are_kept_or_named(tmp_path: Path, tiny_model: Path, suffix: str) -> None:
+    (tmp_path / "a.ttf").write_bytes(bytes(range(200)))
+    source, output = tmp_path / "in.mkv", tmp_path / f"out{suffix}"
+    ffmpeg(*pictures(0.2), *X264, "-attach", tmp_path / "a.ttf",
+           "-metadata:s:t", "mimetype=application/x-truetype-font", source)  # fmt: skip
+    settings = EncoderSettings("av1", preset="13") if suffix == ".webm" else FAST
+    summary = upscale_video(source, output, str(tiny_model), device="cpu", settings=settings)
+    kept = len(streams(output, "attachment"))
+    assert kept == (suffix == ".mkv")
+    assert [line.split(":")[0] for line in summary.left_out] == (
+        [] if kept else ["stream 1, a.ttf attachment"]
+    )

@@ -293,6 +293,8 @@ def _way(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> Way | None:
     if stream.disposition & Disposition.attached_pic and suffix in (".mkv", ".webm", ".mov"):
         codec = getattr(stream.codec_context, "name", None)
         return "attachment" if suffix == ".mkv" and codec in _PICTURES else None
+    if stream.type == "attachment" and suffix == ".webm":
+        return None  # FFmpeg's muxer takes it, and writes nothing
     if holds(stream, MUXERS[suffix], first):
         return "copy"
     codec = stream.codec_context.codec.name if stream.codec_context else ""
