@@ -134,3 +134,51 @@ def test_tags_of_streams_that_mp4_has_no_place_for_are_named(
         upscaled(tmp_path / "in.mkv", tmp_path / "out.mp4", tiny_model)
     upscaled(tmp_path / "in.mkv", tmp_path / "out.mkv", tiny_model)
     assert streams(tmp_path / "out.mkv", "audio")[0]["tags"]["MICROPHONE"] == "left"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("flag", ["forced", "comment", "original", "hearing_impaired"])
+def test_flags_of_tracks_are_kept_or_named(
+    tmp_path: Path, tiny_model: Path, suffix: str, flag: str
+) -> None:
+    (tmp_path / "s.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\nwords\n")
+    source, output = tmp_path / "in.mkv", tmp_path / f"out{suffix}"
+    ffmpeg(*pictures(0.4), *tone(0.4), "-i", tmp_path / "s.srt", "-map", "0", "-map", "1",
+           "-map", "2", *X264, "-c:a", "aac", "-c:s", "srt", "-disposition:v", "default",
+           "-disposition:a", flag, "-disposition:s", flag, source)  # fmt: skip
+    summary = upscale_video(source, output, str(tiny_model), device="cpu", settings=FAST)
+    flags = [stream["disposition"][flag] for stream in streams(output)]
+    lines = [
+        f"flag {flag} of stream {index}: {suffix} can't hold it, .mkv can"
+        for index in (1, 2)
+        if not flags[index]
+    ]
+    assert summary.left_out == tuple(lines)
+    assert bool(lines) == (suffix == ".mov" or (suffix == ".mp4" and flag == "original"))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_cover_picture_is_kept_or_named(tmp_path: Path, tiny_model: Path, suffix: str) -> None:
+    source, output = tmp_path / "in.mp4", tmp_path / f"out{suffix}"
+    ffmpeg(*pictures(0.4), *pictures(0.04, "32x24"), "-map", "0", "-map", "1", *X264,
+           "-c:v:1", "mjpeg", "-disposition:v:1", "attached_pic", source)  # fmt: skip
+    summary = upscale_video(source, output, str(tiny_model), device="cpu", settings=FAST)
+    pictured = [stream for stream in streams(output) if stream["disposition"]["attached_pic"]]
+    named = ("stream 1, mjpeg video: .mov can't hold it, .mkv can",)
+    assert summary.left_out == (() if pictured else named)
+    assert len(pictured) == (suffix == ".mp4")
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4"])
+def test_attachments_are_kept_or_named(tmp_path: Path, tiny_model: Path, suffix: str) -> None:
+    (tmp_path / "a.ttf").write_bytes(bytes(range(200)))
+    source, output = tmp_path / "in.mkv", tmp_path / f"out{suffix}"
+    ffmpeg(*pictures(0.2), *X264, "-attach", tmp_path / "a.ttf",
+           "-metadata:s:t", "mimetype=application/x-truetype-font", source)  # fmt: skip
+    settings = EncoderSettings("av1", preset="13") if suffix == ".webm" else FAST
+    summary = upscale_video(source, output, str(tiny_model), device="cpu", settings=settings)
+    kept = len(streams(output, "attachment"))
+    assert kept == (suffix == ".mkv")
+    assert [line.split(":")[0] for line in summary.left_out] == (
+        [] if kept else ["stream 1, a.ttf attachment"]
+    )

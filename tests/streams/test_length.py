@@ -101,6 +101,20 @@ def test_files_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path) -
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize("muxer", ["avi", "flv", "asf", "matroska", "mpegts", "nut"])
+def test_films_that_were_written_into_a_pipe_are_whole(tmp_path: Path, muxer: str) -> None:
+    """Their headers lack what a muxer goes back to write."""
+    codecs = ("-c:v", "wmv2", "-c:a", "wmav2") if muxer == "asf" else ("-c:v", "flv1", "-an")
+    with (tmp_path / "in").open("wb") as file:
+        command = ["ffmpeg", "-v", "error", *pictures(), *tone(), *codecs, "-f", muxer, "-"]
+        with Popen(command, stdout=PIPE) as process:
+            assert process.stdout is not None
+            shutil.copyfileobj(process.stdout, file)
+    assert not is_cut_short(tmp_path / "in")
+    assert not stream_is_cut((tmp_path / "in").read_bytes(), 1000)
+
+
+@needs_ffmpeg
 def test_streams_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path) -> None:
     """As files are, whatever the blocks in which a pipe gives them."""
     films = whole_films(tmp_path)
@@ -119,7 +133,7 @@ def test_streams_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path)
             assert is_cut_short(cut) or path.suffix not in (".y4m", ".nut")
 
 
-ROWS = ["a.mp4", "a.mov", "a.flv", "a.wmv", "a.ts", "a.nut", "fr.mp4"]
+ROWS = ["a.mp4", "a.mov", "a.flv", "a.wmv", "a.ts", "fr.mp4", "a.mkv"]
 
 
 def stream_is_cut(data: bytes, block: int) -> bool:
@@ -224,11 +238,12 @@ def test_films_in_a_row_are_all_read_or_a_note_says_so(
     ffmpeg(*pictures(), *tone(), *codec, *flags, tmp_path / name)
     data = (tmp_path / name).read_bytes()
     source = tmp_path / f"row-{name}"
-    source.write_bytes(data + data)
+    count = 3 if name == "a.mkv" else 2  # of Matroska, FFmpeg reads the second, too
+    source.write_bytes(data * count)
     summary = upscaled(source, tmp_path / "out.mkv", tiny_model)
-    assert (ANOTHER_FOLLOWS in summary.notes) == (summary.frames <= 20)
+    assert (ANOTHER_FOLLOWS in summary.notes) == (summary.frames < 20 * count)
     planned = plan_video(source, ".mkv", UpscaleOptions(model=str(tiny_model)))
-    assert (ANOTHER_FOLLOWS in planned.notes) == (summary.frames <= 20)
+    assert (ANOTHER_FOLLOWS in planned.notes) == (summary.frames < 20 * count)
     with VideoReader(tmp_path / name) as reader:
         assert reader.notes == []
 

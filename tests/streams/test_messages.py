@@ -54,6 +54,32 @@ def test_losses_are_reported_before_the_first_frame_of_a_pipe(
     assert done.stderr.count("not kept") == 1
 
 
+@pytest.mark.parametrize("form", ["nut", "y4m"])
+def test_what_raw_video_does_not_say_is_named(tmp_path: Path, tiny_model: Path, form: str) -> None:
+    source, turned, output = (tmp_path / name for name in ("in.mp4", "turned.mp4", "out"))
+    light = "master-display=G(1,2)B(3,4)R(5,6)WP(7,8)L(10000,1):max-cll=1000,400"
+    ffmpeg(*pictures(0.2), "-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt", "yuv420p10le",
+           "-x265-params", f"log-level=none:{light}", "-color_primaries", "bt2020",
+           "-color_trc", "smpte2084", "-colorspace", "bt2020nc", source)  # fmt: skip
+    ffmpeg("-i", source, "-c", "copy", "-metadata:s:v", "rotate=90", "-metadata", "title=A", turned)
+    command: list[str | Path] = [sys.executable, "-m", "vsr", "upscale", turned, "-"]
+    command += ["--format", form, "--model", tiny_model]
+    done = subprocess.run(command, capture_output=True, check=True)
+    output.write_bytes(done.stdout)
+    (made,) = streams(output, "video")
+    assert made.get("color_transfer", "unknown") == "unknown"
+    assert "side_data_list" not in made
+    lines = done.stderr.decode().splitlines()
+    assert [line.split(" (")[0] for line in lines if "not kept" in line] == [
+        *(["vsr: not kept: tags"] if form == "y4m" else []),
+        "vsr: not kept: colour matrix BT.2020, primaries BT.2020, transfer PQ",
+        "vsr: not kept: HDR10 metadata",
+        "vsr: not kept: rotation",
+    ]
+    strict = subprocess.run([*command, "--strict"], capture_output=True, check=False)
+    assert (strict.returncode, strict.stdout) == (1, b"")
+
+
 def test_a_plan_names_losses_and_strict_refuses_them(tmp_path: Path, tiny_model: Path) -> None:
     source = film(tmp_path / "in.mkv")
     options = UpscaleOptions(model=str(tiny_model), device="cpu", settings=WEBM)

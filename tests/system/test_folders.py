@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +115,15 @@ def test_a_folder_of_pictures_takes_all_that_can_be_read(tmp_path: Path) -> None
     touch(tmp_path, "in/a.bmp")
     with pytest.raises(OutputError, match="would both become"):
         picture_jobs(tmp_path / "in", tmp_path / "out")
+
+
+@pytest.mark.parametrize("jobs", [film_jobs, picture_jobs])
+def test_a_folder_is_not_its_own_output(
+    tmp_path: Path, jobs: Callable[[Path, Path], list[tuple[Path, Path]]]
+) -> None:
+    """Its files were called done already."""
+    touch(tmp_path, "in/a.mp4", "in/b.png")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    for output in (tmp_path / "in", tmp_path / "in" / ".." / "in", tmp_path / "link"):
+        with pytest.raises(OutputError, match="is the input itself"):
+            jobs(tmp_path / "in", output)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vsr.errors import MediaError, OutputError
 from vsr.media.mux.writer import SUFFIXES
+from vsr.system.files import check_distinct
 from vsr.system.folders import FILM_SUFFIXES, STILL_SUFFIXES, files_in, skipped
 
 
@@ -22,6 +23,7 @@ def film_jobs(
         return [(source, output / _name(Path(source.name)) if output.is_dir() else output)]
     if output.is_file():
         raise OutputError(f"{output}: is a file, but the input is a folder")
+    check_distinct([output], [source])
     films, others = files_in(source, FILM_SUFFIXES, without=output)
     if not films:
         _check_pictures(source, others)

@@ -117,6 +117,7 @@ def picture_jobs(
         return [(source, target)]
     if output.is_file():
         raise OutputError(f"{output}: is a file, but the input is a folder")
+    check_distinct([output], [source])
     pictures, others = files_in(source, STILL_SUFFIXES, without=output)
     if not pictures:
         raise MediaError(f"{source}: holds no picture ({', '.join(sorted(STILL_SUFFIXES))})")

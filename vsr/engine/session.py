@@ -120,7 +120,12 @@ class UpscaleSession:
         tags = self.reader.container.streams[self.reader.index].metadata
         settings = self.options.settings
         return side_data_losses(
-            *(self.reader.info, survey, self.info, self._suffix, settings, tags),
+            self.reader.info,
+            survey,
+            output=self.info,
+            suffix=self._suffix,
+            settings=settings,
+            tags=tags,
             is_turned=self.reader.is_turned,
         )
 

@@ -30,6 +30,7 @@ from vsr.media.mux.muxer import Dropped, mux
 from vsr.media.mux.stream_copy import CopyPlan, beside, pack
 from vsr.media.mux.writer import VideoWriter, check_output
 from vsr.media.mux.y4m import Y4mWriter
+from vsr.media.side_data_support import pipe_losses
 from vsr.system.address import PIPE, is_pipe
 from vsr.system.files import check_distinct
 
@@ -274,6 +275,8 @@ def _stream(
         if output == PIPE and pipe_format == "y4m":
             info = replace(info, layout=replace(info.layout, alpha=False))
             left_out += beside(session.reader)
+        if output == PIPE:
+            left_out += tuple(pipe_losses(session.reader.info, pipe_format))
         _refuse(output, left_out, strict)
         if output == PIPE and pipe_format == "y4m":
             writer = Y4mWriter(info)

@@ -51,7 +51,7 @@ class Still:
     grey: bool = False
     """Whether the file holds no colour; the three channels are then alike."""
     bits: int = 8
-    """Of a sample in the file; here, samples have eight."""
+    """Bits of a sample in the file; the arrays here have eight."""
     lost: tuple[str, ...] = ()
     """What of the file isn't in here, in words."""
 

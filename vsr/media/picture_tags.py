@@ -295,7 +295,7 @@ def _sized_exif(
 
 
 def _has_thumbnail(opened: Any) -> bool:
-    """Whether Exif data holds a JPEG: the next picture of a TIFF file is none."""
+    """Whether Exif data holds a thumbnail; in TIFF, its directory is the next picture's."""
     try:
         return opened.format != "TIFF" and _THUMBNAIL in opened.getexif().get_ifd(ExifTags.IFD.IFD1)
     except Exception:  # of damaged data, of which `exif_of` tells

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
+from vsr.media.decode.conform import Tag, is_said, name_of
 from vsr.media.decode.side_data import (
     ASPECT,
     CAPTIONS,
@@ -16,7 +18,7 @@ from vsr.media.decode.side_data import (
 from vsr.media.decode.survey import Survey
 from vsr.media.encode.encoder import FRAME_PACKING, EncoderSettings
 from vsr.media.encode.sei import holds
-from vsr.media.frame import Message, StreamInfo
+from vsr.media.frame import Hdr, Message, StreamInfo
 
 _AS_MESSAGES = {CAPTIONS: Message(4, b""), ASPECT: Message(4, b""), USER_DATA: Message(5, b"")}
 _STEREO_MODES = {
@@ -67,6 +69,26 @@ def side_data_losses(
             lost.append(words + _base_of(source.dolby_vision))
         else:
             lost.append(words)
+    return lost
+
+
+def pipe_losses(source: StreamInfo, form: Literal["nut", "y4m"]) -> list[str]:
+    """What raw video in a pipe doesn't say of the frames of a film, in words."""
+    lost, colour = [], source.colour
+    tags: dict[Tag, int] = {
+        "matrix": colour.matrix,
+        "primaries": colour.primaries,
+        "transfer": colour.transfer,
+    }
+    said = [f"{tag} {name_of(tag, code)}" for tag, code in tags.items() if is_said(code)]
+    if colour.full_range and form == "nut":
+        said.insert(0, "range full")
+    if said:
+        lost.append(f"colour {', '.join(said)} (raw video in {form} doesn't say it)")
+    if source.hdr != Hdr():
+        lost.append(f"HDR10 metadata (raw video in {form} doesn't say it)")
+    if source.display_matrix:
+        lost.append(f"rotation (raw video in {form} doesn't say it; --rotate apply turns frames)")
     return lost
 
 

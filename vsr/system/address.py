@@ -52,13 +52,13 @@ class Pipe:
 
 
 class SeekableInput:
-    """A file as standard input for FFmpeg, which is told of failed seeks by a number."""
+    """Standard input that is a file, for FFmpeg: failed seeks return an error number."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.read, self.tell, self._seek = file.read, file.tell, file.seek
 
     def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
-        """The new position; the negative number of an error where there is none such."""
+        """Seek, and return the new position, or a negative error number."""
         try:
             return self._seek(place, whence)
         except (OSError, ValueError):

@@ -16,10 +16,13 @@ from typing import BinaryIO, Protocol
 
 _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot"}
 _EBML = b"\x1a\x45\xdf\xa3"
+_SEGMENT = b"\x18\x53\x80\x67"
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _MXF = bytes.fromhex("060e2b34")
 _NUT, _NUT_INDEX = b"nut/multimedia container\0", bytes.fromhex("4e58dd672f23e64e")
+_UNKNOWN = 0xFFFFFFFF
+"""FFmpeg's length of a RIFF chunk that it can't go back to."""
 _FIRST = 600
 """Bytes by which a format is known."""
 _ELEMENT = 256
@@ -47,9 +50,9 @@ class _Chain:
     def __init__(
         self, length_of: Callable[[bytes], int | None], least: int = 1, slack: int = 0
     ) -> None:
-        """`length_of` gives an element's length by its first bytes, of which it needs `least`.
+        """`length_of` returns an element's length by its first bytes, `least` or more of them.
 
-        None where they don't tell. The last element may lack `slack` bytes.
+        It returns None where they don't say it. The last element may lack `slack` bytes.
         """
         self._length_of, self.least, self._slack = length_of, least, slack
         self._last = b""
@@ -148,7 +151,7 @@ def holds_another(path: Path) -> bool:
     """Whether a second film follows the first, as in files joined by `cat`.
 
     FFmpeg stops where the index or the header of the first ends; of fragmented MP4, it reads some
-    of the second. Raises OSError.
+    of the second, and of Matroska, all of the second and no third. Raises OSError.
     """
     if not path.is_file():
         return False
@@ -156,7 +159,9 @@ def holds_another(path: Path) -> bool:
         size = os.fstat(file.fileno()).st_size
         head = _read(file, 0, _HEAD)
         if head[4:8] in _BOXES:
-            return _count_of_indices(file, size) > 1
+            return _count(file, size, _Chain(_box, least=8), b"moov", 4) > 1
+        if head.startswith(_EBML):
+            return _count(file, size, _Chain(_element), _SEGMENT, 0) > 2
         end, start = size, b""
         if head.startswith(_ASF) and (place := head.find(_ASF_FILE)) >= 0:
             end, start = int.from_bytes(head[place + 40 : place + 48], "little"), _ASF
@@ -166,11 +171,12 @@ def holds_another(path: Path) -> bool:
         return 0 < end < size and _read(file, end, len(start)) == start
 
 
-def _count_of_indices(file: _Readable, size: int) -> int:
-    chain, count = _Chain(_box, least=8), 0
+def _count(file: _Readable, size: int, chain: _Chain, name: bytes, place: int) -> int:
+    """How many elements of a chain have a name of four bytes at a place in their header."""
+    count = 0
     while chain.place is not None and chain.place + chain.least <= size:
         head = _read(file, chain.place, _ELEMENT)
-        count += head[4:8] == b"moov"
+        count += head[place : place + 4] == name
         chain.take(head)
     return count
 
@@ -241,7 +247,7 @@ def _vint_length(data: bytes) -> int:
 
 def _chunk(head: bytes) -> int | None:
     kind, length = struct.unpack("<4sI", head[:8])
-    if kind != b"RIFF" or not length:  # not written where a recorder crashed
+    if kind != b"RIFF" or length in (0, _UNKNOWN):  # a recorder crashed, or wrote into a pipe
         return None
     return int(8 + length + length % 2)
 

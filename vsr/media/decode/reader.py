@@ -239,10 +239,10 @@ class VideoReader:
     ) -> Iterator[Iterator[tuple[VideoFrame, Fraction | None]]]:
         """Consecutive decoded frames from the beginning, and from each of some places after it.
 
-        Those from the beginning are on one rising clock, as frames of a reader are. At most so many
-        frames each, with their pixels' aspect. Up to `before` frames may be decoded between a
-        keyframe and a place. What can't be decoded is skipped. Reading on afterwards needs a new
-        reader.
+        The first run has the times of `frames`, the others those of the file. Each run has at most
+        `at_first` or `at_a_place` frames, with their pixels' aspect. Up to `before` frames may be
+        decoded between a keyframe and a place. What can't be decoded is skipped. Reading on
+        afterwards needs a new reader.
         """
         self._reopen()
         yield islice(self._on_clock(), at_first)
@@ -746,7 +746,8 @@ def open_input(
         if from_pipe and not once:
             raise MediaError(f"{name}: is a pipe, which can be read only once; name a file")
         opened: InputContainer = av.open(
-            *(input_of(path, watch), "r"),
+            input_of(path, watch),
+            mode="r",
             metadata_errors="replace",
             container_options=_LOCAL,
         )

@@ -15,7 +15,7 @@ from av.subtitles.subtitle import SubtitleSet
 from vsr.media.decode.reader import AnyPacket, VideoReader, open_input
 from vsr.media.decode.stream_choice import is_chapters
 from vsr.media.mux.subtitle_cues import Cues
-from vsr.media.mux.trial_mux import add_copy, first_packets, holds
+from vsr.media.mux.trial_mux import add_copy, first_packets, flags_of, held_flags, holds
 from vsr.media.packet_content import plain_pcm, repacked
 from vsr.system.address import is_pipe
 
@@ -75,13 +75,16 @@ def pack(reader: VideoReader, suffix: str) -> CopyPlan:
     others = [s.index for s in reader.container.streams if s.index != reader.index]
     first = first_packets(reader.path, others)
     for stream in reader.container.streams:
-        if stream.index == reader.index or is_chapters(stream):
+        if stream.index == reader.index:
+            left_out += _flags_left_out(stream, suffix)
+            continue
+        if is_chapters(stream):
             continue  # chapters are tracks of text to mp4; they go along as chapters
         if _is_timecode(stream, reader.container.streams[reader.index]):
             continue  # made anew from the video's tags
         if way := _way(stream, suffix, first[stream.index]):
             carried.append(CopiedStream(stream.index, way))
-            left_out += _tags_left_out(stream, suffix)
+            left_out += [*_tags_left_out(stream, suffix), *_flags_left_out(stream, suffix)]
         else:
             left_out.append(_words(stream, suffix, first[stream.index]))
     if suffix == ".mp4" and has_cover(reader.container):
@@ -108,6 +111,8 @@ def beside(reader: VideoReader) -> tuple[str, ...]:
     ]
     if reader.container.chapters():
         lost.append("chapters: y4m holds none")
+    if tags := global_tags(reader.container):
+        lost.append(f"tags ({', '.join(tags)}): y4m holds none")
     return tuple(lost)
 
 
@@ -295,9 +300,11 @@ def _rounded(value: Fraction) -> int:
 
 
 def _way(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> Way | None:
-    if stream.disposition & Disposition.attached_pic and suffix in (".mkv", ".webm"):
+    if stream.disposition & Disposition.attached_pic and suffix in (".mkv", ".webm", ".mov"):
         codec = getattr(stream.codec_context, "name", None)
         return "attachment" if suffix == ".mkv" and codec in _PICTURES else None
+    if stream.type == "attachment" and suffix == ".webm":
+        return None  # FFmpeg's muxer takes it, and writes nothing
     if holds(stream, MUXERS[suffix], first):
         return "copy"
     codec = stream.codec_context.codec.name if stream.codec_context else ""
@@ -335,6 +342,17 @@ def _tags_left_out(stream: Stream, suffix: str) -> list[str]:
         f"tag {key} of stream {stream.index}: {suffix} can't hold it, .mkv can"
         for key in stream_tags(stream)
         if key.lower() not in _STREAM_TAGS_OF_MP4
+    ]
+
+
+def _flags_left_out(stream: Stream, suffix: str) -> list[str]:
+    """Flags of a stream, such as forced, that a container doesn't keep, in words."""
+    lost = flags_of(stream) & ~held_flags(MUXERS[suffix], stream.type)
+    able = held_flags("matroska", stream.type)
+    return [
+        f"flag {flag.name} of stream {stream.index}: {suffix} can't hold it"
+        + (", .mkv can" if flag & able else "")
+        for flag in lost
     ]
 
 

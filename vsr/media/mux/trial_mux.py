@@ -3,13 +3,16 @@
 import contextlib
 import io
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import av
 from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
-from av.stream import Stream
+from av.packet import Packet
+from av.stream import Disposition, Stream
 
 from vsr.media.decode.reader import AnyPacket, open_input, packets_of
 from vsr.media.packet_content import AUDIO_LAYERS
@@ -19,6 +22,18 @@ _TRIED_PACKETS = 6
 """Of each stream, as far as the first part of the file holds so many."""
 _SEARCHED_BYTES = 16_000_000
 _SEARCHED_PACKETS = 4000
+_ALL_FLAGS = ~(Disposition.default | Disposition.attached_pic | Disposition.timed_thumbnails)
+"""Muxers decide by themselves what is the default; pictures are tracks of their own."""
+_FLAGS = tuple(flag for flag in Disposition if flag & _ALL_FLAGS)
+_TRIED_CODECS = {
+    "mp4": ("mov_text", "pcm_s16le"),
+    "mov": ("mov_text", "pcm_s16le"),
+    "matroska": ("subrip", "pcm_s16le"),
+    "webm": ("webvtt", "libopus"),
+    "nut": ("pcm_s16le", "pcm_s16le"),  # which holds no subtitles
+}
+"""For each muxer, of subtitles and of other streams."""
+_NO_STYLES = b"[Script Info]\nScriptType: v4.00+\n[V4+ Styles]\nFormat: Name\n[Events]\n"
 
 
 def add_copy(output: OutputContainer, source: Stream) -> Stream:
@@ -67,6 +82,40 @@ def holds(source: Stream, muxer: str, packets: Sequence[AnyPacket] = ()) -> bool
     if not packets:
         return True
     return taken > 0 and _is_read_again(source, written)
+
+
+@cache
+def held_flags(muxer: str, kind: str) -> Disposition:
+    """The flags, such as forced, that FFmpeg's `muxer` keeps of a stream of a `kind`.
+
+    Empty streams, one for each flag, are written and read again.
+    """
+    written, kept = io.BytesIO(), Disposition(0)
+    text, sound = _TRIED_CODECS[muxer]
+    with av.open(written, "w", format=muxer) as trial:
+        for flag in _FLAGS:
+            stream: Any = trial.add_stream(text if kind == "subtitle" else sound)
+            stream.disposition = flag
+            if stream.type == "subtitle":
+                stream.codec_context.subtitle_header = _NO_STYLES
+                stream.time_base = Fraction(1, 1000)
+        trial.start_encoding()
+        for stream in trial.streams:
+            packet: Any = Packet(bytes(4))
+            packet.stream, packet.time_base = stream, Fraction(1, 1000)
+            packet.pts = packet.dts = 0
+            packet.duration = 1
+            trial.mux(packet)
+    written.seek(0)
+    with av.open(written, "r") as container:
+        for flag, stream in zip(_FLAGS, container.streams, strict=True):
+            kept |= flag & stream.disposition
+    return kept
+
+
+def flags_of(stream: Stream) -> Disposition:
+    """The flags of a stream that muxers are asked for."""
+    return Disposition(stream.disposition) & _ALL_FLAGS
 
 
 def first_packets(path: Path, indices: Iterable[int]) -> dict[int, list[AnyPacket]]:
