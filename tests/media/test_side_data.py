@@ -26,8 +26,8 @@ from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.errors import OutputError
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.survey import survey_film
-from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.encode.sei import with_messages
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Message
 from vsr.media.verify import verify_film
 

@@ -16,7 +16,7 @@ from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.survey import survey_film
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.verify import verify_film
 
 pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
@@ -266,6 +266,6 @@ def test_verify_finds_codes_that_mean_another_colour(tmp_path: Path) -> None:
 def test_a_trial_from_the_middle_begins_there(tmp_path: Path) -> None:
     film = bars(tmp_path / "a.mp4", "-g", "2")
     with VideoReader(film) as reader:
-        reader.go_to_middle()
+        reader.seek_to_middle()
         first = next(reader.frames())
         assert first.pts * reader.info.time_base >= Fraction(1, 10)

@@ -11,7 +11,7 @@ import pytest
 from tests.streams.films import ffmpeg, film, needs_ffmpeg, seconds
 from vsr.engine.upscale import upscale_video
 from vsr.media.decode.reader import VideoReader
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.mux.muxer import Dropped
 from vsr.media.mux.stream_copy import StreamCopier
 from vsr.media.mux.writer import VideoWriter

@@ -12,7 +12,7 @@ from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 
 pytestmark = needs_ffmpeg
 

@@ -10,7 +10,7 @@ from torch.utils.dlpack import from_dlpack
 from vsr.media.decode.hw_surface import Surface
 
 
-def lies_on(surface: Surface, device: torch.device) -> bool:
+def is_on_device(surface: Surface, device: torch.device) -> bool:
     """Whether a frame is in a device's memory."""
     there = torch.device(surface.device)
     if device.type == "cuda" and device.index is None:

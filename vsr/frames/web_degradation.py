@@ -158,7 +158,7 @@ def draw_style(random: Random, size: tuple[int, int], profile: Profile | None = 
     )
 
 
-def degrade_as_web(
+def degrade_clip_as_web(
     high: Tensor, scale: int, random: Random, noise_seed: int, profile: Profile | None = None
 ) -> Tensor:
     """Shrink a clip (T, 3, sH, sW) in [0, 1] to (T, 3, H, W) as people's footage is.
@@ -181,7 +181,7 @@ def degrade_as_web(
     return to_rgb([plane.to(high.device) for plane in planes], _SPEC)
 
 
-def degraded_as_web(
+def degrade_film_as_web(
     frames: Iterable[tuple[Tensor, bool]], scale: int, name: str, profile: Profile | None = None
 ) -> Iterator[tuple[Tensor, Tensor, bool]]:
     """(low, target, begins_shot) of frames (3, H, W), their sides cut to multiples of 2 `scale`.

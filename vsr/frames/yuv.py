@@ -35,7 +35,7 @@ def rgb_to_planes(rgb: Tensor, spec: ColourSpec) -> tuple[Plane, ...]:
     return tuple(_as_array(plane, spec.bit_depth) for plane in from_rgb(rgb, spec))
 
 
-def without_rim(planes: Sequence[Plane], bit_depth: int) -> Sequence[Plane]:
+def fill_hidden_colours(planes: Sequence[Plane], bit_depth: int) -> Sequence[Plane]:
     """Y, Cb, Cr and alpha with colours that show nothing of what alpha hides, for filters to see.
 
     Where all is opaque or all is hidden, the same planes.

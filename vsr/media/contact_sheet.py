@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from vsr.system.files import whole_file
+from vsr.system.files import atomic_path
 
 Captioned = tuple[NDArray[np.uint8], str]
 """A picture (H, W, 3), and what is written under it."""
@@ -31,5 +31,5 @@ def write_sheet(path: Path, rows: Sequence[Sequence[Captioned]]) -> None:
             sheet.paste(Image.fromarray(picture), (left, top))
             shown = caption if len(caption) * 6 <= width else f"{caption[: width // 6 - 1]}~"
             draw.text((left, top + picture.shape[0] + 1), shown, fill=_INK)
-    with whole_file(path) as partial:
+    with atomic_path(path) as partial:
         sheet.save(partial, "png")

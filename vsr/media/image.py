@@ -25,9 +25,9 @@ from vsr.media.picture_tags import (
     unheld,
 )
 from vsr.system.address import is_pipe
-from vsr.system.files import check_target, whole_file
+from vsr.system.files import atomic_path, check_output_path
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 """The still formats that are written, by file name."""
 
 _PICTURES = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF")
@@ -99,7 +99,7 @@ def check_still_output(
 
     `size` is the (width, height) to be; `still` tells what goes along.
     """
-    check_target(path, "picture", SUFFIXES, overwrite)
+    check_output_path(path, "picture", IMAGE_SUFFIXES, overwrite)
     suffix = path.suffix.lower()
     if has_alpha and suffix in JPEG_SUFFIXES:
         raise OutputError(f"{path}: JPEG can't hold transparency; use .png or .webp")
@@ -127,7 +127,7 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
         options["icc_profile"] = still.icc_profile
     image = _as_image(still, suffix)
     options |= save_options(suffix, image, still.exif, still.tags)
-    with whole_file(path) as partial:
+    with atomic_path(path) as partial:
         try:
             image.save(partial, **options)
         except OSError:

@@ -14,8 +14,9 @@ from vsr.media.decode.side_data import (
     WORDS,
 )
 from vsr.media.decode.survey import Survey
-from vsr.media.encode.encoder import FRAME_PACKING, EncoderSettings
+from vsr.media.encode.codecs import FRAME_PACKING
 from vsr.media.encode.sei import holds
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Message, StreamInfo
 
 _AS_MESSAGES = {CAPTIONS: Message(4, b""), ASPECT: Message(4, b""), USER_DATA: Message(5, b"")}
@@ -28,18 +29,18 @@ _STEREO_MODES = {
 _SPHERICAL = frozenset({".mp4", ".mkv", ".webm"})
 
 
-def side_data_losses(
+def unsupported_side_data(
     source: StreamInfo,
     survey: Survey,
     output: StreamInfo,
     suffix: str,
     settings: EncoderSettings,
     tags: Mapping[str, str],
-    is_turned: bool = False,
+    is_rotated: bool = False,
 ) -> list[str]:
     """The side data of a film that isn't kept; `tags` are those of the video stream.
 
-    `is_turned` says that frames are turned, and `source` describes the turned ones.
+    `is_rotated` says that frames are turned, and `source` describes the turned ones.
     """
     lost = []
     kinds = dict(survey.side_data)
@@ -55,7 +56,7 @@ def side_data_losses(
             if not holds(settings.codec, _AS_MESSAGES[kind]):
                 able = "h264 and hevc" if kind == USER_DATA else "h264, hevc and av1"
                 lost.append(f"{words} ({settings.codec} holds none; {able} do)")
-        elif kind in (STEREO, SPHERICAL) and is_turned:
+        elif kind in (STEREO, SPHERICAL) and is_rotated:
             lost.append(f"{words} (can't be turned with the picture by --rotate apply)")
         elif kind == STEREO:
             if not output.stereo_mode:
@@ -70,7 +71,7 @@ def side_data_losses(
     return lost
 
 
-def held(output: StreamInfo, suffix: str, settings: EncoderSettings) -> StreamInfo:
+def without_unsupported(output: StreamInfo, suffix: str, settings: EncoderSettings) -> StreamInfo:
     """The description of an output without a 3D layout or projection that it can't have."""
     stereo = output.stereo_mode if output.stereo_mode in _held_stereo(suffix, settings) else 0
     projection = output.projection if suffix in _SPHERICAL else b""
@@ -84,7 +85,7 @@ def _held_stereo(suffix: str, settings: EncoderSettings) -> frozenset[int]:
     return _STEREO_MODES.get(suffix, frozenset()) | coded
 
 
-def change_losses(source: StreamInfo, survey: Survey, output: StreamInfo) -> list[str]:
+def unsupported_changes(source: StreamInfo, survey: Survey, output: StreamInfo) -> list[str]:
     """What changes in mid-film to something that the output doesn't hold."""
     lost = [
         f"{what} {seen.change.new}, {seen.where}: shown as {seen.change.old}"

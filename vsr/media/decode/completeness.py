@@ -14,6 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+ENDS_EARLY = "the source can't be read to its end; what came before is kept"
+"""Note about a file that is cut short."""
+ANOTHER_FOLLOWS = (
+    "another film follows the first in this file, and may not be read: make two files of it"
+)
+"""Note about concatenated films whose container has one index or header only."""
+
 _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot"}
 _EBML = b"\x1a\x45\xdf\xa3"
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")

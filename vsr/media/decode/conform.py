@@ -102,8 +102,8 @@ class Conformer:
             self._notes += [] if line is None else [line]
 
     def conform(self, decoded: VideoFrame, aspect: Fraction | None) -> VideoFrame:
-        """Return the frame, converted if need be; see `look_of`."""
-        look, like = look_of(decoded, aspect), self.like
+        """Return the frame, converted if need be; see `format_of`."""
+        look, like = format_of(decoded, aspect), self.like
         if look != self._seen:
             self._seen = look
             self._note(changes(like, look), decoded.pts)
@@ -144,7 +144,7 @@ def where_of(seconds: float | None, is_exact: bool = True) -> str:
     return f"at {seconds:.2f} s" if is_exact else f"by about {seconds:.2f} s"
 
 
-def look_of(decoded: VideoFrame, aspect: Fraction | None) -> FrameFormat:
+def format_of(decoded: VideoFrame, aspect: Fraction | None) -> FrameFormat:
     """Describe a decoded frame; `aspect` is its pixels', as its decoder says."""
     pixels = decoded.sw_format or decoded.format
     name = pixels.name

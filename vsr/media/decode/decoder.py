@@ -18,17 +18,17 @@ Decoder = Literal["cpu", "gpu"]
 _DECODER_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
-def decoder_of(stream: VideoStream, wanted: Decoder, on_card: bool) -> VideoCodecContext:
+def decoder_of(stream: VideoStream, wanted: Decoder, keep_on_gpu: bool) -> VideoCodecContext:
     """What decodes a stream: FFmpeg's own decoders of VP8 and VP9 pass over their alpha.
 
-    Frames that a card decodes are left in its memory if `on_card` says so.
+    Frames that a card decodes are left in its memory if `keep_on_gpu` says so.
     """
     own = stream.codec_context
     if stream.metadata.get("alpha_mode") == "1" and own.name in _DECODER_WITH_ALPHA:
         decoder = av.CodecContext.create(_DECODER_WITH_ALPHA[own.name], "r")
         assert isinstance(decoder, VideoCodecContext)
         return decoder
-    return (_decoder_on_gpu(own, on_card) if wanted == "gpu" else None) or own
+    return (_decoder_on_gpu(own, keep_on_gpu) if wanted == "gpu" else None) or own
 
 
 def layout_of(stream: VideoStream, decoder: VideoCodecContext) -> PixelLayout:
@@ -41,10 +41,10 @@ def layout_of(stream: VideoStream, decoder: VideoCodecContext) -> PixelLayout:
     return layout
 
 
-def _decoder_on_gpu(own: VideoCodecContext, on_card: bool) -> VideoCodecContext | None:
+def _decoder_on_gpu(own: VideoCodecContext, keep_on_gpu: bool) -> VideoCodecContext | None:
     """A decoder like a stream's own on an NVIDIA card, if there is one that knows the codec."""
     try:
-        accelerator = HWAccel("cuda", is_hw_owned=on_card)
+        accelerator = HWAccel("cuda", is_hw_owned=keep_on_gpu)
         decoder: Any = av.CodecContext.create(own.name, "r", accelerator)
         if not decoder.is_hwaccel:
             return None

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,28 +13,28 @@ from av.packet import Packet
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-from vsr.errors import OutputError
-from vsr.media.decode.reader import (
+from vsr.media.decode.container import (
     AnyPacket,
-    moved,
+    frame_rate_of,
     on_one_clock,
     open_input,
     packets_of,
-    rate_of,
+    shift_packet,
 )
 from vsr.media.encode.encoder import CodedPacket, CodedVideo
 from vsr.media.frame import StreamInfo
-from vsr.media.mux.matroska_header import stream_like
+from vsr.media.mux.matroska_header import template_stream
 from vsr.media.mux.stream_copy import (
     MUXERS,
     CopyPlan,
     StreamCopier,
+    add_streams,
     free_tags,
     give_time,
     has_cover,
-    lay_out,
 )
 from vsr.system.address import PIPE, address_of
+from vsr.system.files import flush_to_disk, write_failure
 
 _BITEXACT = 0x0400
 _MOST_TICKS = 1 << 31
@@ -98,7 +97,7 @@ class Muxer:
             if baggage is None:
                 add_video()
             else:
-                self._lanes = lay_out(baggage, source, self._container, suffix, add_video)
+                self._lanes = add_streams(baggage, source, self._container, suffix, add_video)
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self.discard()
@@ -152,8 +151,7 @@ class Muxer:
             if self.name.suffix.lower() == ".mp4" and self._info.stereo_mode:
                 _blank_vexu(self.place)
             if self.name != PIPE:
-                with self.place.open("r+b") as written:  # Windows flushes no file opened to read
-                    os.fsync(written.fileno())
+                flush_to_disk(self.place)
         except (av.error.FFmpegError, OSError) as error:
             raise write_failure(self.name, error) from error
 
@@ -167,7 +165,7 @@ class Muxer:
 
     def _add(self, video: CodedVideo, suffix: str) -> VideoStream:
         info = self._info
-        with stream_like(video, info) as like:
+        with template_stream(video, info) as like:
             stream: Any = self._container.add_stream_from_template(
                 like.streams.video[0], opaque=True
             )
@@ -214,12 +212,6 @@ def _blank_vexu(path: Path) -> None:
             file.seek(start + size - 8)
 
 
-def write_failure(name: Path, error: Exception) -> OutputError:
-    """What to tell of an error while writing."""
-    reason = str(getattr(error, "strerror", None) or error).lower()
-    return OutputError(f"{name}: can't be written: {reason}")
-
-
 def mux(
     name: Path,
     place: Path,
@@ -261,9 +253,9 @@ def _others(source: InputContainer, baggage: CopyPlan) -> Iterator[AnyPacket]:
     video = source.streams[baggage.video]
     assert isinstance(video, VideoStream)
     times: dict[int, int] = {}
-    for packet in on_one_clock(packets_of(source), video, rate_of(video)):
+    for packet in on_one_clock(packets_of(source), video, frame_rate_of(video)):
         if packet.stream_index in wanted:
-            yield give_time(moved(packet, baggage.lead), times)
+            yield give_time(shift_packet(packet, baggage.lead), times)
 
 
 def _time(packet: Any) -> Any:

@@ -12,7 +12,8 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 from av.subtitles.subtitle import SubtitleSet
 
-from vsr.media.decode.reader import AnyPacket, VideoReader, open_input
+from vsr.media.decode.container import AnyPacket, open_input
+from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.stream_choice import is_chapters
 from vsr.media.mux.subtitle_cues import Cues
 from vsr.media.mux.trial_mux import add_copy, first_packets, holds
@@ -69,7 +70,7 @@ class CopyPlan:
     """Cover pictures by stream, of a source that can't be opened again."""
 
 
-def pack(reader: VideoReader, suffix: str) -> CopyPlan:
+def plan_copy(reader: VideoReader, suffix: str) -> CopyPlan:
     """Plan what goes along into a container, by trying each stream on its muxer."""
     carried, left_out = [], []
     others = [s.index for s in reader.container.streams if s.index != reader.index]
@@ -77,7 +78,7 @@ def pack(reader: VideoReader, suffix: str) -> CopyPlan:
     for stream in reader.container.streams:
         if stream.index == reader.index or is_chapters(stream):
             continue  # chapters are tracks of text to mp4; they go along as chapters
-        if _is_timecode(stream, reader.container.streams[reader.index]):
+        if is_timecode_track(stream) and "timecode" in reader.stream.metadata:
             continue  # made anew from the video's tags
         if way := _way(stream, suffix, first[stream.index]):
             carried.append(CopiedStream(stream.index, way))
@@ -99,7 +100,7 @@ def pack(reader: VideoReader, suffix: str) -> CopyPlan:
     )
 
 
-def beside(reader: VideoReader) -> tuple[str, ...]:
+def left_out_of_y4m(reader: VideoReader) -> tuple[str, ...]:
     """What a format of pictures alone leaves out, in words."""
     lost = [
         f"{_name(stream)}: y4m holds pictures alone, nut holds more"
@@ -212,7 +213,7 @@ class StreamCopier:
         return packet
 
 
-def lay_out(
+def add_streams(
     baggage: CopyPlan,
     source: InputContainer,
     output: OutputContainer,
@@ -269,6 +270,11 @@ def free_tags(source: InputContainer) -> list[str]:
     return [key for key in global_tags(source) if key.lower() not in _KNOWN_TO_MP4]
 
 
+def is_timecode_track(stream: Stream) -> bool:
+    """Whether a stream is a track of timecodes, as QuickTime has them."""
+    return stream.type == "data" and "timecode" in stream.metadata
+
+
 def has_cover(source: InputContainer) -> bool:
     """Whether one of a file's streams is a cover picture."""
     return any(stream.disposition & Disposition.attached_pic for stream in source.streams)
@@ -321,10 +327,6 @@ def _has_encoder(codec: str, suffix: str) -> bool:
     except (av.error.FFmpegError, ValueError):
         return False
     return True
-
-
-def _is_timecode(stream: Stream, video: Stream) -> bool:
-    return stream.type == "data" and "timecode" in stream.metadata and "timecode" in video.metadata
 
 
 def _tags_left_out(stream: Stream, suffix: str) -> list[str]:

@@ -11,7 +11,7 @@ from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.stream import Stream
 
-from vsr.media.decode.reader import AnyPacket, open_input, packets_of
+from vsr.media.decode.container import AnyPacket, open_input, packets_of
 from vsr.media.packet_content import AUDIO_LAYERS
 from vsr.system.address import is_pipe
 

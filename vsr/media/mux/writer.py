@@ -6,21 +6,23 @@ from types import TracebackType
 import av
 
 from vsr.errors import OutputError
-from vsr.media.decode.reader import AnyPacket, VideoReader
-from vsr.media.encode.encoder import EncoderSettings, VideoEncoder, check_settings
+from vsr.media.decode.container import AnyPacket
+from vsr.media.decode.reader import VideoReader
+from vsr.media.encode.encoder import VideoEncoder, check_settings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Frame, StreamInfo
-from vsr.media.mux.muxer import Dropped, Muxer, write_failure
-from vsr.media.mux.stream_copy import MUXERS, pack
+from vsr.media.mux.muxer import Dropped, Muxer
+from vsr.media.mux.stream_copy import MUXERS, plan_copy
 from vsr.system.address import PIPE
-from vsr.system.files import check_standard_output, check_target, partial_of
+from vsr.system.files import check_output_path, check_standard_output, partial_path, write_failure
 
-SUFFIXES = frozenset(MUXERS) - {".nut"}
+VIDEO_SUFFIXES = frozenset(MUXERS) - {".nut"}
 """Of the films that are written, by file name."""
 
 
 def check_output(path: Path, settings: EncoderSettings, overwrite: bool) -> None:
     """Raise `OutputError` where `path` couldn't be written, before any work is done."""
-    check_target(path, "film", SUFFIXES, overwrite)
+    check_output_path(path, "film", VIDEO_SUFFIXES, overwrite)
     try:
         check_settings(settings, path.suffix.lower())
     except OutputError as error:
@@ -51,13 +53,13 @@ class VideoWriter:
         else:
             check_output(self.path, settings, overwrite)
         self._overwrite = overwrite
-        partial = partial_of(self.path)
+        partial = partial_path(self.path)
         suffix = ".nut" if self.path == PIPE else self.path.suffix.lower()
         try:
             self._encoder = VideoEncoder(info, settings)
         except (av.error.FFmpegError, ValueError) as error:
             raise write_failure(self.path, error) from error
-        baggage = pack(source, suffix) if source else None
+        baggage = plan_copy(source, suffix) if source else None
         self.left_out = baggage.left_out if baggage else ()
         container = source.container if source else None
         self._muxer = Muxer(self.path, partial, self._encoder.video, info, baggage, container)

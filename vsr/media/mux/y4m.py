@@ -6,7 +6,7 @@ from types import TracebackType
 import numpy as np
 
 from vsr.errors import OutputError
-from vsr.media.decode.reader import AnyPacket
+from vsr.media.decode.container import AnyPacket
 from vsr.media.frame import Frame, StreamInfo
 from vsr.system.files import check_standard_output
 
