@@ -43,6 +43,7 @@ class FailingDisk:
 @pytest.fixture
 def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Callable[[int], bool]], None]:
     """Let reads of a file fail."""
+
     def let_fail(failing: Path, fails: Callable[[int], bool]) -> None:
         def opened(path: Path, *given: Any) -> Any:
             container = open_input(path, *given)

@@ -148,7 +148,7 @@ def test_subtitles_that_can_not_be_encoded_are_reported(
 
     def without_encoder(lane: StreamCopier, *given: Any) -> None:
         lay_out(lane, *given)
-        if lane._way == "text":
+        if lane._mode == "text":
             encoder = SimpleNamespace(encode_subtitle=refuse)
             lane._copy = SimpleNamespace(codec_context=encoder, time_base=lane._copy.time_base)
 

@@ -49,7 +49,7 @@ def test_losses_are_reported_before_the_first_frame_of_a_pipe(
         check=True,
     )
     assert done.stderr.startswith(
-        "vsr: not kept: stream 1, aac audio: y4m holds pictures alone, nut holds more\n"
+        "vsr: not kept: stream 1, aac audio: y4m holds video alone, nut holds more\n"
     )
     assert done.stderr.count("not kept") == 1
 

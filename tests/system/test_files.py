@@ -94,3 +94,23 @@ def test_a_file_that_fails_leaves_nothing(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_durable_file_is_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, events = tmp_path / "a.txt", []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: events.append(path.exists()))
+    with atomic_path(path, durable=True) as partial:
+        partial.write_text("whole")
+    assert events[0] is False
+    assert path.read_text() == "whole"
+
+
+def test_a_failure_names_the_file_that_the_user_knows(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=r"^film\.mp4: can't be written: no space left on device"),
+        atomic_path(tmp_path / "000001.segment", name=Path("film.mp4")) as partial,
+    ):
+        partial.write_text("half")
+        raise OSError(28, "No space left on device")

@@ -117,13 +117,15 @@ def partial_path(path: Path) -> Path:
 
 
 @contextmanager
-def atomic_path(path: Path, partial: Path | None = None, durable: bool = False) -> Iterator[Path]:
+def atomic_path(
+    path: Path, *, partial: Path | None = None, durable: bool = False, name: Path | None = None
+) -> Iterator[Path]:
     """Write a file whole or not at all: give a temporary path, and rename it to `path` at the end.
 
     After an error, the temporary file is deleted, and `path` is as before. The temporary file is
-    `partial`, in the folder of `path`, or else `partial_path`. With `durable`, its content is on
-    the disk before the rename, so that a power cut leaves the old file or the whole new one. Raises
-    `OutputError` for errors of the operating system.
+    `partial`, in the folder of `path`, or else `partial_path`. With `durable`, file and folder are
+    on the disk at the end, so that a power cut leaves the old file or the whole new one. Raises
+    `OutputError` for errors of the operating system, about `name` or else about `path`.
     """
     partial = partial_path(path) if partial is None else partial
     try:
@@ -131,8 +133,10 @@ def atomic_path(path: Path, partial: Path | None = None, durable: bool = False) 
         if durable:
             flush_to_disk(partial)
         partial.replace(path)
+        if durable:
+            flush_folder(path.parent)
     except OSError as error:
-        raise write_failure(path, error) from error
+        raise write_failure(name or path, error) from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -142,6 +146,17 @@ def flush_to_disk(path: Path) -> None:
     """Write a file's content from the system's cache to the disk. Raises OSError."""
     with path.open("r+b") as file:  # Windows flushes no file that is opened for reading
         os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Write a folder's entries, such as a rename, to the disk, where the system supports it."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
