@@ -15,7 +15,7 @@ from vsr.errors import MediaError
 from vsr.frames.yuv import alpha_to_plane, colour_spec, fill_hidden_colours
 from vsr.imaging.colour import CODE_OF_MATRIX
 from vsr.media.decode.completeness import ENDS_EARLY
-from vsr.media.decode.conform import is_said
+from vsr.media.decode.conform import is_specified
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
 from vsr.media.decode.reader import VideoReader
@@ -88,7 +88,7 @@ class UpscaleSession:
             self.scale = generator.scale
             read_as = colour_spec(source_info)
             told = source_info.colour.matrix
-            matrix = told if is_said(told) else CODE_OF_MATRIX[read_as.matrix]
+            matrix = told if is_specified(told) else CODE_OF_MATRIX[read_as.matrix]
             self.info = output_info(source_info, self.scale, matrix, options.settings)
             self.backend = pick_backend(
                 *(options.backend, options.precision, generator, self.device),

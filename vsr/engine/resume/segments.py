@@ -56,7 +56,7 @@ def mark_segments(
         begins_shot = place.begins_shot if first and number == place.number else is_cut
         here = place if first else None
         if length == LONGEST_FRAMES or (is_cut and length >= SHORTEST_FRAMES):
-            marker.start_anew()
+            marker.restart()
             begun += length
             number, length = number + 1, 0
             here = SegmentStart(

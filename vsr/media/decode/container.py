@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from vsr.errors import MediaError
-from vsr.media.decode.stream_choice import is_chapters, wake
+from vsr.media.decode.stream_choice import enable_streams, is_chapters
 from vsr.media.decode.timeline import Timeline
 from vsr.system.address import PIPE, input_of, is_pipe
 from vsr.system.files import reason
@@ -53,7 +53,7 @@ def open_input(
             metadata_errors="replace",
             container_options=_LOCAL_ONLY,
         )
-        wake(opened)
+        enable_streams(opened)
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(
             f"{name}: can't be read as video ({reason(error)}); is it complete?"

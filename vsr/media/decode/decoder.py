@@ -1,4 +1,4 @@
-"""What decodes a stream, and how its frames then lie."""
+"""Choose the decoder of a stream, and the layout of its frames."""
 
 from dataclasses import replace
 from typing import Any, Literal
@@ -19,9 +19,9 @@ _DECODER_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 def decoder_of(stream: VideoStream, wanted: Decoder, keep_on_gpu: bool) -> VideoCodecContext:
-    """What decodes a stream: FFmpeg's own decoders of VP8 and VP9 pass over their alpha.
+    """Choose a decoder. For VP8 and VP9 with alpha it is libvpx: FFmpeg's own ones ignore alpha.
 
-    Frames that a card decodes are left in its memory if `keep_on_gpu` says so.
+    `keep_on_gpu` leaves frames in the memory of the GPU that decodes them.
     """
     own = stream.codec_context
     if stream.metadata.get("alpha_mode") == "1" and own.name in _DECODER_WITH_ALPHA:
@@ -32,17 +32,17 @@ def decoder_of(stream: VideoStream, wanted: Decoder, keep_on_gpu: bool) -> Video
 
 
 def layout_of(stream: VideoStream, decoder: VideoCodecContext) -> PixelLayout:
-    """How planes are to lie that a decoder gives of a stream."""
-    coded_as = stream.codec_context.format
-    assert coded_as is not None
-    layout = nearest_layout(coded_as)
+    """Return the layout for the planes that a decoder returns for a stream."""
+    pixel_format = stream.codec_context.format
+    assert pixel_format is not None
+    layout = nearest_layout(pixel_format)
     if decoder.name in _DECODER_WITH_ALPHA.values():
         layout = replace(layout, alpha=True)
     return layout
 
 
 def _decoder_on_gpu(own: VideoCodecContext, keep_on_gpu: bool) -> VideoCodecContext | None:
-    """A decoder like a stream's own on an NVIDIA card, if there is one that knows the codec."""
+    """Create a decoder on an NVIDIA GPU; None without a GPU that supports the codec."""
     try:
         accelerator = HWAccel("cuda", is_hw_owned=keep_on_gpu)
         decoder: Any = av.CodecContext.create(own.name, "r", accelerator)
@@ -57,7 +57,7 @@ def _decoder_on_gpu(own: VideoCodecContext, keep_on_gpu: bool) -> VideoCodecCont
 
 
 def nearest_layout(pixel_format: VideoFormat) -> PixelLayout:
-    """The layout nearest to a pixel format: its own, or the smallest that loses least."""
+    """Return the layout of a pixel format, or else the smallest one with the least loss."""
     plain = pixel_format.name.replace("yuvj", "yuv")
     if plain in LAYOUTS:
         return LAYOUTS[plain]
@@ -69,17 +69,17 @@ def nearest_layout(pixel_format: VideoFormat) -> PixelLayout:
         return PixelLayout(depth, 1, 1, alpha)
     if len(components) < 3:
         return PixelLayout(min(depth, 10) if alpha else depth, 2, 2, alpha)
-    # A probe of 16 by 16 tells the subsampling of any format.
+    # A frame of 16 by 16 pixels shows the subsampling of any format.
     probe = VideoFrame(16, 16, pixel_format.name).format
     wide, high = 16 // probe.chroma_width(16), 16 // probe.chroma_height(16)
     chroma = 2 if wide >= 2 else 1, 2 if wide >= 2 and high >= 2 else 1
     if alpha and chroma == (2, 2):
-        depth = min(depth, 10)  # the most that FFmpeg has with alpha in 4:2:0
+        depth = min(depth, 10)  # FFmpeg's maximum for 4:2:0 with alpha
     return PixelLayout(depth, *chroma, alpha)
 
 
 def bits_of(pixel_format: VideoFormat) -> int:
-    """The most bits that a sample of a pixel format has; 32 for floating point."""
+    """Return the maximum bits per sample of a pixel format; 32 for floating point."""
     if pixel_format.has_palette:
         return 8
     return max(part.bits for part in pixel_format.components)
