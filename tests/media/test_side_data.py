@@ -292,7 +292,7 @@ def test_captions_that_begin_late_are_found_before_any_work(
 def test_captions_in_a_part_that_was_not_looked_through_are_reported(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsr.media.decode.survey._MOST_AT_FIRST", 4)
+    monkeypatch.setattr("vsr.media.decode.survey._MAX_FIRST", 4)
     monkeypatch.setattr("vsr.media.decode.survey._PLACES", 0)
     source = captioned(tmp_path / "in.mkv", first=12)
     summary = upscaled(source, tmp_path / "out.mkv", tiny_model, "ffv1")

@@ -135,7 +135,7 @@ def test_changes_of_a_film_that_begins_before_zero_are_noted_by_the_time_of_the_
 def test_changes_seen_in_samples_are_noted_as_about(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsr.media.decode.survey._MOST_AT_FIRST", 4)
+    monkeypatch.setattr("vsr.media.decode.survey._MAX_FIRST", 4)
     film = joined(tmp_path, ("-color_range", "tv", "-g", "2"), (*_FULL, "-g", "2"))
     assert survey_film(film).changes["colour range"].where.startswith("by about 1.")
 
