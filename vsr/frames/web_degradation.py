@@ -75,9 +75,27 @@ class _Ranges:
 
 
 _RANGES = {
-    Profile.UPLOAD: _Ranges((0.1, 0.45), 0.2, 0.4, (0.3, 3.0), 0.2),
-    Profile.DVD: _Ranges((0.1, 0.4), 0.4, 0.25, (0.3, 2.5), 0.25),
-    Profile.CAMCORDER: _Ranges((0.1, 0.55), 0.5, 0.0, (1.5, 6.0), 0.3),
+    Profile.UPLOAD: _Ranges(
+        blur=(0.1, 0.45),
+        sharp_share=0.2,
+        clean_share=0.4,
+        noise=(0.3, 3.0),
+        reencoded_share=0.2,
+    ),
+    Profile.DVD: _Ranges(
+        blur=(0.1, 0.4),
+        sharp_share=0.4,
+        clean_share=0.25,
+        noise=(0.3, 2.5),
+        reencoded_share=0.25,
+    ),
+    Profile.CAMCORDER: _Ranges(
+        blur=(0.1, 0.55),
+        sharp_share=0.5,
+        clean_share=0.0,
+        noise=(1.5, 6.0),
+        reencoded_share=0.3,
+    ),
 }
 _SOFT_SHARE = 0.7
 """Probability of blur before the scaler."""
@@ -298,22 +316,22 @@ def _draw_coding(profile: Profile, random: Random) -> Coding:
     match profile:
         case Profile.UPLOAD if chance < 0.8:
             preset = ("veryfast", "fast", "medium")[between(0, 2)]
-            return Coding("h264", between(23, 34), 250, between(2, 3), preset)
+            return Coding("h264", between(23, 34), group=250, b_frames=between(2, 3), preset=preset)
         case Profile.UPLOAD:
-            return Coding("hevc", between(25, 34), 250, 3, "superfast")
+            return Coding("hevc", between(25, 34), group=250, b_frames=3, preset="superfast")
         case Profile.DVD:
-            return Coding("mpeg2", between(2, 8), (12, 15)[between(0, 1)], 2)
+            return Coding("mpeg2", between(2, 8), group=(12, 15)[between(0, 1)], b_frames=2)
         case Profile.CAMCORDER if chance < 0.4:
             return Coding("h264", between(22, 33), between(15, 60), baseline=True)
         case Profile.CAMCORDER if chance < 0.8:
-            return Coding("mpeg4", between(2, 8), between(12, 250), between(0, 1))
+            return Coding("mpeg4", between(2, 8), group=between(12, 250), b_frames=between(0, 1))
         case Profile.CAMCORDER:
             return Coding("mpeg2", between(3, 8), group=1)
 
 
 def _draw_second_coding(random: Random) -> Coding:
     """Draw the coding of footage that is uploaded after an earlier encoding."""
-    return Coding("h264", int(random.integers(22, 30)), 250, 2)
+    return Coding("h264", int(random.integers(22, 30)), group=250, b_frames=2)
 
 
 def _fitting(coding: Coding, size: tuple[int, int]) -> Coding:

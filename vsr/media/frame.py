@@ -38,7 +38,7 @@ class PixelLayout:
 LAYOUTS = {
     layout.name: layout
     for layout in (
-        PixelLayout(depth, across, down, alpha)
+        PixelLayout(bit_depth=depth, across=across, down=down, alpha=alpha)
         for alpha in (False, True)
         for depth in (8, 10, 12)
         for across, down in ((2, 2), (2, 1), (1, 1))

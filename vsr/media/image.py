@@ -99,13 +99,13 @@ def check_still_output(
 
     `size` is the (width, height) of the output; `still` has the metadata to write.
     """
-    check_output_path(path, "picture", IMAGE_SUFFIXES, overwrite)
+    check_output_path(path, "picture", suffixes=IMAGE_SUFFIXES, overwrite=overwrite)
     suffix = path.suffix.lower()
     if has_alpha and suffix in JPEG_SUFFIXES:
         raise OutputError(f"{path}: JPEG can't hold transparency; use .png or .webp")
     tags, exif = (still.tags, still.exif) if still else (PictureTags(), None)
     try:
-        check_holds(suffix, size, exif, tags)
+        check_holds(suffix, size=size, exif=exif, tags=tags)
     except OutputError as error:
         raise OutputError(f"{path}: {error}") from error
 
@@ -118,7 +118,9 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
     """
     path = Path(path)
     size = (still.rgb.shape[1], still.rgb.shape[0])
-    check_still_output(path, still.alpha is not None, overwrite, size, still)
+    check_still_output(
+        path, has_alpha=still.alpha is not None, overwrite=overwrite, size=size, still=still
+    )
     suffix = path.suffix.lower()
     options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
     if suffix in JPEG_SUFFIXES:
@@ -126,7 +128,7 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
     if still.icc_profile and not _lacks_profile(still, suffix):
         options["icc_profile"] = still.icc_profile
     image = _as_image(still, suffix)
-    options |= save_options(suffix, image, still.exif, still.tags)
+    options |= save_options(suffix, image=image, exif=still.exif, tags=still.tags)
     with atomic_path(path) as partial:
         try:
             image.save(partial, **options)

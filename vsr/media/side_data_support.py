@@ -7,11 +7,11 @@ from vsr.media.decode.side_data import (
     ASPECT,
     CAPTIONS,
     DOLBY_VISION,
+    SIDE_DATA_NAMES,
     SPHERICAL,
     STEREO,
     TIMECODE,
     USER_DATA,
-    WORDS,
 )
 from vsr.media.decode.survey import Survey
 from vsr.media.encode.codecs import FRAME_PACKING
@@ -51,23 +51,23 @@ def unsupported_side_data(
     if "timecode" in tags:  # a tag that is copied
         types.pop(TIMECODE, None)
     for side_data in sorted(types):
-        words = WORDS[side_data]
+        name = SIDE_DATA_NAMES[side_data]
         if side_data in _AS_MESSAGES:
             if not holds(settings.codec, _AS_MESSAGES[side_data]):
                 able = "h264 and hevc" if side_data == USER_DATA else "h264, hevc and av1"
-                lost.append(f"{words} ({settings.codec} holds none; {able} do)")
+                lost.append(f"{name} ({settings.codec} holds none; {able} do)")
         elif side_data in (STEREO, SPHERICAL) and is_rotated:
-            lost.append(f"{words} (can't be rotated with the picture by --rotate apply)")
+            lost.append(f"{name} (can't be rotated with the picture by --rotate apply)")
         elif side_data == STEREO:
             if not output.stereo_mode:
-                lost.append(f"{words} ({suffix or 'the pipe'} can't hold it; .mkv may)")
+                lost.append(f"{name} ({suffix or 'the pipe'} can't hold it; .mkv may)")
         elif side_data == SPHERICAL:
             if not output.projection:
-                lost.append(f"{words} ({suffix or 'the pipe'} can't hold it; .mp4 and .mkv can)")
+                lost.append(f"{name} ({suffix or 'the pipe'} can't hold it; .mp4 and .mkv can)")
         elif side_data == DOLBY_VISION:
-            lost.append(words + _base_of(source.dolby_vision))
+            lost.append(name + _base_layer_warning(source.dolby_vision))
         else:
-            lost.append(words)
+            lost.append(name)
     return lost
 
 
@@ -105,7 +105,7 @@ def unsupported_changes(source: StreamInfo, survey: Survey, output: StreamInfo) 
     return lost
 
 
-def _base_of(configuration: bytes) -> str:
+def _base_layer_warning(configuration: bytes) -> str:
     """Warn where Dolby Vision's base layer has wrong colours, by its profile (bits 17 to 23)."""
     if len(configuration) >= 3 and configuration[2] >> 1 == 5:
         return " (profile 5: without it, colours are wrong)"

@@ -6,21 +6,25 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+# fmt: off
 FILM_SUFFIXES = frozenset(
     {
-        *(".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts"),
-        *(".mts", ".wmv", ".flv", ".ogv", ".3gp", ".mxf", ".y4m", ".vob", ".dv", ".nut"),
+        ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts",
+        ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".mxf", ".y4m", ".vob", ".dv", ".nut",
     }
 )
+# fmt: on
 """Suffixes of films in a folder; a file given by name is always tried."""
 
+# fmt: off
 STILL_SUFFIXES = frozenset(
     {
-        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp"),
-        *(".dib", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"),
-        *(".tga", ".sgi", ".pcx", ".qoi"),
+        ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp",
+        ".dib", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm",
+        ".tga", ".sgi", ".pcx", ".qoi",
     }
 )
+# fmt: on
 """Suffixes of pictures in a folder; a file given by name is always tried."""
 
 

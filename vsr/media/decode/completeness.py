@@ -263,12 +263,12 @@ def _key(head: bytes) -> int | None:
 
 def _y4m_frames(head: bytes) -> Callable[[bytes], int | None]:
     """Return the function that computes the lengths of a header and of its frames."""
-    words = {word[:1]: word[1:].decode("latin-1") for word in head.split(b"\n")[0].split()[1:]}
+    fields = {field[:1]: field[1:].decode("latin-1") for field in head.split(b"\n")[0].split()[1:]}
     try:
-        width, height = int(words[b"W"]), int(words[b"H"])
+        width, height = int(fields[b"W"]), int(fields[b"H"])
     except (KeyError, ValueError):
         return lambda line: None
-    colour = words.get(b"C", "420")
+    colour = fields.get(b"C", "420")
     across, down = {"420": (2, 2), "422": (2, 1), "411": (4, 1)}.get(colour[:3], (1, 1))
     samples = width * height
     if not colour.startswith("mono"):

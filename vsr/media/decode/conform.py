@@ -155,7 +155,12 @@ def format_of(decoded: VideoFrame, aspect: Fraction | None) -> FrameFormat:
         tags = decoded.colorspace, decoded.color_primaries, decoded.color_trc
         colour = ColourTags(*tags, full_range=full)
     size = decoded.width, decoded.height
-    return FrameFormat(size, name.replace("yuvj", "yuv"), colour, aspect or Fraction(1))
+    return FrameFormat(
+        size=size,
+        pixels=name.replace("yuvj", "yuv"),
+        colour=colour,
+        aspect=aspect or Fraction(1),
+    )
 
 
 def is_full_range(pixel_format: str, colour_range: int) -> bool:

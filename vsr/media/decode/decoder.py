@@ -66,9 +66,10 @@ def nearest_layout(pixel_format: VideoFormat) -> PixelLayout:
     depth = 8 if bits <= 8 else 10 if bits <= 10 else 12
     alpha = not pixel_format.has_palette and any(part.is_alpha for part in components)
     if is_rgb(pixel_format):
-        return PixelLayout(depth, 1, 1, alpha)
+        return PixelLayout(bit_depth=depth, across=1, down=1, alpha=alpha)
     if len(components) < 3:
-        return PixelLayout(min(depth, 10) if alpha else depth, 2, 2, alpha)
+        depth = min(depth, 10) if alpha else depth
+        return PixelLayout(bit_depth=depth, across=2, down=2, alpha=alpha)
     # A frame of 16 by 16 pixels shows the subsampling of any format.
     probe = VideoFrame(16, 16, pixel_format.name).format
     wide, high = 16 // probe.chroma_width(16), 16 // probe.chroma_height(16)

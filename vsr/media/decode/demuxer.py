@@ -66,7 +66,12 @@ class Demuxer:
     def packets(self) -> Iterator[AnyPacket]:
         """Iterate over all packets in file order, past read errors, on one rising clock."""
         ahead, self._read_ahead = self._read_ahead, []
-        packets = packets_of(self.container, ahead, self._end_early, self._count_read_error)
+        packets = packets_of(
+            self.container,
+            ahead=ahead,
+            ends_early=self._end_early,
+            reads_on=self._count_read_error,
+        )
         return on_one_clock(packets, self.stream, frame_rate_of(self.stream))
 
     def packets_to_end(self, others: bool) -> Iterator[AnyPacket | None]:

@@ -58,8 +58,12 @@ def describe_stream(
         full_range=is_full_range(name, context.color_range) and not rgb,
     )
     size = context.width, context.height
-    aspect = Fraction(context.sample_aspect_ratio or 1)
-    frame_format = FrameFormat(size, name.replace("yuvj", "yuv"), colour, aspect)
+    frame_format = FrameFormat(
+        size=size,
+        pixels=name.replace("yuvj", "yuv"),
+        colour=colour,
+        aspect=Fraction(context.sample_aspect_ratio or 1),
+    )
     header = probe_header(stream)
     info = StreamInfo(
         width=context.width,

@@ -97,7 +97,12 @@ class VideoReader:
         self._demuxer = Demuxer(self.path, once, self.notes)
         try:
             self._open_decoder()
-            self.info, like = describe_stream(self.path, self.container, self.stream, self._decoder)
+            self.info, like = describe_stream(
+                path=self.path,
+                container=self.container,
+                stream=self.stream,
+                decoder=self._decoder,
+            )
             self._conformer = self._conformer_to(like)
             if probe_first_frame or apply_rotation:
                 self._probe_first_frame(apply_rotation)
@@ -269,7 +274,12 @@ class VideoReader:
         self._deinterlacer = Deinterlacer(self.stream, self._deinterlace)
 
     def _conformer_to(self, like: FrameFormat) -> Conformer:
-        return Conformer(like, self.info.layout, self.info.time_base, self.notes)
+        return Conformer(
+            like=like,
+            layout=self.info.layout,
+            time_base=self.info.time_base,
+            notes=self.notes,
+        )
 
     def _probe_first_frame(self, apply_rotation: bool) -> None:
         """Decode up to the first frame, correct `info` by it, and keep what was read."""
@@ -282,7 +292,9 @@ class VideoReader:
             if isinstance(item, VideoFrame):
                 self._start_at_zero(item)
                 self._note_side_data(item)
-                self.info, like = describe_first_frame(self.info, item, self.stream, self._decoder)
+                self.info, like = describe_first_frame(
+                    info=self.info, frame=item, stream=self.stream, decoder=self._decoder
+                )
                 self._conformer = self._conformer_to(like)
                 self._conformer.lead = self.lead
                 break
@@ -372,8 +384,12 @@ class VideoReader:
             pts = previous.pts + max(1, duration) if previous else 0
         if decoded.is_corrupt:
             self.damage.pts.append(pts)
-        messages = messages_of(side_data)
-        return Frame(self._planes(decoded), pts, decoded.duration or 0, messages)
+        return Frame(
+            planes=self._planes(decoded),
+            pts=pts,
+            duration=decoded.duration or 0,
+            messages=messages_of(side_data),
+        )
 
     def _note_side_data(self, decoded: VideoFrame) -> list[SideData]:
         items = side_data_of(decoded)

@@ -33,7 +33,7 @@ def sample_runs(
         except av.error.FFmpegError:
             continue
         pts = round(Fraction(position, av.time_base) / reader.info.time_base)
-        yield _decoded_run(reader, length, pts, max_before)
+        yield _decoded_run(reader, length=length, first_pts=pts, max_before=max_before)
 
 
 def _decoded_run(

@@ -12,7 +12,7 @@ PANSCAN, DOLBY_VISION = "PANSCAN", "DOVI_METADATA"
 UNREADABLE = "unreadable"
 """Stands for all side data of a frame where one item has a type that PyAV doesn't know."""
 
-WORDS: Mapping[str, str] = {
+SIDE_DATA_NAMES: Mapping[str, str] = {
     CAPTIONS: "closed captions in the pictures",
     ASPECT: "active format description",
     USER_DATA: "user data in the bitstream",
@@ -51,7 +51,7 @@ class SideData(NamedTuple):
     """One item of a frame's side data."""
 
     type: str
-    """A key of `WORDS`, or FFmpeg's name of another type."""
+    """A key of `SIDE_DATA_NAMES`, or FFmpeg's name of another type."""
     payload: bytes
 
 
@@ -72,7 +72,7 @@ def is_worth_a_line(item: SideData) -> bool:
         return bool(_STEREO.unpack_from(item.payload)[0])  # 0 is a plain 2D picture
     if item.type == PANSCAN:  # every MPEG-2 frame has windows, mostly at the centre
         return any(_PANSCAN.unpack_from(item.payload)[3:])
-    return item.type in WORDS
+    return item.type in SIDE_DATA_NAMES
 
 
 def is_zero_timecode(item: SideData) -> bool:

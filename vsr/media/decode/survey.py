@@ -77,7 +77,13 @@ def survey_film(path: Path) -> Survey:
         fit = _PIXELS // (pixels * (_PLACES + 2))
         first_length = min(_MAX_FIRST, max(_MIN_FRAMES, 2 * fit))
         length = min(_MAX_ELSEWHERE, max(_MIN_FRAMES, fit))
-        runs = sample_runs(reader, _PLACES, first_length, length, _PIXELS_BEFORE // pixels)
+        runs = sample_runs(
+            reader,
+            places=_PLACES,
+            first_length=first_length,
+            length=length,
+            max_before=_PIXELS_BEFORE // pixels,
+        )
         analysis = _Analysis(reader)
         for index, run in enumerate(runs):
             count = analysis.add_run(run, is_first=index == 0)

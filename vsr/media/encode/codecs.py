@@ -42,10 +42,12 @@ class Codec:
 
 
 _ALL_CHROMA = ((2, 2), (2, 1), (1, 1))
+# fmt: off
 _X26X_PRESETS = (
-    *("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium",
     *("slow", "slower", "veryslow", "placebo"),
 )
+# fmt: on
 _SVT_PRESETS = tuple(str(level) for level in range(13, -1, -1))
 _H26X_CONTAINERS = frozenset({".mp4", ".mov", ".mkv"})
 _ALL_SITINGS: tuple[ChromaSiting, ...] = ("left", "center", "topleft")

@@ -98,7 +98,13 @@ class VideoEncoder:
             dts = pts if packet.dts is None else packet.dts
             duration = self._durations.pop(pts, 0)
             data = with_messages(self.video.codec, bytes(packet), self._messages.pop(pts, ()))
-            yield CodedPacket(data, pts, dts, duration, packet.is_keyframe)
+            yield CodedPacket(
+                data=data,
+                pts=pts,
+                dts=dts,
+                duration=duration,
+                is_keyframe=packet.is_keyframe,
+            )
 
 
 def check_settings(settings: EncoderSettings, suffix: str) -> None:

@@ -100,7 +100,13 @@ class Muxer:
             if plan is None:
                 add_video()
             else:
-                self._copiers = add_streams(plan, source, self._container, suffix, add_video)
+                self._copiers = add_streams(
+                    plan=plan,
+                    source=source,
+                    output=self._container,
+                    suffix=suffix,
+                    add_video=add_video,
+                )
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self.discard()

@@ -41,13 +41,15 @@ _FILE_TAGS = (
     "duration",
 )
 _STATISTICS_TAGS = ("bps", "number_of_", "_statistics_", "duration")
+# fmt: off
 _TAGS_OF_MP4 = frozenset(
     {
-        *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
-        *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
-        *("network", "keywords", "creation_time", "timecode", "track"),
+        "title", "artist", "album_artist", "composer", "album", "date", "comment", "genre",
+        "copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id",
+        "network", "keywords", "creation_time", "timecode", "track",
     }
 )
+# fmt: on
 _STREAM_TAGS_OF_MP4 = frozenset({"language", "title", "handler_name", "creation_time", "timecode"})
 
 
@@ -248,7 +250,7 @@ def add_streams(
         elif modes.get(stream.index) == "attachment":
             _attach(plan, stream, output)
         elif mode := modes.get(stream.index):
-            copiers[stream.index] = StreamCopier(stream, output, suffix, mode)
+            copiers[stream.index] = StreamCopier(stream, output, suffix=suffix, mode=mode)
     output.metadata.update(global_tags(source))
     output.set_chapters(_chapters(source, plan.lead))
     return copiers

@@ -27,7 +27,7 @@ VIDEO_SUFFIXES = frozenset(MUXERS) - {".nut"}
 
 def check_output(path: Path, settings: EncoderSettings, overwrite: bool) -> None:
     """Raise `OutputError` where `path` can't be written with these settings."""
-    check_output_path(path, "film", VIDEO_SUFFIXES, overwrite)
+    check_output_path(path, "film", suffixes=VIDEO_SUFFIXES, overwrite=overwrite)
     try:
         check_settings(settings, path.suffix.lower())
     except OutputError as error:

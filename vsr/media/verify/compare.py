@@ -7,7 +7,14 @@ from pathlib import Path
 from av.stream import Disposition
 
 from vsr.media.decode.conform import Tag, is_specified, same_code
-from vsr.media.decode.side_data import CAPTIONS, DOLBY_VISION, SPHERICAL, STEREO, TIMECODE, WORDS
+from vsr.media.decode.side_data import (
+    CAPTIONS,
+    DOLBY_VISION,
+    SIDE_DATA_NAMES,
+    SPHERICAL,
+    STEREO,
+    TIMECODE,
+)
 from vsr.media.decode.survey import Survey
 from vsr.media.frame import StreamInfo
 from vsr.media.verify.contents import FilmContents, Track, read_contents
@@ -108,7 +115,7 @@ def _side_data(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
         elif side_data == STEREO:
             old, new = (f"mode {film.info.stereo_mode}" for film in (before, after))
             kept = kept and old == new
-        yield Finding(WORDS[side_data], old, new, kept)
+        yield Finding(SIDE_DATA_NAMES[side_data], old, new, kept)
 
 
 def _same_captions(one: Survey, other: Survey) -> bool:
