@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from vsr.system.address import PIPE, seekable_input
+
 ENDS_EARLY = "the source can't be read to its end; what came before is kept"
 """Note about a file that is cut short."""
 ANOTHER_FOLLOWS = (
@@ -138,6 +140,18 @@ class _Ends:
         if start >= 0:
             return self._tail[start : start + count]
         return self._head[self._place : self._place + count]
+
+
+def check_end(path: Path) -> list[str]:
+    """Return notes about a film that is cut short or followed by another one.
+
+    Of pipes, only standard input redirected from a file is checked. Raises OSError.
+    """
+    if path == PIPE:
+        file = seekable_input()
+        return [ENDS_EARLY] if file is not None and is_input_cut_short(file) else []
+    notes = [ANOTHER_FOLLOWS] if holds_another(path) else []
+    return [*notes, ENDS_EARLY] if is_cut_short(path) else notes
 
 
 def is_cut_short(path: Path) -> bool:

@@ -15,13 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vsr.errors import MediaError
-from vsr.media.decode.completeness import (
-    ANOTHER_FOLLOWS,
-    ENDS_EARLY,
-    holds_another,
-    is_cut_short,
-    is_input_cut_short,
-)
+from vsr.media.decode.completeness import ENDS_EARLY, check_end
 from vsr.media.decode.concealment import ConcealingDecoder
 from vsr.media.decode.conform import Conformer, FormatChange, FrameFormat
 from vsr.media.decode.container import AnyPacket, shift_packet
@@ -48,7 +42,7 @@ from vsr.media.decode.side_data import (
 from vsr.media.fingerprint import FrameFingerprint, fingerprint_of
 from vsr.media.frame import Frame, Plane
 from vsr.media.pyav import planes_of
-from vsr.system.address import PIPE, is_pipe, seekable_input
+from vsr.system.address import is_pipe
 
 _SEEK_SECONDS = (2, 10, 60)
 
@@ -320,16 +314,12 @@ class VideoReader:
 
     def _check_end(self) -> None:
         """Note a film that is cut short or followed by another; of a pipe, only at its end."""
-        file = seekable_input() if self.path == PIPE else None
-        if file is not None and is_input_cut_short(file):
-            self.notes.append(ENDS_EARLY)
-        if not is_pipe(self.path) and holds_another(self.path):
-            self.notes.append(ANOTHER_FOLLOWS)
-        if not is_pipe(self.path) and is_cut_short(self.path):
-            self.notes.append(ENDS_EARLY)
-            if self.is_indexed:  # the last of these frames is incomplete
-                count = frames_within(self.stream, self.path.stat().st_size)
-                self.info = replace(self.info, frame_count=count or None)
+        notes = check_end(self.path)
+        self.notes += notes
+        if ENDS_EARLY in notes and not is_pipe(self.path) and self.is_indexed:
+            # The last of these frames is incomplete.
+            count = frames_within(self.stream, self.path.stat().st_size)
+            self.info = replace(self.info, frame_count=count or None)
 
     def _items(self, others: bool) -> Iterator[Frame | AnyPacket]:
         if self._pending is not None:

@@ -45,7 +45,7 @@ _ALL_CHROMA = ((2, 2), (2, 1), (1, 1))
 # fmt: off
 _X26X_PRESETS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium",
-    *("slow", "slower", "veryslow", "placebo"),
+    "slow", "slower", "veryslow", "placebo",
 )
 # fmt: on
 _SVT_PRESETS = tuple(str(level) for level in range(13, -1, -1))
