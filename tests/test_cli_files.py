@@ -146,7 +146,7 @@ def test_an_index_that_a_pipe_can_not_reach_is_named(tmp_path: Path, tiny_model:
     source = write_film(tmp_path / "a.mp4", list(noise), codec="libx264", options=options)
     with fed(tmp_path / "pipe", source.read_bytes()) as pipe:
         line = complaint("upscale", pipe, tmp_path / "b.mkv", "--model", tiny_model)
-    assert "pipe: an MP4 whose index lies at its end" in line
+    assert "pipe: an MP4 with its index at the end" in line
 
 
 def test_the_longest_names_are_read_and_written(
@@ -244,7 +244,7 @@ def test_weights_beside_an_exported_model_are_not_replaced(
 def test_folders_that_can_not_be_made_are_one_line(film: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "file: is a file; name a folder" in complaint("data", "prepare", film, tmp_path / "file")
-    assert "can't be made" in complaint("data", "prepare", film, tmp_path / "file" / "set")
+    assert "can't be created" in complaint("data", "prepare", film, tmp_path / "file" / "set")
 
 
 def test_a_subfolder_that_can_not_be_made_costs_its_films_alone(

@@ -50,7 +50,8 @@ from vsr.imaging.colour import CODE_OF_MATRIX, ColourSpec
 from vsr.imaging.tensors import to_float
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.reader import VideoReader
-from vsr.media.encode.encoder import EncoderSettings, VideoEncoder, output_info
+from vsr.media.encode.encoder import VideoEncoder
+from vsr.media.encode.settings import EncoderSettings, output_info
 from vsr.media.frame import Frame, StreamInfo
 from vsr.models import Recurrent, multiplies_per_pixel
 from vsr.models.int8 import is_measured, quantised

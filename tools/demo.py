@@ -24,7 +24,7 @@ from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.imaging.degrade import Degradation, degrade
 from vsr.imaging.tensors import resize_bicubic, to_float, to_uint8
 from vsr.media.decode.reader import VideoReader
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import ColourTags, Frame, PixelLayout, StreamInfo
 from vsr.media.mux.writer import VideoWriter
 from vsr.metrics.image import psnr_y

@@ -1,4 +1,4 @@
-"""Configurations: TOML files read into strict, frozen classes."""
+"""Read TOML files into strict, frozen configuration classes."""
 
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -14,8 +14,8 @@ from vsr.errors import ConfigError
 class Config(BaseModel):
     """Base of all configurations: strict and frozen.
 
-    Unknown keys are refused, and so are infinite values and NaN. Keys are a file format (recipes,
-    cards, model files, data-set indices, training states). A field that is renamed keeps its key:
+    Unknown keys, infinite values and NaN are rejected. Keys are part of file formats (recipes,
+    cards, model files, data-set indices, training states): a renamed field keeps its key by
     `channels: int = Field(alias="features")`.
     """
 
@@ -33,11 +33,13 @@ class Config(BaseModel):
 ConfigType = TypeVar("ConfigType", bound=Config)
 
 
-def load_toml(path: Path, kind: type[ConfigType], overrides: Sequence[str] = ()) -> ConfigType:
-    """Read `path` as a `kind`; each override is a `key.key=value` that replaces a value.
+def load_toml(
+    path: Path, config_type: type[ConfigType], overrides: Sequence[str] = ()
+) -> ConfigType:
+    """Read a configuration from `path`; each override `key.key=value` replaces a value.
 
-    Values of overrides are TOML (`training.batch=4`); what isn't valid TOML is text.
-    Raises `ConfigError` naming the key, what was given and what is allowed.
+    Values of overrides are TOML (`training.batch=4`), or else text. Raises `ConfigError` that names
+    the key, the value and the allowed values.
     """
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -48,15 +50,15 @@ def load_toml(path: Path, kind: type[ConfigType], overrides: Sequence[str] = ())
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     for override in overrides:
         _apply(tree, override)
-    return parse(tree, kind, str(path))
+    return parse(tree, config_type, str(path))
 
 
-def parse(tree: dict[str, Any], kind: type[ConfigType], where: str) -> ConfigType:
-    """Turn a tree of plain values into a `kind`; errors name `where` and the key."""
+def parse(tree: dict[str, Any], config_type: type[ConfigType], where: str) -> ConfigType:
+    """Validate a tree of plain values; errors name `where` and the key."""
     try:
-        return kind.model_validate(tree)
+        return config_type.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_describe(error, kind)}") from error
+        raise ConfigError(f"{where}: {_describe(error, config_type)}") from error
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -75,31 +77,31 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     tree[name] = value
 
 
-def _describe(error: ValidationError, kind: type[Config]) -> str:
-    """The first fault of `error` in one line, and how many more there are."""
-    faults = error.errors()
-    fault = faults[0]
-    place = [str(part) for part in fault["loc"]]
-    key = ".".join(place)
-    if fault["type"] == "extra_forbidden":
-        allowed = sorted(_keys_at(kind, fault["loc"][:-1]))
-        near = get_close_matches(place[-1], allowed, n=1)
+def _describe(error: ValidationError, config_type: type[Config]) -> str:
+    """Describe the first problem in one line, and count the others."""
+    problems = error.errors()
+    first = problems[0]
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        allowed = sorted(_keys_at(config_type, first["loc"][:-1]))
+        near = get_close_matches(location[-1], allowed, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(allowed)}"
         line = f"unknown key {key}{hint}"
-    elif fault["type"] == "missing":
+    elif first["type"] == "missing":
         line = f"{key} is missing"
     else:
-        reason = fault["msg"].removeprefix("Value error, ")
-        given = f"{key} = {fault['input']!r}"
-        if isinstance(fault["input"], dict):  # of several keys, which the reason names
-            given = key
-        line = f"{given}: {reason}" if given else reason
-    return line + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
+        reason = first["msg"].removeprefix("Value error, ")
+        assignment = f"{key} = {first['input']!r}"
+        if isinstance(first["input"], dict):  # the reason names several keys
+            assignment = key
+        line = f"{assignment}: {reason}" if assignment else reason
+    return line + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
 
 
-def _keys_at(kind: type[Config], location: Iterable[int | str]) -> set[str]:
-    """The keys allowed at `location`, as far as plain nested tables go."""
-    current = kind
+def _keys_at(config_type: type[Config], location: Iterable[int | str]) -> set[str]:
+    """Return the keys allowed at `location`, within plain nested tables."""
+    current = config_type
     for part in location:
         annotation = _keys_of(current).get(str(part))
         if not (isinstance(annotation, type) and issubclass(annotation, Config)):
@@ -108,6 +110,8 @@ def _keys_at(kind: type[Config], location: Iterable[int | str]) -> set[str]:
     return set(_keys_of(current))
 
 
-def _keys_of(kind: type[Config]) -> dict[str, Any]:
-    """The types of a configuration's values by their keys."""
-    return {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
+def _keys_of(config_type: type[Config]) -> dict[str, Any]:
+    """Return the types of a configuration's values by key."""
+    return {
+        field.alias or name: field.annotation for name, field in config_type.model_fields.items()
+    }

@@ -1,24 +1,24 @@
-"""The errors that a user can cause. Each says what, where and what to do, in one line.
+"""Errors that a user can cause. Each message says what, where and what to do, in one line.
 
     VsrError
     ├── ConfigError (ValueError)        a configuration key or value
-    ├── MediaError (ValueError)         a file that is missing, broken or of the wrong kind
-    │   └── OutputError                 an output that can't or mustn't be written
+    ├── MediaError (ValueError)         a file that is missing, broken or of the wrong type
+    │   └── OutputError                 an output that can't be written, or exists
     ├── ModelError (ValueError)         a model name or model file
     ├── DataError (ValueError)          footage or a data set that can't be used
-    ├── TrainingError (RuntimeError)    a checkpoint or numbers that training can't go on from
-    └── Interrupted                     a run that was asked to stop, and can go on
+    ├── TrainingError (RuntimeError)    a checkpoint or values from which training can't continue
+    └── Interrupted                     a run that was asked to stop, and can be resumed
 
-A bug is none of these: it keeps its traceback.
+Bugs keep their traceback.
 """
 
 
 class VsrError(Exception):
-    """Base of every error that is the user's to mend."""
+    """Base of the errors that the user can fix."""
 
 
 class ConfigError(VsrError, ValueError):
-    """A configuration names an unknown key or holds a bad value."""
+    """A configuration has an unknown key or an invalid value."""
 
 
 class MediaError(VsrError, ValueError):
@@ -30,7 +30,7 @@ class OutputError(MediaError):
 
 
 class ModelError(VsrError, ValueError):
-    """A model can't be found, or its file isn't one of ours."""
+    """A model can't be found, or its file isn't a vsr model."""
 
 
 class DataError(VsrError, ValueError):
@@ -38,8 +38,8 @@ class DataError(VsrError, ValueError):
 
 
 class TrainingError(VsrError, RuntimeError):
-    """Training can't start or go on."""
+    """Training can't start or continue."""
 
 
 class Interrupted(VsrError):
-    """A run stopped when it was asked to; the same command goes on."""
+    """A run stopped on request; the same command resumes it."""

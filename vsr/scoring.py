@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vsr.errors import DataError
-from vsr.frames.web_degradation import degraded_as_web
+from vsr.frames.web_degradation import degrade_film_as_web
 from vsr.imaging.degrade import Degradation, degrade
 from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic
 from vsr.metrics.meter import FilmMeter, Row, mean_of
@@ -100,7 +100,7 @@ def degraded(
     from the film's `name`. Raises `DataError` where frames are too small for `web`.
     """
     if kind == "web":
-        yield from degraded_as_web(frames, scale, name)
+        yield from degrade_film_as_web(frames, scale, name)
         return
     for frame, begins_shot in frames:
         height, width = (side - side % scale for side in frame.shape[-2:])

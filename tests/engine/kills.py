@@ -16,7 +16,7 @@ import torch
 from tests.conftest import AudioTrack, scenes, write_film
 from tests.formats.matrix import write_model
 from vsr.engine.upscale import upscale_video
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 
 _LENGTHS = (60, 100, 20, 70, 260)
 """Frames of each scene: segments end at cuts, in mid-shot, and not at cuts that come too early."""

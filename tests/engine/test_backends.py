@@ -25,7 +25,7 @@ from vsr.errors import VsrError
 from vsr.imaging.colour import ColourSpec, Matrix, Siting, Subsampling, from_rgb
 from vsr.imaging.degrade import Degradation, degrade
 from vsr.imaging.tensors import moved_grid, sample, to_float
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.metrics.image import psnr_y
 from vsr.models import (
     Generator,

@@ -25,8 +25,10 @@ from vsr.engine.resume.segments import LONGEST_FRAMES, SHORTEST_FRAMES, mark_seg
 from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.errors import Interrupted, OutputError
-from vsr.media.decode.reader import FrameFingerprint, VideoReader
-from vsr.media.encode.encoder import CodedVideo, EncoderSettings
+from vsr.media.decode.reader import VideoReader
+from vsr.media.encode.encoder import CodedVideo
+from vsr.media.encode.settings import EncoderSettings
+from vsr.media.fingerprint import FrameFingerprint
 from vsr.media.frame import Frame
 
 FAST = EncoderSettings(preset="ultrafast")

@@ -34,7 +34,7 @@ from vsr.errors import VsrError
 from vsr.frames.yuv import planes_to_rgb
 from vsr.imaging.colour import ColourSpec, Matrix, Subsampling, from_rgb
 from vsr.imaging.tensors import to_float
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Plane
 
 CPU = torch.device("cpu")

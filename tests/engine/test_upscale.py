@@ -18,7 +18,7 @@ from vsr.engine.upscaler import Upscaler
 from vsr.errors import ModelError, OutputError, VsrError
 from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.media.decode.reader import VideoReader
-from vsr.media.encode.encoder import EncoderSettings, output_info
+from vsr.media.encode.settings import EncoderSettings, output_info
 from vsr.media.frame import LAYOUTS
 from vsr.models import Generator
 from vsr.zoo.model_file import load_generator

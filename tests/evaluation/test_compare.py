@@ -6,7 +6,8 @@ import pytest
 from tests.conftest import scenes, write_film
 from vsr.errors import ConfigError, DataError, MediaError, OutputError
 from vsr.evaluation.compare import write_comparison
-from vsr.media.decode.reader import VideoReader, frame_times
+from vsr.media.decode.frame_times import frame_times
+from vsr.media.decode.reader import VideoReader
 
 CODED = {"codec": "libx264", "options": {"crf": "20"}}
 

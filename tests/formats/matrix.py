@@ -15,7 +15,7 @@ from tests.formats.judge import losses
 from tests.formats.media import CONTAINERS, FEATURES, CantBeMade, make
 from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.verify import verify_film
 from vsr.models import Recurrent, RecurrentConfig
 from vsr.zoo.model_file import save_generator

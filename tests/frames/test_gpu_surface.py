@@ -11,11 +11,12 @@ from av.video.frame import VideoFrame
 from tests.conftest import scenes, write_film
 from vsr.engine.backends import GraphBackend, TorchBackend
 from vsr.engine.upscale import upscale_video
-from vsr.frames.gpu_surface import lies_on, small_planes, surface_planes
+from vsr.frames.gpu_surface import is_on_device, small_planes, surface_planes
 from vsr.frames.shots import mark_cuts
 from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.media.decode.hw_surface import Surface
-from vsr.media.decode.reader import VideoReader, mark_of
+from vsr.media.decode.reader import VideoReader
+from vsr.media.fingerprint import fingerprint_of
 from vsr.media.frame import Frame, PixelLayout
 from vsr.media.pyav import planes_of
 from vsr.zoo.model_file import load_generator
@@ -62,8 +63,8 @@ def test_samples_are_the_same_where_they_are_and_in_memory(pixel_format: str) ->
             assert fetched.dtype == wanted.dtype
             assert np.array_equal(fetched, wanted)
         assert is_fetched(surface)
-        assert mark_of(here) == mark_of(there)
-    assert len({mark_of(frame) for frame in stay}) == 3
+        assert fingerprint_of(here) == fingerprint_of(there)
+    assert len({fingerprint_of(frame) for frame in stay}) == 3
 
 
 def raw_film(path: Path, pixel_format: str, size: tuple[int, int]) -> Path:
@@ -74,11 +75,11 @@ def raw_film(path: Path, pixel_format: str, size: tuple[int, int]) -> Path:
 
 def test_a_reader_leaves_frames_where_they_are_if_it_is_told(tmp_path: Path) -> None:
     path = raw_film(tmp_path / "a.nut", NV12, (64, 48))
-    with VideoReader(path, on_card=True) as one, VideoReader(path) as other:
+    with VideoReader(path, keep_on_gpu=True) as one, VideoReader(path) as other:
         for here, there in zip(one.frames(), other.frames(), strict=True):
             assert not is_fetched(surface_of(here))
             assert isinstance(there.planes, tuple)
-            assert mark_of(here) == mark_of(there)
+            assert fingerprint_of(here) == fingerprint_of(there)
 
 
 @pytest.mark.parametrize(
@@ -89,10 +90,10 @@ def test_what_does_not_fit_comes_to_memory(
 ) -> None:
     """Odd sizes, whose last row of chroma isn't exported, and other layouts."""
     path = raw_film(tmp_path / "a.nut", pixel_format, size)
-    with VideoReader(path, on_card=True) as one, VideoReader(path) as other:
+    with VideoReader(path, keep_on_gpu=True) as one, VideoReader(path) as other:
         for here, there in zip(one.frames(), other.frames(), strict=True):
             assert isinstance(here.planes, tuple)
-            assert mark_of(here) == mark_of(there)
+            assert fingerprint_of(here) == fingerprint_of(there)
 
 
 @pytest.mark.parametrize("pixel_format", [NV12, P010])
@@ -139,22 +140,22 @@ def test_a_card_keeps_what_it_decodes(tmp_path: Path, tiny_model: Path, pixel_fo
         tmp_path / "a.mkv", scenes(256, 192, [12, 9]), codec="libx265", pixel_format=pixel_format
     )
     device = torch.device("cuda", 0)
-    with VideoReader(film, decoder="gpu", on_card=True) as one, VideoReader(film) as other:
+    with VideoReader(film, decoder="gpu", keep_on_gpu=True) as one, VideoReader(film) as other:
         if not one.on_gpu:
             pytest.skip("this card doesn't decode it")
         for here, there in zip(one.frames(), other.frames(), strict=True):
             surface = surface_of(here)
-            assert lies_on(surface, device)
+            assert is_on_device(surface, device)
             torch.cuda.synchronize()
             for plane, wanted in zip(surface_planes(surface), there.planes, strict=True):
                 assert plane.device == device
                 assert np.array_equal(plane.cpu().numpy().astype(int), wanted.astype(int))
-            assert mark_of(here) == mark_of(there)
+            assert fingerprint_of(here) == fingerprint_of(there)
     made = []
     for decoder in ("cpu", "gpu"):
         path = tmp_path / f"{decoder}.mkv"
         upscale_video(film, path, str(tiny_model), decoder=decoder, device="cuda")
         with VideoReader(path) as reader:
-            made.append([mark_of(frame) for frame in reader.frames()])
+            made.append([fingerprint_of(frame) for frame in reader.frames()])
     assert made[0] == made[1]
     assert len(made[0]) == 21

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.conftest import scenes
 from vsr.errors import DataError
-from vsr.frames.web_degradation import Profile, degrade_as_web, degraded_as_web, draw_style
+from vsr.frames.web_degradation import Profile, degrade_clip_as_web, degrade_film_as_web, draw_style
 from vsr.imaging.colour import luma_of
 from vsr.imaging.degrade import Degradation, degrade
 from vsr.imaging.tensors import resize_bicubic
@@ -21,7 +21,7 @@ def clip(side: int = 160, frames: int = 7) -> Tensor:
 
 
 def low_clip(high: Tensor, seed: int, profile: Profile | None = None, noise: int = 5) -> Tensor:
-    return degrade_as_web(high, 4, np.random.default_rng(seed), noise, profile)
+    return degrade_clip_as_web(high, 4, np.random.default_rng(seed), noise, profile)
 
 
 @pytest.mark.parametrize("profile", Profile)
@@ -84,7 +84,7 @@ def test_a_frame_alone_is_a_clip_too() -> None:
 
 def film(high: Tensor, name: str, profile: Profile | None = None) -> list[tuple[Tensor, Tensor]]:
     frames = ((frame, number in (0, 9)) for number, frame in enumerate(high))
-    return [(low, target) for low, target, _ in degraded_as_web(frames, 4, name, profile)]
+    return [(low, target) for low, target, _ in degrade_film_as_web(frames, 4, name, profile)]
 
 
 @pytest.mark.parametrize("profile", Profile)
@@ -117,7 +117,7 @@ def test_low_frames_belong_to_their_targets() -> None:
 
 def test_cuts_are_told_where_they_were() -> None:
     frames = ((frame, number in (0, 9)) for number, frame in enumerate(clip(frames=20)))
-    marks = [begins_shot for *_, begins_shot in degraded_as_web(frames, 4, "cut.mp4")]
+    marks = [begins_shot for *_, begins_shot in degrade_film_as_web(frames, 4, "cut.mp4")]
     assert [number for number, mark in enumerate(marks) if mark] == [0, 9]
 
 
@@ -145,7 +145,7 @@ def test_films_stream_by_in_the_memory_of_some_frames() -> None:
     high = clip(64, 8)
     for number in range(10):
         waiting = Waiting(high, 50)
-        for _ in degraded_as_web(waiting, 4, f"{number}"):
+        for _ in degrade_film_as_web(waiting, 4, f"{number}"):
             waiting.taken += 1
         assert waiting.taken == 50
         assert waiting.most <= 22

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vsr.frames.yuv import without_rim
+from vsr.frames.yuv import fill_hidden_colours
 from vsr.imaging.tensors import bleed
 
 
@@ -53,7 +53,7 @@ def test_planes_of_film_show_nothing_of_what_alpha_hides(
     chroma = (3 + share * (most // 2 - 3)).astype(kind)
     alpha = (shown * most).astype(kind)
     given: list[Any] = [luma, chroma, chroma, alpha]
-    y, cb, cr, kept = without_rim(given, bit_depth)
+    y, cb, cr, kept = fill_hidden_colours(given, bit_depth)
     assert (y == most - 20).all()
     assert y.dtype == cb.dtype == kind
     assert np.array_equal(cb, cr)
@@ -63,4 +63,4 @@ def test_planes_of_film_show_nothing_of_what_alpha_hides(
 
 def test_opaque_planes_are_the_same_planes() -> None:
     planes = [np.full((4, 4), 255, np.uint8) for _ in range(4)]
-    assert without_rim(planes, 8) is planes
+    assert fill_hidden_colours(planes, 8) is planes

@@ -13,7 +13,7 @@ from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
 from vsr.media.decode.reader import VideoReader
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.verify import verify_film
 
 pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")

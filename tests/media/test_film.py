@@ -13,9 +13,9 @@ import pytest
 from tests.conftest import AudioTrack, scenes, write_film
 from vsr.errors import MediaError, OutputError
 from vsr.media.decode.reader import VideoReader
-from vsr.media.encode.encoder import EncoderSettings, output_info
+from vsr.media.encode.settings import EncoderSettings, output_info
 from vsr.media.frame import LAYOUTS, Frame, PixelLayout
-from vsr.media.mux.stream_copy import pack
+from vsr.media.mux.stream_copy import plan_copy
 from vsr.media.mux.writer import VideoWriter, check_output
 
 LOSSLESS = EncoderSettings("ffv1")
@@ -244,9 +244,9 @@ def test_what_exists_is_replaced_only_when_asked(tmp_path: Path, small_film: Pat
     ("name", "settings", "reason"),
     [
         ("a.avi", EncoderSettings(), r"unknown film format; use .mkv, .mov, .mp4"),
-        ("a.mp4", EncoderSettings("prores"), "doesn't hold prores"),
-        ("a.mkv", EncoderSettings("ffv1", crf=3), "--crf means nothing to ffv1"),
-        ("a.mkv", EncoderSettings("ffv1", preset="fast"), "--preset means nothing to ffv1"),
+        ("a.mp4", EncoderSettings("prores"), "doesn't support prores"),
+        ("a.mkv", EncoderSettings("ffv1", crf=3), "ffv1 has no --crf"),
+        ("a.mkv", EncoderSettings("ffv1", preset="fast"), "ffv1 has no --preset"),
         ("a.mkv", EncoderSettings(preset="warp"), "unknown preset 'warp' for h264; use one of "),
         ("a.mkv", EncoderSettings("av1", preset="slow"), "unknown preset 'slow' for av1"),
         ("none/a.mp4", EncoderSettings(), "no such folder"),
@@ -266,10 +266,10 @@ def test_audio_that_the_container_does_not_hold_is_named_with_one_that_does(
         tmp_path / "a.mkv", scenes(64, 48, [9]), audio=[AudioTrack("libopus", 440, 48_000)]
     )
     with VideoReader(source) as reader:
-        assert pack(reader, ".mov").left_out == (
+        assert plan_copy(reader, ".mov").left_out == (
             "stream 1, opus audio: .mov can't hold it, .mkv can",
         )
-        assert pack(reader, ".mkv").left_out == ()
+        assert plan_copy(reader, ".mkv").left_out == ()
 
 
 def test_webm_with_opus_becomes_mp4(tmp_path: Path) -> None:

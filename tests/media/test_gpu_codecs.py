@@ -11,7 +11,8 @@ from tests.test_cli import complaint
 from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
 from vsr.media.decode.reader import VideoReader
-from vsr.media.encode.encoder import EncoderSettings, check_settings
+from vsr.media.encode.encoder import check_settings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.verify import verify_film
 
 no_card = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
@@ -43,7 +44,7 @@ def test_without_a_card_that_encodes_nothing_is_begun(tmp_path: Path, tiny_model
 
 
 def test_codecs_that_no_card_encodes_are_named() -> None:
-    with pytest.raises(OutputError, match="no card encodes prores; use one of h264, hevc, av1"):
+    with pytest.raises(OutputError, match="no GPU encodes prores; use one of h264, hevc, av1"):
         check_settings(EncoderSettings("prores", encoder="gpu"), ".mov")
 
 

@@ -106,7 +106,7 @@ def test_iptc_data_and_png_colours_are_kept_or_told(
     assert made.info["gamma"] == 1
     assert made.info["Title"] == "a title"
     _, lines = upscaled(upscaler, tmp_path / "c.png", tmp_path / "d.jpg")
-    assert ["texts Title" in lines[0], "colours by gAMA" in lines[1]] == [True, True]
+    assert ["texts Title" in lines[0], "colour chunk gAMA" in lines[1]] == [True, True]
 
 
 def test_what_a_format_can_not_hold_is_told_before_the_work(
@@ -138,8 +138,8 @@ def test_further_pictures_of_a_file_are_told(
     source = tmp_path / f"a.{suffix}"
     frames[0].save(source, save_all=True, append_images=frames[1:])
     _, lines = upscaled(upscaler, source, tmp_path / "b.png")
-    what = "pages" if suffix == "tif" else "frames: it moves"
-    assert lines == [f"{source}: not kept: 3 of 4 {what}; the first is taken"]
+    what = "pages" if suffix == "tif" else "frames of an animation"
+    assert lines == [f"{source}: not kept: 3 of 4 {what}; the first is used"]
     with pytest.raises(OutputError, match="would lack 3 of 4"):
         upscaled(upscaler, source, tmp_path / "c.png", strict=True)
 

@@ -26,8 +26,8 @@ from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.errors import OutputError
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.survey import survey_film
-from vsr.media.encode.encoder import EncoderSettings
 from vsr.media.encode.sei import with_messages
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Message
 from vsr.media.verify import verify_film
 
@@ -146,8 +146,8 @@ def timecode(folder: Path) -> Path:
         (plus, ".mkv", "hevc", "HDR10+ metadata"),
         (vision, ".mp4", "hevc", "Dolby Vision metadata"),
         (vision_5, ".mp4", "hevc", "Dolby Vision metadata (profile 5: without it, colours are"),
-        (stereo, ".mov", "hevc", "3D layout (.mov doesn't say it; .mkv may)"),
-        (sphere, ".mov", "h264", "360 degree projection (.mov doesn't say it; .mp4 and .mkv do)"),
+        (stereo, ".mov", "hevc", "3D layout (.mov can't hold it; .mkv may)"),
+        (sphere, ".mov", "h264", "360 degree projection (.mov can't hold it; .mp4 and .mkv can)"),
         (timecode, ".mp4", "h264", "timecodes in the pictures"),
     ],
 )
@@ -216,7 +216,7 @@ def test_a_turned_picture_loses_its_3d_layout(tmp_path: Path, tiny_model: Path) 
     kept = upscaled(source, tmp_path / "kept.mp4", tiny_model)
     assert kept.left_out == ()
     applied = upscaled(source, tmp_path / "applied.mp4", tiny_model, rotate="apply")
-    reason = "can't be turned with the picture by --rotate apply"
+    reason = "can't be rotated with the picture by --rotate apply"
     assert applied.left_out == (f"3D layout ({reason})",)
 
 
@@ -229,7 +229,7 @@ def test_a_turned_picture_loses_its_projection(tmp_path: Path, tiny_model: Path)
     for suffix in (".mp4", ".mov"):
         output = tmp_path / f"applied{suffix}"
         applied = upscaled(source, output, tiny_model, rotate="apply")
-        reason = "can't be turned with the picture by --rotate apply"
+        reason = "can't be rotated with the picture by --rotate apply"
         assert applied.left_out == (f"360 degree projection ({reason})",)
 
 
@@ -292,7 +292,7 @@ def test_captions_that_begin_late_are_found_before_any_work(
 def test_captions_in_a_part_that_was_not_looked_through_are_reported(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsr.media.decode.survey._MOST_AT_FIRST", 4)
+    monkeypatch.setattr("vsr.media.decode.survey._MAX_FIRST", 4)
     monkeypatch.setattr("vsr.media.decode.survey._PLACES", 0)
     source = captioned(tmp_path / "in.mkv", first=12)
     summary = upscaled(source, tmp_path / "out.mkv", tiny_model, "ffv1")

@@ -16,7 +16,7 @@ from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.survey import survey_film
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.verify import verify_film
 
 pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
@@ -135,7 +135,7 @@ def test_changes_of_a_film_that_begins_before_zero_are_noted_by_the_time_of_the_
 def test_changes_seen_in_samples_are_noted_as_about(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsr.media.decode.survey._MOST_AT_FIRST", 4)
+    monkeypatch.setattr("vsr.media.decode.survey._MAX_FIRST", 4)
     film = joined(tmp_path, ("-color_range", "tv", "-g", "2"), (*_FULL, "-g", "2"))
     assert survey_film(film).changes["colour range"].where.startswith("by about 1.")
 
@@ -266,6 +266,6 @@ def test_verify_finds_codes_that_mean_another_colour(tmp_path: Path) -> None:
 def test_a_trial_from_the_middle_begins_there(tmp_path: Path) -> None:
     film = bars(tmp_path / "a.mp4", "-g", "2")
     with VideoReader(film) as reader:
-        reader.go_to_middle()
+        reader.seek_to_middle()
         first = next(reader.frames())
         assert first.pts * reader.info.time_base >= Fraction(1, 10)

@@ -11,7 +11,8 @@ import pytest
 from tests.conftest import AudioTrack, scenes, write_film
 from tests.test_cli import vsr
 from vsr.engine.upscale import upscale_video
-from vsr.media.decode import reader
+from vsr.media.decode import demuxer
+from vsr.media.decode.container import open_input
 from vsr.media.verify import Finding, verify_film
 
 
@@ -42,14 +43,13 @@ class FailingDisk:
 @pytest.fixture
 def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Callable[[int], bool]], None]:
     """Let reads of a file fail."""
-    open_input = reader.open_input
 
     def let_fail(failing: Path, fails: Callable[[int], bool]) -> None:
         def opened(path: Path, *given: Any) -> Any:
             container = open_input(path, *given)
             return FailingDisk(container, fails) if path == failing else container
 
-        monkeypatch.setattr(reader, "open_input", opened)
+        monkeypatch.setattr(demuxer, "open_input", opened)
 
     return let_fail
 

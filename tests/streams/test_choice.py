@@ -21,7 +21,7 @@ from tests.test_cli import vsr
 from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleResult, upscale_video
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.verify import verify_film
 
 pytestmark = needs_ffmpeg

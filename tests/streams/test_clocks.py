@@ -10,8 +10,9 @@ import pytest
 
 from tests.streams.films import film, needs_ffmpeg, packets, streams, times
 from vsr.engine.upscale import UpscaleResult, upscale_video
-from vsr.media.decode.reader import VideoReader, mark_of
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.decode.reader import VideoReader
+from vsr.media.encode.settings import EncoderSettings
+from vsr.media.fingerprint import fingerprint_of
 from vsr.media.verify import verify_film
 
 pytestmark = needs_ffmpeg
@@ -98,7 +99,7 @@ def test_a_pipe_is_read_on_one_clock(tmp_path: Path) -> None:
     source = joined(tmp_path, ".ts", ("-g", "10"), LATER)
     with VideoReader(source) as reader:
         shown = [frame.pts * reader.info.time_base for frame in reader.frames()]
-    with VideoReader(source, closely=True) as reader:
+    with VideoReader(source, probe_first_frame=True) as reader:
         again = [item.pts * reader.info.time_base for item in reader.frames()]
     assert shown == again
     assert min(after - before for before, after in pairwise(shown)) > Fraction(1, 50)
@@ -109,8 +110,8 @@ def test_going_on_in_a_later_recording_gives_the_frames_of_the_whole(tmp_path: P
     with VideoReader(source) as reader:
         frames = list(reader.frames())
     for place in (12, 19, 20, 21, 33):
-        with VideoReader(source, closely=True) as reader:
-            reader.go_on_after([mark_of(frame) for frame in frames[place - 2 : place]])
+        with VideoReader(source, probe_first_frame=True) as reader:
+            reader.resume_after([fingerprint_of(frame) for frame in frames[place - 2 : place]])
             assert [frame.pts for frame in reader.frames()] == [f.pts for f in frames[place:]]
 
 
@@ -122,7 +123,7 @@ def test_pictures_before_time_zero_are_moved_with_all_of_the_film(
     wrap = ("-g", "10", "-muxdelay", "0", "-muxpreload", "0", "-output_ts_offset", "95442.9")
     source = film(tmp_path / "in.ts", *wrap, seconds=1.6, sound="mp2")
     summary = upscaled(source, tmp_path / output, tiny_model)
-    assert [note for note in summary.notes if "before time zero: all of it is moved" in note]
+    assert [note for note in summary.notes if "before time zero: all its times are moved" in note]
     shown, heard = (times(tmp_path / output, index) for index in (0, 1))
     assert len(shown) == 40
     assert np.allclose(np.diff(shown), 0.04, atol=0.0011)

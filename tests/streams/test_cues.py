@@ -11,7 +11,7 @@ import pytest
 from tests.streams.films import ffmpeg, film, needs_ffmpeg, seconds
 from vsr.engine.upscale import upscale_video
 from vsr.media.decode.reader import VideoReader
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.mux.muxer import Dropped
 from vsr.media.mux.stream_copy import StreamCopier
 from vsr.media.mux.writer import VideoWriter
@@ -148,7 +148,7 @@ def test_subtitles_that_can_not_be_encoded_are_reported(
 
     def without_encoder(lane: StreamCopier, *given: Any) -> None:
         lay_out(lane, *given)
-        if lane._way == "text":
+        if lane._mode == "text":
             encoder = SimpleNamespace(encode_subtitle=refuse)
             lane._copy = SimpleNamespace(codec_context=encoder, time_base=lane._copy.time_base)
 

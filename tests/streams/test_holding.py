@@ -9,7 +9,7 @@ from tests.streams.films import X264, ffmpeg, needs_ffmpeg, pictures, samples, s
 from tests.test_cli import vsr
 from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.verify import verify_film
 
 pytestmark = needs_ffmpeg

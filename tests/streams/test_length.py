@@ -17,9 +17,9 @@ from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.errors import MediaError
-from vsr.media.decode.completeness import StreamEnd, is_cut_short
-from vsr.media.decode.reader import ANOTHER_FOLLOWS, ENDS_EARLY, VideoReader
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.decode.completeness import ANOTHER_FOLLOWS, ENDS_EARLY, StreamEnd, is_cut_short
+from vsr.media.decode.reader import VideoReader
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.verify import verify_film
 
 FAST = EncoderSettings(preset="ultrafast")

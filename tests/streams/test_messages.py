@@ -12,7 +12,7 @@ from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings
 
 pytestmark = needs_ffmpeg
 
@@ -49,7 +49,7 @@ def test_losses_are_reported_before_the_first_frame_of_a_pipe(
         check=True,
     )
     assert done.stderr.startswith(
-        "vsr: not kept: stream 1, aac audio: y4m holds pictures alone, nut holds more\n"
+        "vsr: not kept: stream 1, aac audio: y4m holds video alone, nut holds more\n"
     )
     assert done.stderr.count("not kept") == 1
 

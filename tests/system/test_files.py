@@ -5,12 +5,12 @@ import pytest
 
 from vsr.errors import OutputError
 from vsr.system.files import (
-    beside,
+    atomic_path,
     check_distinct,
-    check_place,
+    check_writable,
+    hidden_sibling,
     make_folder,
-    partial_of,
-    whole_file,
+    partial_path,
     write_text,
 )
 
@@ -19,16 +19,20 @@ from vsr.system.files import (
 def test_names_beside_the_longest_names_fit(tmp_path: Path, letter: str) -> None:
     longest = tmp_path / (letter * (251 // len(letter.encode())) + ".mp4")
     longest.touch()
-    for path in (beside(longest, ".vsr"), partial_of(longest)):
+    for path in (hidden_sibling(longest, ".vsr"), partial_path(longest)):
         path.touch()
         assert path.name.startswith(f".{letter}")
-    assert partial_of(longest).suffix == ".mp4"
+    assert partial_path(longest).suffix == ".mp4"
     other = longest.with_name(longest.stem[:-1] + "q.mp4")
-    assert beside(longest, ".vsr") == beside(longest, ".vsr") != beside(other, ".vsr")
+    assert (
+        hidden_sibling(longest, ".vsr")
+        == hidden_sibling(longest, ".vsr")
+        != hidden_sibling(other, ".vsr")
+    )
 
 
 def test_names_beside_short_names_are_plain(tmp_path: Path) -> None:
-    assert beside(tmp_path / "a.mp4", ".vsr").name == ".a.mp4.vsr"
+    assert hidden_sibling(tmp_path / "a.mp4", ".vsr").name == ".a.mp4.vsr"
 
 
 def test_a_report_may_have_the_longest_name(tmp_path: Path) -> None:
@@ -40,7 +44,7 @@ def test_a_report_may_have_the_longest_name(tmp_path: Path) -> None:
 
 def test_too_long_a_name_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="can't be written: file name too long"):
-        check_place(tmp_path / ("z" * 300), overwrite=False)
+        check_writable(tmp_path / ("z" * 300), overwrite=False)
 
 
 def test_an_output_is_no_input_by_whatever_name(tmp_path: Path) -> None:
@@ -52,7 +56,7 @@ def test_an_output_is_no_input_by_whatever_name(tmp_path: Path) -> None:
         (tmp_path / "sub").mkdir(exist_ok=True)
         with pytest.raises(OutputError, match="is the input itself"):
             check_distinct([None, output], [None, film])
-    with pytest.raises(OutputError, match="lies in the input"):
+    with pytest.raises(OutputError, match="is inside the input"):
         check_distinct([film], [tmp_path])
     check_distinct([tmp_path / "new.mp4", None, Path("-")], [film, Path("-")])
 
@@ -66,14 +70,14 @@ def test_two_outputs_are_two_files(tmp_path: Path) -> None:
 
 def test_a_device_is_never_replaced() -> None:
     with pytest.raises(OutputError, match="is a device or a pipe"):
-        check_place(Path("/dev/null"), overwrite=True)
+        check_writable(Path("/dev/null"), overwrite=True)
 
 
 def test_a_folder_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="is a file; name a folder"):
         make_folder(tmp_path / "file")
-    with pytest.raises(OutputError, match="can't be made: not a directory"):
+    with pytest.raises(OutputError, match="can't be created: not a directory"):
         make_folder(tmp_path / "file" / "below")
 
 
@@ -82,7 +86,7 @@ def test_a_file_that_fails_leaves_nothing(tmp_path: Path) -> None:
     path.write_text("before")
 
     def fail() -> None:
-        with whole_file(path) as partial:
+        with atomic_path(path) as partial:
             partial.write_text("half")
             raise OSError(28, "No space left on device")
 
@@ -90,3 +94,23 @@ def test_a_file_that_fails_leaves_nothing(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_durable_file_is_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, events = tmp_path / "a.txt", []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: events.append(path.exists()))
+    with atomic_path(path, durable=True) as partial:
+        partial.write_text("whole")
+    assert events[0] is False
+    assert path.read_text() == "whole"
+
+
+def test_a_failure_names_the_file_that_the_user_knows(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic_path(tmp_path / "000001.segment", name=Path("film.mp4")):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match=r"^film\.mp4: can't be written: no space left on device"):
+        fail()

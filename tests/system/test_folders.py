@@ -28,7 +28,7 @@ def test_hidden_files_and_outputs_within_are_skipped(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4", "deep/b.MKV", "notes.txt", "out/a.mp4", *HIDDEN)
     (tmp_path / "folder.mp4").mkdir()
     walk = files_in(tmp_path, FILM_SUFFIXES, without=tmp_path / "deep" / ".." / "out")
-    assert walk.taken == [tmp_path / "a.mp4", tmp_path / "deep" / "b.MKV"]
+    assert walk.matching == [tmp_path / "a.mp4", tmp_path / "deep" / "b.MKV"]
     assert walk.others == [tmp_path / "notes.txt"]
 
 

@@ -36,7 +36,7 @@ def no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_named() -> None:
-    with pytest.raises(VsrError, match="cuda isn't there"):
+    with pytest.raises(VsrError, match="cuda not found"):
         pick_device("cuda")
 
 

@@ -70,7 +70,7 @@ def doctor() -> None:
     import torch
 
     from vsr.engine.backends import openvino_version
-    from vsr.media.encode.encoder import encoders
+    from vsr.media.encode.codecs import available_encoders
     from vsr.zoo import list_models
 
     say(f"vsr      {__version__}")
@@ -83,6 +83,6 @@ def doctor() -> None:
     say(f"PyAV     {av.__version__} ({libraries})")
     devices = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     say(f"devices  cpu{''.join(f', cuda:{n} {name}' for n, name in enumerate(devices))}")
-    for codec, present in encoders().items():
+    for codec, present in available_encoders().items():
         say(f"{codec:<8} {'yes' if present else 'no encoder'}")
     say(f"models   {', '.join(card.name for card in list_models()) or 'none'}")

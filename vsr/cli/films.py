@@ -188,13 +188,13 @@ def verify(source: Path, output: Path, as_json: bool) -> None:
     \b
     vsr verify holiday.mp4 holiday-large.mp4
     """
-    from vsr.media.verify import table, verify_film
+    from vsr.media.verify import format_findings, verify_film
 
     findings = verify_film(source, output)
     if as_json:
         say(json.dumps([asdict(finding) for finding in findings]))
     else:
-        say(table(findings))
+        say(format_findings(findings))
     lost = [finding.what for finding in findings if not finding.kept]
     if lost:
         raise VsrError(f"{output}: lost or changed: {', '.join(lost)}")

@@ -84,11 +84,11 @@ def evaluate(
     from vsr.evaluation import evaluate_model
     from vsr.evaluation.html import report_page
     from vsr.evaluation.report import as_csv, as_json, table
-    from vsr.system.files import check_distinct, check_text_target, write_text
+    from vsr.system.files import check_distinct, check_text_output, write_text
 
     reports = (json_file, csv_file, html_file)
     for file in reports:
-        check_text_target(file, overwrite)
+        check_text_output(file, overwrite)
     check_distinct(reports, (output, reference, source, data, Path(model) if model else None))
     shared: dict[str, Any] = {
         "protocol": protocol,

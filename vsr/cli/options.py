@@ -117,7 +117,7 @@ def of_films(command: Callable[..., None]) -> Callable[..., None]:
 
 def chosen_options(suffix: str, given: dict[str, Any]) -> dict[str, Any]:
     """What the options of `of_films` give, as `engine.job.Options` has it."""
-    from vsr.media.encode.encoder import EncoderSettings
+    from vsr.media.encode.settings import EncoderSettings
 
     codec: Any = given.pop("codec") or ("av1" if suffix == ".webm" else "h264")
     coding = (given.pop(name) for name in ("crf", "preset", "encoder"))

@@ -21,7 +21,7 @@ from vsr.data.shared_arrays import Entry, SharedArrays
 from vsr.data.store import Split, Store, StoredClip
 from vsr.data.targets import Features, Scene, SharpeningConfig, Take, TargetKind, Targets
 from vsr.errors import DataError
-from vsr.frames.web_degradation import degrade_as_web
+from vsr.frames.web_degradation import degrade_clip_as_web
 from vsr.imaging.colour import to_rgb
 from vsr.imaging.degrade import Degradation, Phase, add_gaussian_noise, degrade
 from vsr.imaging.tensors import on_8_bit_levels, to_float, to_uint8
@@ -388,7 +388,7 @@ class ClipPairs:
             if chosen == 3:
                 low = degrade_as_real(high, scale, shares.real_strength, random, noise)
             else:
-                low = degrade_as_web(high, scale, random, noise)
+                low = degrade_clip_as_web(high, scale, random, noise)
         if self._config.static_noise and torch.equal(high[0], high[-1]):
             strongest = self._config.static_noise / 255
             sigmas = torch.full((len(low),), random.uniform(0, strongest))

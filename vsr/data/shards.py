@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vsr.data.clip_codec import Planes420, decode_clip
 from vsr.errors import DataError
-from vsr.system.files import writing
+from vsr.system.files import output_errors
 
 
 def shard_path(folder: Path, split: str, number: int) -> Path:
@@ -23,7 +23,7 @@ def append(path: Path, offset: int, coded: bytes) -> None:
 
     Raises `OutputError`.
     """
-    with writing(path), path.open("ab") as file:
+    with output_errors(path), path.open("ab") as file:
         file.truncate(offset)
         file.seek(offset)
         file.write(coded)

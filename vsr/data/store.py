@@ -24,7 +24,7 @@ from vsr.data.clip_codec import Planes420, encode_clip, encode_lossless
 from vsr.data.shards import append, read_planes, shard_path, taught_path
 from vsr.errors import DataError
 from vsr.imaging.colour import ColourSpec, Matrix
-from vsr.system.files import make_folder, writing
+from vsr.system.files import make_folder, output_errors
 
 Split = Literal["train", "val"]
 
@@ -275,7 +275,7 @@ class StoreWriter(Store):
 
     def add(self, line: Line) -> None:
         """Write a line of the index, for good."""
-        with writing(self._index), self._index.open("a", encoding="utf-8") as index:
+        with output_errors(self._index), self._index.open("a", encoding="utf-8") as index:
             index.write(line.model_dump_json() + "\n")
             index.flush()
             os.fsync(index.fileno())
@@ -361,7 +361,7 @@ class StoreWriter(Store):
         text = self._index.read_bytes()
         whole = text.rfind(b"\n") + 1
         if whole < len(text):
-            with writing(self._index), self._index.open("r+b") as index:
+            with output_errors(self._index), self._index.open("r+b") as index:
                 index.truncate(whole)
 
 

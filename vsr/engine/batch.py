@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vsr.errors import MediaError, OutputError
-from vsr.media.mux.writer import SUFFIXES
+from vsr.media.mux.writer import VIDEO_SUFFIXES
 from vsr.system.files import check_distinct
 from vsr.system.folders import FILM_SUFFIXES, STILL_SUFFIXES, files_in, skipped
 
@@ -62,5 +62,5 @@ def _advice(folder: Path) -> str:
 
 
 def _name(film: Path) -> Path:
-    writable = film.suffix.lower() in SUFFIXES and film.suffix.lower() != ".webm"
+    writable = film.suffix.lower() in VIDEO_SUFFIXES and film.suffix.lower() != ".webm"
     return film if writable else film.with_suffix(".mkv")

@@ -14,7 +14,7 @@ from vsr.engine.backends.openvino_convert import converted, import_openvino
 from vsr.engine.backends.torchscript import write_onnx
 from vsr.errors import OutputError, VsrError
 from vsr.models import Generator
-from vsr.system.files import check_distinct, check_place, check_target, partial_of
+from vsr.system.files import check_distinct, check_output_path, check_writable, partial_path
 from vsr.zoo import load
 
 _PROOF_FRAMES = 30
@@ -47,9 +47,9 @@ def export_model(
     and more than 1e-4 is an error, as is a runtime that isn't there. Raises `VsrError`.
     """
     is_onnx = output.suffix.lower() == ".onnx"
-    check_target(output, "exported model", SUFFIXES, overwrite)
+    check_output_path(output, "exported model", SUFFIXES, overwrite)
     for path in _files(output)[1:]:
-        check_place(path, overwrite)
+        check_writable(path, overwrite)
     check_distinct(_files(output), [Path(name)])
     generator = load(name, None, detail)
     low = torch.zeros(1, 3, *size)
@@ -57,7 +57,7 @@ def export_model(
     step = Step(generator, low).eval()
     names = ["low", *(f"state{number}" for number in range(len(state)))]
     made = ["high", *(f"next{number}" for number in range(len(state)))]
-    partial = partial_of(output)
+    partial = partial_path(output)
     partial = partial.with_suffix(output.suffix.lower())  # OpenVINO knows no other
     try:
         write = write_onnx if is_onnx else _write_openvino

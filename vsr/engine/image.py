@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import MediaError, OutputError
 from vsr.imaging.tensors import bleed, resize_bicubic, to_float, to_uint8
-from vsr.media.image import SUFFIXES, check_still_output, read_still, still_losses, write_still
+from vsr.media.image import (
+    IMAGE_SUFFIXES,
+    check_still_output,
+    read_still,
+    still_losses,
+    write_still,
+)
 from vsr.models import Generator
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, files_in, skipped
@@ -135,7 +141,7 @@ def picture_jobs(
 
 
 def _name(picture: Path) -> Path:
-    if picture.suffix.lower() in SUFFIXES:
+    if picture.suffix.lower() in IMAGE_SUFFIXES:
         return picture
     return picture.with_suffix(".jpg" if picture.suffix.lower() in _JPEGS else ".png")
 

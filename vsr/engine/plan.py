@@ -15,12 +15,13 @@ from vsr.errors import MediaError, OutputError
 from vsr.frames.shots import mark_cuts
 from vsr.frames.yuv import colour_spec, planes_to_rgb
 from vsr.imaging.tensors import resize_bicubic, to_uint8
-from vsr.media.decode.reader import VideoReader, count_frames
+from vsr.media.decode.frame_times import count_frames
+from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.encoder import VideoEncoder
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.image import Still, check_still_output, write_still
-from vsr.media.mux.stream_copy import pack
-from vsr.media.mux.writer import SUFFIXES
+from vsr.media.mux.stream_copy import plan_copy
+from vsr.media.mux.writer import VIDEO_SUFFIXES
 from vsr.system.address import is_pipe
 from vsr.system.files import check_distinct
 from vsr.system.machine import peak_memory_bytes
@@ -75,8 +76,8 @@ def plan_video(
     """
     if is_pipe(source):
         raise MediaError(f"{source}: a pipe can't be tried beforehand; name a file")
-    if suffix not in SUFFIXES:
-        known = ", ".join(sorted(SUFFIXES))
+    if suffix not in VIDEO_SUFFIXES:
+        known = ", ".join(sorted(VIDEO_SUFFIXES))
         raise OutputError(f"{suffix}: not a container that films are written to; use {known}")
     if preview is not None:
         check_still_output(preview, False, overwrite)
@@ -85,7 +86,7 @@ def plan_video(
     with session.reader:
         if preview is not None:
             check_still_output(preview, False, overwrite, (session.info.width, session.info.height))
-        left_out = session.left_out(pack(session.reader, suffix))
+        left_out = session.left_out(plan_copy(session.reader, suffix))
         notes = tuple(session.reader.notes)
         encoder = VideoEncoder(session.info, options.settings)
         made: list[tuple[Frame, Frame]] = []
@@ -147,7 +148,7 @@ def _some(session: UpscaleSession, began: float) -> Iterator[tuple[Frame, bool]]
     """Frames from the middle of the film, until the time for the trial is over."""
     upright = session.options.rotate == "apply"
     with VideoReader(session.reader.path, session.options.deinterlace, upright) as reader:
-        reader.go_to_middle()
+        reader.seek_to_middle()
         for number, (frame, cut) in enumerate(mark_cuts(reader.frames())):
             assert isinstance(frame, Frame)
             if number >= _FEWEST_FRAMES and time.perf_counter() - began > _TRIAL_SECONDS:

@@ -12,19 +12,29 @@ import torch
 
 from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
 from vsr.errors import MediaError
-from vsr.frames.yuv import alpha_to_plane, colour_spec, without_rim
+from vsr.frames.yuv import alpha_to_plane, colour_spec, fill_hidden_colours
 from vsr.imaging.colour import CODE_OF_MATRIX
-from vsr.media.decode.conform import is_said
-from vsr.media.decode.decoded import Deinterlace
+from vsr.media.decode.completeness import ENDS_EARLY
+from vsr.media.decode.conform import is_specified
 from vsr.media.decode.decoder import Decoder
-from vsr.media.decode.reader import ENDS_EARLY, VideoReader
+from vsr.media.decode.deinterlace import Deinterlace
+from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.side_data import TIMECODE
 from vsr.media.decode.survey import Survey, survey_film
-from vsr.media.encode.encoder import EncoderSettings, losses, output_info, says_aspect
+from vsr.media.encode.settings import (
+    EncoderSettings,
+    output_info,
+    stores_aspect_ratio,
+    unsupported_features,
+)
 from vsr.media.frame import Frame
 from vsr.media.mux.muxer import Dropped
 from vsr.media.mux.stream_copy import CopyPlan
-from vsr.media.side_data_support import change_losses, held, side_data_losses
+from vsr.media.side_data_support import (
+    unsupported_changes,
+    unsupported_side_data,
+    without_unsupported,
+)
 from vsr.system.address import is_pipe
 from vsr.system.machine import pick_device
 from vsr.zoo import choose_model, load
@@ -65,9 +75,9 @@ class UpscaleSession:
         self._suffix = suffix
         self.reader = VideoReader(
             *(source, options.deinterlace, options.rotate == "apply"),
-            closely=True,
+            probe_first_frame=True,
             decoder=options.decoder,
-            on_card=self.device.type == "cuda",
+            keep_on_gpu=self.device.type == "cuda",
             once=is_pipe(source),
         )
         try:
@@ -78,7 +88,7 @@ class UpscaleSession:
             self.scale = generator.scale
             read_as = colour_spec(source_info)
             told = source_info.colour.matrix
-            matrix = told if is_said(told) else CODE_OF_MATRIX[read_as.matrix]
+            matrix = told if is_specified(told) else CODE_OF_MATRIX[read_as.matrix]
             self.info = output_info(source_info, self.scale, matrix, options.settings)
             self.backend = pick_backend(
                 *(options.backend, options.precision, generator, self.device),
@@ -87,9 +97,15 @@ class UpscaleSession:
                 frames=source_info.frame_count,
                 tiling=options.tiling,
             )
-            self.lost = losses(source_info, self.info, options.settings, self.reader.codec)
+            self.lost = unsupported_features(
+                source_info, self.info, options.settings, self.reader.codec
+            )
             aspect = self.info.sample_aspect_ratio
-            if aspect != 1 and suffix in (".mkv", ".webm") and not says_aspect(options.settings):
+            if (
+                aspect != 1
+                and suffix in (".mkv", ".webm")
+                and not stores_aspect_ratio(options.settings)
+            ):
                 codec = options.settings.codec
                 self.lost.append(f"pixel aspect {aspect} ({codec} in {suffix}; h264 and hevc do)")
             self.survey = self._survey(suffix)
@@ -103,9 +119,9 @@ class UpscaleSession:
         survey = Survey(side_data=dict(reader.side_data))  # a pipe can be read once
         if not is_pipe(source):  # though there may be a file called `-`
             survey = survey_film(source)
-        self.info = held(self.info, suffix, self.options.settings)
+        self.info = without_unsupported(self.info, suffix, self.options.settings)
         self.lost += self._side_data_losses(survey)
-        changed = change_losses(reader.info, survey, self.info)
+        changed = unsupported_changes(reader.info, survey, self.info)
         self.lost += changed
         for what, seen in survey.changes.items():
             is_lost = any(line.startswith(f"{what} ") for line in changed)
@@ -119,14 +135,14 @@ class UpscaleSession:
     def _side_data_losses(self, survey: Survey) -> list[str]:
         tags = self.reader.container.streams[self.reader.index].metadata
         settings = self.options.settings
-        return side_data_losses(
+        return unsupported_side_data(
             self.reader.info,
             survey,
             output=self.info,
             suffix=self._suffix,
             settings=settings,
             tags=tags,
-            is_turned=self.reader.is_turned,
+            is_rotated=self.reader.is_rotated,
         )
 
     def _found_late(self) -> Iterator[str]:
@@ -141,7 +157,7 @@ class UpscaleSession:
         """Begin to upscale one frame, alpha by the side; what comes back waits for it."""
         planes = frame.planes
         if len(planes) > 3:
-            planes = without_rim(planes, self.reader.info.layout.bit_depth)[:3]
+            planes = fill_hidden_colours(planes, self.reader.info.layout.bit_depth)[:3]
         begun = self.backend.submit(planes, begins_shot)
 
         def wait() -> Frame:

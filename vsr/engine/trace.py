@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vsr.engine.pipeline import Kind, StageName
-from vsr.system.files import check_place, writing
+from vsr.system.files import check_writable, output_errors
 
 _THREADS: dict[StageName, int] = {"decode": 1, "upscale": 2, "encode": 3}
 _WORDS: dict[Kind, str] = {"starved": "waits for input", "blocked": "waits for room"}
@@ -19,10 +19,10 @@ class Trace:
     """
 
     def __init__(self, path: Path, overwrite: bool = False) -> None:
-        check_place(path, overwrite)
+        check_writable(path, overwrite)
         self.path = path
         self._lock = threading.Lock()
-        with writing(path):
+        with output_errors(path):
             self._file = path.open("w", encoding="utf-8")
         names = [
             {"ph": "M", "name": "thread_name", "pid": 1, "tid": thread, "args": {"name": stage}}

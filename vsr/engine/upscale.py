@@ -18,16 +18,13 @@ from vsr.engine.session import Rotate, UpscaleOptions, UpscaleSession
 from vsr.engine.trace import Trace
 from vsr.errors import OutputError, VsrError
 from vsr.frames.shots import mark_cuts
-from vsr.media.decode.decoded import Deinterlace
+from vsr.media.decode.container import AnyPacket
 from vsr.media.decode.decoder import Decoder
-from vsr.media.decode.reader import AnyPacket
-from vsr.media.encode.encoder import (
-    EncoderSettings,
-    foretold_bytes,
-)
+from vsr.media.decode.deinterlace import Deinterlace
+from vsr.media.encode.settings import EncoderSettings, estimate_bytes
 from vsr.media.frame import Frame
 from vsr.media.mux.muxer import Dropped, mux
-from vsr.media.mux.stream_copy import CopyPlan, beside, pack
+from vsr.media.mux.stream_copy import CopyPlan, left_out_of_y4m, plan_copy
 from vsr.media.mux.writer import VideoWriter, check_output
 from vsr.media.mux.y4m import Y4mWriter
 from vsr.media.side_data_support import pipe_losses
@@ -167,7 +164,7 @@ def _to_file(
     check_output(output, options.settings, overwrite or in_place)
     session = UpscaleSession(source, options, output.suffix.lower())
     with session.reader:
-        baggage = pack(session.reader, output.suffix.lower())
+        baggage = plan_copy(session.reader, output.suffix.lower())
         left_out = session.left_out(baggage)
         _refuse(output, left_out, strict)
         journal = Journal(output, session.identity(), resume)
@@ -269,12 +266,12 @@ def _stream(
     with session.reader:
         baggage = None
         if pipe_format == "nut" or output != PIPE:
-            baggage = pack(session.reader, ".nut" if output == PIPE else output.suffix.lower())
+            baggage = plan_copy(session.reader, ".nut" if output == PIPE else output.suffix.lower())
         left_out = session.left_out(baggage)
         writer: AbstractContextManager[VideoWriter | Y4mWriter]
         if output == PIPE and pipe_format == "y4m":
             info = replace(info, layout=replace(info.layout, alpha=False))
-            left_out += beside(session.reader)
+            left_out += left_out_of_y4m(session.reader)
         if output == PIPE:
             left_out += tuple(pipe_losses(session.reader.info, pipe_format))
         _refuse(output, left_out, strict)
@@ -359,7 +356,7 @@ def _tell_beginning(session: UpscaleSession, journal: Journal, tell: Callable[[s
         return
     frames = max(0, info.frame_count - journal.frames)
     # Segments, and the whole that is made of them.
-    needed = 2 * foretold_bytes(info, session.options.settings, frames)
+    needed = 2 * estimate_bytes(info, session.options.settings, frames)
     needed += session.reader.path.stat().st_size
     free = shutil.disk_usage(journal.folder).free
     line = f"about {_bytes(needed)} of disk will be needed, {_bytes(free)} are free"

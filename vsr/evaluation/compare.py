@@ -15,11 +15,12 @@ import torch
 from vsr.errors import ConfigError, DataError
 from vsr.evaluation.html import as_script_data, asset, whole_page
 from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
-from vsr.media.decode.reader import VideoReader, frame_times
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.decode.frame_times import frame_times
+from vsr.media.decode.reader import VideoReader
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Frame, PixelLayout, StreamInfo
 from vsr.media.mux.writer import VideoWriter, check_output
-from vsr.system.files import check_distinct, check_text_target, write_text
+from vsr.system.files import check_distinct, check_text_output, write_text
 
 _INSIDE_BYTES = 4 << 20
 """Films up to this size go into the page; larger ones stay beside it."""
@@ -56,7 +57,7 @@ def write_comparison(
     """
     if len(films) < 2:
         raise ConfigError("a comparison takes two films or more")
-    check_text_target(page, overwrite)
+    check_text_output(page, overwrite)
     check_distinct([page], films)
     for film in films:
         if film.is_dir():

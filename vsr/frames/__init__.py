@@ -1,1 +1,1 @@
-"""What stands between media files and networks: planes as tensors, GPU surfaces, shots."""
+"""Convert decoded frames to tensors and back, detect cuts, and degrade by real codecs."""

@@ -1,4 +1,4 @@
-"""Tensors of frames that a card decoded, in its memory."""
+"""Access frames in GPU memory as tensors, without copying them to the CPU."""
 
 import numpy as np
 import torch
@@ -10,19 +10,19 @@ from torch.utils.dlpack import from_dlpack
 from vsr.media.decode.hw_surface import Surface
 
 
-def lies_on(surface: Surface, device: torch.device) -> bool:
-    """Whether a frame is in a device's memory."""
-    there = torch.device(surface.device)
+def is_on_device(surface: Surface, device: torch.device) -> bool:
+    """Whether a frame is in the memory of `device`."""
+    surface_device = torch.device(surface.device)
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
-    return there == device
+    return surface_device == device
 
 
 def surface_planes(surface: Surface) -> tuple[Tensor, Tensor, Tensor]:
-    """Y (H, W), Cb and Cr (h, w) of a frame, where it is: uint8, or int16 above 8 bit.
+    """Return Y (H, W), Cb and Cr (h, w) of a frame on its GPU: uint8, or int16 above 8 bits.
 
-    The current stream must have waited for the decoder's, which is the default one. The frame
-    must not be let go of before it is done.
+    The current CUDA stream must have waited for the decoder's, which is the default one. The frame
+    must be kept alive until the work on its planes is done.
     """
     parts = [from_dlpack(capsule) for capsule in surface.exported()]
     depth = surface.bit_depth
@@ -34,7 +34,7 @@ def surface_planes(surface: Surface) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def small_planes(surface: Surface, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
-    """Y, Cb and Cr of a frame shrunk to `size` = (height, width), 8 bit: its means of areas."""
+    """Downscale Y, Cb and Cr to `size` = (height, width) by area means, as 8-bit planes."""
     small = [
         F.adaptive_avg_pool2d(plane[None, None].float() / 2 ** (surface.bit_depth - 8), size)
         for plane in surface_planes(surface)

@@ -1,4 +1,4 @@
-"""Where one shot ends and the next begins, found while frames stream by."""
+"""Detect cuts between shots in a stream of frames."""
 
 import logging
 from collections import deque
@@ -23,88 +23,86 @@ _SHORTEST_SHOT_FRAMES = 5
 _ANALYSED_WIDTH = 192
 
 LOOK_BACK_FRAMES = 2
-"""Before a place, that decide with what follows it where the next cut is."""
+"""Previous frames on which the detection of cuts depends after a restart."""
 
 Item = TypeVar("Item")
 Thumbnail = NDArray[np.uint8]
 
 
 class CutMarker(Iterator[tuple[Item | Frame, bool]]):
-    """Each item, and whether it is a frame that begins a new shot.
+    """Iterates over items, each with a flag: whether it is the first frame of a shot.
 
-    PySceneDetect's adaptive detector: a frame differs from the one before it by much
-    more than the frames around do. It looks two frames ahead, so that is how many
-    are held; what isn't a frame keeps its place among them.
+    PySceneDetect's adaptive detector: the first frame of a shot differs from the previous one by
+    much more than the frames around it do. The detector looks two frames ahead, so up to two frames
+    are buffered. Items that aren't frames keep their order.
     """
 
     def __init__(self, items: Iterable[Item | Frame], before: Sequence[Frame] = ()) -> None:
-        """Mark `items`; `before` are the frames before them, where these don't begin the film.
+        """Mark `items`; `before` are the frames before them, if they don't start the film.
 
-        The first frame counts as a beginning unless there are frames before it.
+        Without `before`, the first frame is flagged.
         """
         self._items = iter(items)
-        self._held: deque[tuple[int | None, Item | Frame]] = deque()
+        self._buffered: deque[tuple[int | None, Item | Frame]] = deque()
         self._seen: deque[tuple[int, Thumbnail]] = deque(
             maxlen=LOOK_BACK_FRAMES + 1 + _LOOK_AHEAD_FRAMES
         )
         self._count = 0
         self._cuts: set[int] = set() if before else {0}
-        self._look_from(
-            (number - len(before), _thumbnail(frame)) for number, frame in enumerate(before)
-        )
+        self._replay((index - len(before), _thumbnail(frame)) for index, frame in enumerate(before))
 
-    def start_anew(self) -> None:
-        """Forget all but the last two frames, as if a new marker began after the last item.
+    def restart(self) -> None:
+        """Discard the state, except the last two frames, like a new marker after the last item.
 
-        What it marks from there on doesn't depend on what it marked before.
+        The next flags don't depend on earlier ones.
         """
         self._cuts = set()
-        self._look_from(list(self._seen))
+        self._replay(list(self._seen))
 
     def __next__(self) -> tuple[Item | Frame, bool]:
-        while not (self._held and self._is_known(self._held[0][0])):
+        while not (self._buffered and self._is_known(self._buffered[0][0])):
             try:
                 item = next(self._items)
             except StopIteration:
-                if not self._held:
+                if not self._buffered:
                     raise
                 break
             if isinstance(item, Frame):
-                self._look(self._count, _thumbnail(item))
-                self._held.append((self._count, item))
+                self._detect(self._count, _thumbnail(item))
+                self._buffered.append((self._count, item))
                 self._count += 1
             else:
-                self._held.append((None, item))
-        number, ready = self._held.popleft()
-        return ready, number in self._cuts
+                self._buffered.append((None, item))
+        index, ready = self._buffered.popleft()
+        return ready, index in self._cuts
 
-    def _is_known(self, number: int | None) -> bool:
-        """Whether all that decides about the item at the front has been seen."""
-        return number is None or number < self._count - _LOOK_AHEAD_FRAMES
+    def _is_known(self, index: int | None) -> bool:
+        """Whether the flag of a buffered item is final."""
+        return index is None or index < self._count - _LOOK_AHEAD_FRAMES
 
-    def _look_from(self, seen: Iterable[tuple[int, Thumbnail]]) -> None:
+    def _replay(self, seen: Iterable[tuple[int, Thumbnail]]) -> None:
         self._detector = AdaptiveDetector(
             window_width=_LOOK_AHEAD_FRAMES, min_scene_len=_SHORTEST_SHOT_FRAMES
         )
-        for number, thumbnail in seen:
-            self._look(number, thumbnail)
+        for index, thumbnail in seen:
+            self._detect(index, thumbnail)
 
-    def _look(self, number: int, thumbnail: Thumbnail) -> None:
-        # Frames are numbered for the detector, from above 0; their times don't matter to it.
-        here = FrameTimecode(number + LOOK_BACK_FRAMES, fps=Fraction(25))
-        found = self._detector.process_frame(here, thumbnail)
+    def _detect(self, index: int, thumbnail: Thumbnail) -> None:
+        # The detector needs increasing positive frame numbers; real times don't matter.
+        timecode = FrameTimecode(index + LOOK_BACK_FRAMES, fps=Fraction(25))
+        found = self._detector.process_frame(timecode, thumbnail)
         self._cuts.update(cut.frame_num - LOOK_BACK_FRAMES for cut in found)
-        if not self._seen or number > self._seen[-1][0]:
-            self._seen.append((number, thumbnail))
+        if not self._seen or index > self._seen[-1][0]:
+            self._seen.append((index, thumbnail))
 
 
 def mark_cuts(items: Iterable[Item | Frame]) -> Iterator[tuple[Item | Frame, bool]]:
-    """Each item, and whether it is a frame that begins a new shot; see `CutMarker`."""
+    """Flag the first frame of each shot; see `CutMarker`."""
     return CutMarker(items)
 
 
 def _thumbnail(frame: Frame) -> Thumbnail:
-    """A small BGR picture for the detector; its colours need not be exact."""
+    """Downscale a frame to a small BGR picture for the detector; its colours are approximate."""
     planes = frame.planes
     height, width = planes.size if isinstance(planes, Surface) else planes[0].shape
     rows, columns = max(8, round(height * _ANALYSED_WIDTH / width)), _ANALYSED_WIDTH

@@ -1,1 +1,1 @@
-"""Colour, tensors and degradations: plain functions of pictures."""
+"""Colour conversion, tensor operations and degradations of pictures."""

@@ -1,4 +1,4 @@
-"""RGB to Y'CbCr and back, by matrices that name their standard.
+"""Convert RGB to Y'CbCr and back, by the matrices of the standards.
 
 Sources: ITU-R BT.601-7, BT.709-6, BT.2020-2 (non-constant luminance); code points
 and chroma sample positions from ITU-T H.273.
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Matrix(StrEnum):
-    """The luma coefficients of a standard."""
+    """A standard's luma coefficients."""
 
     BT601 = "bt601"
     BT709 = "bt709"
@@ -22,7 +22,7 @@ class Matrix(StrEnum):
 
     @property
     def luma_weights(self) -> tuple[float, float, float]:
-        """What R, G and B contribute to luma; they sum to 1."""
+        """The weights of R, G and B in luma; their sum is 1."""
         red, blue = {
             Matrix.BT601: (0.299, 0.114),
             Matrix.BT709: (0.2126, 0.0722),
@@ -32,18 +32,18 @@ class Matrix(StrEnum):
 
 
 class Siting(StrEnum):
-    """Where a subsampled chroma sample lies among its luma samples."""
+    """Position of a subsampled chroma sample among its luma samples."""
 
     LEFT = "left"
     """On the left column, between the two rows: MPEG-2, H.264 and HEVC by default."""
     CENTER = "center"
-    """In the middle of all: MPEG-1, JPEG."""
+    """In the centre of the luma samples: MPEG-1, JPEG."""
     TOP_LEFT = "topleft"
     """On the upper left luma sample: BT.2020 and HDR10 discs."""
 
 
 class Subsampling(NamedTuple):
-    """Luma samples for each chroma sample, across and down: (2, 2) is 4:2:0."""
+    """Luma samples per chroma sample, horizontally and vertically: (2, 2) is 4:2:0."""
 
     across: int
     down: int
@@ -54,7 +54,7 @@ _420 = Subsampling(2, 2)
 
 @dataclass(frozen=True)
 class ColourSpec:
-    """All that is needed to read planes of code values as colour."""
+    """Describes how planes of code values represent colour."""
 
     matrix: Matrix
     full_range: bool = False
@@ -71,13 +71,13 @@ class ColourSpec:
 
     @property
     def chroma_range(self) -> tuple[float, float]:
-        """Code value of no colour, and the full swing of Cb or Cr in code values."""
+        """Code value of neutral chroma, and the full swing of Cb or Cr in code values."""
         swing = 2**self.bit_depth - 1 if self.full_range else 224 * 2 ** (self.bit_depth - 8)
         return float(2 ** (self.bit_depth - 1)), float(swing)
 
     @property
     def cosited(self) -> tuple[bool, bool]:
-        """Whether chroma lies on a luma sample, across and down."""
+        """Whether chroma samples coincide with luma samples, horizontally and vertically."""
         return self.siting is not Siting.CENTER, self.siting is Siting.TOP_LEFT
 
 
@@ -90,24 +90,24 @@ _MATRIX_OF_CODE = {
     10: Matrix.BT2020,
 }
 CODE_OF_MATRIX = {Matrix.BT709: 1, Matrix.BT601: 6, Matrix.BT2020: 9}
-"""H.273 MatrixCoefficients to write for each matrix."""
+"""H.273 MatrixCoefficients of each matrix, for output."""
 
 
 def matrix_from_code(code: int, height: int) -> Matrix:
-    """The matrix of an H.273 MatrixCoefficients code point.
+    """Return the matrix of an H.273 MatrixCoefficients code point.
 
-    Where a stream doesn't say (2) or names one we don't compute, players go by its
-    height, and so do we: BT.709 from 720 lines up, BT.601 below.
+    For an unspecified (2) or unsupported code, it follows from the height, as in players: BT.709
+    from 720 lines up, BT.601 below.
     """
     guess = Matrix.BT709 if height >= 720 else Matrix.BT601
     return _MATRIX_OF_CODE.get(code, guess)
 
 
 def to_rgb(planes: Sequence[Tensor], spec: ColourSpec) -> Tensor:
-    """Planes of code values, Y (..., H, W), Cb and Cr (..., h, w), to float RGB (..., 3, H, W).
+    """Convert planes of code values, Y (..., H, W), Cb and Cr (..., h, w), to RGB (..., 3, H, W).
 
-    Colours that lie outside RGB come out below 0 or above 1 and are not clamped, so
-    that `from_rgb` gives luma back. Raises ValueError where the planes' sizes disagree.
+    The result is float. Colours outside RGB are below 0 or above 1 and aren't clamped, so that
+    `from_rgb` reproduces luma. Raises ValueError where the sizes of the planes don't match.
     """
     luma, *chroma = (plane.to(torch.float32) for plane in planes)
     *batch, height, width = luma.shape
@@ -121,7 +121,7 @@ def to_rgb(planes: Sequence[Tensor], spec: ColourSpec) -> Tensor:
     y = (luma - black) / (white - black)
     colour = (torch.stack(chroma) - neutral) / swing
     cosited_across, cosited_down = spec.cosited
-    if across == 2:  # the slower one first, while there are fewer rows
+    if across == 2:  # the slower direction first, on fewer rows
         colour = _upsample(colour, width, cosited_across, dim=-1)
     if down == 2:
         colour = _upsample(colour, height, cosited_down, dim=-2)
@@ -134,11 +134,11 @@ def to_rgb(planes: Sequence[Tensor], spec: ColourSpec) -> Tensor:
 
 
 def from_rgb(rgb: Tensor, spec: ColourSpec) -> tuple[Tensor, Tensor, Tensor]:
-    """Float RGB (..., 3, H, W) to planes of code values: uint8, or int16 above 8 bit.
+    """Convert float RGB (..., 3, H, W) to planes of code values: uint8, or int16 above 8 bits.
 
-    Rounded to nearest and clamped to what the bit depth holds. Chroma is low-passed
-    before it is subsampled: an average of two where it lies between luma samples,
-    (1 2 1)/4 where it lies on one.
+    Values are rounded to nearest and clamped to the bit depth. Chroma is low-passed before it is
+    subsampled: by the mean of two luma positions where it is between them, by (1 2 1)/4 where it
+    coincides with one.
     """
     luma = _weighted(rgb, spec.matrix)
     black, white = spec.luma_range
@@ -161,24 +161,26 @@ def from_rgb(rgb: Tensor, spec: ColourSpec) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def chroma_weights(matrix: Matrix) -> tuple[Tensor, Tensor, Tensor]:
-    """What R, G and B contribute to luma in [0, 1], and to Cb and Cr in [-0.5, 0.5]: three (3,)."""
+    """Return the weights (3,) of R, G, B in luma in [0, 1], and in Cb and Cr in [-0.5, 0.5]."""
     luma = torch.tensor(matrix.luma_weights)
     red, blue = torch.eye(3)[0], torch.eye(3)[2]
     return luma, (blue - luma) / (2 * (1 - luma[2])), (red - luma) / (2 * (1 - luma[0]))
 
 
 def luma_of(rgb: Tensor) -> Tensor:
-    """BT.601 studio luma of RGB in [0, 1], in code values 16..235: (..., 3, H, W) to (..., H, W).
+    """Convert RGB (..., 3, H, W) in [0, 1] to BT.601 studio luma (..., H, W), 16..235.
 
-    The luma of the field's PSNR tables: MATLAB's `rgb2ycbcr`.
+    The luma of published PSNR tables: MATLAB's `rgb2ycbcr`.
     """
     red, green, blue = rgb.unbind(-3)
     return 65.481 * red + 128.553 * green + 24.966 * blue + 16
 
 
 def _weighted(rgb: Tensor, matrix: Matrix) -> Tensor:
-    """Luma in [0, 1] of (..., 3, H, W), term by term: a product of matrices would round
-    by how its operands lie in memory, and now and then tip a code value.
+    """Compute luma in [0, 1] of (..., 3, H, W), term by term.
+
+    The rounding of a matrix product depends on the memory layout of its operands, and occasionally
+    changes a code value.
     """
     (red, green, blue), (a, b, c) = rgb.unbind(-3), matrix.luma_weights
     return a * red + b * green + c * blue
@@ -190,7 +192,7 @@ def _quantise(values: Tensor, bit_depth: int) -> Tensor:
 
 
 def _upsample(samples: Tensor, length: int, cosited: bool, dim: int) -> Tensor:
-    """Double along `dim` by linear interpolation, then cut to `length`; borders repeat."""
+    """Upsample by 2 along `dim`, linearly, and crop to `length`; borders are repeated."""
     count = samples.shape[dim]
     following = torch.cat(
         (samples.narrow(dim, 1, count - 1), samples.narrow(dim, count - 1, 1)), dim
@@ -205,7 +207,7 @@ def _upsample(samples: Tensor, length: int, cosited: bool, dim: int) -> Tensor:
 
 
 def _downsample(samples: Tensor, cosited: bool, dim: int) -> Tensor:
-    """Halve along `dim`; an odd length and the borders repeat the last sample."""
+    """Downsample by 2 along `dim`; borders, and an odd length, repeat the last sample."""
     count = samples.shape[dim]
     if count % 2:
         samples = torch.cat((samples, samples.narrow(dim, count - 1, 1)), dim)

@@ -1,4 +1,4 @@
-"""What made the low-resolution frame: blur, resizing and noise of the high-resolution one."""
+"""Degrade high-resolution frames by blur, downscaling and noise."""
 
 import math
 from enum import StrEnum
@@ -11,45 +11,45 @@ from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic
 
 
 class Degradation(StrEnum):
-    """A way to make low-resolution frames that needs no chance."""
+    """A deterministic degradation."""
 
     BI = "bi"
-    """Antialiased bicubic: MATLAB's `imresize`, Pillow's `BICUBIC`."""
+    """Antialiased bicubic downscaling: MATLAB's `imresize`, Pillow's `BICUBIC`."""
     BD = "bd"
     """Gaussian blur, then every s-th pixel."""
 
 
 class Phase(StrEnum):
-    """Which place of each s x s cell `bd` samples."""
+    """The position in each s x s cell that `bd` samples."""
 
     MIDDLE = "middle"
-    """Low and high frames are aligned, as by `bi`."""
+    """Low and high frames are aligned, as in `bi`."""
     FIRST = "first"
-    """Pixel 0, as the literature's `frames[::s, ::s]`: low frames are displaced by
+    """Pixel 0, as in the literature's `frames[::s, ::s]`: low frames are shifted by
     (s - 1) / 2 high-resolution pixels."""
 
 
 BD_SIGMA_PER_SCALE = 0.4
-"""Blur of `bd` in high-resolution pixels, over the scale: 1.6 at x4, as in the BasicVSR
-line (Chan et al., 2021); TecoGAN's (Chu et al., 2020) is 1.5."""
+"""Sigma of `bd` in high-resolution pixels, divided by the scale: 1.6 at x4, as in BasicVSR
+(Chan et al., 2021); TecoGAN (Chu et al., 2020) uses 1.5."""
 
 
 def degrade(
     high: Tensor,
     scale: int,
-    kind: Degradation,
+    degradation: Degradation,
     sigma: float | None = None,
     phase: Phase = Phase.MIDDLE,
 ) -> Tensor:
-    """Shrink (N, 3, sH, sW) in [0, 1] to (N, 3, H, W), on the 8-bit levels a file would hold.
+    """Downscale (N, 3, sH, sW) in [0, 1] to (N, 3, H, W), rounded to the levels of an 8-bit file.
 
-    `sigma`, by default 0.4 s pixels, and `phase` are those of `bd`. Raises ValueError where
-    `scale` doesn't divide the sides.
+    `sigma`, by default 0.4 s pixels, and `phase` apply to `bd`. Raises ValueError where the sides
+    aren't divisible by `scale`.
     """
     height, width = high.shape[-2:]
     if height % scale or width % scale:
         raise ValueError(f"{width}x{height} doesn't divide by {scale}")
-    match kind:
+    match degradation:
         case Degradation.BI:
             low = resize_bicubic(high, (height // scale, width // scale))
         case Degradation.BD:
@@ -60,16 +60,16 @@ def degrade(
 def blur_and_subsample(
     high: Tensor, scale: int, sigma: float, phase: Phase = Phase.MIDDLE
 ) -> Tensor:
-    """Gaussian-weighted mean around one place of each s x s cell of (N, 3, sH, sW).
+    """Compute the Gaussian-weighted mean at one position of each s x s cell of (N, 3, sH, sW).
 
-    The middle of a cell of even side lies between pixels, and the kernel is sampled
-    there. Borders repeat.
+    The middle of a cell with even sides is between pixels, where the kernel is centred. Borders are
+    repeated.
     """
     reach = math.ceil(3 * sigma)
-    # Taps at whole pixels around the place, at (s - 1) / 2 or at 0.
-    place = (scale - 1) / 2 if phase is Phase.MIDDLE else 0.0
-    first, last = math.floor(place - reach), math.ceil(place + reach)
-    taps = torch.arange(first, last + 1, dtype=high.dtype, device=high.device) - place
+    # Taps at integer pixels around the centre, at (s - 1) / 2 or at 0.
+    centre = (scale - 1) / 2 if phase is Phase.MIDDLE else 0.0
+    first, last = math.floor(centre - reach), math.ceil(centre + reach)
+    taps = torch.arange(first, last + 1, dtype=high.dtype, device=high.device) - centre
     kernel = torch.exp(-(taps**2) / (2 * sigma**2))
     kernel = kernel / kernel.sum()
     channels = high.shape[1]
@@ -82,23 +82,23 @@ def blur_and_subsample(
 
 
 class Scaler(StrEnum):
-    """A filter that video scalers shrink by."""
+    """A downscaling filter of video scalers."""
 
     BICUBIC = "bicubic"
     """Keys' kernel with a = -0.5."""
     BILINEAR = "bilinear"
-    """A triangle."""
+    """A triangular kernel."""
     AREA = "area"
     """The mean of each cell."""
     LANCZOS = "lanczos"
-    """A sinc with three lobes."""
+    """A windowed sinc with three lobes."""
 
 
 def shrinking_kernels(scaler: Scaler, scale: int, sigmas: Tensor) -> Tensor:
-    """One-dimensional kernels (N, k): a Gaussian blur, then a scaler that shrinks by `scale`.
+    """Return 1D kernels (N, k) that combine a Gaussian blur with downscaling by `scale`.
 
-    `sigmas` (N) are in high-resolution pixels; 0 is no blur. Taps lie around the middle of
-    a cell of `scale` pixels, between pixels for an even `scale`. Each kernel has sum 1.
+    `sigmas` (N) are in high-resolution pixels; 0 is no blur. Kernels are centred on a cell of
+    `scale` pixels, between pixels for an even `scale`. Each kernel has sum 1.
     """
     reach = 3 * scale
     taps = torch.arange(-reach, reach + scale, dtype=torch.float32) - (scale - 1) / 2
@@ -115,8 +115,8 @@ def shrinking_kernels(scaler: Scaler, scale: int, sigmas: Tensor) -> Tensor:
             shape = torch.where(x < 3, torch.sinc(x) * torch.sinc(x / 3), 0.0)
     shape = shape[x < 3]
     spread = math.ceil(3 * float(sigmas.max()))
-    place = torch.arange(-spread, spread + 1, dtype=torch.float32)
-    blurs = torch.exp(-0.5 * (place / sigmas.clamp_min(1e-2)[:, None]) ** 2)
+    offsets = torch.arange(-spread, spread + 1, dtype=torch.float32)
+    blurs = torch.exp(-0.5 * (offsets / sigmas.clamp_min(1e-2)[:, None]) ** 2)
     padded = F.pad(shape, (2 * spread, 2 * spread)).unfold(0, 2 * spread + 1, 1)
     kernels = blurs @ padded.T
     unit: Tensor = kernels / kernels.sum(dim=1, keepdim=True)
@@ -124,9 +124,9 @@ def shrinking_kernels(scaler: Scaler, scale: int, sigmas: Tensor) -> Tensor:
 
 
 def filter_and_subsample(high: Tensor, scale: int, kernels: Tensor) -> Tensor:
-    """Shrink (N, C, sH, sW) to (N, C, H, W) by a separable kernel (N, k) for each frame.
+    """Downscale (N, C, sH, sW) to (N, C, H, W) by a separable kernel (N, k) per frame.
 
-    Kernels are those of `shrinking_kernels`; k - `scale` is even. Borders repeat.
+    Kernels are those of `shrinking_kernels`; k - `scale` is even. Borders are repeated.
     """
     count, channels, height, width = high.shape
     reach = (kernels.shape[1] - scale) // 2
@@ -138,14 +138,14 @@ def filter_and_subsample(high: Tensor, scale: int, kernels: Tensor) -> Tensor:
     return across.view(count, channels, height // scale, width // scale)
 
 
-def gaussian_kernels(sigmas: Tensor, turns: Tensor, reach: int) -> Tensor:
-    """Kernels (N, 2r + 1, 2r + 1) of Gaussians, each with sum 1.
+def gaussian_kernels(sigmas: Tensor, angles: Tensor, reach: int) -> Tensor:
+    """Return Gaussian kernels (N, 2r + 1, 2r + 1), each with sum 1.
 
-    `sigmas` (N, 2) are in pixels, along axes turned by `turns` (N) radians.
+    `sigmas` (N, 2) are in pixels, along axes rotated by `angles` (N) radians.
     """
-    place = torch.arange(-reach, reach + 1, dtype=sigmas.dtype, device=sigmas.device)
-    y, x = torch.meshgrid(place, place, indexing="ij")
-    cosine, sine = torch.cos(turns)[:, None, None], torch.sin(turns)[:, None, None]
+    offsets = torch.arange(-reach, reach + 1, dtype=sigmas.dtype, device=sigmas.device)
+    y, x = torch.meshgrid(offsets, offsets, indexing="ij")
+    cosine, sine = torch.cos(angles)[:, None, None], torch.sin(angles)[:, None, None]
     along, across = cosine * x + sine * y, cosine * y - sine * x
     wide = sigmas.clamp_min(1e-2)[:, :, None, None]
     kernels = torch.exp(-0.5 * ((along / wide[:, 0]) ** 2 + (across / wide[:, 1]) ** 2))
@@ -154,12 +154,12 @@ def gaussian_kernels(sigmas: Tensor, turns: Tensor, reach: int) -> Tensor:
 
 
 def sinc_kernels(cutoffs: Tensor, reach: int) -> Tensor:
-    """Kernels (N, 2r + 1, 2r + 1) that pass frequencies below `cutoffs` (N), radians a pixel.
+    """Return circular ideal low-pass kernels (N, 2r + 1, 2r + 1), each with sum 1.
 
-    The circular ideal low-pass, which rings as sharpening and coding do; each has sum 1.
+    `cutoffs` (N) are in radians per pixel. The kernels ring, like sharpening and coding.
     """
-    place = torch.arange(-reach, reach + 1, dtype=cutoffs.dtype, device=cutoffs.device)
-    y, x = torch.meshgrid(place, place, indexing="ij")
+    offsets = torch.arange(-reach, reach + 1, dtype=cutoffs.dtype, device=cutoffs.device)
+    y, x = torch.meshgrid(offsets, offsets, indexing="ij")
     distance = torch.sqrt(x**2 + y**2).clamp_min(1e-6)
     cutoff = cutoffs[:, None, None]
     kernels = cutoff * torch.special.bessel_j1(cutoff * distance) / (2 * math.pi * distance)
@@ -168,7 +168,7 @@ def sinc_kernels(cutoffs: Tensor, reach: int) -> Tensor:
 
 
 def blur_each(frames: Tensor, kernels: Tensor) -> Tensor:
-    """Filter each frame of (T, 3, H, W) with its own kernel of (T, k, k); borders repeat."""
+    """Filter each frame of (T, 3, H, W) by its own kernel of (T, k, k); borders are repeated."""
     count, channels = frames.shape[:2]
     reach = kernels.shape[-1] // 2
     padded = F.pad(frames, (reach,) * 4, mode="replicate").flatten(0, 1)[None]
@@ -179,8 +179,10 @@ def blur_each(frames: Tensor, kernels: Tensor) -> Tensor:
 def add_gaussian_noise(
     frames: Tensor, sigmas: Tensor, grey: bool, random: torch.Generator
 ) -> Tensor:
-    """Add noise of standard deviation `sigmas` (T), in [0, 1], to (T, 3, H, W); `grey` in all
-    channels alike. Drawn on the CPU, so that every device gets the same.
+    """Add Gaussian noise of standard deviation `sigmas` (T), in [0, 1], to (T, 3, H, W).
+
+    `grey` noise is equal in all channels. Noise is drawn on the CPU, for the same result on every
+    device.
     """
     shape = (frames.shape[0], 1 if grey else 3, *frames.shape[2:])
     noise = torch.randn(shape, generator=random).to(frames.device)
@@ -188,10 +190,10 @@ def add_gaussian_noise(
 
 
 def add_poisson_noise(frames: Tensor, strengths: Tensor, random: torch.Generator) -> Tensor:
-    """Shot noise: variance `strengths` (T) squared at white, falling with brightness.
+    """Add shot noise: its variance is `strengths` (T) squared at white, and falls with brightness.
 
-    The Gaussian of the same variance stands for the Poisson distribution, which it
-    is close to at such counts.
+    The Poisson distribution is approximated by a Gaussian of the same variance, which is close at
+    such counts.
     """
     noise = torch.randn(frames.shape, generator=random).to(frames.device)
     deviation = strengths.to(frames.device)[:, None, None, None] * frames.clamp(0, 1).sqrt()

@@ -1,1 +1,1 @@
-"""Files: PyAV and Pillow at the edges, plain arrays within."""
+"""Read and write video and pictures with PyAV and Pillow; frames are plain arrays."""

@@ -22,15 +22,15 @@ from vsr.media.picture_tags import (
     load_exif,
     save_options,
     tags_of,
-    unheld,
+    unsupported_tags,
 )
 from vsr.system.address import is_pipe
-from vsr.system.files import check_target, whole_file
+from vsr.system.files import atomic_path, check_output_path
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-"""The still formats that are written, by file name."""
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+"""Suffixes of the picture formats that can be written."""
 
-_PICTURES = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF")
+_ANIMATED_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF")
 _RGB_MODES = ("RGB", "RGBA", "P", "PA", "RGBX", "RGBa")
 _PALETTE_MODES = ("P", "PA")
 _GREY_MODES = ("1", "L", "LA", "La", "I")
@@ -38,26 +38,26 @@ _GREY_MODES = ("1", "L", "LA", "La", "I")
 
 @dataclass(frozen=True)
 class Still:
-    """A picture: its colours, its transparency, and the profile that says what they mean."""
+    """A picture: pixels, transparency, colour profile and metadata."""
 
     rgb: NDArray[np.uint8]
     """(H, W, 3)."""
     alpha: NDArray[np.uint8] | None = None
-    """(H, W), where the file has it."""
+    """(H, W); None if the file has no alpha."""
     icc_profile: bytes | None = None
     exif: bytes | None = None
-    """Camera, time and place; the orientation in it is already applied to the pixels."""
+    """Exif data, without the orientation, which is applied to the pixels."""
     tags: PictureTags = field(default_factory=PictureTags)
     grey: bool = False
-    """Whether the file holds no colour; the three channels are then alike."""
+    """Whether the file is greyscale; the three channels are then equal."""
     bits: int = 8
-    """Bits of a sample in the file; the arrays here have eight."""
+    """Bits per sample in the file; samples of `rgb` have eight."""
     lost: tuple[str, ...] = ()
-    """What of the file isn't in here, in words."""
+    """Parts of the file that aren't read, one line each."""
 
 
 def read_still(path: Path | str) -> Still:
-    """Read a picture upright, as 8-bit RGB; raises `MediaError` where that can't be done."""
+    """Read a picture as 8-bit RGB, rotated by its orientation; raises `MediaError`."""
     path = Path(path)
     pipe = is_pipe(path)
     if not pipe and not path.exists():
@@ -68,21 +68,21 @@ def read_still(path: Path | str) -> Still:
         with path.open("rb") as opened:
             file = io.BytesIO(opened.read()) if pipe else opened
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of what is odd about a file
+                warnings.simplefilter("ignore")  # about oddities of the file
                 return _read(file, path)
     except MediaError:
         raise
     except UnidentifiedImageError as error:
         raise MediaError(f"{path}: not a picture that can be read") from error
-    except Exception as error:  # a broken file can fail in any of Pillow's ways
+    except Exception as error:  # Pillow raises many types of error for broken files
         reason = str(error) or type(error).__name__
         raise MediaError(f"{path}: can't be read: {reason.splitlines()[0]}") from error
 
 
 def still_losses(path: Path, still: Still) -> list[str]:
-    """What of a picture is lost on the way into `path`, in words."""
+    """List the parts of a picture that are lost when it is written to `path`, one line each."""
     suffix = path.suffix.lower()
-    lost = [*still.lost, *unheld(still.tags, suffix, still.exif)]
+    lost = [*still.lost, *unsupported_tags(still.tags, suffix, still.exif)]
     if _lacks_profile(still, suffix):
         lost.append(f"colour profile of grey: {suffix} can't hold it, .png and .jpg can")
     return lost
@@ -95,30 +95,32 @@ def check_still_output(
     size: tuple[int, int] = (1, 1),
     still: Still | None = None,
 ) -> None:
-    """Raise `OutputError` where `path` couldn't be written, before any work is done.
+    """Raise `OutputError` where a picture can't be written to `path`.
 
-    `size` is the (width, height) to be; `still` tells what goes along.
+    `size` is the (width, height) of the output; `still` has the metadata to write.
     """
-    check_target(path, "picture", SUFFIXES, overwrite)
+    check_output_path(path, "picture", suffixes=IMAGE_SUFFIXES, overwrite=overwrite)
     suffix = path.suffix.lower()
     if has_alpha and suffix in JPEG_SUFFIXES:
         raise OutputError(f"{path}: JPEG can't hold transparency; use .png or .webp")
     tags, exif = (still.tags, still.exif) if still else (PictureTags(), None)
     try:
-        check_holds(suffix, size, exif, tags)
+        check_holds(suffix, size=size, exif=exif, tags=tags)
     except OutputError as error:
         raise OutputError(f"{path}: {error}") from error
 
 
 def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None:
-    """Write a picture in the format its name asks for, whole or not at all.
+    """Write a picture in the format of its suffix, whole or not at all.
 
-    JPEG and lossy WebP at quality 95. Raises `OutputError` where the format is unknown
-    or can't hold what it should, or where the file exists and `overwrite` isn't set.
+    JPEG and lossy WebP have quality 95. Raises `OutputError` where the format is unknown or can't
+    hold the picture, or where the file exists and `overwrite` isn't set.
     """
     path = Path(path)
     size = (still.rgb.shape[1], still.rgb.shape[0])
-    check_still_output(path, still.alpha is not None, overwrite, size, still)
+    check_still_output(
+        path, has_alpha=still.alpha is not None, overwrite=overwrite, size=size, still=still
+    )
     suffix = path.suffix.lower()
     options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
     if suffix in JPEG_SUFFIXES:
@@ -126,13 +128,13 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
     if still.icc_profile and not _lacks_profile(still, suffix):
         options["icc_profile"] = still.icc_profile
     image = _as_image(still, suffix)
-    options |= save_options(suffix, image, still.exif, still.tags)
-    with whole_file(path) as partial:
+    options |= save_options(suffix, image=image, exif=still.exif, tags=still.tags)
+    with atomic_path(path) as partial:
         try:
             image.save(partial, **options)
         except OSError:
             raise
-        except Exception as error:  # Pillow's writers, too, fail in many ways
+        except Exception as error:  # Pillow's writers raise many types of error
             reason = str(error) or type(error).__name__
             raise OutputError(f"{path}: can't be written: {reason.splitlines()[0]}") from error
 
@@ -147,21 +149,21 @@ def _read(file: Any, path: Path) -> Still:
         bits = bits_of(opened, file)
         tags, lost_tags = tags_of(opened, upright, file)
         profile = opened.info.get("icc_profile")
-        kind, mode = str(opened.format), upright.mode
+        name, mode = str(opened.format), upright.mode
         if frames > 1:
-            what = "frames: it moves" if kind in _PICTURES else "pages"
-            lost.append(f"{frames - 1} of {frames} {what}; the first is taken")
+            pages = "frames of an animation" if name in _ANIMATED_FORMATS else "pages"
+            lost.append(f"{frames - 1} of {frames} {pages}; the first is used")
         if bits > 8:
             lost.append(f"{bits} bits a channel: 8 are written")
         try:
             exif = exif_of(opened.getexif())
-        except Exception:  # what cameras write there can fail in as many ways
+        except Exception:  # malformed data raises many types of error
             exif = None
             lost.append("Exif data, which is damaged")
     if mode.startswith("F"):
         raise MediaError(f"{path}: holds floating-point samples; convert it to 8 bits first")
     is_grey = mode in _GREY_MODES or mode.startswith("I;16")
-    is_grey = is_grey or (kind == "PNG" and is_grey_png(file))  # 16 bits with alpha become RGBA
+    is_grey = is_grey or (name == "PNG" and is_grey_png(file))  # 16 bits with alpha become RGBA
     if mode.startswith("I"):
         upright = _to_8_bit(upright, path)
     has_alpha = upright.has_transparency_data
@@ -174,29 +176,29 @@ def _read(file: Any, path: Path) -> Still:
     if mode in _PALETTE_MODES and not profile:
         is_grey = bool((pixels[..., :1] == pixels[..., 1:3]).all())
     return Still(
-        np.ascontiguousarray(pixels[..., :3]),
-        np.ascontiguousarray(pixels[..., 3]) if has_alpha else None,
-        profile,
-        exif,
-        tags,
-        is_grey,
-        bits,
-        (*lost, *lost_tags),
+        rgb=np.ascontiguousarray(pixels[..., :3]),
+        alpha=np.ascontiguousarray(pixels[..., 3]) if has_alpha else None,
+        icc_profile=profile,
+        exif=exif,
+        tags=tags,
+        grey=is_grey,
+        bits=bits,
+        lost=(*lost, *lost_tags),
     )
 
 
 def _space_of(profile: bytes) -> str:
-    """The colour space that an ICC profile is of."""
+    """Return the colour space of an ICC profile."""
     return profile[16:20].decode("latin-1").strip()
 
 
 def _is_grey_in(still: Still, suffix: str) -> bool:
-    """Whether a picture is written as grey: where it was, and the format knows grey."""
+    """Whether a picture is written as greyscale: if it was, and the format supports that."""
     return still.grey and suffix != ".webp"
 
 
 def _lacks_profile(still: Still, suffix: str) -> bool:
-    """Whether a picture's profile is of grey, and its pixels no longer are."""
+    """Whether a picture has a greyscale profile, but is written as RGB."""
     profile = still.icc_profile or b""
     return _space_of(profile) == "GRAY" and not _is_grey_in(still, suffix)
 
@@ -211,7 +213,7 @@ def _as_image(still: Still, suffix: str) -> Image.Image:
 
 
 def _to_8_bit(grey: Image.Image, path: Path) -> Image.Image:
-    """16-bit grey to 8-bit grey; Pillow's own conversion would clip it to white."""
+    """Convert 16-bit grey to 8 bits; Pillow's own conversion clips to white."""
     samples = np.asarray(grey).astype(np.float64)
     if samples.size and (samples.max() > 65535 or samples.min() < 0):
         raise MediaError(f"{path}: holds samples of more than 16 bits; convert it to 8 bits first")

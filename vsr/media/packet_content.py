@@ -1,4 +1,4 @@
-"""The content of packets, whatever form a container writes it in."""
+"""Extract the content of packets in a form that doesn't depend on the container."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -9,23 +9,23 @@ from av.bitstream import BitStreamFilterContext
 from av.stream import Stream
 
 AUDIO_LAYERS = frozenset({"mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float"})
-"""Decoders of MPEG audio: a header may say only that it is one of these."""
+"""MPEG audio decoders: some containers specify only that it is one of these."""
 _START_CODE = b"\0\0\1"
 _PARAMETERS = {"h264": (7, 8, 9), "hevc": (32, 33, 34, 35)}
-"""NAL unit types of parameter sets and delimiters, which some containers keep in their headers."""
+"""NAL unit types of parameter sets and delimiters, which some containers store in headers."""
 
 
 class Content:
-    """Gives what packets of one stream say, as bytes that don't depend on the container."""
+    """Extracts the content of packets of one stream, as bytes independent of the container."""
 
     def __init__(self, stream: Stream) -> None:
-        """`stream` is the one that is read."""
+        """`stream` belongs to the container that is read."""
         context: Any = stream.codec_context
         self.codec = context.name if context is not None else ""
         self.is_pcm = stream.type == "audio" and self.codec.startswith("pcm_")
         extradata = bytes(context.extradata or b"") if context is not None else b""
         self.seconds = Fraction(0)
-        """Of PCM: how long the last packet's samples are."""
+        """Duration of the last packet, for PCM."""
         self._decoder = context
         self._adts: BitStreamFilterContext | None = None
         if self.codec == "aac" and not extradata:
@@ -33,7 +33,7 @@ class Content:
         self._length_size = _length_size(self.codec, extradata)
 
     def of(self, packet: Any) -> bytes:
-        """What a packet says: all of it as it is, where it is broken."""
+        """Return the content of a packet; a broken packet as it is."""
         try:
             return self._parsed(packet)
         except av.error.FFmpegError:
@@ -53,23 +53,23 @@ class Content:
         return bytes(packet)
 
     def _is_picture(self, unit: bytes) -> bool:
-        kind = unit[0] & 31 if self.codec == "h264" else unit[0] >> 1 & 63
-        return kind not in _PARAMETERS[self.codec]
+        unit_type = unit[0] & 31 if self.codec == "h264" else unit[0] >> 1 & 63
+        return unit_type not in _PARAMETERS[self.codec]
 
 
 def plain_pcm(stream: Stream) -> str:
-    """The little-endian PCM that holds the samples of a stream of PCM; "" if it is none."""
+    """Return the little-endian PCM codec for a PCM stream's samples; "" for other streams."""
     context: Any = stream.codec_context
     if stream.type != "audio" or context is None or not context.name.startswith("pcm_"):
         return ""
     sample = context.format.packed.name
     if sample == "s32" and not context.name.startswith(("pcm_s32", "pcm_u32")):
-        return "pcm_s24le"  # discs: of 20 or 24 bits
+        return "pcm_s24le"  # from discs: 20 or 24 bits
     return {"u8": "pcm_u8", "flt": "pcm_f32le", "dbl": "pcm_f64le"}.get(sample, f"pcm_{sample}le")
 
 
 def repacked(packet: Any, decoder: Any, encoder: Any) -> Iterator[Any]:
-    """The samples of a packet of PCM as packets of another; their times are the packet's."""
+    """Re-encode a PCM packet in another PCM codec, with the times of the packet."""
     for frame in decoder.decode(packet):
         frame.pts = None
         for coded in encoder.encode(frame):
@@ -79,29 +79,29 @@ def repacked(packet: Any, decoder: Any, encoder: Any) -> Iterator[Any]:
 
 
 def _samples(frame: Any) -> bytes:
-    """Samples, channel by channel in turn."""
+    """Return the samples as bytes, interleaved."""
     samples = frame.to_ndarray()
     result: bytes = (samples.T if frame.format.is_planar else samples).tobytes()
     return result
 
 
 def _length_size(codec: str, extradata: bytes) -> int:
-    """Bytes of the length before each NAL unit; 0 where start codes part them."""
-    at = {"h264": 4, "hevc": 21}.get(codec)
-    if at is None or len(extradata) <= at or extradata[0] != 1:
+    """Bytes of the length field before each NAL unit; 0 where start codes separate them."""
+    offset = {"h264": 4, "hevc": 21}.get(codec)
+    if offset is None or len(extradata) <= offset or extradata[0] != 1:
         return 0
-    return (extradata[at] & 3) + 1
+    return (extradata[offset] & 3) + 1
 
 
 def _units(data: bytes, length_size: int) -> Iterator[bytes]:
-    """NAL units without what parts them."""
+    """Iterate over NAL units, without start codes or length fields."""
     if not length_size:
         yield from (unit.rstrip(b"\0") for unit in data.split(_START_CODE) if unit.strip(b"\0"))
         return
-    place = 0
-    while place + length_size <= len(data):
-        size = int.from_bytes(data[place : place + length_size], "big")
-        place += length_size
-        if unit := data[place : place + size].rstrip(b"\0"):
+    position = 0
+    while position + length_size <= len(data):
+        size = int.from_bytes(data[position : position + length_size], "big")
+        position += length_size
+        if unit := data[position : position + size].rstrip(b"\0"):
             yield unit
-        place += size
+        position += size

@@ -1,4 +1,4 @@
-"""What a picture says of itself beside its pixels, and which format holds what of it."""
+"""Read and write picture metadata, and determine which formats can hold it."""
 
 import io
 import math
@@ -15,61 +15,63 @@ from vsr.errors import OutputError
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 _JPEG_SEGMENT = 65533
-"""Bytes of one of JPEG's segments, at most."""
-_XMP_HEAD = 29
-_MOST_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
-"""Pixels of a side: libjpeg's and libwebp's limits."""
-_MOST_DPI = 65535
+"""Maximum bytes of a JPEG segment."""
+_XMP_HEADER = 29
+_MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
+"""Maximum pixels of a side in libjpeg and libwebp."""
+_MAX_DPI = 65535
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _WIDTH, _HEIGHT = 0xA002, 0xA003
-_ORIENTATION, _LYING = 0x0112, range(5, 9)
+_ORIENTATION, _TRANSPOSED = 0x0112, range(5, 9)
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _COMPRESSION, _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0103, 0x0201, 0x0202
 _THUMBNAIL_SIZE = (160, 160)
-_MOST_OF_THUMBNAIL = 1 << 15
-"""More bytes than noise of that size takes."""
-_OF_THE_FILE = (
-    *(0x00FE, 0x00FF, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x010A, 0x0111, 0x0112, 0x0115),
-    *(0x0116, 0x0117, 0x0118, 0x0119, 0x011C, 0x0120, 0x0121, 0x0122, 0x0123, 0x013D, 0x0140),
-    *(0x0142, 0x0143, 0x0144, 0x0145, 0x014A, 0x0152, 0x0153, 0x015B, 0x0200, 0x0201, 0x0202),
-    *(0x0203, 0x0205, 0x0206, 0x0207, 0x0208, 0x0209, 0x0211, 0x0212, 0x0213, 0x0214, 0x02BC),
+_MAX_THUMBNAIL_BYTES = 1 << 15
+"""More than a thumbnail of pure noise takes."""
+# fmt: off
+_FILE_TAGS = (
+    0x00FE, 0x00FF, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x010A, 0x0111, 0x0112, 0x0115,
+    0x0116, 0x0117, 0x0118, 0x0119, 0x011C, 0x0120, 0x0121, 0x0122, 0x0123, 0x013D, 0x0140,
+    0x0142, 0x0143, 0x0144, 0x0145, 0x014A, 0x0152, 0x0153, 0x015B, 0x0200, 0x0201, 0x0202,
+    0x0203, 0x0205, 0x0206, 0x0207, 0x0208, 0x0209, 0x0211, 0x0212, 0x0213, 0x0214, 0x02BC,
     *(0x83BB, 0x8649, 0x8773),
 )
-"""Tags of TIFF 6.0 that tell how one file holds its pixels, the orientation that is applied to
-them, and what is kept by itself: XMP, IPTC, the profile."""
+# fmt: on
+"""Tags of TIFF 6.0 that concern the storage of pixels in one file, or that are handled separately:
+the orientation, which is applied to the pixels, XMP, IPTC, the profile."""
 
 _COLOUR_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"tIME")
-"""PNG's chunks that are copied as they are."""
+"""PNG chunks that are copied unchanged."""
 _LOST_CHUNKS = {b"mDCV": "mastering display (mDCV)", b"cLLI": "light level (cLLI)"}
 _SRGB_GAMMA = 45455
 _JPEG_SEGMENTS = {
     **{"APP0": b"", "APP1": b"http://ns.adobe.com/xap/1.0/\0", "APP2": b"ICC_PROFILE\0"},
     **{"APP13": b"", "APP14": b"", "COM": b""},
 }
-"""JPEG's segments that are kept or that describe the file alone, with what they begin with."""
+"""JPEG segments that are copied or that concern the file alone, with their first bytes."""
 
 
 @dataclass(frozen=True)
 class PictureTags:
-    """What is kept beside Exif data and the colour profile."""
+    """Metadata beside Exif data and the colour profile."""
 
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
-    """Pixels per inch, across and down."""
+    """Pixels per inch, horizontally and vertically."""
     comment: bytes | None = None
     texts: tuple[tuple[str, str], ...] = ()
-    """PNG's, by keyword."""
+    """PNG's text chunks, by keyword."""
     chunks: tuple[tuple[bytes, bytes], ...] = ()
-    """PNG's that tell of colour, and its time."""
+    """PNG's chunks about colour and time, by name."""
     thumbnail: bool = False
-    """Whether Exif data holds a small copy of the picture, which is made anew."""
+    """Whether Exif data has a thumbnail, which is created again for the output."""
     iptc: tuple[bytes, ...] = ()
-    """JPEG's segments APP13, as they are."""
+    """JPEG's APP13 segments."""
 
 
 def tags_of(opened: Any, upright: Image.Image, file: BinaryIO) -> tuple[PictureTags, list[str]]:
-    """What a picture that is loaded says of itself, and what of that is lost, in words."""
+    """Read the metadata of a loaded picture; list what is lost of it, one line each."""
     info = upright.info
     lost = []
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
@@ -94,7 +96,7 @@ def tags_of(opened: Any, upright: Image.Image, file: BinaryIO) -> tuple[PictureT
         {f"JPEG segment {name}" for name, content in segments if _is_lost(name, content)}
     )
     dpi = _dpi(info)
-    if dpi and opened.getexif().get(_ORIENTATION, 1) in _LYING:
+    if dpi and opened.getexif().get(_ORIENTATION, 1) in _TRANSPOSED:
         dpi = dpi[::-1]
     if dpi is None and _is_anamorphic(info):
         lost.append("pixel aspect")
@@ -111,25 +113,25 @@ def tags_of(opened: Any, upright: Image.Image, file: BinaryIO) -> tuple[PictureT
 
 
 def load_exif(opened: Image.Image) -> None:
-    """Read what Exif data refers to, before the pixels: TIFF's file is then closed."""
+    """Read the directories of Exif data. Must precede the pixels, which close a TIFF file."""
     for directory in (_EXIF_IFD, _GPS_IFD):
         opened.getexif().get_ifd(directory)
 
 
 def exif_of(exif: Image.Exif) -> bytes | None:
-    """Exif data without the tags that are true of its file alone, of a picture that is upright."""
-    if exif.get(_ORIENTATION, 1) in _LYING and {_X_RESOLUTION, _Y_RESOLUTION} <= exif.keys():
+    """Return Exif data of a rotated picture, without the tags about its file alone."""
+    if exif.get(_ORIENTATION, 1) in _TRANSPOSED and {_X_RESOLUTION, _Y_RESOLUTION} <= exif.keys():
         resolution = exif[_Y_RESOLUTION], exif[_X_RESOLUTION]
         exif[_X_RESOLUTION], exif[_Y_RESOLUTION] = resolution
-    for tag in _OF_THE_FILE:
+    for tag in _FILE_TAGS:
         if tag in exif:
             del exif[tag]
     any_inner = exif.get_ifd(_EXIF_IFD) or exif.get_ifd(_GPS_IFD)
     return exif.tobytes() if len(exif) or any_inner else None
 
 
-def unheld(tags: PictureTags, suffix: str, exif: bytes | None) -> list[str]:
-    """What a format can't hold, in words."""
+def unsupported_tags(tags: PictureTags, suffix: str, exif: bytes | None) -> list[str]:
+    """List the metadata that a format can't hold, one line each."""
     lost = []
     if tags.thumbnail and not _has_room(suffix, exif):
         lost.append(f"thumbnail: {suffix} has no room beside so much Exif data")
@@ -144,23 +146,23 @@ def unheld(tags: PictureTags, suffix: str, exif: bytes | None) -> list[str]:
     for name, content in () if png else tags.chunks:
         is_srgb = name == b"gAMA" and struct.unpack(">I", content) == (_SRGB_GAMMA,)
         if name in (b"gAMA", b"cICP") and not is_srgb:
-            lost.append(f"colours by {name.decode()}: {suffix} can't hold it, .png can")
+            lost.append(f"colour chunk {name.decode()}: {suffix} can't hold it, .png can")
     return lost
 
 
 def check_holds(suffix: str, size: tuple[int, int], exif: bytes | None, tags: PictureTags) -> None:
-    """Raise `OutputError` where a format can't hold a picture of (width, height), or its tags."""
-    most = _MOST_SIDES.get(suffix)
-    if most is not None and max(size) > most:
-        larger = ".png" if most > 65000 else ".png and .jpg"
+    """Raise `OutputError` where a format can't hold a picture of (width, height) or its tags."""
+    limit = _MAX_SIDES.get(suffix)
+    if limit is not None and max(size) > limit:
+        larger = ".png" if limit > 65000 else ".png and .jpg"
         raise OutputError(
-            f"{size[0]}x{size[1]}: {suffix} holds {most} pixels a side, {larger} more"
+            f"{size[0]}x{size[1]}: {suffix} holds {limit} pixels a side, {larger} more"
         )
     if suffix not in JPEG_SUFFIXES:
         return
     for what, data, room in (
         ("Exif data", exif, _JPEG_SEGMENT),
-        ("XMP", tags.xmp, _JPEG_SEGMENT - _XMP_HEAD),
+        ("XMP", tags.xmp, _JPEG_SEGMENT - _XMP_HEADER),
         ("a comment", tags.comment, _JPEG_SEGMENT),
     ):
         if data and len(data) > room:
@@ -170,7 +172,7 @@ def check_holds(suffix: str, size: tuple[int, int], exif: bytes | None, tags: Pi
 def save_options(
     suffix: str, image: Image.Image, exif: bytes | None, tags: PictureTags
 ) -> dict[str, Any]:
-    """What Pillow's writer of a format is told of a picture."""
+    """Return the options of Pillow's writer for a picture's metadata."""
     options: dict[str, Any] = {}
     size = image.size
     has_thumbnail = tags.thumbnail and _has_room(suffix, exif)
@@ -197,13 +199,13 @@ def save_options(
 
 
 def is_grey_png(file: BinaryIO) -> bool:
-    """Whether a PNG file holds grey, with or without alpha, by its colour type."""
+    """Whether a PNG file is greyscale, with or without alpha, by its colour type."""
     file.seek(0)
     return file.read(26)[25] in (0, 4)
 
 
 def bits_of(opened: Any, file: BinaryIO) -> int:
-    """Bits of a sample in the file of a picture that is loaded; Pillow may have cut it to eight."""
+    """Return the bits per sample in the file of a loaded picture; Pillow may reduce them to 8."""
     file.seek(0)
     match opened.format:
         case "PNG":
@@ -212,36 +214,36 @@ def bits_of(opened: Any, file: BinaryIO) -> int:
             bits = opened.tag_v2.get(0x0102, (8,))
             return max(bits) if isinstance(bits, tuple) else int(bits)
         case "PPM":
-            words = re.sub(rb"#[^\n]*\n", b" ", file.read(4096)).split(maxsplit=4)
-            return 16 if words[0] not in (b"P1", b"P4") and int(words[3]) > 255 else 8
+            fields = re.sub(rb"#[^\n]*\n", b" ", file.read(4096)).split(maxsplit=4)
+            return 16 if fields[0] not in (b"P1", b"P4") and int(fields[3]) > 255 else 8
         case "SGI":
             return 8 * file.read(4)[3]
         case "AVIF":
             head = file.read(1 << 16)
-            place = head.find(b"pixi")
-            return head[place + 9] if 0 <= place < len(head) - 9 else 8
+            position = head.find(b"pixi")
+            return head[position + 9] if 0 <= position < len(head) - 9 else 8
         case "JPEG2000":
             head = file.read(1 << 16)
-            place = head.find(b"\xff\x51")
-            return (head[place + 40] & 0x7F) + 1 if 0 <= place < len(head) - 40 else 8
+            position = head.find(b"\xff\x51")
+            return (head[position + 40] & 0x7F) + 1 if 0 <= position < len(head) - 40 else 8
     return 8
 
 
 def _png_info(tags: PictureTags, xmp: bytes | None) -> PngInfo:
-    made = PngInfo()
+    info = PngInfo()
     for name, content in tags.chunks:
-        made.add(name, content)
+        info.add(name, content)
     if xmp:
-        made.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", errors="replace"))
+        info.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", errors="replace"))
     if tags.comment:
-        made.add_text("Comment", tags.comment.decode("utf-8", errors="replace"))
+        info.add_text("Comment", tags.comment.decode("utf-8", errors="replace"))
     for key, value in tags.texts:
-        made.add_text(key, value)
-    return made
+        info.add_text(key, value)
+    return info
 
 
 def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks before the pixels."""
+    """Iterate over the chunks before the pixels."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
@@ -252,11 +254,11 @@ def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _is_lost(name: str, content: bytes) -> bool:
-    """Whether a segment of a JPEG file is neither kept nor about that file alone."""
+    """Whether a JPEG segment is neither copied nor about the file alone."""
     if name == "APP1" and content.startswith(b"Exif\0"):
         return False
     if name == "APP2" and content.startswith((b"MPF\0", b"FPXR\0")):
-        return False  # further pictures, which are told of as such
+        return False  # further pictures, which are reported as such
     return name not in _JPEG_SEGMENTS or not content.startswith(_JPEG_SEGMENTS[name])
 
 
@@ -265,8 +267,8 @@ def _dpi(info: dict[Any, Any]) -> tuple[float, float] | None:
         across, down = (float(value) for value in info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    sane = all(math.isfinite(value) and 1 <= value <= _MOST_DPI for value in (across, down))
-    return (across, down) if sane else None
+    is_valid = all(math.isfinite(value) and 1 <= value <= _MAX_DPI for value in (across, down))
+    return (across, down) if is_valid else None
 
 
 def _is_anamorphic(info: dict[Any, Any]) -> bool:
@@ -280,35 +282,35 @@ def _is_anamorphic(info: dict[Any, Any]) -> bool:
 def _sized_exif(
     exif: bytes | None, size: tuple[int, int], dpi: tuple[float, float] | None
 ) -> bytes | None:
-    """Exif data with the picture's new size where it tells one, and a resolution if given."""
-    made = Image.Exif()
+    """Update the size in Exif data, and set the resolution if `dpi` is given."""
+    result = Image.Exif()
     if exif:
-        made.load(exif)
-    inner = made.get_ifd(_EXIF_IFD)
+        result.load(exif)
+    inner = result.get_ifd(_EXIF_IFD)
     for tag, value in ((_WIDTH, size[0]), (_HEIGHT, size[1])):
         if tag in inner:
             inner[tag] = value
-    if dpi and _X_RESOLUTION not in made:
-        made[_X_RESOLUTION], made[_Y_RESOLUTION] = dpi
-        made[_RESOLUTION_UNIT] = 2  # inch
-    return made.tobytes() if exif or len(made) else None
+    if dpi and _X_RESOLUTION not in result:
+        result[_X_RESOLUTION], result[_Y_RESOLUTION] = dpi
+        result[_RESOLUTION_UNIT] = 2  # inch
+    return result.tobytes() if exif or len(result) else None
 
 
 def _has_thumbnail(opened: Any) -> bool:
-    """Whether Exif data holds a thumbnail; in TIFF, its directory is the next picture's."""
+    """Whether Exif data has a JPEG thumbnail; in TIFF, the directory is the next picture."""
     try:
         return opened.format != "TIFF" and _THUMBNAIL in opened.getexif().get_ifd(ExifTags.IFD.IFD1)
-    except Exception:  # of damaged data, of which `exif_of` tells
+    except Exception:  # damaged data, which `exif_of` reports
         return False
 
 
 def _has_room(suffix: str, exif: bytes | None) -> bool:
-    """Whether a thumbnail finds room beside other Exif data."""
-    return suffix not in JPEG_SUFFIXES or len(exif or b"") <= _JPEG_SEGMENT - _MOST_OF_THUMBNAIL
+    """Whether a thumbnail fits beside other Exif data."""
+    return suffix not in JPEG_SUFFIXES or len(exif or b"") <= _JPEG_SEGMENT - _MAX_THUMBNAIL_BYTES
 
 
 def _with_thumbnail(exif: bytes, image: Image.Image) -> bytes:
-    """Exif data with a thumbnail of a picture, in a directory behind the first one."""
+    """Add a thumbnail of a picture to Exif data, in a directory after the first one."""
     small = image.convert("RGB")
     small.thumbnail(_THUMBNAIL_SIZE)
     file = io.BytesIO()
@@ -329,7 +331,7 @@ def _with_thumbnail(exif: bytes, image: Image.Image) -> bytes:
 
 
 def _sized_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
-    """XMP with the picture's new size where it tells one, as an attribute or as an element."""
+    """Update the size in XMP, in attributes and elements."""
     for names, value in (
         (b"PixelXDimension|ImageWidth", size[0]),
         (b"PixelYDimension|ImageLength", size[1]),

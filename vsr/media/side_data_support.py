@@ -1,23 +1,24 @@
-"""What of a video's side data an output holds, and what is lost, in words."""
+"""Determine which of a film's side data and format changes an output can't hold."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from vsr.media.decode.conform import Tag, is_said, name_of
+from vsr.media.decode.conform import Tag, is_specified, name_of
 from vsr.media.decode.side_data import (
     ASPECT,
     CAPTIONS,
     DOLBY_VISION,
+    SIDE_DATA_NAMES,
     SPHERICAL,
     STEREO,
     TIMECODE,
     USER_DATA,
-    WORDS,
 )
 from vsr.media.decode.survey import Survey
-from vsr.media.encode.encoder import FRAME_PACKING, EncoderSettings
+from vsr.media.encode.codecs import FRAME_PACKING
 from vsr.media.encode.sei import holds
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Hdr, Message, StreamInfo
 
 _AS_MESSAGES = {CAPTIONS: Message(4, b""), ASPECT: Message(4, b""), USER_DATA: Message(5, b"")}
@@ -26,61 +27,61 @@ _STEREO_MODES = {
     ".webm": frozenset({1, 2, 3, 11}),
     ".mkv": frozenset(range(1, 15)),
 }
-"""Of Matroska's modes, those for which FFmpeg's muxer of a container writes a box or element."""
+"""Matroska's StereoModes that FFmpeg's muxer of each container can write."""
 _SPHERICAL = frozenset({".mp4", ".mkv", ".webm"})
 
 
-def side_data_losses(
+def unsupported_side_data(
     source: StreamInfo,
     survey: Survey,
     output: StreamInfo,
     suffix: str,
     settings: EncoderSettings,
     tags: Mapping[str, str],
-    is_turned: bool = False,
+    is_rotated: bool = False,
 ) -> list[str]:
-    """The side data of a film that isn't kept; `tags` are those of the video stream.
+    """List the side data of a film that is lost, one line each.
 
-    `is_turned` says that frames are turned, and `source` describes the turned ones.
+    `tags` are those of the video stream. With `is_rotated`, `source` describes rotated frames.
     """
     lost = []
-    kinds = dict(survey.side_data)
+    types = dict(survey.side_data)
     if source.dolby_vision:
-        kinds.setdefault(DOLBY_VISION, 0.0)
+        types.setdefault(DOLBY_VISION, 0.0)
     if source.projection:
-        kinds.setdefault(SPHERICAL, 0.0)
-    if "timecode" in tags:  # which goes along
-        kinds.pop(TIMECODE, None)
-    for kind in sorted(kinds):
-        words = WORDS[kind]
-        if kind in _AS_MESSAGES:
-            if not holds(settings.codec, _AS_MESSAGES[kind]):
-                able = "h264 and hevc" if kind == USER_DATA else "h264, hevc and av1"
-                lost.append(f"{words} ({settings.codec} holds none; {able} do)")
-        elif kind in (STEREO, SPHERICAL) and is_turned:
-            lost.append(f"{words} (can't be turned with the picture by --rotate apply)")
-        elif kind == STEREO:
+        types.setdefault(SPHERICAL, 0.0)
+    if "timecode" in tags:  # a tag that is copied
+        types.pop(TIMECODE, None)
+    for side_data in sorted(types):
+        name = SIDE_DATA_NAMES[side_data]
+        if side_data in _AS_MESSAGES:
+            if not holds(settings.codec, _AS_MESSAGES[side_data]):
+                able = "h264 and hevc" if side_data == USER_DATA else "h264, hevc and av1"
+                lost.append(f"{name} ({settings.codec} holds none; {able} do)")
+        elif side_data in (STEREO, SPHERICAL) and is_rotated:
+            lost.append(f"{name} (can't be rotated with the picture by --rotate apply)")
+        elif side_data == STEREO:
             if not output.stereo_mode:
-                lost.append(f"{words} ({suffix or 'the pipe'} doesn't say it; .mkv may)")
-        elif kind == SPHERICAL:
+                lost.append(f"{name} ({suffix or 'the pipe'} can't hold it; .mkv may)")
+        elif side_data == SPHERICAL:
             if not output.projection:
-                lost.append(f"{words} ({suffix or 'the pipe'} doesn't say it; .mp4 and .mkv do)")
-        elif kind == DOLBY_VISION:
-            lost.append(words + _base_of(source.dolby_vision))
+                lost.append(f"{name} ({suffix or 'the pipe'} can't hold it; .mp4 and .mkv can)")
+        elif side_data == DOLBY_VISION:
+            lost.append(name + _base_layer_warning(source.dolby_vision))
         else:
-            lost.append(words)
+            lost.append(name)
     return lost
 
 
 def pipe_losses(source: StreamInfo, form: Literal["nut", "y4m"]) -> list[str]:
-    """What raw video in a pipe doesn't say of the frames of a film, in words."""
+    """Describe what raw video in a pipe can't say of a film's frames."""
     lost, colour = [], source.colour
     tags: dict[Tag, int] = {
         "matrix": colour.matrix,
         "primaries": colour.primaries,
         "transfer": colour.transfer,
     }
-    said = [f"{tag} {name_of(tag, code)}" for tag, code in tags.items() if is_said(code)]
+    said = [f"{tag} {name_of(tag, code)}" for tag, code in tags.items() if is_specified(code)]
     if colour.full_range and form == "nut":
         said.insert(0, "range full")
     if said:
@@ -92,42 +93,42 @@ def pipe_losses(source: StreamInfo, form: Literal["nut", "y4m"]) -> list[str]:
     return lost
 
 
-def held(output: StreamInfo, suffix: str, settings: EncoderSettings) -> StreamInfo:
-    """The description of an output without a 3D layout or projection that it can't have."""
-    stereo = output.stereo_mode if output.stereo_mode in _held_stereo(suffix, settings) else 0
+def without_unsupported(output: StreamInfo, suffix: str, settings: EncoderSettings) -> StreamInfo:
+    """Remove a 3D layout or projection from a description where the output can't hold it."""
+    stereo = output.stereo_mode if output.stereo_mode in _supported_stereo(suffix, settings) else 0
     projection = output.projection if suffix in _SPHERICAL else b""
     return replace(output, stereo_mode=stereo, projection=projection)
 
 
-def _held_stereo(suffix: str, settings: EncoderSettings) -> frozenset[int]:
-    """The 3D layouts that an output can say it has, in its container or its bitstream."""
+def _supported_stereo(suffix: str, settings: EncoderSettings) -> frozenset[int]:
+    """Return the StereoModes that an output's container or bitstream can hold."""
     in_bitstream = settings.codec == "h264" and settings.encoder == "cpu"
     coded = frozenset(FRAME_PACKING) if in_bitstream else frozenset()
     return _STEREO_MODES.get(suffix, frozenset()) | coded
 
 
-def change_losses(source: StreamInfo, survey: Survey, output: StreamInfo) -> list[str]:
-    """What changes in mid-film to something that the output doesn't hold."""
+def unsupported_changes(source: StreamInfo, survey: Survey, output: StreamInfo) -> list[str]:
+    """List format changes within a film that the output can't hold, one line each."""
     lost = [
         f"{what} {seen.change.new}, {seen.where}: shown as {seen.change.old}"
         for what, seen in survey.changes.items()
         if not seen.change.converted
     ]
-    held = output.layout
-    more = [
+    stored = output.layout
+    better = [
         layout
         for layout in survey.layouts - {source.layout}
-        if layout.bit_depth > held.bit_depth
-        or (layout.across, layout.down) < (held.across, held.down)
+        if layout.bit_depth > stored.bit_depth
+        or (layout.across, layout.down) < (stored.across, stored.down)
     ]
-    if "pixel format" in survey.changes and more:
+    if "pixel format" in survey.changes and better:
         seen = survey.changes["pixel format"]
-        lost.append(f"pixel format {seen.change.new}, {seen.where}: stored as {held.name}")
+        lost.append(f"pixel format {seen.change.new}, {seen.where}: stored as {stored.name}")
     return lost
 
 
-def _base_of(configuration: bytes) -> str:
-    """What is left of Dolby Vision without its metadata, by its profile (bits 17 to 23)."""
+def _base_layer_warning(configuration: bytes) -> str:
+    """Warn where Dolby Vision's base layer has wrong colours, by its profile (bits 17 to 23)."""
     if len(configuration) >= 3 and configuration[2] >> 1 == 5:
         return " (profile 5: without it, colours are wrong)"
     return ""

@@ -1,4 +1,4 @@
-"""What a lossy codec leaves of frames: an encoder and its decoder, without a file."""
+"""Encode and decode frames with a lossy codec in memory, to add its artefacts."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -31,21 +31,20 @@ class Coding:
     """Of P frames: 0 to 51 for H.264 and HEVC, 1 to 31 for MPEG-2 and MPEG-4. I frames are
     coded more finely, B frames more coarsely."""
     group: int = 250
-    """Most frames from one I frame to the next."""
+    """Maximum distance of I frames, in frames."""
     b_frames: int = 0
-    """Most B frames in a row."""
+    """Maximum consecutive B frames."""
     preset: str = "veryfast"
     """Of x264 and x265."""
     baseline: bool = False
-    """H.264 as a small camera writes it: no CABAC, one quantiser for all blocks of a frame."""
+    """H.264 like a small camera's: no CABAC, one quantiser for all blocks of a frame."""
 
     def options(self) -> dict[str, str]:
-        """FFmpeg's options for the encoder.
+        """Return FFmpeg's options for the encoder.
 
-        The quantiser of x264 and x265 doesn't depend on the complexity of the frames
-        (`qcomp=1`), only on that of each block: a crop is coded like the frame that it
-        was cut from. Their trees of blocks (`mbtree`, `cutree`) are off, because on small
-        frames x264's differs between runs.
+        The quantiser of x264 and x265 depends on the complexity of each block alone, not on that of
+        the frames (`qcomp=1`), so that a crop is coded like the frame that it was cut from. Their
+        macroblock trees (`mbtree`, `cutree`) are off: on small frames, x264's differs between runs.
         """
         options = {"g": str(self.group), "bf": str(self.b_frames)}
         shared = "qcomp=1:ref=1:rc-lookahead=6"
@@ -63,14 +62,14 @@ class Coding:
 
 
 class Transcoder:
-    """Encodes and decodes a film of 8-bit 4:2:0 frames while it streams by.
+    """Encodes and decodes a stream of 8-bit 4:2:0 frames.
 
-    Frames come out in order, each some frames after it went in: H.264 and HEVC hold up to
-    14, MPEG-2 and MPEG-4 up to 3.
+    Frames are returned in order, with a delay of up to 14 frames for H.264 and HEVC, and up to 3
+    for MPEG-2 and MPEG-4.
     """
 
     def __init__(self, coding: Coding, height: int, width: int) -> None:
-        """Both sides are even; HEVC needs 16 pixels, MPEG-2 and MPEG-4 take up to 4094."""
+        """Both sides must be even; at least 16 for HEVC, at most 4094 for MPEG-2 and MPEG-4."""
         encoder, decoder = _NAMES[coding.codec]
         context: Any = av.CodecContext.create(encoder, "w")
         context.height, context.width = height, width
@@ -79,21 +78,21 @@ class Transcoder:
         context.options = coding.options()
         self._encoder = context
         self._decoder: Any = av.CodecContext.create(decoder, "r")
-        # With more threads, H.264's samples depend on how many there are.
+        # With more threads, H.264's samples depend on their count.
         self._encoder.thread_count = self._decoder.thread_count = 1
         self._count = 0
         self.coded_bytes = 0
         """Size of all packets so far."""
 
     def push(self, planes: tuple[Plane, ...]) -> Iterator[tuple[Plane, ...]]:
-        """Give a frame; get those that are ready."""
+        """Add a frame; iterate over the finished ones."""
         frame: Any = video_frame(planes, _LAYOUT)
         frame.pts, frame.time_base = self._count, self._encoder.time_base
         self._count += 1
         yield from self._decoded(self._encoder.encode(frame))
 
     def finish(self) -> Iterator[tuple[Plane, ...]]:
-        """The frames that are still inside; once, at the end of the film."""
+        """Iterate over the remaining frames, once, at the end of the film."""
         yield from self._decoded(self._encoder.encode(None))
         yield from self._decoded([None])
 

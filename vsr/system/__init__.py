@@ -1,1 +1,1 @@
-"""What differs between operating systems and machines, each behind one function."""
+"""Files, folders, devices and memory, independent of the operating system."""

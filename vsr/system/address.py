@@ -1,4 +1,4 @@
-"""Files by their names: as FFmpeg is to open them, and pipes that have a name."""
+"""Open files, standard input and named pipes for FFmpeg."""
 
 import errno
 import os
@@ -17,17 +17,17 @@ PIPE = Path("-")
 
 
 def address_of(path: Path) -> str:
-    """The URL of a file for FFmpeg, which takes `12:30.mp4` for a protocol called `12`."""
+    """Return the URL of a file for FFmpeg, which takes `12:30.mp4` for a protocol named `12`."""
     return f"file:{path}"
 
 
 def printable(name: Path | str) -> str:
-    """A name as text that any file can hold: bytes that are no UTF-8 become escapes."""
+    """Return a name as valid text: bytes that aren't UTF-8 become escapes."""
     return os.fsencode(str(name)).decode("utf-8", errors="backslashreplace")
 
 
 def is_pipe(path: Path) -> bool:
-    """Whether a path can be read once only: `-`, a named pipe, `/dev/fd/63`, a terminal."""
+    """Whether a path can only be read once: `-`, a named pipe, `/dev/fd/63`, a terminal."""
     if path == PIPE:
         return True
     try:
@@ -38,29 +38,29 @@ def is_pipe(path: Path) -> bool:
 
 
 class Pipe:
-    """A pipe for FFmpeg to read, each block of which goes to a watcher as well."""
+    """A pipe for FFmpeg to read, which passes each block to a callback as well."""
 
     def __init__(self, read: Callable[[int], bytes], watch: Callable[[bytes], None]) -> None:
-        """`read` gives at most so many bytes, and none at the end."""
+        """`read` returns at most the given count of bytes, and none at the end."""
         self._read, self._watch = read, watch
 
     def read(self, count: int) -> bytes:
-        """The next bytes, at most `count`; none at the end."""
+        """Read the next bytes, at most `count`; none at the end."""
         data = self._read(count)
         self._watch(data)
         return data
 
 
 class SeekableInput:
-    """Standard input that is a file, for FFmpeg: failed seeks return an error number."""
+    """A file on standard input for FFmpeg, which expects error codes of failed seeks."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.read, self.tell, self._seek = file.read, file.tell, file.seek
 
-    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
-        """Seek, and return the new position, or a negative error number."""
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
+        """Return the new position, or a negative error code."""
         try:
-            return self._seek(place, whence)
+            return self._seek(position, whence)
         except (OSError, ValueError):
             return -errno.EINVAL
 
@@ -68,9 +68,9 @@ class SeekableInput:
 def input_of(
     path: Path, watch: Callable[[bytes], None] = lambda data: None
 ) -> Pipe | SeekableInput | str:
-    """What FFmpeg is to read: a file's URL, a file as standard input, or a pipe.
+    """Return the input for FFmpeg: a file's URL, a file on standard input, or a pipe.
 
-    `watch` is called with all that is read from a pipe, and without bytes at its end. Raises
+    `watch` is called with each block read from a pipe, and with no bytes at its end. Raises
     `MediaError` where standard input is closed, OSError where a pipe can't be opened.
     """
     if path != PIPE:
@@ -89,5 +89,5 @@ def input_of(
 
 
 def seekable_input() -> BinaryIO | None:
-    """Standard input, where it is a file."""
+    """Return standard input if it is a file, else None."""
     return sys.stdin.buffer if sys.stdin is not None and sys.stdin.buffer.seekable() else None

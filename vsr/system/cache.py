@@ -1,11 +1,11 @@
-"""The user's cache folder."""
+"""Locate the user's cache folder."""
 
 import os
 from pathlib import Path
 
 
 def cache_folder(name: str) -> Path:
-    """The folder `name` in vsr's part of the user's cache; it may not exist yet.
+    """Return the folder `name` in vsr's part of the user's cache; it may not exist yet.
 
     `$XDG_CACHE_HOME/vsr/name`, or `~/.cache/vsr/name` where that variable is unset.
     """

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from vsr.errors import OutputError, TrainingError
-from vsr.system.files import whole_file
+from vsr.system.files import atomic_path
 
 _NAME = re.compile(r"state-(\d+)\.pt")
 
@@ -40,7 +40,7 @@ class Checkpoints:
     def save(self, iteration: int, state: dict[str, Any]) -> None:
         """Write a state whole or not at all, and remove what is older than the newest few."""
         path = self.folder / f"state-{iteration:07d}.pt"
-        with whole_file(path) as partial:
+        with atomic_path(path) as partial:
             try:
                 torch.save(state, partial)
             except RuntimeError as error:  # its word for an error of the system's

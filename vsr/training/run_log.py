@@ -15,7 +15,7 @@ from vsr.imaging.tensors import to_uint8
 from vsr.media.contact_sheet import Captioned, write_sheet
 from vsr.scoring import FilmScore, Pictures, degradation_scores
 from vsr.system.address import printable
-from vsr.system.files import make_folder, writing
+from vsr.system.files import make_folder, output_errors
 from vsr.training.config import CardConfig
 from vsr.zoo.card import Card, write_card
 
@@ -60,7 +60,7 @@ class Log:
             **{f"bicubic_{k}": round(value, 4) for k, value in mean.bicubic._asdict().items()},
             "gains": {score.name: round(score.gain, 4) for score in films},
         }
-        with writing(self._path), self._path.open("a", encoding="utf-8") as log:
+        with output_errors(self._path), self._path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
         for name, value in mean.ours._asdict().items():
             self._curves.add_scalar(f"validation/{name}", value, iteration)

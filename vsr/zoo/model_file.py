@@ -13,7 +13,7 @@ from torch import Tensor
 from vsr.config import Config
 from vsr.errors import ModelError, OutputError
 from vsr.models import Generator, GeneratorConfig, build_generator
-from vsr.system.files import whole_file
+from vsr.system.files import atomic_path
 
 _CONFIG_KEY = "vsr.generator"
 _RANGES_KEY = "vsr.ranges"
@@ -98,7 +98,7 @@ def load_generator(path: Path) -> Generator[Any]:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    with whole_file(path) as partial:
+    with atomic_path(path) as partial:
         try:
             save_file(tensors, partial, metadata=metadata)
         except SafetensorError as error:  # its word for an error of the system's

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vsr.engine.backends.base import Backend, Planes
 from vsr.engine.backends.yuv_step import PlanesStep, planes_step, unsigned
-from vsr.frames.gpu_surface import lies_on, surface_planes
+from vsr.frames.gpu_surface import is_on_device, surface_planes
 from vsr.imaging.colour import ColourSpec, to_rgb
 from vsr.media.decode.hw_surface import Surface
 from vsr.media.frame import Plane
@@ -118,7 +118,9 @@ class GraphBackend(Backend):
         slot = self._slots[self._next]
         slot.uploaded.synchronize()  # what this slot was filled from is free again
         slot.source = planes
-        surface = planes if isinstance(planes, Surface) and lies_on(planes, self._device) else None
+        surface = (
+            planes if isinstance(planes, Surface) and is_on_device(planes, self._device) else None
+        )
         if surface is None:
             slot.fill(planes, coarse)
         with self._module.stream(self._upload):

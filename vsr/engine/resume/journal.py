@@ -12,10 +12,9 @@ from filelock import FileLock, Timeout
 
 from vsr.engine.resume.segment_file import digest_of
 from vsr.errors import OutputError
-from vsr.media.decode.reader import FrameFingerprint
 from vsr.media.encode.encoder import CodedVideo
-from vsr.media.mux.muxer import write_failure
-from vsr.system.files import beside
+from vsr.media.fingerprint import FrameFingerprint
+from vsr.system.files import hidden_sibling, write_failure
 
 _FORMAT = 1
 _RECORD = "journal.jsonl"
@@ -227,7 +226,7 @@ def is_in_place(output: Path) -> bool:
 
 def work_folder(output: Path) -> Path:
     """Where the work on an output is while it goes on."""
-    return beside(output, ".vsr")
+    return hidden_sibling(output, ".vsr")
 
 
 def _lines(record: Path) -> list[dict[str, Any]]:

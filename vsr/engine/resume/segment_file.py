@@ -11,9 +11,10 @@ from typing import NamedTuple
 import av
 
 from vsr.errors import OutputError
-from vsr.media.encode.encoder import CodedPacket, CodedVideo, EncoderSettings, VideoEncoder
+from vsr.media.encode.encoder import CodedPacket, CodedVideo, VideoEncoder
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Frame, StreamInfo
-from vsr.media.mux.muxer import write_failure
+from vsr.system.files import write_failure
 
 _RECORD = struct.Struct("<qqq?Q")
 """Before each packet: pts, dts, duration, whether it is a keyframe, and its bytes."""

@@ -19,10 +19,11 @@ from vsr.engine.resume.journal import Finished, Journal, SegmentStart
 from vsr.engine.resume.segment_file import SegmentWriter
 from vsr.errors import Interrupted
 from vsr.frames.shots import LOOK_BACK_FRAMES, CutMarker
-from vsr.media.decode.reader import VideoReader, mark_of
-from vsr.media.encode.encoder import EncoderSettings
+from vsr.media.decode.reader import VideoReader
+from vsr.media.encode.settings import EncoderSettings
+from vsr.media.fingerprint import fingerprint_of
 from vsr.media.frame import Frame, StreamInfo
-from vsr.media.mux.muxer import write_failure
+from vsr.system.files import write_failure
 
 SHORTEST_FRAMES = 48
 """A cut before so many frames doesn't end a segment: encoders work best at length."""
@@ -55,10 +56,12 @@ def mark_segments(
         begins_shot = place.begins_shot if first and number == place.number else is_cut
         here = place if first else None
         if length == LONGEST_FRAMES or (is_cut and length >= SHORTEST_FRAMES):
-            marker.start_anew()
+            marker.restart()
             begun += length
             number, length = number + 1, 0
-            here = SegmentStart(number, begun, tuple(mark_of(frame) for frame in last), begins_shot)
+            here = SegmentStart(
+                number, begun, tuple(fingerprint_of(frame) for frame in last), begins_shot
+            )
         length += 1
         last.append(item)
         yield SegmentFrame(item, begins_shot, here)
@@ -66,7 +69,7 @@ def mark_segments(
 
 def frames_from(reader: VideoReader, place: SegmentStart) -> Iterator[SegmentFrame]:
     """Read on at `place`; raises `MediaError` where the source isn't what it was."""
-    before = reader.go_on_after(place.marks) if place.marks else []
+    before = reader.resume_after(place.marks) if place.marks else []
     return mark_segments(reader.frames(), place, before)
 
 

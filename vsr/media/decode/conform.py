@@ -1,4 +1,4 @@
-"""Conform decoded frames to a film's description: one size, layout, range and matrix."""
+"""Convert decoded frames to one size, layout, range and matrix."""
 
 from fractions import Fraction
 from typing import Literal, NamedTuple
@@ -12,7 +12,7 @@ from vsr.media.pyav import fill_plane, in_memory, is_rgb, read_plane, with_pts
 
 Tag = Literal["matrix", "primaries", "transfer"]
 
-_UNSAID = (0, 2, 3)
+_UNSPECIFIED = (0, 2, 3)
 """H.273 codes without a meaning for Y'CbCr: identity or reserved, unspecified, reserved."""
 _SWSCALE = {
     1: Colorspace.ITU709,
@@ -23,13 +23,13 @@ _SWSCALE = {
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
 }
-"""swscale's matrix of each H.273 code that it computes."""
+"""swscale's matrix for each H.273 code that it supports."""
 _SAME: dict[Tag, tuple[int, ...]] = {
     "matrix": (5, 6),
     "primaries": (6, 7),
     "transfer": (1, 6, 14, 15),
 }
-"""H.273 codes that stand for the same numbers."""
+"""H.273 codes with the same coefficients."""
 _NAMES: dict[Tag, dict[int, str]] = {
     "matrix": {
         **{1: "BT.709", 4: "FCC", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 8: "YCgCo"},
@@ -53,24 +53,24 @@ class FrameFormat(NamedTuple):
     size: tuple[int, int]
     """Width and height."""
     pixels: str
-    """FFmpeg's name of the pixel format; `yuvj` names without their j."""
+    """FFmpeg's name of the pixel format; `yuvj` names without the j."""
     colour: ColourTags
     """Without chroma siting. RGB is BT.709 in limited range, as it is converted."""
     aspect: Fraction = Fraction(1)
-    """Width of a pixel over its height, as the bitstream says."""
+    """Pixel aspect ratio of the bitstream, width over height."""
 
 
 class FormatChange(NamedTuple):
-    """A property of frames that differs from the description of the film."""
+    """A property of a frame that differs from the film's first frame."""
 
     what: str
     old: str
     new: str
     converted: bool
-    """Whether `Conformer` converts it; primaries, transfer and aspect stay as they are."""
+    """Whether `Conformer` converts it; primaries, transfer and aspect aren't converted."""
 
     def line(self, where: str) -> str:
-        """A line for the user; see `where_of`."""
+        """Describe the change in one line; see `where_of`."""
         how = "converted to the first" if self.converted else "shown as the first"
         if self.what == "frame size":
             how = "scaled to the first"
@@ -79,46 +79,46 @@ class FormatChange(NamedTuple):
 
 
 class Conformer:
-    """Convert frames whose size, pixel format, range or matrix differs from the film's."""
+    """Converts frames whose size, pixel format, range or matrix differs from the first frame's."""
 
     def __init__(
         self, like: FrameFormat, layout: PixelLayout, time_base: Fraction, notes: list[str]
     ) -> None:
-        """`like` describes the film's frames, `layout` the planes that are read of them.
+        """Convert frames to the format `like`; `layout` is that of the planes read from them.
 
         A line is added to `notes` for the first change of each property.
         """
         self.like, self._layout, self._time_base = like, layout, time_base
         self._notes = notes
         self.lead = Fraction(0)
-        """Seconds by which the reader moves all of the film."""
+        """Seconds that the reader adds to all times."""
         self._seen = like
         self._noted: set[str] = set()
 
     def announce(self, change: FormatChange, line: str | None) -> None:
-        """Note a change before its frames are read; `line` is None where a loss names it."""
+        """Note a change before its frames are read; `line` is None if it is reported elsewhere."""
         if change.what not in self._noted:
             self._noted.add(change.what)
             self._notes += [] if line is None else [line]
 
     def conform(self, decoded: VideoFrame, aspect: Fraction | None) -> VideoFrame:
-        """Return the frame, converted if need be; see `look_of`."""
-        look, like = look_of(decoded, aspect), self.like
-        if look != self._seen:
-            self._seen = look
-            self._note(changes(like, look), decoded.pts)
-        if look == like:
+        """Return the frame, converted if necessary; `aspect` is as in `format_of`."""
+        found, like = format_of(decoded, aspect), self.like
+        if found != self._seen:
+            self._seen = found
+            self._note(changes(like, found), decoded.pts)
+        if found == like:
             return decoded
-        old, new = look.colour, like.colour
+        old, new = found.colour, like.colour
         rgb = is_rgb(decoded.sw_format or decoded.format)
-        source, target = _matrices(like, look)
+        source, target = _matrices(like, found)
         recolours = _converts(source, target) or old.full_range != new.full_range
         if not (recolours or rgb):
-            if look.size == like.size:
-                return decoded  # the pixel format is converted with the layout
+            if found.size == like.size:
+                return decoded  # a different pixel format is converted when planes are read
             return with_pts(in_memory(decoded).reformat(*like.size), decoded)
         read_as = None if rgb else _SWSCALE.get(source)
-        made = _without_j(in_memory(decoded)).reformat(
+        converted = _without_j(in_memory(decoded)).reformat(
             *like.size,
             format=self._layout.name,
             src_colorspace=read_as,
@@ -127,10 +127,10 @@ class Conformer:
             dst_color_range=_range(new),
             interpolation=_EXACT,
         )
-        return with_pts(made, decoded)
+        return with_pts(converted, decoded)
 
-    def _note(self, found: list[FormatChange], pts: int | None) -> None:
-        for change in found:
+    def _note(self, differences: list[FormatChange], pts: int | None) -> None:
+        for change in differences:
             if change.what not in self._noted:
                 self._noted.add(change.what)
                 seconds = None if pts is None else float(pts * self._time_base + self.lead)
@@ -138,14 +138,14 @@ class Conformer:
 
 
 def where_of(seconds: float | None, is_exact: bool = True) -> str:
-    """Where something begins, in words; without `is_exact`, it may begin earlier than that."""
+    """Format the time of a change; without `is_exact`, it may have happened before that."""
     if seconds is None:  # a stream without times
         return "in mid-film"
     return f"at {seconds:.2f} s" if is_exact else f"by about {seconds:.2f} s"
 
 
-def look_of(decoded: VideoFrame, aspect: Fraction | None) -> FrameFormat:
-    """Describe a decoded frame; `aspect` is its pixels', as its decoder says."""
+def format_of(decoded: VideoFrame, aspect: Fraction | None) -> FrameFormat:
+    """Describe a decoded frame; `aspect` is the pixel aspect ratio of its decoder."""
     pixels = decoded.sw_format or decoded.format
     name = pixels.name
     if is_rgb(pixels):
@@ -155,64 +155,73 @@ def look_of(decoded: VideoFrame, aspect: Fraction | None) -> FrameFormat:
         tags = decoded.colorspace, decoded.color_primaries, decoded.color_trc
         colour = ColourTags(*tags, full_range=full)
     size = decoded.width, decoded.height
-    return FrameFormat(size, name.replace("yuvj", "yuv"), colour, aspect or Fraction(1))
+    return FrameFormat(
+        size=size,
+        pixels=name.replace("yuvj", "yuv"),
+        colour=colour,
+        aspect=aspect or Fraction(1),
+    )
 
 
 def is_full_range(pixel_format: str, colour_range: int) -> bool:
-    """Whether samples have full range: as they are tagged, else as old names of formats imply.
+    """Whether samples have full range, by their tag or by an old name of the pixel format (`yuvj`).
 
-    A decoder may keep the name when the range changes.
+    The tag takes precedence: a decoder may keep the name when the range changes.
     """
     implied = pixel_format.startswith("yuvj") and colour_range != ColorRange.MPEG.value
     return implied or colour_range == ColorRange.JPEG.value
 
 
-def changes(like: FrameFormat, look: FrameFormat) -> list[FormatChange]:
-    """The properties of a frame that differ from the film's."""
-    found = []
-    if look.size != like.size:
-        here, there = ("x".join(map(str, one.size)) for one in (like, look))
-        found.append(FormatChange("frame size", here, there, converted=True))
-    if look.pixels != like.pixels:
-        found.append(FormatChange("pixel format", like.pixels, look.pixels, converted=True))
-    # What is scaled to the first may have its shape all the same.
-    if look.aspect != like.aspect and _display_aspect(look) != _display_aspect(like):
-        found.append(
-            FormatChange("pixel aspect", str(like.aspect), str(look.aspect), converted=False)
+def changes(like: FrameFormat, found: FrameFormat) -> list[FormatChange]:
+    """List the properties in which a frame's format differs from the film's (`like`)."""
+    differences = []
+    if found.size != like.size:
+        old_name, new_name = ("x".join(map(str, one.size)) for one in (like, found))
+        differences.append(FormatChange("frame size", old_name, new_name, converted=True))
+    if found.pixels != like.pixels:
+        differences.append(FormatChange("pixel format", like.pixels, found.pixels, converted=True))
+    # A frame that is scaled to the first one's size may have the same shape on the display.
+    if found.aspect != like.aspect and _display_aspect(found) != _display_aspect(like):
+        differences.append(
+            FormatChange("pixel aspect", str(like.aspect), str(found.aspect), converted=False)
         )
-    old, new = like.colour, look.colour
+    old, new = like.colour, found.colour
     if new.full_range != old.full_range:
-        here, there = ("full" if tags.full_range else "limited" for tags in (old, new))
-        found.append(FormatChange("colour range", here, there, converted=True))
-    source, target = _matrices(like, look)
+        old_name, new_name = ("full" if tags.full_range else "limited" for tags in (old, new))
+        differences.append(FormatChange("colour range", old_name, new_name, converted=True))
+    source, target = _matrices(like, found)
     if not same_code("matrix", source, target):
         names = name_of("matrix", old.matrix), name_of("matrix", new.matrix)
-        found.append(FormatChange("colour matrix", *names, converted=_converts(source, target)))
+        differences.append(
+            FormatChange("colour matrix", *names, converted=_converts(source, target))
+        )
     for tag in ("primaries", "transfer"):
-        codes = [1 if code in _UNSAID else code for code in (getattr(old, tag), getattr(new, tag))]
+        codes = [
+            1 if code in _UNSPECIFIED else code for code in (getattr(old, tag), getattr(new, tag))
+        ]
         if not same_code(tag, *codes):
             names = name_of(tag, getattr(old, tag)), name_of(tag, getattr(new, tag))
-            found.append(FormatChange(f"colour {tag}", *names, converted=False))
-    return found
+            differences.append(FormatChange(f"colour {tag}", *names, converted=False))
+    return differences
 
 
 def same_code(tag: Tag, one: int, other: int) -> bool:
-    """Whether two H.273 codes stand for the same numbers."""
+    """Whether two H.273 codes have the same coefficients."""
     return one == other or {one, other} <= set(_SAME[tag])
 
 
-def is_said(code: int) -> bool:
-    """Whether an H.273 code names anything."""
-    return code not in _UNSAID
+def is_specified(code: int) -> bool:
+    """Whether an H.273 code specifies anything."""
+    return code not in _UNSPECIFIED
 
 
 def name_of(tag: Tag, code: int) -> str:
-    """The usual name of an H.273 code."""
-    return _NAMES[tag].get(code, f"code {code}" if is_said(code) else "unspecified")
+    """Return the common name of an H.273 code."""
+    return _NAMES[tag].get(code, f"code {code}" if is_specified(code) else "unspecified")
 
 
 def _without_j(decoded: VideoFrame) -> VideoFrame:
-    """The frame under a pixel format's plain name: swscale takes `yuvj` for full range always."""
+    """Copy a `yuvj` frame to the plain pixel format: swscale reads `yuvj` as full range always."""
     name = decoded.format.name
     if not name.startswith("yuvj"):
         return decoded
@@ -222,26 +231,26 @@ def _without_j(decoded: VideoFrame) -> VideoFrame:
     return plain
 
 
-def _matrices(like: FrameFormat, look: FrameFormat) -> tuple[int, int]:
-    """The codes by which a frame and the film are read.
+def _matrices(like: FrameFormat, found: FrameFormat) -> tuple[int, int]:
+    """Return the matrix codes of a frame and of the film.
 
-    A frame without one is read as the film is; where neither has one, it is guessed by height,
-    as `colour.matrix_from_code` does.
+    A frame without one has that of the film. If neither has one, it follows from the height, as in
+    `colour.matrix_from_code`.
     """
     guess = 1 if like.size[1] >= 720 else 6
-    target = like.colour.matrix if is_said(like.colour.matrix) else guess
-    source = look.colour.matrix if is_said(look.colour.matrix) else target
+    target = like.colour.matrix if is_specified(like.colour.matrix) else guess
+    source = found.colour.matrix if is_specified(found.colour.matrix) else target
     return source, target
 
 
 def _converts(source: int, target: int) -> bool:
-    """Whether swscale can convert one matrix to another, and needs to."""
+    """Whether two matrices differ and swscale supports both."""
     differs = not same_code("matrix", source, target)
     return differs and source in _SWSCALE and target in _SWSCALE
 
 
-def _display_aspect(look: FrameFormat) -> Fraction:
-    return Fraction(*look.size) * look.aspect
+def _display_aspect(found: FrameFormat) -> Fraction:
+    return Fraction(*found.size) * found.aspect
 
 
 def _range(colour: ColourTags) -> int:

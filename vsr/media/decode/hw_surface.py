@@ -1,4 +1,4 @@
-"""Frames as a card's decoder leaves them, in its own memory."""
+"""Decoded frames in GPU memory."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -10,19 +10,19 @@ from vsr.media.frame import PixelLayout, Plane
 from vsr.media.pyav import planes_of
 
 _BITS = {"nv12": 8, "p010le": 10}
-"""Layouts with chroma's samples in turn, by FFmpeg's names: what NVDEC gives of 4:2:0."""
+"""Bit depths of NVDEC's 4:2:0 layouts, with interleaved chroma, by FFmpeg's names."""
 _CPU, _CUDA = 1, 2
-"""DLPack's numbers of devices."""
+"""Device types of DLPack."""
 
 
 class Surface(Sequence[Plane]):
-    """Y, Cb and Cr of a frame, which come to the CPU's memory only if they are asked for.
+    """Y, Cb and Cr of a frame in GPU memory, copied to CPU memory on access.
 
-    `exported` gives the samples where they are.
+    `exported` gives access to the samples on the GPU.
     """
 
     def __init__(self, decoded: VideoFrame, layout: PixelLayout) -> None:
-        """`decoded` must fit, see `fits`; `layout` is how its planes are to lie."""
+        """`decoded` must satisfy `fits`; `layout` is that of the copied planes."""
         self._decoded, self._layout = decoded, layout
         self.size = decoded.height, decoded.width
         """Height and width of luma."""
@@ -30,22 +30,22 @@ class Surface(Sequence[Plane]):
 
     @staticmethod
     def fits(decoded: VideoFrame, layout: PixelLayout) -> bool:
-        """Whether a frame lies so that it can stay as it is."""
+        """Whether a frame needs no conversion, and can stay in GPU memory."""
         name = (decoded.sw_format or decoded.format).name
         plain = PixelLayout(_BITS.get(name, 0))
         return plain == layout and not (decoded.width % 2 or decoded.height % 2)
 
     @property
     def device(self) -> str:
-        """Where it is, as torch names it, such as `cuda:0`."""
-        kind, number = self._decoded.planes[0].__dlpack_device__()
-        return {_CPU: "cpu", _CUDA: f"cuda:{number}"}[kind]
+        """The device of the samples, as torch names it, such as `cuda:0`."""
+        device_type, index = self._decoded.planes[0].__dlpack_device__()
+        return {_CPU: "cpu", _CUDA: f"cuda:{index}"}[device_type]
 
     def exported(self) -> tuple[Any, Any]:
-        """Capsules of DLPack: luma (H, W), chroma (H/2, W/2, 2).
+        """Return DLPack capsules of luma (H, W) and chroma (H/2, W/2, 2).
 
-        uint8, or above 8 bit uint16 whose upper bits are the sample. A card may still be at work on
-        them, in its default stream.
+        uint8, or above 8 bits uint16 whose upper bits are the sample. The GPU may still be
+        computing them in its default stream.
         """
         luma, chroma = self._decoded.planes
         return luma.__dlpack__(), chroma.__dlpack__()
@@ -58,11 +58,11 @@ class Surface(Sequence[Plane]):
         return 3
 
     @overload
-    def __getitem__(self, place: int) -> Plane: ...
+    def __getitem__(self, index: int) -> Plane: ...
     @overload
-    def __getitem__(self, place: slice) -> tuple[Plane, ...]: ...
-    def __getitem__(self, place: int | slice) -> Plane | tuple[Plane, ...]:
-        return self._fetched[place]
+    def __getitem__(self, index: slice) -> tuple[Plane, ...]: ...
+    def __getitem__(self, index: int | slice) -> Plane | tuple[Plane, ...]:
+        return self._fetched[index]
 
     def __iter__(self) -> Iterator[Plane]:
         return iter(self._fetched)

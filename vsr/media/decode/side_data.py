@@ -1,4 +1,4 @@
-"""What decoded frames hold beside their pixels: what is kept, and what is lost."""
+"""Read the side data of decoded frames, and classify it as kept, lost or irrelevant."""
 
 import struct
 from collections.abc import Iterator, Mapping
@@ -10,9 +10,9 @@ CAPTIONS, ASPECT, USER_DATA = "A53_CC", "AFD", "SEI_UNREGISTERED"
 STEREO, SPHERICAL, TIMECODE = "STEREO3D", "SPHERICAL", "S12M_TIMECODE"
 PANSCAN, DOLBY_VISION = "PANSCAN", "DOVI_METADATA"
 UNREADABLE = "unreadable"
-"""The side data of a frame with a type that PyAV doesn't know, which hides all others."""
+"""Stands for all side data of a frame where one item has a type that PyAV doesn't know."""
 
-WORDS: Mapping[str, str] = {
+SIDE_DATA_NAMES: Mapping[str, str] = {
     CAPTIONS: "closed captions in the pictures",
     ASPECT: "active format description",
     USER_DATA: "user data in the bitstream",
@@ -26,63 +26,63 @@ WORDS: Mapping[str, str] = {
     "FILM_GRAIN_PARAMS": "film grain parameters",
     "ICC_PROFILE": "ICC profile",
     PANSCAN: "pan-and-scan windows",
-    UNREADABLE: "side data that can't be read (Exif, or of a newer kind)",
+    UNREADABLE: "side data that can't be read (Exif, or a newer type)",
 }
-"""What is worth a line, by the names of `av.sidedata.sidedata.Type`."""
-_SAME_KIND = {"DOVI_RPU_BUFFER": DOLBY_VISION, "GOP_TIMECODE": TIMECODE}
+"""Names for users of the side data worth reporting, by the names of `av.sidedata.sidedata.Type`."""
+_SAME_TYPE = {"DOVI_RPU_BUFFER": DOLBY_VISION, "GOP_TIMECODE": TIMECODE}
 
-_OF_ENCODERS = frozenset(
+_ENCODER_UUIDS = frozenset(
     {
         bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef"),  # x264
         bytes.fromhex("2ca2de09b51747dbbb55a4fe7fc2fc4e"),  # x265
     }
 )
-"""UUIDs of the user data in which an encoder names itself and its settings."""
+"""UUIDs of user data in which an encoder names itself and its settings."""
 _STEREO = struct.Struct("@2i")
-"""The first two of AVStereo3D: type, and flags, of which bit 0 exchanges the views."""
+"""The first two of AVStereo3D: type, and flags, whose bit 0 exchanges the views."""
 _MATROSKA_STEREO = {(1, 0): 1, (1, 1): 11, (2, 0): 3, (2, 1): 2, (4, 0): 5, (4, 1): 4}
 _MATROSKA_STEREO |= {(6, 0): 7, (6, 1): 6, (7, 0): 9, (7, 1): 8, (3, 0): 13, (3, 1): 14}
-"""Matroska's StereoMode of a type and its flag (RFC 9559, 5.1.4.1.28.3)."""
+"""Matroska's StereoMode by type and flag (RFC 9559, 5.1.4.1.28.3)."""
 _PANSCAN = struct.Struct("@3i6h")
-"""AVPanScan: number, width and height, and three positions."""
+"""AVPanScan: id, width and height, and three positions."""
 
 
 class SideData(NamedTuple):
     """One item of a frame's side data."""
 
-    kind: str
-    """A key of `WORDS`, or the name of another type."""
+    type: str
+    """A key of `SIDE_DATA_NAMES`, or FFmpeg's name of another type."""
     payload: bytes
 
 
 def side_data_of(frame: VideoFrame) -> list[SideData]:
-    """The side data of a frame. What PyAV can't read is one item, `UNREADABLE`."""
+    """List the side data of a frame; one `UNREADABLE` item where PyAV fails to read it."""
     try:
-        held: Iterator[Any] = iter(frame.side_data)  # a mapping of names, to PyAV's stubs
-        return [SideData(_SAME_KIND.get(i.type.name, i.type.name), bytes(i)) for i in held]
-    except ValueError:  # its types are an enumeration of those that it knows
+        items: Iterator[Any] = iter(frame.side_data)  # PyAV's stubs call it a mapping
+        return [SideData(_SAME_TYPE.get(i.type.name, i.type.name), bytes(i)) for i in items]
+    except ValueError:  # PyAV enumerates the types it knows, and fails on others
         return [SideData(UNREADABLE, b"")]
 
 
 def is_worth_a_line(item: SideData) -> bool:
-    """Whether a viewer or a later tool would miss it."""
-    if item.kind == USER_DATA:
-        return item.payload[:16] not in _OF_ENCODERS
-    if item.kind == STEREO:
-        return bool(_STEREO.unpack_from(item.payload)[0])  # else a plain picture
-    if item.kind == PANSCAN:  # every frame of MPEG-2 has it
+    """Whether side data matters to a viewer or a later tool, so that its loss is reported."""
+    if item.type == USER_DATA:
+        return item.payload[:16] not in _ENCODER_UUIDS
+    if item.type == STEREO:
+        return bool(_STEREO.unpack_from(item.payload)[0])  # 0 is a plain 2D picture
+    if item.type == PANSCAN:  # every MPEG-2 frame has windows, mostly at the centre
         return any(_PANSCAN.unpack_from(item.payload)[3:])
-    return item.kind in WORDS
+    return item.type in SIDE_DATA_NAMES
 
 
 def is_zero_timecode(item: SideData) -> bool:
-    """Whether a timecode is 00:00:00:00, as that of MPEG-2 without a clock is."""
+    """Whether a timecode is 00:00:00:00, as in MPEG-2 streams without a clock."""
     if len(item.payload) == 8:  # of a group of pictures: 5, 6, 1, 6 and 6 bits, 1 a marker
         return int.from_bytes(item.payload, "little") & 0xFFEFFF == 0
     return int.from_bytes(item.payload[4:8], "little") & 0x3F7F7F3F == 0
 
 
 def stereo_mode(item: SideData) -> int:
-    """Matroska's StereoMode of 3D side data; 0 where it has none for the arrangement."""
-    kind, flags = _STEREO.unpack_from(item.payload)
-    return _MATROSKA_STEREO.get((kind, flags & 1), 0)
+    """Convert 3D side data to Matroska's StereoMode; 0 for an arrangement without one."""
+    arrangement, flags = _STEREO.unpack_from(item.payload)
+    return _MATROSKA_STEREO.get((arrangement, flags & 1), 0)

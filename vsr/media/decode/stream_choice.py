@@ -1,4 +1,4 @@
-"""Which of a file's streams is the film, and which are part of its header."""
+"""Choose which of a file's video streams is the film."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 _MOST_PACKETS = 250
-"""Of one video stream: another that has had at most one by then is a single picture."""
+"""Of one video stream: another one with at most one packet by then is a single picture."""
 _MOST_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The stream that is the film."""
+    """The chosen stream."""
 
     index: int
     read: list[Any]
-    """The packets that were read to find out."""
+    """The packets that were read for the choice."""
     note: str
-    """Which of several was taken; "" where there is only one."""
+    """Message that names the chosen one of several streams; "" for a single stream."""
 
 
 def candidates(container: InputContainer) -> list[VideoStream]:
-    """The video streams that can be the film: cover pictures and thumbnails of chapters can't."""
+    """List the video streams that aren't cover pictures or chapter thumbnails."""
     return [
         stream
         for stream in container.streams.video
@@ -36,10 +36,10 @@ def candidates(container: InputContainer) -> list[VideoStream]:
 
 
 def choose(container: InputContainer) -> Choice | None:
-    """The film: of those that can be decoded and hold more than one picture, the default one.
+    """Choose the film: among decodable streams with more than one picture, the default one.
 
-    Where several are, or none is, the first of them. The first packets are read where there are
-    several; None where there is no video at all.
+    Without exactly one default stream, the first one is chosen. The first packets are read if there
+    are several streams. None where there is no video at all.
     """
     streams = candidates(container)
     if not streams:
@@ -51,15 +51,15 @@ def choose(container: InputContainer) -> Choice | None:
     moving = [stream for stream in decodable if counts[stream.index] > 1] or decodable
     default = [stream for stream in moving if stream.disposition & Disposition.default]
     chosen = (default or moving)[0]
-    held = ", ".join(_words(stream) for stream in streams)
-    note = f"{len(streams)} video streams ({held}): stream {chosen.index} is upscaled"
+    listing = ", ".join(_description(stream) for stream in streams)
+    note = f"{len(streams)} video streams ({listing}): stream {chosen.index} is upscaled"
     return Choice(chosen.index, read, note)
 
 
-def wake(container: InputContainer) -> None:
-    """Have all streams read that a demuxer would skip, except those of chapters.
+def enable_streams(container: InputContainer) -> None:
+    """Enable all streams that a demuxer would skip, except those of chapters.
 
-    QuickTime's demuxer skips streams that no edit list shows, such as data without durations.
+    QuickTime's demuxer skips streams that no edit list includes, such as data without durations.
     """
     for stream in container.streams:
         if stream.discard is Discard.all and not _are_chapters(stream, container.chapters()):
@@ -67,12 +67,12 @@ def wake(container: InputContainer) -> None:
 
 
 def is_chapters(stream: Stream) -> bool:
-    """Whether a stream of a file that `wake` has seen holds chapters, as QuickTime has them."""
+    """Whether a stream stores QuickTime's chapters; valid after `enable_streams`."""
     return stream.discard is Discard.all
 
 
 def _are_chapters(stream: Stream, chapters: Iterable[Any]) -> bool:
-    """Whether a stream has one packet for each chapter, at the same time."""
+    """Whether a stream has one packet per chapter, at the same times."""
     if stream.time_base is None:
         return False
     starts = [Fraction(chapter["start"]) * (chapter["time_base"] or 1) for chapter in chapters]
@@ -84,7 +84,7 @@ def _are_chapters(stream: Stream, chapters: Iterable[Any]) -> bool:
 def _first_packets(
     container: InputContainer, indices: set[int]
 ) -> tuple[dict[int, int], list[Any]]:
-    """How many packets of each stream were read, and all that was read."""
+    """Read packets until it is known which streams have several; return counts and packets."""
     counts = dict.fromkeys(indices, 0)
     read: list[Any] = []
     size = 0
@@ -101,11 +101,11 @@ def _first_packets(
             if size > _MOST_BYTES:
                 break
     except av.error.FFmpegError:
-        pass  # what could be read tells enough
+        pass  # the choice is made by what could be read
     return counts, read
 
 
-def _words(stream: VideoStream) -> str:
+def _description(stream: VideoStream) -> str:
     context = stream.codec_context
     if context is None:
         return f"{stream.index}: no decoder"

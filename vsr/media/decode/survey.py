@@ -1,16 +1,22 @@
-"""Look through a film before any work: side data, changes of pixels, undeclared fields."""
+"""Analyse frames of a film before upscaling.
 
+Finds side data, changes of format, and interlacing that isn't flagged.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from av.video.frame import VideoFrame
 
-from vsr.media.decode.comb import CombFinder, thinned
-from vsr.media.decode.conform import FormatChange, changes, look_of, where_of
+from vsr.media.decode.comb import CombFinder, thin_out
+from vsr.media.decode.conform import FormatChange, changes, format_of, where_of
 from vsr.media.decode.decoder import nearest_layout
 from vsr.media.decode.reader import VideoReader
+from vsr.media.decode.sampling import sample_runs
 from vsr.media.decode.side_data import (
     CAPTIONS,
     STEREO,
@@ -23,106 +29,134 @@ from vsr.media.frame import PixelLayout
 from vsr.media.pyav import in_memory, read_plane
 
 _PIXELS, _PIXELS_BEFORE = 64_000_000, 100_000_000
-"""Luma samples to look at, and those to decode on the way from a keyframe to a place."""
-_PLACES, _MOST_AT_FIRST, _MOST_AT_A_PLACE, _LEAST = 8, 48, 24, 4
-"""Frames: at the beginning, and at each of so many other places; the least of both."""
+"""Luma samples to analyse, and those to decode between a keyframe and a place."""
+_PLACES, _MAX_FIRST, _MAX_ELSEWHERE, _MIN_FRAMES = 8, 48, 24, 4
+"""Other places than the start; frames at the start, and at each other place; minimum of both."""
 
 
 class SeenChange(NamedTuple):
-    """A change against the first frame, and the first frame seen that shows it."""
+    """A difference from the first frame, and when it was seen first."""
 
     change: FormatChange
     seconds: float | None
     """In the output; None without times."""
     is_exact: bool
-    """Whether the frame before it was seen as well."""
+    """Whether the previous frame was analysed as well."""
 
     @property
     def where(self) -> str:
-        """In words, such as "at 1.80 s"."""
+        """The time as text, such as "at 1.80 s"."""
         return where_of(self.seconds, self.is_exact)
 
 
 @dataclass
 class Survey:
-    """What some frames of a film hold; in a short film, all of them."""
+    """Findings about some frames of a film; in a short film, about all of them."""
 
     side_data: dict[str, float] = field(default_factory=dict)
-    """Kinds that are worth a line, and the second at which each was seen first."""
+    """Types of side data worth reporting, and the time in seconds of the first of each."""
     changes: dict[str, SeenChange] = field(default_factory=dict)
-    """By what changes."""
+    """By the property that changes."""
     layouts: set[PixelLayout] = field(default_factory=set)
     captions: dict[Fraction, bytes] = field(default_factory=dict)
-    """Captions of the first frames, by their second in the output.
+    """Captions of the first frames, by their time in the output, in seconds.
 
-    Where the clock of joined recordings steps back, they end.
+    They end where the clock of joined recordings steps back.
     """
     interlaced: bool = False
-    """Whether frames look interlaced, though none says so."""
+    """Whether frames look interlaced without being flagged as such."""
 
 
 def survey_film(path: Path) -> Survey:
-    """Decode frames at the beginning of a film and at some places spread over it.
+    """Analyse decoded frames at the start of a film and at some places spread over it.
 
-    Raises `MediaError` where it can't be read.
+    Raises `MediaError` where the film can't be read.
     """
-    found = Survey()
     with VideoReader(path) as reader:
-        info, like = reader.info, reader.look
-        base = info.time_base
-        pixels = info.width * info.height
+        pixels = reader.info.width * reader.info.height
         fit = _PIXELS // (pixels * (_PLACES + 2))
-        at_first = min(_MOST_AT_FIRST, max(_LEAST, 2 * fit))
-        at_a_place = min(_MOST_AT_A_PLACE, max(_LEAST, fit))
-        combs, seen = CombFinder(), set[Fraction]()
-        flagged = starts_at_zero = False
-        is_rising = True
-        latest: Fraction | None = None
-        before = _PIXELS_BEFORE // pixels
-        stretches = reader.stretches(_PLACES, at_first, at_a_place, before)
-        for number, stretch in enumerate(stretches):
-            combs.begin_stretch()
-            count = 0
-            for decoded, aspect in stretch:
-                count += 1
-                time = (decoded.pts or 0) * base + reader.lead
-                is_rising = is_rising and (latest is None or time > latest)
-                latest = time
-                flagged |= decoded.interlaced_frame
-                look = look_of(decoded, aspect)
-                for change in changes(like, look):
-                    seconds = None if decoded.pts is None else float(time)
-                    found.changes.setdefault(
-                        change.what, SeenChange(change, seconds, is_exact=number == 0)
-                    )
-                pixel_format = decoded.sw_format or decoded.format
-                found.layouts.add(nearest_layout(pixel_format))
-                for item in side_data_of(decoded):
-                    if item.kind == TIMECODE:
-                        starts_at_zero |= number == 0 and is_zero_timecode(item)
-                        if starts_at_zero:
-                            continue
-                    if is_worth_a_line(item):
-                        found.side_data.setdefault(item.kind, float(time))
-                    if item.kind == CAPTIONS and number == 0 and is_rising:
-                        found.captions[time] = item.payload
-                if time in seen and decoded.pts is not None:
-                    combs.begin_stretch()  # places overlap in a short film
-                elif look.size == like.size and not flagged and _has_luma(pixel_format.name):
-                    frame = in_memory(decoded)
-                    bits = frame.format.components[0].bits
-                    kind = np.dtype(np.uint8 if bits <= 8 else np.uint16)
-                    combs.add(thinned(read_plane(frame.planes[0], kind), max(8, bits)))
-                seen.add(time)
-            if number == 0 and count < at_first:
-                break  # that was all of it
-        found.interlaced = not flagged and combs.interlaced
-        if info.stereo_mode:
-            found.side_data.setdefault(STEREO, 0.0)
-    return found
+        first_length = min(_MAX_FIRST, max(_MIN_FRAMES, 2 * fit))
+        length = min(_MAX_ELSEWHERE, max(_MIN_FRAMES, fit))
+        runs = sample_runs(
+            reader,
+            places=_PLACES,
+            first_length=first_length,
+            length=length,
+            max_before=_PIXELS_BEFORE // pixels,
+        )
+        analysis = _Analysis(reader)
+        for index, run in enumerate(runs):
+            count = analysis.add_run(run, is_first=index == 0)
+            if index == 0 and count < first_length:
+                break  # the film is no longer than that
+        return analysis.finish()
+
+
+class _Analysis:
+    """Collects the findings of a survey, run by run."""
+
+    def __init__(self, reader: VideoReader) -> None:
+        self._reader = reader
+        self._found = Survey()
+        self._combs, self._seen = CombFinder(), set[Fraction]()
+        self._is_flagged = self._starts_at_zero = False
+        self._is_rising = True
+        self._latest: Fraction | None = None
+
+    def add_run(self, run: Iterable[VideoFrame], is_first: bool) -> int:
+        """Analyse consecutive frames; return their count."""
+        self._combs.start_run()
+        count = 0
+        for decoded in run:
+            count += 1
+            time = (decoded.pts or 0) * self._reader.info.time_base + self._reader.lead
+            self._is_rising = self._is_rising and (self._latest is None or time > self._latest)
+            self._latest = time
+            self._is_flagged |= decoded.interlaced_frame
+            self._add_format(decoded, time, is_first)
+            self._add_side_data(decoded, time, is_first)
+            self._add_luma(decoded, time)
+            self._seen.add(time)
+        return count
+
+    def finish(self) -> Survey:
+        """Return the findings."""
+        self._found.interlaced = not self._is_flagged and self._combs.interlaced
+        if self._reader.info.stereo_mode:
+            self._found.side_data.setdefault(STEREO, 0.0)
+        return self._found
+
+    def _add_format(self, decoded: VideoFrame, time: Fraction, is_first: bool) -> None:
+        aspect = self._reader.stream.codec_context.sample_aspect_ratio
+        for change in changes(self._reader.frame_format, format_of(decoded, aspect)):
+            seconds = None if decoded.pts is None else float(time)
+            self._found.changes.setdefault(change.what, SeenChange(change, seconds, is_first))
+        self._found.layouts.add(nearest_layout(decoded.sw_format or decoded.format))
+
+    def _add_side_data(self, decoded: VideoFrame, time: Fraction, is_first: bool) -> None:
+        for item in side_data_of(decoded):
+            if item.type == TIMECODE:
+                self._starts_at_zero |= is_first and is_zero_timecode(item)
+                if self._starts_at_zero:
+                    continue
+            if is_worth_a_line(item):
+                self._found.side_data.setdefault(item.type, float(time))
+            if item.type == CAPTIONS and is_first and self._is_rising:
+                self._found.captions[time] = item.payload
+
+    def _add_luma(self, decoded: VideoFrame, time: Fraction) -> None:
+        pixel_format = decoded.sw_format or decoded.format
+        has_size = (decoded.width, decoded.height) == self._reader.frame_format.size
+        if time in self._seen and decoded.pts is not None:
+            self._combs.start_run()  # runs overlap in a short film
+        elif has_size and not self._is_flagged and _has_luma(pixel_format.name):
+            frame = in_memory(decoded)
+            bits = frame.format.components[0].bits
+            dtype = np.dtype(np.uint8 if bits <= 8 else np.uint16)
+            self._combs.add(thin_out(read_plane(frame.planes[0], dtype), max(8, bits)))
 
 
 def _has_luma(pixel_format: str) -> bool:
-    """Whether the first plane of a pixel format is luma alone, sample by sample."""
+    """Whether the first plane of a pixel format is luma alone, one sample per pixel."""
     planar = pixel_format.startswith(("yuv4", "yuvj", "yuva", "gray", "nv"))
     return planar and not pixel_format.endswith("be") and "f" not in pixel_format

@@ -1,8 +1,7 @@
-"""One rising clock for a file whose own steps back, as in recordings joined end to end.
+"""Put a file whose clock steps back on one rising clock, such as concatenated recordings.
 
-The clock of the picture decides. Where its decoding times step back, a part begins, and all
-streams of that part are moved alike: so far that its first picture follows the last one, and no
-sound overlaps.
+The video's clock is decisive. Where its decoding times step back, a new part starts. All streams of
+the part are shifted alike, so that its first picture follows the last one, and no audio overlaps.
 """
 
 from collections.abc import Iterator
@@ -13,31 +12,31 @@ from typing import Any
 from av.stream import Stream
 
 _LOOK_AHEAD = 8
-"""Pictures of a new part from which the first one shown is found."""
+"""Pictures of a new part among which the first one shown is found."""
 _PATIENCE = 50
-"""Pictures in which the picture's clock must follow that of sound, if both belong to one join."""
-_MOST_HELD = 2000
+"""Pictures within which the video's clock must step back after the audio's, for one join."""
+_MAX_BUFFERED = 2000
 _LONGEST_OVERHANG = 10
-"""Seconds by which sound is believed to outlast the picture of its part."""
+"""Maximum plausible seconds by which audio outlasts the video of its part."""
 _LEAST_SHIFT = Fraction(1, 2)
-"""Seconds: where sound alone steps back by more, it is moved by itself."""
+"""Seconds: audio that steps back alone by this much is shifted alone."""
 
 
 @dataclass
 class _Clock:
-    """Where one stream is."""
+    """The state of one stream."""
 
     duration: Fraction
-    """Of a packet that doesn't tell its own, in seconds."""
+    """Of a packet without a duration, in seconds."""
     part: int = 0
     shift: Fraction = Fraction(0)
-    """By which this stream alone is moved."""
+    """Seconds by which this stream alone is shifted."""
     last: Fraction | None = None
-    """The last decoding time, in seconds, as the file tells it."""
+    """The last decoding time in the file, in seconds."""
     end: Fraction = Fraction(0)
-    """The latest end of any packet of this part, as the file tells it."""
-    place: int | None = None
-    """In the file, in bytes, where a packet last told it."""
+    """The latest end of a packet of this part in the file, in seconds."""
+    position: int | None = None
+    """Of the last packet with a known position in the file, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +44,25 @@ class _Part:
     """One recording."""
 
     offset: Fraction
-    place: int | None
+    position: int | None
     """In the file, in bytes."""
 
 
 class Timeline:
-    """Moves packets, fed in file order, onto one rising clock.
+    """Shifts packets, in file order, to one rising clock.
 
-    Some are held until it is known how the clock goes on; `flush` gives the last of these.
+    Some are buffered until the cause of a step back is known; `flush` returns the last of these.
     """
 
     def __init__(self, video: Stream, frame_rate: Fraction) -> None:
-        """`video` is the stream whose pictures decide."""
+        """`video` is the stream whose clock is decisive."""
         self._video = video.index
         self._frame = 1 / frame_rate
         self._clocks: dict[int, _Clock] = {}
         self._parts = [_Part(Fraction(0), 0)]
-        self._held: list[Any] = []
-        self._excused: set[tuple[int, int, int | None]] = set()
-        """Of held packets: those whose step back is no join."""
+        self._buffered: list[Any] = []
+        self._exempt: set[tuple[int, int, int | None]] = set()
+        """Keys of buffered packets whose step back isn't a join."""
 
     @property
     def parts(self) -> int:
@@ -71,32 +70,32 @@ class Timeline:
         return len(self._parts)
 
     def feed(self, packet: Any) -> Iterator[Any]:
-        """Give a packet; get those whose place is known."""
-        if self._held:
-            self._held.append(packet)
-            if self._knows_enough():
+        """Add a packet; iterate over those whose time is final."""
+        if self._buffered:
+            self._buffered.append(packet)
+            if self._can_decide():
                 yield from self._release()
-        elif self._is_trouble(packet):
-            self._held.append(packet)
+        elif self._is_unexplained(packet):
+            self._buffered.append(packet)
         else:
             yield self._moved(packet)
 
     def flush(self) -> Iterator[Any]:
-        """Get the packets that are still held."""
-        while self._held:
+        """Iterate over the packets that are still buffered."""
+        while self._buffered:
             yield from self._release()
 
     def _release(self) -> Iterator[Any]:
         self._decide()
-        held, self._held = self._held, []
-        for number, packet in enumerate(held):
-            if number and self._is_trouble(packet):
-                self._held = held[number:]
-                if self._knows_enough():
+        buffered, self._buffered = self._buffered, []
+        for index, packet in enumerate(buffered):
+            if index and self._is_unexplained(packet):
+                self._buffered = buffered[index:]
+                if self._can_decide():
                     yield from self._release()
                 return
             yield self._moved(packet)
-        self._excused.clear()
+        self._exempt.clear()
 
     def _clock(self, packet: Any) -> _Clock:
         index = packet.stream_index
@@ -106,58 +105,58 @@ class Timeline:
         return self._clocks[index]
 
     def _steps_back(self, packet: Any) -> bool:
-        """Whether a packet's time is before that of the last one by half a packet or more."""
+        """Whether a packet's time is before the previous one's by half a packet or more."""
         clock = self._clock(packet)
         return clock.last is not None and self._is_before(packet, clock.last)
 
     def _is_before(self, packet: Any, last: Fraction) -> bool:
-        if packet.dts is None or _key(packet) in self._excused:
+        if packet.dts is None or _key(packet) in self._exempt:
             return False
         step = last - packet.dts * packet.time_base
         return bool(step > 0 and step >= _duration(packet, self._clock(packet)) / 2)
 
-    def _is_trouble(self, packet: Any) -> bool:
-        """Whether a part begins with a packet that isn't known yet."""
+    def _is_unexplained(self, packet: Any) -> bool:
+        """Whether a packet steps back, and no known part starts with it."""
         clock = self._clock(packet)
         if clock.part + 1 < len(self._parts):
             return False
         is_clocked = packet.stream_index == self._video or packet.stream.type == "audio"
         return is_clocked and self._steps_back(packet)
 
-    def _knows_enough(self) -> bool:
+    def _can_decide(self) -> bool:
         since = self._pictures_since_step()
         if since:
-            return len(since) >= _LOOK_AHEAD or len(self._held) >= _MOST_HELD
-        pictures = sum(packet.stream_index == self._video for packet in self._held)
-        return pictures >= _PATIENCE or len(self._held) >= _MOST_HELD
+            return len(since) >= _LOOK_AHEAD or len(self._buffered) >= _MAX_BUFFERED
+        pictures = sum(packet.stream_index == self._video for packet in self._buffered)
+        return pictures >= _PATIENCE or len(self._buffered) >= _MAX_BUFFERED
 
     def _pictures_since_step(self) -> list[Any]:
-        """The held pictures from the first whose time steps back."""
+        """Return the buffered pictures from the first one whose time steps back."""
         clock = self._clocks.get(self._video)
         last = clock.last if clock else None
-        pictures = [packet for packet in self._held if packet.stream_index == self._video]
-        for number, packet in enumerate(pictures):
+        pictures = [packet for packet in self._buffered if packet.stream_index == self._video]
+        for index, packet in enumerate(pictures):
             if packet.dts is None:
                 continue
             if last is not None and self._is_before(packet, last):
-                return pictures[number:]
+                return pictures[index:]
             last = packet.dts * packet.time_base
         return []
 
     def _decide(self) -> None:
-        """Find what the step back is with which the held packets begin."""
+        """Determine the cause of the step back with which the buffered packets start."""
         since = self._pictures_since_step()
         if not since:
-            self._decide_sound(self._held[0])
+            self._decide_audio(self._buffered[0])
         elif self._is_join(since):
-            self._begin_part(since)
+            self._start_part(since)
         else:
-            self._excused.add(_key(since[0]))
-            if self._held[0] is not since[0]:
-                self._decide_sound(self._held[0])
+            self._exempt.add(_key(since[0]))
+            if self._buffered[0] is not since[0]:
+                self._decide_audio(self._buffered[0])
 
     def _is_join(self, since: list[Any]) -> bool:
-        """Whether the clock goes on from where it stepped to, or from where it was."""
+        """Whether the clock continues from where it stepped to, not from before the step."""
         first, clock = since[0], self._clocks[self._video]
         if len(since) == 1 or since[1].dts is None or clock.last is None:
             return True
@@ -167,35 +166,35 @@ class Timeline:
         return bool(abs(following - time - duration) <= abs(following - stepped - 2 * duration))
 
     def _last_before(self, picture: Any) -> Fraction:
-        """The decoding time before a held picture's."""
+        """Return the decoding time of the picture before a buffered one."""
         last = self._clocks[self._video].last
         assert last is not None
-        for packet in self._held:
+        for packet in self._buffered:
             if packet is picture:
                 break
             if packet.stream_index == self._video and packet.dts is not None:
                 last = packet.dts * packet.time_base
         return last
 
-    def _decide_sound(self, packet: Any) -> None:
-        """Sound stepped back by itself: far enough to be moved by itself, or not."""
+    def _decide_audio(self, packet: Any) -> None:
+        """Shift audio that steps back alone, if it steps far enough."""
         clock = self._clock(packet)
         assert clock.last is not None
         time = packet.dts * packet.time_base
         if packet.stream_index != self._video and clock.last - time >= _LEAST_SHIFT:
             clock.shift += clock.end - time
-        self._excused.add(_key(packet))
+        self._exempt.add(_key(packet))
 
-    def _begin_part(self, since: list[Any]) -> None:
-        """Add the part that begins with the first of these pictures."""
-        first, number = since[0], len(self._parts)
+    def _start_part(self, since: list[Any]) -> None:
+        """Add a part that starts with the first of these pictures."""
+        first, count = since[0], len(self._parts)
         shown = [packet.pts * packet.time_base for packet in since if packet.pts is not None]
-        here = {i: clock for i, clock in self._clocks.items() if clock.part == number - 1}
-        ends = {index: clock.end + clock.shift for index, clock in here.items()}
+        current = {i: clock for i, clock in self._clocks.items() if clock.part == count - 1}
+        ends = {index: clock.end + clock.shift for index, clock in current.items()}
         starts = {self._video: min(shown[:_LOOK_AHEAD], default=first.dts * first.time_base)}
-        seen = {i: clock.last for i, clock in here.items() if clock.last is not None}
+        seen = {i: clock.last for i, clock in current.items() if clock.last is not None}
         is_new = False
-        for packet in self._held:
+        for packet in self._buffered:
             index = packet.stream_index
             is_new = is_new or packet is first
             if packet.dts is None:
@@ -219,9 +218,9 @@ class Timeline:
         self._parts.append(_Part(self._parts[-1].offset + needed, first.pos))
 
     def _moved(self, packet: Any) -> Any:
-        """A packet at its place on the rising clock."""
+        """Shift a packet to the rising clock, in place."""
         clock = self._clock(packet)
-        clock.place = clock.place if packet.pos is None else packet.pos
+        clock.position = clock.position if packet.pos is None else packet.pos
         while clock.part + 1 < len(self._parts) and self._is_of_next(packet, clock):
             clock.part, clock.shift, clock.last = clock.part + 1, Fraction(0), None
             clock.end = Fraction(-(1 << 40))
@@ -239,20 +238,20 @@ class Timeline:
         return packet
 
     def _is_of_next(self, packet: Any, clock: _Clock) -> bool:
-        """Whether the next part has begun for a packet's stream."""
+        """Whether the next part has started for a packet's stream."""
         if self._steps_back(packet):
             return True
         if packet.stream_index == self._video:
             return False
-        place = self._parts[clock.part + 1].place
-        return clock.place is None or place is None or clock.place >= place
+        position = self._parts[clock.part + 1].position
+        return clock.position is None or position is None or clock.position >= position
 
 
 def _key(packet: Any) -> tuple[int, int, int | None]:
-    """What to know a packet by."""
+    """Return a key that identifies a packet."""
     return packet.stream_index, packet.dts, packet.pos
 
 
 def _duration(packet: Any, clock: _Clock) -> Fraction:
-    """Of a packet, in seconds."""
+    """Return the duration of a packet, in seconds."""
     return Fraction(packet.duration * packet.time_base) if packet.duration else clock.duration

@@ -1,6 +1,6 @@
-"""Put supplemental messages, such as captions, into coded pictures.
+"""Insert SEI messages, such as captions, into coded pictures.
 
-H.264 (ITU-T H.264, 7.3.2.3) and HEVC (ITU-T H.265, 7.3.2.4) hold them as NAL units before the
+H.264 (ITU-T H.264, 7.3.2.3) and HEVC (ITU-T H.265, 7.3.2.4) store them as NAL units before the
 picture, AV1 (6.7.2 of its specification) as metadata OBUs.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from vsr.media.frame import Message
 
 HOLD_MESSAGES = frozenset({"h264", "hevc", "av1"})
-"""Codecs whose pictures can hold messages."""
+"""Codecs that support messages."""
 
 _REGISTERED = 4
 _NAL_HEADERS = {"h264": b"\x06", "hevc": b"\x4e\x01"}
@@ -21,30 +21,31 @@ _METADATA_T35 = 4
 
 
 def holds(codec: str, message: Message) -> bool:
-    """Whether a codec has a place for a message; AV1 only has one for those by T.35."""
-    return codec in HOLD_MESSAGES and (codec != "av1" or message.kind == _REGISTERED)
+    """Whether a codec supports a message; AV1 supports those registered by T.35 only."""
+    return codec in HOLD_MESSAGES and (codec != "av1" or message.payload_type == _REGISTERED)
 
 
 def with_messages(codec: str, coded: bytes, messages: Sequence[Message]) -> bytes:
-    """A coded picture with messages, those that `holds` says; Annex B for H.264 and HEVC."""
-    wanted = [message for message in messages if holds(codec, message)]
-    if not wanted:
+    """Insert the supported messages into a coded picture, in Annex B form for H.264 and HEVC."""
+    supported = [message for message in messages if holds(codec, message)]
+    if not supported:
         return coded
-    place = _first_obu(coded) if codec == "av1" else _first_nal(codec, coded)
-    units = _obus(wanted) if codec == "av1" else _nals(codec, wanted)
-    return coded[:place] + units + coded[place:]
+    position = _first_obu(coded) if codec == "av1" else _first_nal(codec, coded)
+    units = _obus(supported) if codec == "av1" else _nals(codec, supported)
+    return coded[:position] + units + coded[position:]
 
 
 def _nals(codec: str, messages: Iterable[Message]) -> bytes:
     units = b""
-    for kind, payload in messages:
+    for payload_type, payload in messages:
         size = b"\xff" * (len(payload) // 255) + bytes([len(payload) % 255])
-        units += _START + _escaped(_NAL_HEADERS[codec] + bytes([kind]) + size + payload + b"\x80")
+        message = bytes([payload_type]) + size + payload
+        units += _START + _escaped(_NAL_HEADERS[codec] + message + b"\x80")
     return units
 
 
 def _escaped(unit: bytes) -> bytes:
-    """A NAL unit in which no start code occurs: a 3 goes between two zeros and what is small."""
+    """Insert emulation prevention bytes: a 3 after two zeros, before a byte of 3 or less."""
     out, zeros = bytearray(), 0
     for byte in unit:
         if zeros == 2 and byte <= 3:
@@ -56,13 +57,13 @@ def _escaped(unit: bytes) -> bytes:
 
 
 def _first_nal(codec: str, coded: bytes) -> int:
-    """Where messages go: before all, but for an access unit delimiter."""
+    """Return the position for messages: the start, or after an access unit delimiter."""
     start = coded.find(b"\x00\x00\x01")
     if start < 0:
         return 0
     header = coded[start + 3]
-    kind = header & 0x1F if codec == "h264" else header >> 1 & 0x3F
-    if kind not in _ACCESS_UNIT_DELIMITERS[codec]:
+    unit_type = header & 0x1F if codec == "h264" else header >> 1 & 0x3F
+    if unit_type not in _ACCESS_UNIT_DELIMITERS[codec]:
         return 0
     following = coded.find(b"\x00\x00\x01", start + 3)
     return following - (coded[following - 1] == 0) if following > 0 else len(coded)
@@ -77,15 +78,15 @@ def _obus(messages: Iterable[Message]) -> bytes:
 
 
 def _first_obu(coded: bytes) -> int:
-    """Where metadata goes: behind the temporal delimiter and the sequence header."""
-    place = 0
-    while place < len(coded):
-        header = coded[place]
+    """Return the position for metadata: after temporal delimiter and sequence header."""
+    position = 0
+    while position < len(coded):
+        header = coded[position]
         if header >> 3 & 0xF not in (_OBU_DELIMITER, _OBU_SEQUENCE) or not header & 2:
             break
-        size, behind = _from_leb128(coded, place + 1 + (header >> 2 & 1))
-        place = behind + size
-    return place
+        size, behind = _from_leb128(coded, position + 1 + (header >> 2 & 1))
+        position = behind + size
+    return position
 
 
 def _leb128(value: int) -> bytes:
@@ -96,11 +97,11 @@ def _leb128(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def _from_leb128(data: bytes, place: int) -> tuple[int, int]:
+def _from_leb128(data: bytes, position: int) -> tuple[int, int]:
     value = shift = 0
     while True:
-        byte = data[place]
+        byte = data[position]
         value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
+        position, shift = position + 1, shift + 7
         if not byte & 0x80:
-            return value, place
+            return value, position

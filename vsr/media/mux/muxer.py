@@ -1,8 +1,7 @@
-"""The file that comes out: the upscaled video, and all that went along with the source."""
+"""Mux the upscaled video and the source's other streams into the output file."""
 
 import contextlib
 import math
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,77 +13,80 @@ from av.packet import Packet
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-from vsr.errors import OutputError
-from vsr.media.decode.reader import (
+from vsr.media.decode.container import (
     AnyPacket,
-    moved,
+    frame_rate_of,
     on_one_clock,
     open_input,
     packets_of,
-    rate_of,
+    shift_packet,
 )
 from vsr.media.encode.encoder import CodedPacket, CodedVideo
 from vsr.media.frame import StreamInfo
-from vsr.media.mux.matroska_header import stream_like
+from vsr.media.mux.matroska_header import template_stream
 from vsr.media.mux.stream_copy import (
     MUXERS,
     CopyPlan,
     StreamCopier,
+    add_streams,
     free_tags,
-    give_time,
     has_cover,
-    lay_out,
+    set_missing_times,
 )
 from vsr.system.address import PIPE, address_of
+from vsr.system.files import flush_to_disk, write_failure
 
 _BITEXACT = 0x0400
-_MOST_TICKS = 1 << 31
+_MAX_TICKS = 1 << 31
 
 
 class Dropped(NamedTuple):
-    """Packets of the streams beside the video that are missing in an output."""
+    """Counts of packets that are missing in an output, of streams beside the video."""
 
     broken: int = 0
-    """Not taken by the container."""
+    """Rejected by the container."""
     unconverted: int = 0
     """Subtitles that could not be converted."""
 
     def lines(self) -> Iterator[str]:
-        """What the user should know, a line each."""
+        """Messages for the user, one line each."""
         if self.broken:
-            yield f"{self.broken} broken packets of sound and the like are left out"
+            yield f"{self.broken} broken packets of audio or other streams are left out"
         if self.unconverted:
-            what = "subtitle" if self.unconverted == 1 else "subtitles"
-            yield f"{self.unconverted} {what} could not be converted: left out"
+            noun = "subtitle" if self.unconverted == 1 else "subtitles"
+            yield f"{self.unconverted} {noun} could not be converted: left out"
 
 
 class Muxer:
-    """Writes one file: packets of the upscaled video, and those of the streams that go along.
+    """Writes one file: packets of the upscaled video, and those of the copied streams.
 
-    Nothing in the file depends on when or where it is written. Errors become `OutputError`s.
+    The file's bytes don't depend on when or where it is written. Raises `OutputError`.
     """
 
     def __init__(
         self,
         name: Path,
-        place: Path,
+        partial: Path,
         video: CodedVideo,
         info: StreamInfo,
-        baggage: CopyPlan | None,
+        plan: CopyPlan | None,
         source: Any = None,
     ) -> None:
-        """Open `place`, which is to become `name`; `source` is the baggage's container."""
+        """Open the temporary file `partial` of the output `name`.
+
+        `source` is the open container of the streams in `plan`.
+        """
         self.name = name
-        self.place = place
+        self.partial = partial
         self._info = info
-        self._lanes: dict[int, StreamCopier] = {}
+        self._copiers: dict[int, StreamCopier] = {}
         self._times: dict[int, int] = {}
         self._broken = 0
         suffix = ".nut" if name == PIPE else name.suffix.lower()
-        where = "pipe:1" if name == PIPE else address_of(place)
+        where = "pipe:1" if name == PIPE else address_of(partial)
         options = _options(suffix, info, source)
         if suffix == ".mp4" and (info.stereo_mode or info.projection):
-            options["strict"] = "unofficial"  # else it writes neither
+            options["strict"] = "unofficial"  # otherwise it writes neither
         try:
             self._container: OutputContainer = av.open(
                 where, "w", format=MUXERS[suffix], container_options=options
@@ -95,10 +97,16 @@ class Muxer:
                 self._video = self._add(video, suffix)
                 return self._video
 
-            if baggage is None:
+            if plan is None:
                 add_video()
             else:
-                self._lanes = lay_out(baggage, source, self._container, suffix, add_video)
+                self._copiers = add_streams(
+                    plan=plan,
+                    source=source,
+                    output=self._container,
+                    suffix=suffix,
+                    add_video=add_video,
+                )
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self.discard()
@@ -107,11 +115,11 @@ class Muxer:
     @property
     def dropped(self) -> Dropped:
         """Packets of the source that are missing so far."""
-        unconverted = sum(lane.unconverted for lane in self._lanes.values())
+        unconverted = sum(copier.unconverted for copier in self._copiers.values())
         return Dropped(broken=self._broken, unconverted=unconverted)
 
     def write(self, packet: CodedPacket) -> None:
-        """Write a coded frame; decoding times must rise."""
+        """Write a coded frame; decoding times must increase."""
         coded: Any = Packet(packet.data)
         coded.pts, coded.dts, coded.duration = packet.pts, packet.dts, packet.duration
         coded.time_base = self._info.time_base
@@ -124,50 +132,49 @@ class Muxer:
             raise write_failure(self.name, error) from error
 
     def copy(self, packet: AnyPacket) -> None:
-        """Write what becomes of a packet of another stream; of one left out, nothing."""
-        lane = self._lanes.get(packet.stream.index)
-        if lane is not None:
-            for becomes in lane.packets(give_time(packet, self._times)):
-                self._copy(lane, becomes)
+        """Copy or convert a packet of another stream; ignore one of a stream that is left out."""
+        copier = self._copiers.get(packet.stream.index)
+        if copier is not None:
+            for converted in copier.packets(set_missing_times(packet, self._times)):
+                self._copy(copier, converted)
 
-    def _copy(self, lane: StreamCopier, packet: AnyPacket) -> None:
+    def _copy(self, copier: StreamCopier, packet: AnyPacket) -> None:
         try:
-            self._container.mux(lane.on_time(packet))
+            self._container.mux(copier.on_time(packet))
         except (av.error.ArgumentError, av.error.InvalidDataError):
             self._broken += 1
         except (av.error.FFmpegError, OSError) as error:
             raise write_failure(self.name, error) from error
 
     def _copy_due(self, now: Fraction | None) -> None:
-        """Write what lanes have held back until now, or all of it."""
-        for lane in self._lanes.values():
-            for packet in lane.due(now):
-                self._copy(lane, packet)
+        """Write buffered packets that are due at `now` seconds; all of them at the end (None)."""
+        for copier in self._copiers.values():
+            for packet in copier.due(now):
+                self._copy(copier, packet)
 
     def close(self) -> None:
-        """Write what comes last, and make sure that it is on the disk."""
+        """Write the last packets and the trailer, and flush the file to the disk."""
         self._copy_due(None)
         try:
             self._container.close()
             if self.name.suffix.lower() == ".mp4" and self._info.stereo_mode:
-                _blank_vexu(self.place)
+                _blank_vexu(self.partial)
             if self.name != PIPE:
-                with self.place.open("r+b") as written:  # Windows flushes no file opened to read
-                    os.fsync(written.fileno())
+                flush_to_disk(self.partial)
         except (av.error.FFmpegError, OSError) as error:
             raise write_failure(self.name, error) from error
 
     def discard(self) -> None:
-        """Leave nothing; a file that is thrown away needs no proper end."""
+        """Delete the temporary file; errors of closing it don't matter."""
         if hasattr(self, "_container"):
             with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
                 self._container.close()
         if self.name != PIPE:
-            self.place.unlink(missing_ok=True)
+            self.partial.unlink(missing_ok=True)
 
     def _add(self, video: CodedVideo, suffix: str) -> VideoStream:
         info = self._info
-        with stream_like(video, info) as like:
+        with template_stream(video, info) as like:
             stream: Any = self._container.add_stream_from_template(
                 like.streams.video[0], opaque=True
             )
@@ -179,7 +186,7 @@ class Muxer:
         if video.tag:
             context.codec_tag = video.tag
         elif video.codec == "hevc" and suffix in (".mp4", ".mov"):
-            context.codec_tag = "hvc1"  # the only tag that Apple's players take
+            context.codec_tag = "hvc1"  # the only tag that Apple's players support
         context.framerate = info.frame_rate
         context.sample_aspect_ratio = info.sample_aspect_ratio
         context.colorspace = info.colour.matrix
@@ -195,10 +202,9 @@ class Muxer:
 
 
 def _blank_vexu(path: Path) -> None:
-    """Make a free box of the box for Apple's spatial video that FFmpeg writes beside `st3d`.
+    """Rename FFmpeg's box for Apple's spatial video, written beside `st3d`, to `free`.
 
-    It says that there are two views, but not how they lie in the picture, and FFmpeg believes it
-    rather than `st3d`.
+    The box declares two views without their arrangement, and FFmpeg's demuxer prefers it to `st3d`.
     """
     with path.open("r+b") as file:
         while len(head := file.read(8)) == 8:
@@ -209,33 +215,27 @@ def _blank_vexu(path: Path) -> None:
                     file.seek(start + found)
                     file.write(b"free")
                 return
-            if size < 8:  # of 64 bits: media, behind the index
+            if size < 8:  # a 64-bit size: the media, which follows the index
                 return
             file.seek(start + size - 8)
 
 
-def write_failure(name: Path, error: Exception) -> OutputError:
-    """What to tell of an error while writing."""
-    reason = str(getattr(error, "strerror", None) or error).lower()
-    return OutputError(f"{name}: can't be written: {reason}")
-
-
 def mux(
     name: Path,
-    place: Path,
+    partial: Path,
     video: CodedVideo,
     info: StreamInfo,
     packets: Any,
-    baggage: CopyPlan,
+    plan: CopyPlan,
 ) -> Dropped:
-    """Write a whole file from coded packets, in decoding order, and from what went along.
+    """Write a whole file from coded packets, in decoding order, and the streams in `plan`.
 
-    The source is read once more, for its other streams alone. Gives what of them is missing.
+    The source is read again, for its other streams alone. Returns counts of missing packets.
     """
-    with open_input(baggage.path) as source:
-        muxer = Muxer(name, place, video, info, baggage, source)
+    with open_input(plan.path) as source:
+        muxer = Muxer(name=name, partial=partial, video=video, info=info, plan=plan, source=source)
         try:
-            others = _others(source, baggage)
+            others = _others(source, plan)
             other = next(others, None)
             for packet in packets:
                 time = packet.dts * info.time_base
@@ -253,17 +253,17 @@ def mux(
             raise
 
 
-def _others(source: InputContainer, baggage: CopyPlan) -> Iterator[AnyPacket]:
-    """Packets of the streams that go along, each with a time, as a reader of the film has them."""
-    wanted = {carried.index for carried in baggage.streams}
+def _others(source: InputContainer, plan: CopyPlan) -> Iterator[AnyPacket]:
+    """Packets of the copied streams, each with a time, on the clock of `VideoReader`."""
+    wanted = {copied.index for copied in plan.streams}
     if not wanted:
         return
-    video = source.streams[baggage.video]
+    video = source.streams[plan.video]
     assert isinstance(video, VideoStream)
     times: dict[int, int] = {}
-    for packet in on_one_clock(packets_of(source), video, rate_of(video)):
+    for packet in on_one_clock(packets_of(source), video, frame_rate_of(video)):
         if packet.stream_index in wanted:
-            yield give_time(moved(packet, baggage.lead), times)
+            yield set_missing_times(shift_packet(packet, plan.lead), times)
 
 
 def _time(packet: Any) -> Any:
@@ -272,22 +272,22 @@ def _time(packet: Any) -> Any:
 
 def _options(suffix: str, info: StreamInfo, source: Any) -> dict[str, str]:
     if suffix in (".mkv", ".webm"):
-        # What sound begins with before time zero, for decoders to settle, stays before zero.
+        # Audio packets before time zero, which prime decoders, keep their times.
         return {"default_mode": "passthrough", "avoid_negative_ts": "disabled"}
     if suffix == ".nut":
-        return {}  # knows no times before zero: with such sound, all is moved alike
-    # The muxer's clocks are the source's, so that no time is rounded: each stream's own, and the
-    # film's, in which edit lists are written, a common multiple of all.
+        return {}  # has no negative times: FFmpeg moves all streams alike
+    # The muxer's clocks are those of the source, so that no time is rounded. Edit lists are written
+    # on the movie's clock, a common multiple of the streams' clocks.
     clocks = [info.time_base.denominator]
     if source is not None:
         clocks += [stream.time_base.denominator for stream in source.streams if stream.time_base]
-    movie = math.lcm(*(clock for clock in clocks if clock < _MOST_TICKS))
+    movie = math.lcm(*(clock for clock in clocks if clock < _MAX_TICKS))
     options = {
         "movflags": "+faststart",
         "video_track_timescale": str(info.time_base.denominator),
-        "movie_timescale": str(movie if movie < _MOST_TICKS else 1_000_000),
+        "movie_timescale": str(movie if movie < _MAX_TICKS else 1_000_000),
     }
-    # Free tags take the place where .mp4 holds cover pictures.
+    # .mp4 stores free tags where it stores cover pictures.
     if source is not None and free_tags(source) and not (suffix == ".mp4" and has_cover(source)):
         options["movflags"] += "+use_metadata_tags"
     return options

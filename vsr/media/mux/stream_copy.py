@@ -1,7 +1,7 @@
-"""What goes along with the upscaled video: other streams, chapters, tags; and what can't."""
+"""Copy the source's other streams, chapters and tags to the output (stream copy)."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +11,10 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 from av.subtitles.subtitle import SubtitleSet
+from av.video.stream import VideoStream
 
-from vsr.media.decode.reader import AnyPacket, VideoReader, open_input
+from vsr.media.decode.container import AnyPacket, open_input
+from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.stream_choice import is_chapters
 from vsr.media.mux.subtitle_cues import Cues
 from vsr.media.mux.trial_mux import add_copy, first_packets, flags_of, held_flags, holds
@@ -20,58 +22,67 @@ from vsr.media.packet_content import plain_pcm, repacked
 from vsr.system.address import is_pipe
 
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".nut": "nut"}
-"""FFmpeg's name of each container that is written."""
+"""FFmpeg's muxer for each suffix of an output."""
 
-Way = Literal["copy", "text", "pcm", "attachment"]
-"""How a stream goes along: packet by packet, as the container's own kind of subtitles, as the same
-samples of PCM in another order of bytes, or as an attachment, as Matroska holds cover pictures."""
+CopyMode = Literal["copy", "text", "pcm", "attachment"]
+"""How a stream is copied: packet by packet, converted to the container's text subtitles, as the
+same PCM samples in another byte order, or as an attachment (Matroska's form of cover pictures)."""
 
 _PICTURES = {"mjpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "bmp": "image/bmp"}
 _PLAIN_TEXT = {"subrip", "mov_text", "text"}
-"""Subtitles that say no more than the others can hold."""
-_TEXT_OF = {".mp4": "mov_text", ".mov": "mov_text", ".mkv": "subrip"}
-_STALE = ("major_brand", "minor_version", "compatible_brands", "encoder", "vendor_id", "duration")
-_STATISTICS = ("bps", "number_of_", "_statistics_", "duration")
-_KNOWN_TO_MP4 = frozenset(
+"""Subtitle codecs that convert to each other without loss."""
+_TEXT_CODECS = {".mp4": "mov_text", ".mov": "mov_text", ".mkv": "subrip"}
+_FILE_TAGS = (
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "encoder",
+    "vendor_id",
+    "duration",
+)
+_STATISTICS_TAGS = ("bps", "number_of_", "_statistics_", "duration")
+# fmt: off
+_TAGS_OF_MP4 = frozenset(
     {
-        *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
-        *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
-        *("network", "keywords", "creation_time", "timecode", "track"),
+        "title", "artist", "album_artist", "composer", "album", "date", "comment", "genre",
+        "copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id",
+        "network", "keywords", "creation_time", "timecode", "track",
     }
 )
+# fmt: on
 _STREAM_TAGS_OF_MP4 = frozenset({"language", "title", "handler_name", "creation_time", "timecode"})
 
 
 @dataclass(frozen=True)
 class CopiedStream:
-    """One stream that goes along."""
+    """One stream to copy."""
 
     index: int
     """In the source."""
-    way: Way
+    mode: CopyMode
 
 
 @dataclass(frozen=True)
 class CopyPlan:
-    """All that a film holds beside the video that is upscaled, and where it lies."""
+    """The contents of a film beside the upscaled video, and how to copy them."""
 
     path: Path
     video: int
     """Index of the video stream that is upscaled."""
     streams: tuple[CopiedStream, ...]
     left_out: tuple[str, ...]
-    """What the container can't hold, and which could, in words."""
+    """Streams and tags that the container can't hold, and which one can, one line each."""
     audio_tracks: int = 0
-    """Of the streams that go along."""
+    """Among the copied streams."""
     lead: Fraction = Fraction(0)
-    """Seconds by which all of the film is moved, as `VideoReader.lead` has it."""
+    """Seconds added to all times; see `VideoReader.lead`."""
     pictures: Mapping[int, bytes] = field(default_factory=dict)
-    """Cover pictures by stream, of a source that can't be opened again."""
+    """Cover pictures by stream, for a source that can't be opened again."""
 
 
-def pack(reader: VideoReader, suffix: str) -> CopyPlan:
-    """Plan what goes along into a container, by trying each stream on its muxer."""
-    carried, left_out = [], []
+def plan_copy(reader: VideoReader, suffix: str) -> CopyPlan:
+    """Plan which streams to copy into a container, by trying each one on its muxer."""
+    copied, left_out = [], []
     others = [s.index for s in reader.container.streams if s.index != reader.index]
     first = first_packets(reader.path, others)
     for stream in reader.container.streams:
@@ -79,33 +90,36 @@ def pack(reader: VideoReader, suffix: str) -> CopyPlan:
             left_out += _flags_left_out(stream, suffix)
             continue
         if is_chapters(stream):
-            continue  # chapters are tracks of text to mp4; they go along as chapters
-        if _is_timecode(stream, reader.container.streams[reader.index]):
-            continue  # made anew from the video's tags
-        if way := _way(stream, suffix, first[stream.index]):
-            carried.append(CopiedStream(stream.index, way))
+            continue  # MP4 stores chapters as text tracks; they are copied as chapters
+        if is_timecode_track(stream) and "timecode" in reader.stream.metadata:
+            continue  # the muxer writes one from the video's tag
+        if mode := _mode(stream, suffix, first[stream.index]):
+            copied.append(CopiedStream(stream.index, mode))
             left_out += [*_tags_left_out(stream, suffix), *_flags_left_out(stream, suffix)]
         else:
-            left_out.append(_words(stream, suffix, first[stream.index]))
+            left_out.append(_left_out_line(stream, suffix, first[stream.index]))
     if suffix == ".mp4" and has_cover(reader.container):
         left_out += [
             f"tag {key}: .mp4 can't hold it beside a cover picture, .mkv can"
             for key in free_tags(reader.container)
         ]
     pictures = reader.pictures if is_pipe(reader.path) else {}
-    sounds = [c for c in carried if reader.container.streams[c.index].type == "audio"]
+    audio = [c for c in copied if reader.container.streams[c.index].type == "audio"]
     return CopyPlan(
-        *(reader.path, reader.index, tuple(carried), tuple(left_out)),
-        audio_tracks=len(sounds),
+        path=reader.path,
+        video=reader.index,
+        streams=tuple(copied),
+        left_out=tuple(left_out),
+        audio_tracks=len(audio),
         lead=reader.lead,
         pictures=pictures,
     )
 
 
-def beside(reader: VideoReader) -> tuple[str, ...]:
-    """What a format of pictures alone leaves out, in words."""
+def left_out_of_y4m(reader: VideoReader) -> tuple[str, ...]:
+    """List what Y4M, which stores video alone, leaves out, one line each."""
     lost = [
-        f"{_name(stream)}: y4m holds pictures alone, nut holds more"
+        f"{_name(stream)}: y4m holds video alone, nut holds more"
         for stream in reader.container.streams
         if stream.index != reader.index and not is_chapters(stream)
     ]
@@ -117,33 +131,35 @@ def beside(reader: VideoReader) -> tuple[str, ...]:
 
 
 class StreamCopier:
-    """The way of one stream into an output."""
+    """Copies or converts the packets of one stream into an output."""
 
-    def __init__(self, source: Stream, output: OutputContainer, suffix: str, way: Way) -> None:
+    def __init__(
+        self, source: Stream, output: OutputContainer, suffix: str, mode: CopyMode
+    ) -> None:
         self.unconverted = 0
         """Subtitles that could not be converted."""
         self._source = source
-        self._way = way
+        self._mode = mode
         self._cues: Cues | None = None
-        if way == "text" and suffix in (".mp4", ".mov") and source.time_base:
+        if mode == "text" and suffix in (".mp4", ".mov") and source.time_base:
             self._cues = Cues(source.time_base)
         copy: Any
-        if way == "text":
-            copy = output.add_stream(_TEXT_OF[suffix])
+        if mode == "text":
+            copy = output.add_stream(_TEXT_CODECS[suffix])
             decoder: Any = source.codec_context
             decoder.open(strict=False)
             copy.codec_context.subtitle_header = decoder.subtitle_header
             copy.time_base = source.time_base
-        elif way == "pcm":
-            of: Any = source.codec_context
-            copy = output.add_stream(plain_pcm(source), rate=of.sample_rate)
-            copy.codec_context.layout = of.layout
+        elif mode == "pcm":
+            context: Any = source.codec_context
+            copy = output.add_stream(plain_pcm(source), rate=context.sample_rate)
+            copy.codec_context.layout = context.layout
             copy.time_base = source.time_base
         else:
             copy = add_copy(output, source)
         tags = stream_tags(source)
         if suffix in (".mp4", ".mov") and "title" in tags:
-            tags.setdefault("handler_name", tags["title"])  # which is what many players show
+            tags.setdefault("handler_name", tags["title"])  # the name that many players show
         copy.metadata.update(tags)
         copy.disposition = source.disposition
         self._copy = copy
@@ -151,53 +167,53 @@ class StreamCopier:
         self._step = 0 if suffix in (".mkv", ".webm") else 1
 
     def packets(self, packet: AnyPacket) -> Iterator[AnyPacket]:
-        """What a packet of the source becomes."""
+        """Convert a packet of the source."""
         decoder: Any = self._source.codec_context
-        if self._way == "copy":
+        if self._mode == "copy":
             packet.stream = self._copy
             yield packet
             return
-        if self._way == "pcm":
+        if self._mode == "pcm":
             for coded in repacked(packet, decoder, self._copy.codec_context):
                 coded.stream = self._copy
                 yield coded
             return
         try:
-            words = decoder.decode2(packet)
+            subtitles = decoder.decode2(packet)
         except av.error.FFmpegError:
             self.unconverted += 1
             return
-        if words:  # none in what fills gaps in mp4
-            begin, duration = packet.pts or 0, packet.duration or 0
+        if subtitles:  # empty for the samples that fill gaps in MP4
+            start, duration = packet.pts or 0, packet.duration or 0
             if self._cues is None:
-                yield from self._encoded(begin, duration, words)
+                yield from self._encoded(start, duration, subtitles)
             else:
-                self._cues.add(begin, duration, words)
+                self._cues.add(start, duration, subtitles)
 
     def due(self, now: Fraction | None) -> Iterator[AnyPacket]:
-        """What was held of earlier packets, and is due at `now` seconds; None is the end."""
+        """Iterate over buffered packets that are due at `now` seconds; None at the end."""
         if self._cues is None:
             return
         for cue in self._cues.due(now):
             yield from self._encoded(*cue)
 
-    def _encoded(self, begin: int, duration: int, words: SubtitleSet) -> Iterator[AnyPacket]:
-        """A subtitle as a packet of the output; none where it can't be encoded."""
+    def _encoded(self, start: int, duration: int, subtitles: SubtitleSet) -> Iterator[AnyPacket]:
+        """Encode subtitles for the output; no packet where that fails."""
         coded: Any
         try:
-            coded = self._copy.codec_context.encode_subtitle(words)
+            coded = self._copy.codec_context.encode_subtitle(subtitles)
         except av.error.FFmpegError:
             self.unconverted += 1
             return
-        coded.pts = coded.dts = begin
+        coded.pts = coded.dts = start
         coded.duration, coded.time_base = duration, self._source.time_base
         coded.stream = self._copy
         yield coded
 
     def on_time(self, packet: AnyPacket) -> AnyPacket:
-        """A packet in the output's ticks, later than the last one of the stream.
+        """Convert a packet's times to the output's ticks, later than the previous packet.
 
-        Muxers refuse the others, which would be lost.
+        Muxers reject packets whose time doesn't increase.
         """
         base = self._copy.time_base
         if not base or not packet.time_base or packet.dts is None:
@@ -217,31 +233,32 @@ class StreamCopier:
         return packet
 
 
-def lay_out(
-    baggage: CopyPlan,
+def add_streams(
+    plan: CopyPlan,
     source: InputContainer,
     output: OutputContainer,
     suffix: str,
-    add_video: Any,
+    add_video: Callable[[], VideoStream],
 ) -> dict[int, StreamCopier]:
-    """Give an output its streams, in the source's order, its chapters and its tags.
+    """Add streams to an output, in the source's order, with its chapters and tags.
 
-    `add_video()` adds the upscaled one at its place.
+    `add_video` adds the upscaled stream in its position. Returns the copiers by stream of the
+    source.
     """
-    lanes = {}
-    ways = {carried.index: carried.way for carried in baggage.streams}
+    copiers = {}
+    modes = {copied.index: copied.mode for copied in plan.streams}
     for stream in source.streams:
-        if stream.index == baggage.video:
+        if stream.index == plan.video:
             video = add_video()
             video.metadata.update(stream_tags(stream))
             video.disposition = stream.disposition
-        elif ways.get(stream.index) == "attachment":
-            _attach(baggage, stream, output)
-        elif way := ways.get(stream.index):
-            lanes[stream.index] = StreamCopier(stream, output, suffix, way)
+        elif modes.get(stream.index) == "attachment":
+            _attach(plan, stream, output)
+        elif mode := modes.get(stream.index):
+            copiers[stream.index] = StreamCopier(stream, output, suffix=suffix, mode=mode)
     output.metadata.update(global_tags(source))
-    output.set_chapters(_chapters(source, baggage.lead))
-    return lanes
+    output.set_chapters(_chapters(source, plan.lead))
+    return copiers
 
 
 def _chapters(source: InputContainer, lead: Fraction) -> Any:
@@ -253,25 +270,30 @@ def _chapters(source: InputContainer, lead: Fraction) -> Any:
 
 
 def global_tags(source: InputContainer) -> dict[str, str]:
-    """What a file says of itself, less what is true of that file alone."""
-    return {k: v for k, v in source.metadata.items() if k.lower() not in _STALE}
+    """Return a file's tags, except those about that file alone."""
+    return {k: v for k, v in source.metadata.items() if k.lower() not in _FILE_TAGS}
 
 
 def stream_tags(stream: Stream) -> dict[str, str]:
-    """What a stream says of itself, less what is true of its old packets alone."""
+    """Return a stream's tags, except those about its file or its packets alone."""
     tags = {
         key: value
         for key, value in stream.metadata.items()
-        if key.lower() not in _STALE and not key.lower().startswith(_STATISTICS)
+        if key.lower() not in _FILE_TAGS and not key.lower().startswith(_STATISTICS_TAGS)
     }
-    if "name" in tags and stream.type != "attachment":  # so MP4 calls a title
+    if "name" in tags and stream.type != "attachment":  # MP4's tag for the title
         tags["title"] = tags.pop("name")
     return tags
 
 
 def free_tags(source: InputContainer) -> list[str]:
-    """What a file says of itself that MP4's usual tags have no place for, by name."""
-    return [key for key in global_tags(source) if key.lower() not in _KNOWN_TO_MP4]
+    """List the names of a file's tags that aren't among MP4's standard ones."""
+    return [key for key in global_tags(source) if key.lower() not in _TAGS_OF_MP4]
+
+
+def is_timecode_track(stream: Stream) -> bool:
+    """Whether a stream is a track of timecodes, as QuickTime has them."""
+    return stream.type == "data" and "timecode" in stream.metadata
 
 
 def has_cover(source: InputContainer) -> bool:
@@ -279,27 +301,28 @@ def has_cover(source: InputContainer) -> bool:
     return any(stream.disposition & Disposition.attached_pic for stream in source.streams)
 
 
-def give_time(packet: AnyPacket, last: dict[int, int]) -> AnyPacket:
-    """A packet that says when it is due: after the last one of its stream, where it didn't.
+def set_missing_times(packet: AnyPacket, ends: dict[int, int]) -> AnyPacket:
+    """Set the times of a packet without any, in place: it follows the previous one of its stream.
 
-    `last` holds where each stream is; cover pictures are due at once.
+    `ends` maps each stream to the end of its previous packet, and is updated. The first packet of a
+    stream, such as a cover picture, is at 0.
     """
     index = packet.stream_index
     if packet.dts is None:
-        packet.dts = last.get(index, 0) if packet.pts is None else packet.pts
+        packet.dts = ends.get(index, 0) if packet.pts is None else packet.pts
     if packet.pts is None:
         packet.pts = packet.dts
-    last[index] = packet.dts + (packet.duration or 0)
+    ends[index] = packet.dts + (packet.duration or 0)
     return packet
 
 
 def _rounded(value: Fraction) -> int:
-    """To the nearest, and halves away from zero, as FFmpeg rounds times."""
+    """Round to the nearest integer, ties away from zero, as FFmpeg rounds times."""
     size = int(abs(value) + Fraction(1, 2))
     return size if value >= 0 else -size
 
 
-def _way(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> Way | None:
+def _mode(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> CopyMode | None:
     if stream.disposition & Disposition.attached_pic and suffix in (".mkv", ".webm", ".mov"):
         codec = getattr(stream.codec_context, "name", None)
         return "attachment" if suffix == ".mkv" and codec in _PICTURES else None
@@ -310,16 +333,16 @@ def _way(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> Way | None:
     codec = stream.codec_context.codec.name if stream.codec_context else ""
     if samples := plain_pcm(stream):
         return "pcm" if _has_encoder(samples, suffix) else None
-    plain = stream.type == "subtitle" and _subtitle_kind(codec) in _PLAIN_TEXT
-    return "text" if plain and suffix in _TEXT_OF else None
+    plain = stream.type == "subtitle" and _subtitle_codec(codec) in _PLAIN_TEXT
+    return "text" if plain and suffix in _TEXT_CODECS else None
 
 
-def _subtitle_kind(codec: str) -> str:
+def _subtitle_codec(codec: str) -> str:
     return {"srt": "subrip"}.get(codec, codec)
 
 
 def _has_encoder(codec: str, suffix: str) -> bool:
-    """Whether a container holds what an encoder of FFmpeg's makes."""
+    """Whether a container holds the output of an FFmpeg encoder."""
     try:
         trial = av.open(io.BytesIO(), "w", format=MUXERS[suffix])
         trial.add_stream(codec)
@@ -330,12 +353,8 @@ def _has_encoder(codec: str, suffix: str) -> bool:
     return True
 
 
-def _is_timecode(stream: Stream, video: Stream) -> bool:
-    return stream.type == "data" and "timecode" in stream.metadata and "timecode" in video.metadata
-
-
 def _tags_left_out(stream: Stream, suffix: str) -> list[str]:
-    """Tags of a stream that a container has no place for, in words."""
+    """List tags of a stream that a container can't hold, one line each."""
     if suffix not in (".mp4", ".mov"):
         return []
     return [
@@ -362,22 +381,23 @@ def _name(stream: Stream) -> str:
     return f"stream {stream.index}, {codec or 'unknown'} {stream.type}{language}"
 
 
-def _words(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> str:
+def _left_out_line(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> str:
     others = [other for other in (".mkv", ".mov", ".mp4") if other != suffix]
-    able = next((other for other in others if _way(stream, other, first)), None)
+    able = next((other for other in others if _mode(stream, other, first)), None)
     return f"{_name(stream)}: {suffix} can't hold it" + (f", {able} can" if able else "")
 
 
-def _attach(baggage: CopyPlan, stream: Stream, output: OutputContainer) -> None:
-    """Put a cover picture into Matroska."""
+def _attach(plan: CopyPlan, stream: Stream, output: OutputContainer) -> None:
+    """Attach a cover picture to a Matroska file."""
     codec = stream.codec_context.name
     name = stream.metadata.get("filename") or f"cover.{'jpg' if codec == 'mjpeg' else codec}"
-    if picture := baggage.pictures.get(stream.index) or _picture_in(baggage.path, stream.index):
+    if picture := plan.pictures.get(stream.index) or _picture_in(plan.path, stream.index):
         attachment = output.add_attachment(name, _PICTURES[codec], picture)
         attachment.metadata.update({"filename": name, "mimetype": _PICTURES[codec]})
 
 
 def _picture_in(path: Path, index: int) -> bytes:
-    """A cover picture's only packet, which is at hand as soon as a file is open."""
-    with open_input(path) as again:
-        return next((bytes(each) for each in again.demux(again.streams[index]) if each.size), b"")
+    """Read the only packet of a cover picture."""
+    with open_input(path) as container:
+        packets = container.demux(container.streams[index])
+        return next((bytes(packet) for packet in packets if packet.size), b"")

@@ -1,4 +1,4 @@
-"""Ask a muxer which streams it can hold: each is written on trial, and read again."""
+"""Test which streams a muxer supports, by writing each one to memory and reading it again."""
 
 import contextlib
 import io
@@ -14,12 +14,12 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 
-from vsr.media.decode.reader import AnyPacket, open_input, packets_of
+from vsr.media.decode.container import AnyPacket, open_input, packets_of
 from vsr.media.packet_content import AUDIO_LAYERS
 from vsr.system.address import is_pipe
 
-_TRIED_PACKETS = 6
-"""Of each stream, as far as the first part of the file holds so many."""
+_TRIAL_PACKETS = 6
+"""Of each stream, if the searched part of the file has that many."""
 _SEARCHED_BYTES = 16_000_000
 _SEARCHED_PACKETS = 4000
 _ALL_FLAGS = ~(Disposition.default | Disposition.attached_pic | Disposition.timed_thumbnails)
@@ -37,12 +37,12 @@ _NO_STYLES = b"[Script Info]\nScriptType: v4.00+\n[V4+ Styles]\nFormat: Name\n[E
 
 
 def add_copy(output: OutputContainer, source: Stream) -> Stream:
-    """Add a stream with the parameters of `source`; the muxer alone decides whether it holds it.
+    """Add a stream with the parameters of `source`; the muxer alone decides if it is supported.
 
-    `OutputContainer.add_stream_from_template` first asks a table of codecs that lacks those that
-    Matroska and QuickTime hold under their Windows tags. So the parameters are copied by a filter
-    that passes on packets unchanged. The codec tag of the source's container is dropped where
-    there is a decoder to tell the codec.
+    `OutputContainer.add_stream_from_template` first looks the codec up in a table, which lacks
+    those that Matroska and QuickTime store under Windows tags. The parameters are therefore copied
+    by a bitstream filter that leaves packets unchanged. The codec tag of the source's container is
+    dropped if a decoder identifies the codec.
     """
     if source.codec_context is None and source.type in ("data", "attachment"):
         return output.add_stream_from_template(source)
@@ -57,10 +57,10 @@ def add_copy(output: OutputContainer, source: Stream) -> Stream:
 
 
 def holds(source: Stream, muxer: str, packets: Sequence[AnyPacket] = ()) -> bool:
-    """Whether FFmpeg's `muxer` takes a stream with these first packets, and gives it back.
+    """Whether FFmpeg's `muxer` supports a stream with these first packets.
 
-    What is read again must be of the same codec, with all that its decoder needs. The packets are
-    changed: their times become those of the last trial.
+    The stream that is read again must have the same codec, and all parameters that its decoder
+    needs. The packets are modified: their times become those of the last trial.
     """
     written = io.BytesIO()
     try:
@@ -78,7 +78,7 @@ def holds(source: Stream, muxer: str, packets: Sequence[AnyPacket] = ()) -> bool
     try:
         trial.close()
     except (av.error.FFmpegError, ValueError):
-        return not packets  # some muxers don't end a file that holds nothing
+        return not packets  # some muxers can't close an empty file
     if not packets:
         return True
     return taken > 0 and _is_read_again(source, written)
@@ -119,23 +119,23 @@ def flags_of(stream: Stream) -> Disposition:
 
 
 def first_packets(path: Path, indices: Iterable[int]) -> dict[int, list[AnyPacket]]:
-    """The first packets of some streams, as far as the first part of a file has them.
+    """Read the first packets of some streams, within the first part of a file.
 
-    A pipe can't be read twice: of it, there are none.
+    None for a pipe, which can't be read twice.
     """
     found: dict[int, list[AnyPacket]] = {index: [] for index in indices}
     if is_pipe(path) or not found:
         return found
     wanted, size = set(found), 0
     with open_input(path) as container:
-        for number, packet in enumerate(packets_of(container)):
+        for count, packet in enumerate(packets_of(container)):
             size += packet.size
-            if not wanted or number > _SEARCHED_PACKETS or size > _SEARCHED_BYTES:
+            if not wanted or count > _SEARCHED_PACKETS or size > _SEARCHED_BYTES:
                 break
             index = packet.stream_index
             if index in wanted and packet.dts is not None:
                 found[index].append(packet)
-                if len(found[index]) == _TRIED_PACKETS:
+                if len(found[index]) == _TRIAL_PACKETS:
                     wanted.remove(index)
     return found
 
@@ -156,7 +156,7 @@ def _is_read_again(source: Stream, written: io.BytesIO) -> bool:
 
 
 def _opens(stream: Stream) -> bool:
-    """Whether a decoder takes the parameters of a stream; True where there is none to ask."""
+    """Whether a decoder accepts the parameters of an audio stream; True for other streams."""
     context: Any = stream.codec_context
     if stream.type != "audio" or context is None:
         return True

@@ -1,26 +1,33 @@
-"""Encode a film as it comes, beside its place, and rename it when whole; or into a pipe."""
+"""Encode a film to a file that appears when it is complete, or to a pipe."""
 
 from pathlib import Path
-from types import TracebackType
 
 import av
 
 from vsr.errors import OutputError
-from vsr.media.decode.reader import AnyPacket, VideoReader
-from vsr.media.encode.encoder import EncoderSettings, VideoEncoder, check_settings
+from vsr.media.decode.container import AnyPacket
+from vsr.media.decode.reader import VideoReader
+from vsr.media.encode.encoder import VideoEncoder, check_settings
+from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Frame, StreamInfo
-from vsr.media.mux.muxer import Dropped, Muxer, write_failure
-from vsr.media.mux.stream_copy import MUXERS, pack
+from vsr.media.mux.muxer import Dropped, Muxer
+from vsr.media.mux.stream_copy import MUXERS, plan_copy
 from vsr.system.address import PIPE
-from vsr.system.files import check_standard_output, check_target, partial_of
+from vsr.system.files import (
+    check_output_path,
+    check_standard_output,
+    output_errors,
+    partial_path,
+    write_failure,
+)
 
-SUFFIXES = frozenset(MUXERS) - {".nut"}
-"""Of the films that are written, by file name."""
+VIDEO_SUFFIXES = frozenset(MUXERS) - {".nut"}
+"""Suffixes of the video files that can be written."""
 
 
 def check_output(path: Path, settings: EncoderSettings, overwrite: bool) -> None:
-    """Raise `OutputError` where `path` couldn't be written, before any work is done."""
-    check_target(path, "film", SUFFIXES, overwrite)
+    """Raise `OutputError` where `path` can't be written with these settings."""
+    check_output_path(path, "film", suffixes=VIDEO_SUFFIXES, overwrite=overwrite)
     try:
         check_settings(settings, path.suffix.lower())
     except OutputError as error:
@@ -28,10 +35,10 @@ def check_output(path: Path, settings: EncoderSettings, overwrite: bool) -> None
 
 
 class VideoWriter:
-    """One video stream, encoded from frames, and what goes along of a source.
+    """Encodes frames to a video stream, and copies the other streams of a source.
 
-    Frames come in order of presentation, packets in file order. Leaving the `with`
-    block without an error puts the file in its place; with one, nothing is left.
+    Frames are written in presentation order, packets in file order. Leaving the `with` block
+    renames the file to its final name; after an error, nothing is left.
     """
 
     def __init__(
@@ -42,8 +49,9 @@ class VideoWriter:
         settings: EncoderSettings = EncoderSettings(),
         overwrite: bool = False,
     ) -> None:
-        """Open the output for frames as `info` describes them; its layout must be one
-        that `settings.layout_for` gives. `-` is standard output, as NUT. Raises `OutputError`.
+        """Open the output for frames as `info` describes them; `-` is standard output, as NUT.
+
+        The layout must be one that `settings.layout_for` returns. Raises `OutputError`.
         """
         self.path = Path(path)
         if self.path == PIPE:
@@ -51,27 +59,29 @@ class VideoWriter:
         else:
             check_output(self.path, settings, overwrite)
         self._overwrite = overwrite
-        partial = partial_of(self.path)
+        partial = partial_path(self.path)
         suffix = ".nut" if self.path == PIPE else self.path.suffix.lower()
         try:
             self._encoder = VideoEncoder(info, settings)
         except (av.error.FFmpegError, ValueError) as error:
             raise write_failure(self.path, error) from error
-        baggage = pack(source, suffix) if source else None
-        self.left_out = baggage.left_out if baggage else ()
-        container = source.container if source else None
-        self._muxer = Muxer(self.path, partial, self._encoder.video, info, baggage, container)
+        plan = plan_copy(source, suffix) if source else None
+        self.left_out = plan.left_out if plan else ()
+        """Streams and tags that the container can't hold, one line each."""
+        self._muxer = Muxer(
+            name=self.path,
+            partial=partial,
+            video=self._encoder.video,
+            info=info,
+            plan=plan,
+            source=source.container if source else None,
+        )
 
     def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
+    def __exit__(self, *exc: object) -> None:
+        if exc[0] is not None:
             self._muxer.discard()
             return
         try:
@@ -82,11 +92,11 @@ class VideoWriter:
 
     @property
     def dropped(self) -> Dropped:
-        """Packets of the source that are missing so far."""
+        """Packets of the source that are missing in the output so far."""
         return self._muxer.dropped
 
     def write(self, item: Frame | AnyPacket) -> None:
-        """Encode a frame, or copy a packet of the source's other streams."""
+        """Encode a frame, or copy a packet of another stream of the source."""
         if not isinstance(item, Frame):
             self._muxer.copy(item)
             return
@@ -104,5 +114,8 @@ class VideoWriter:
         if self.path == PIPE:
             return
         if self.path.exists() and not self._overwrite:
-            raise OutputError(f"{self.path}: appeared while it was being made; left as it is")
-        self._muxer.place.replace(self.path)
+            raise OutputError(
+                f"{self.path}: was created by another program in the meantime; it is left as it is"
+            )
+        with output_errors(self.path):
+            self._muxer.partial.replace(self.path)

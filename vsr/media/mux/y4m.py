@@ -1,24 +1,23 @@
-"""Frames as YUV4MPEG2: what every tool reads from a pipe, and no more than pictures."""
+"""Write frames as YUV4MPEG2 (Y4M), which most tools read from a pipe: video without audio."""
 
 import sys
-from types import TracebackType
 
 import numpy as np
 
 from vsr.errors import OutputError
-from vsr.media.decode.reader import AnyPacket
+from vsr.media.decode.container import AnyPacket
 from vsr.media.frame import Frame, StreamInfo
-from vsr.system.files import check_standard_output
+from vsr.system.files import check_standard_output, reason
 
 _CHROMA = {(2, 2): "420", (2, 1): "422", (1, 1): "444"}
 _SITINGS = {"left": "mpeg2", "center": "jpeg", "topleft": "paldv"}
 
 
 class Y4mWriter:
-    """Writes frames to standard output. Their times are lost: a player shows them evenly."""
+    """Writes frames to standard output. Times are lost: players show frames at a constant rate."""
 
     def __init__(self, info: StreamInfo) -> None:
-        """Write the header for frames as `info` describes them; alpha can't be held."""
+        """Write the header for frames as `info` describes them; alpha is dropped."""
         check_standard_output()
         layout, aspect, rate = info.layout, info.sample_aspect_ratio, info.frame_rate
         chroma = _CHROMA[layout.across, layout.down]
@@ -35,17 +34,12 @@ class Y4mWriter:
     def __enter__(self) -> "Y4mWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
+    def __exit__(self, *exc: object) -> None:
+        if exc[0] is None:
             self._write(b"")
 
     def write(self, item: Frame | AnyPacket) -> None:
-        """Write a frame; the packets of other streams are left out. Raises `OutputError`."""
+        """Write a frame, or ignore a packet of another stream. Raises `OutputError`."""
         if isinstance(item, Frame):
             planes = (np.ascontiguousarray(plane).data for plane in item.planes[:3])
             self._write(b"FRAME\n", *planes)
@@ -56,4 +50,4 @@ class Y4mWriter:
                 sys.stdout.buffer.write(part)
             sys.stdout.buffer.flush()
         except OSError as error:
-            raise OutputError(f"standard output: {str(error.strerror).lower()}") from error
+            raise OutputError(f"standard output: {reason(error)}") from error

@@ -1,0 +1,117 @@
+"""Encoder settings, and the properties of the stream that they produce."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from vsr.errors import OutputError
+from vsr.media.encode.codecs import PACKED_FOR_FFV1, Codec, CodecName, codec_of
+from vsr.media.frame import PixelLayout, StreamInfo
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """Options of the video encoder."""
+
+    codec: CodecName = "h264"
+    crf: int | None = None
+    """Constant rate factor: lower is better and larger; None for the codec's default."""
+    preset: str | None = None
+    """The encoder's name for a trade-off of speed and size; None for the codec's default."""
+    encoder: Literal["cpu", "gpu"] = "cpu"
+    """Where to encode. NVIDIA GPUs encode h264, hevc and av1: faster, at lower quality."""
+
+    @property
+    def capabilities(self) -> Codec:
+        """The encoder's capabilities; raises `OutputError` where a GPU has no such encoder."""
+        return codec_of(self.codec, self.encoder)
+
+    def layout_for(self, wanted: PixelLayout) -> PixelLayout:
+        """Choose the supported layout nearest to `wanted`, with the least loss."""
+        codec = self.capabilities
+        chroma = (wanted.across, wanted.down)
+        if chroma not in codec.chroma:
+            # Finer chroma than the codec supports becomes its finest, coarser its coarsest.
+            chroma = codec.chroma[-1] if chroma < codec.chroma[-1] else codec.chroma[0]
+        if wanted.alpha and codec.alpha and chroma not in codec.alpha:
+            chroma = codec.alpha[0]
+        depth = wanted.bit_depth if wanted.bit_depth in codec.depths else codec.depths[-1]
+        return PixelLayout(depth, *chroma, alpha=wanted.alpha and bool(codec.alpha))
+
+
+def check_options(settings: EncoderSettings, suffix: str) -> None:
+    """Raise `OutputError` where a codec doesn't fit a container, or lacks an option."""
+    codec = settings.capabilities
+    if suffix not in codec.containers:
+        allowed = ", ".join(sorted(codec.containers))
+        raise OutputError(f"{suffix} doesn't support {settings.codec}; use {allowed}")
+    for option, value, is_supported in (
+        ("crf", settings.crf, codec.crf is not None),
+        ("preset", settings.preset, bool(codec.presets)),
+    ):
+        if value is not None and not is_supported:
+            raise OutputError(f"{settings.codec} has no --{option}; leave it out")
+    if settings.preset is not None and settings.preset not in codec.presets:
+        known = ", ".join(codec.presets)
+        raise OutputError(
+            f"unknown preset {settings.preset!r} for {settings.codec}; use one of {known}"
+        )
+
+
+def output_info(
+    source: StreamInfo, scale: int, matrix: int, settings: EncoderSettings
+) -> StreamInfo:
+    """Describe the stream that results from upscaling `source`.
+
+    `matrix` is the H.273 matrix code to write. It is set even where the source doesn't specify one:
+    players would guess it from the new height. Chroma keeps its siting if the codec can specify it;
+    otherwise it moves to the left, the default of players. Raises `OutputError` where frames become
+    too large.
+    """
+    codec = settings.capabilities
+    width, height = source.width * scale, source.height * scale
+    if max(width, height) > codec.longest_side:
+        raise OutputError(
+            f"{settings.codec} supports frames of up to {codec.longest_side} pixels a side, "
+            f"and x{scale} would give {width}x{height}; use a smaller --scale or another --codec"
+        )
+    siting = source.colour.siting if source.colour.siting in codec.sitings else "left"
+    return replace(
+        source,
+        width=width,
+        height=height,
+        layout=settings.layout_for(source.layout),
+        coded_bits=None,
+        colour=replace(source.colour, matrix=matrix, siting=siting),
+    )
+
+
+def unsupported_features(
+    source: StreamInfo, output: StreamInfo, settings: EncoderSettings, source_codec: str = ""
+) -> list[str]:
+    """List features of the source that the codec can't store, one line each."""
+    lost = []
+    if source.layout.alpha and not output.layout.alpha:
+        lost.append(f"transparency ({settings.codec} holds none; prores and ffv1 do)")
+    depth = output.layout.bit_depth
+    if source_codec == settings.codec == "prores" and output.layout.across == 1:
+        depth = 12  # as it is decoded; FFmpeg encodes it from 10
+    if source.bits > depth:
+        more = "" if settings.codec in ("hevc", "ffv1") else "; hevc and ffv1 hold 12"
+        if settings.codec == "ffv1" and output.layout.name in PACKED_FOR_FFV1:
+            more = f", stored as {PACKED_FOR_FFV1[output.layout.name]}"
+        lost.append(f"{source.bits} bit depth ({settings.codec} is written with {depth}{more})")
+    finer = (source.layout.across, source.layout.down) < (output.layout.across, output.layout.down)
+    if finer:
+        lost.append(f"chroma finer than {output.layout.name} (h264, hevc and ffv1 hold it)")
+    return lost
+
+
+def stores_aspect_ratio(settings: EncoderSettings) -> bool:
+    """Whether the codec's bitstream stores the pixel aspect ratio."""
+    return settings.capabilities.aspect
+
+
+def estimate_bytes(info: StreamInfo, settings: EncoderSettings, frames: int) -> int:
+    """Estimate the size of the encoded video."""
+    per_pixel = settings.capabilities.bits_per_pixel * info.layout.bit_depth / 8
+    return round(info.width * info.height * frames * per_pixel / 8)

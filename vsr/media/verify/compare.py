@@ -1,0 +1,224 @@
+"""Compare the contents of an output with those of its source."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from av.stream import Disposition
+
+from vsr.media.decode.conform import Tag, is_specified, same_code
+from vsr.media.decode.side_data import (
+    CAPTIONS,
+    DOLBY_VISION,
+    SIDE_DATA_NAMES,
+    SPHERICAL,
+    STEREO,
+    TIMECODE,
+)
+from vsr.media.decode.survey import Survey
+from vsr.media.frame import StreamInfo
+from vsr.media.verify.contents import FilmContents, Track, read_contents
+from vsr.media.verify.finding import Finding
+
+_PCM_TOLERANCE = Fraction(1, 50)
+"""Seconds: QuickTime counts samples of PCM, while times on discs may deviate a little."""
+_UNSPECIFIED_LANGUAGES = ("", "und")
+
+
+def verify_film(source: Path, output: Path) -> list[Finding]:
+    """Compare an upscaled film with its source.
+
+    All packets of both files are read; of the video, only times and some frames are compared. Times
+    may differ by half a tick of the coarser clock. A finding reports read errors. Raises
+    `MediaError` where a file can't be read at all.
+    """
+    before, after = read_contents(source), read_contents(output)
+    findings = []
+    if (before.readable(), after.readable()) != ("whole", "whole"):
+        kept = after.readable() == "whole"
+        findings.append(Finding("readable", before.readable(), after.readable(), kept))
+    findings += [*_video(before, after), *_side_data(before, after), *_tracks(before, after)]
+    if before.chapters or after.chapters:
+        listed = [
+            [f"{float(a):.2f}-{float(b):.2f} {t}" for a, b, t in f.chapters]
+            for f in (before, after)
+        ]
+        kept = len(before.chapters) == len(after.chapters) and all(
+            abs(one[0] - other[0]) <= Fraction(1, 1000) and one[2] == other[2]
+            for one, other in zip(before.chapters, after.chapters, strict=True)
+        )
+        findings.append(Finding("chapters", _few(listed[0]), _few(listed[1]), kept))
+    for key, value in sorted(before.tags.items()):
+        found = _tag(after.tags, key)
+        findings.append(Finding(f"tag {key}", value, found or "none", found == value))
+    return findings
+
+
+def _video(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
+    one, other = before.info, after.info
+    scale = Fraction(other.width, one.width)
+    rotated_scale = Fraction(other.width, one.height)
+    same_shape = other.height == scale * one.height or other.height == rotated_scale * one.width
+    yield Finding("frame size", _size(one), _size(other), same_shape)
+    yield _same("frames", len(before.times), len(after.times))
+    tolerance = max(one.time_base, other.time_base) / 2 + Fraction(1, 10**9)
+    errors = [
+        abs(old * one.time_base - new * other.time_base)
+        for old, new in zip(before.times, after.times, strict=False)
+    ]
+    kept = bool(errors) and max(errors) <= tolerance and len(before.times) == len(after.times)
+    yield Finding("frame times", _span(before), _span(after), kept)
+    finest = max(one.time_base, Fraction(1, 1000))  # Matroska's
+    yield _same("clock", one.time_base, other.time_base, other.time_base <= finest)
+    applied = one.display_matrix is not None and other.display_matrix is None
+    is_transposed = applied and other.height == rotated_scale * one.width
+    aspect, found = one.sample_aspect_ratio, other.sample_aspect_ratio
+    yield _same("pixel aspect", aspect, found, found == (1 / aspect if is_transposed else aspect))
+    same_rotation = one.display_matrix == other.display_matrix or applied
+    yield _same("display matrix", one.display_matrix, other.display_matrix, same_rotation)
+    old, new = one.layout, other.layout
+    yield _same("bit depth", one.bits, other.bits, other.bits >= one.bits)
+    is_as_fine = (new.across, new.down) <= (old.across, old.down)
+    chroma = [f"{layout.across}x{layout.down}" for layout in (old, new)]
+    yield _same("chroma subsampling", chroma[0], chroma[1], is_as_fine)
+    yield _same("alpha", old.alpha, new.alpha, new.alpha >= old.alpha)
+    tags: tuple[Tag, ...] = ("matrix", "primaries", "transfer")
+    for tag in tags:
+        code, found_code = getattr(one.colour, tag), getattr(other.colour, tag)
+        same = same_code(tag, code, found_code) or not is_specified(code)
+        yield _same(f"colour {tag}", code, found_code, same)
+    for what in ("full_range", "siting"):
+        value, found_value = getattr(one.colour, what), getattr(other.colour, what)
+        yield _same(f"colour {what.replace('_', ' ')}", value, found_value)
+    if one.hdr.mastering or other.hdr.mastering:
+        values = [_joined(film.hdr.mastering) for film in (one, other)]
+        yield _same("mastering display", values[0], values[1], _is_close(one, other))
+    if one.hdr.light or other.hdr.light:
+        yield _same("light level", one.hdr.light, other.hdr.light)
+
+
+def _side_data(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
+    """Compare the types of side data in the surveyed frames of the source."""
+    types = [set(film.survey.side_data) for film in (before, after)]
+    for film, found in zip((before, after), types, strict=True):
+        found |= {DOLBY_VISION} if film.info.dolby_vision else set()
+        found |= {SPHERICAL} if film.info.projection else set()
+        found -= {TIMECODE} if "timecode" in film.video_tags else set()
+        found |= {CAPTIONS} if film.captioned else set()
+    for side_data in sorted(types[0]):
+        old, new = "yes", "yes" if side_data in types[1] else "none"
+        kept = side_data in types[1]
+        if side_data == CAPTIONS:
+            old, new = (f"{film.captioned} pictures" for film in (before, after))
+            kept = kept and _same_captions(before.survey, after.survey)
+            kept = kept and 2 * after.captioned >= before.captioned  # each field may have a packet
+        elif side_data == STEREO:
+            old, new = (f"mode {film.info.stereo_mode}" for film in (before, after))
+            kept = kept and old == new
+        yield Finding(SIDE_DATA_NAMES[side_data], old, new, kept)
+
+
+def _same_captions(one: Survey, other: Survey) -> bool:
+    """Whether captions are equal at the times, to the millisecond, when both films have some."""
+    captions = [
+        {round(1000 * time): payload for time, payload in survey.captions.items()}
+        for survey in (one, other)
+    ]
+    return all(
+        captions[0][time] == captions[1][time] for time in captions[0].keys() & captions[1].keys()
+    )
+
+
+def _tracks(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
+    unmatched = list(after.tracks)
+    counts: dict[str, int] = {}
+    for track in before.tracks:
+        counts[track.type] = counts.get(track.type, 0) + 1
+        name = f"{track.type} {counts[track.type]} ({track.codec})"
+        same = next((other for other in unmatched if _matches(track, other)), None)
+        if same is None:
+            yield Finding(name, _packets(track), "none", False)
+            continue
+        unmatched.remove(same)
+        is_equal = same.digest.digest() == track.digest.digest() and same.packets == track.packets
+        yield Finding(f"{name} packets", _packets(track), _packets(same), is_equal)
+        if track.first is not None and same.first is not None:
+            tolerance = max(track.time_base, same.time_base)
+            if track.codec == "pcm":
+                tolerance = max(tolerance, _PCM_TOLERANCE)
+            assert track.last is not None
+            assert same.last is not None
+            error = max(abs(same.first - track.first), abs(same.last - track.last))
+            times = [f"{float(t.first or 0):.4f}-{float(t.last or 0):.4f} s" for t in (track, same)]
+            yield Finding(f"{name} times", times[0], times[1], error <= tolerance)
+        for key, value in sorted(track.tags.items()):
+            if key.lower() == "handler_name" or (
+                key == "language" and value in _UNSPECIFIED_LANGUAGES
+            ):
+                continue
+            if key == "creation_time" and value == _tag(before.tags, key):
+                continue  # reported among the tags of the film
+            found = _tag(same.tags, key)
+            yield Finding(f"{name} {key}", value, found or "none", found == value)
+        expected = track.disposition & ~int(Disposition.default)
+        actual = same.disposition & ~int(Disposition.default)
+        if expected:
+            names = [str(Disposition(flags)).split(".")[-1] for flags in (expected, actual)]
+            kept = expected & actual == expected
+            yield Finding(f"{name} disposition", names[0], names[1], kept)
+
+
+def _matches(one: Track, other: Track) -> bool:
+    if one.type != other.type or one.codec != other.codec:
+        return False
+    languages = [track.tags.get("language", "und") for track in (one, other)]
+    return languages[0] == languages[1]
+
+
+def _tag(tags: dict[str, str], key: str) -> str | None:
+    """Look up a tag by its name; some containers write names in capitals."""
+    return next((value for other, value in tags.items() if other.lower() == key.lower()), None)
+
+
+def _same(what: str, one: object, other: object, kept: bool | None = None) -> Finding:
+    return Finding(what, _text(one), _text(other), one == other if kept is None else kept)
+
+
+def _text(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _is_close(one: StreamInfo, other: StreamInfo) -> bool:
+    """Whether two mastering displays are equal, up to rounding in AV1's metadata."""
+    expected, actual = one.hdr.mastering, other.hdr.mastering
+    if expected is None or actual is None:
+        return expected == actual
+    return all(
+        abs(a - b) <= max(abs(a) / 1000, Fraction(1, 10_000))
+        for a, b in zip(expected, actual, strict=True)
+    )
+
+
+def _joined(values: tuple[Fraction, ...] | None) -> str:
+    return "none" if values is None else " ".join(f"{float(value):g}" for value in values)
+
+
+def _size(info: StreamInfo) -> str:
+    return f"{info.width}x{info.height}"
+
+
+def _span(film: FilmContents) -> str:
+    if not film.times:
+        return "none"
+    first, last = (float(film.times[n] * film.info.time_base) for n in (0, -1))
+    return f"{first:.4f}-{last:.4f} s"
+
+
+def _packets(track: Track) -> str:
+    return f"{track.packets}, {track.digest.hexdigest()}"
+
+
+def _few(items: list[str]) -> str:
+    return (
+        ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "") or "none"
+    )
