@@ -22,7 +22,7 @@ from vsr.data.sources import SourceType, find_sources, source_frames
 from vsr.imaging.degrade import Degradation
 from vsr.metrics.image import psnr_y
 from vsr.models import Recurrent
-from vsr.models.int8 import calibrate, quantised
+from vsr.models.int8 import calibrate, quantise
 from vsr.scoring import degraded, upscale_pairs
 from vsr.zoo.model_file import add_ranges, load_generator
 
@@ -48,7 +48,7 @@ def main() -> None:
         ranges = calibrate(generator, _clips(chosen.train, generator.scale))
         add_ranges(path, ranges)
         exact, rounded = (
-            _psnr(model, chosen.val) for model in (generator, quantised(generator, ranges))
+            _psnr(model, chosen.val) for model in (generator, quantise(generator, ranges))
         )
         print(f"{card.name:<12} f32 {exact:.3f} dB, int8 {rounded:.3f} ({rounded - exact:+.3f})")
 

@@ -35,7 +35,7 @@ def test_times_tell_which_stage_the_others_wait_for(slow: str) -> None:
 
         return wait
 
-    times = run_stages(source(), work, lambda item: rest("encode"), most_waiting=2)
+    times = run_stages(source(), work, lambda item: rest("encode"), queue_size=2)
     slept = 40 * 0.005
     # A device's work is waited for before a frame can be encoded.
     busy = times.encode.starved if slow == "device" else getattr(times, slow).busy
@@ -78,7 +78,7 @@ def test_no_more_items_wait_than_allowed() -> None:
         written += 1
         most = max(most, made - written)
 
-    run_stages(source(), lambda item: lambda: item, sink, most_waiting=3)  # type: ignore[arg-type]
+    run_stages(source(), lambda item: lambda: item, sink, queue_size=3)  # type: ignore[arg-type]
     assert written == 60
     # Two queues of three, and one item in the hands of each stage.
     assert most <= 2 * 3 + 3

@@ -19,7 +19,13 @@ import pytest
 from tests.conftest import AudioTrack, scenes, write_film
 from vsr.engine import upscale as video
 from vsr.engine.resume import segments
-from vsr.engine.resume.journal import START, Finished, Journal, SegmentStart, work_folder
+from vsr.engine.resume.journal import (
+    FIRST_SEGMENT,
+    FinishedSegment,
+    Journal,
+    SegmentStart,
+    work_folder,
+)
 from vsr.engine.resume.segment_file import SegmentWriter
 from vsr.engine.resume.segments import LONGEST_FRAMES, SHORTEST_FRAMES, mark_segments
 from vsr.engine.session import UpscaleOptions, UpscaleSession
@@ -75,7 +81,7 @@ def test_segments_end_at_cuts_and_at_length(film: Path) -> None:
         frames = list(reader.frames())
     longer = frames[:30] * 9 + frames[30:] * 3  # a shot of 270 frames, then shots of 8 and 12
     renumbered = [Frame(frame.planes, number) for number, frame in enumerate(longer)]
-    marked = list(mark_segments(iter(renumbered), START))
+    marked = list(mark_segments(iter(renumbered), FIRST_SEGMENT))
     starts = [item.place.frame for item in marked if item.place]
     assert starts[0] == 0
     assert LONGEST_FRAMES in starts  # in mid-shot
@@ -262,7 +268,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, tiny_mo
     assert "600 frames" in done.stdout
 
 
-SEGMENT = Finished(
+SEGMENT = FinishedSegment(
     number=0,
     frames=48,
     shots=2,

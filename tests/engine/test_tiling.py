@@ -27,7 +27,7 @@ from vsr.engine.backends import (
 from vsr.engine.backends import (
     tiling as tiles,
 )
-from vsr.engine.backends.tiling import OVERLAP_PIXELS, pick_tile, spans
+from vsr.engine.backends.tiling import OVERLAP_PIXELS, pick_tile_size, spans
 from vsr.engine.backends.yuv_step import flow_of
 from vsr.engine.upscale import upscale_video
 from vsr.errors import VsrError
@@ -45,7 +45,7 @@ class Doubler(Backend):
 
     name = "doubler"
 
-    def __init__(self, size: tuple[int, int], of_parts: bool = False) -> None:
+    def __init__(self, size: tuple[int, int], tiled: bool = False) -> None:
         self.size, self.state = size, torch.zeros(1, *size, 1)
 
     def upscale(
@@ -119,11 +119,11 @@ def sweeping_planes(frames: int, speed: int, width: int, height: int) -> list[tu
 def built(kind: str, name: str) -> Callable[[tuple[int, int], bool], Backend]:
     generator = vsr.load(name)
 
-    def build(size: tuple[int, int], of_parts: bool) -> Backend:
+    def build(size: tuple[int, int], tiled: bool) -> Backend:
         if kind == "openvino":
-            return OpenVinoBackend(generator, (SPEC, SPEC), size, of_parts=of_parts)
+            return OpenVinoBackend(generator, (SPEC, SPEC), size, tiled=tiled)
         if kind == "graphs":
-            return GraphBackend(generator, CPU, (SPEC, SPEC), size, "f32", of_parts=of_parts)
+            return GraphBackend(generator, CPU, (SPEC, SPEC), size, "f32", tiled=tiled)
         return TorchBackend(vsr.load(name), CPU, (SPEC, SPEC))
 
     return build
@@ -172,7 +172,7 @@ def test_memory_decides(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def picked(tiling: Any, memory: int) -> int | None:
         monkeypatch.setattr(tiles, "memory_bytes", lambda device: memory)
-        return pick_tile(tiling, generator, CPU, (1080, 1920))
+        return pick_tile_size(tiling, generator, CPU, (1080, 1920))
 
     assert picked("auto", 20 * 10**9) is None
     side = picked("auto", 2 * 10**9)
@@ -265,7 +265,7 @@ def test_without_memory_it_goes_on_in_smaller_tiles(error: Exception, fails_at: 
     films = film_planes(SPEC, 600, 280, 5)
     whole = TorchBackend(vsr.load("tiny-x2"), CPU, (SPEC, SPEC))
     fitting = AdaptiveTilingBackend(
-        lambda size, of_parts: Greedy(size, 100_000, fails_at, error),
+        lambda size, tiled: Greedy(size, 100_000, fails_at, error),
         *((280, 600), None, 2, (SPEC, SPEC), flow_of(vsr.load("tiny-x2"))),
     )
     for number, planes in enumerate(films):
@@ -279,7 +279,7 @@ def test_without_memory_it_goes_on_in_smaller_tiles(error: Exception, fails_at: 
 
 
 def test_where_not_even_tiles_fit_one_line_says_so() -> None:
-    def build(size: tuple[int, int], of_parts: bool) -> Backend:
+    def build(size: tuple[int, int], tiled: bool) -> Backend:
         return Greedy(size, 0, -1, MemoryError())
 
     with pytest.raises(VsrError, match="not enough memory for tiles of 256 pixels"):
@@ -289,7 +289,7 @@ def test_where_not_even_tiles_fit_one_line_says_so() -> None:
 
 
 def test_other_errors_are_passed_on() -> None:
-    def build(size: tuple[int, int], of_parts: bool) -> Backend:
+    def build(size: tuple[int, int], tiled: bool) -> Backend:
         return Greedy(size, 0, 0, RuntimeError("expected 3 channels"))
 
     backend = AdaptiveTilingBackend(build, (64, 64), None, 2, (SPEC, SPEC))

@@ -8,7 +8,7 @@ from vsr.media.mux.writer import SUFFIXES
 from vsr.system.folders import FILM_SUFFIXES, STILL_SUFFIXES, files_in, skipped
 
 
-def film_jobs(
+def pair_films(
     source: Path, output: Path, tell: Callable[[str], None] = lambda line: None
 ) -> list[tuple[Path, Path]]:
     """Pair what is read with what is written: one pair, or one for each film of a folder.

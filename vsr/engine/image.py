@@ -103,7 +103,7 @@ def upscale_image(
     return StillUpscaler(model, scale, device, detail).upscale_array(pixels)
 
 
-def picture_jobs(
+def pair_images(
     source: Path, output: Path, tell: Callable[[str], None] = lambda line: None
 ) -> list[tuple[Path, Path]]:
     """Pair what is read with what is written: one pair, or one for each picture of a folder.

@@ -114,18 +114,18 @@ def run_stages(
     source: Iterable[S],
     work: Callable[[S], Callable[[], T]],
     sink: Callable[[T], None],
-    most_waiting: int = 8,
+    queue_size: int = 8,
     watch: Watch | None = None,
 ) -> StageTimes:
     """Pass every item of `source` through `work` to `sink`, in order, each stage at its own pace.
 
     `work` begins an item and gives what waits for it; that is called before `sink`, in its
     thread. `work` runs in the calling thread, `source` and `sink` in one thread each. At most
-    `most_waiting` items wait between two stages. The first error of any stage stops
+    `queue_size` items wait between two stages. The first error of any stage stops
     all three and is raised here.
     """
-    decoded: StageQueue[S] = StageQueue(most_waiting)
-    upscaled: StageQueue[Callable[[], T]] = StageQueue(most_waiting)
+    decoded: StageQueue[S] = StageQueue(queue_size)
+    upscaled: StageQueue[Callable[[], T]] = StageQueue(queue_size)
     times = StageTimes()
     errors: list[BaseException] = []
 

@@ -101,7 +101,7 @@ def plan_video(
             coded += sum(len(packet.data) for packet in encoder.encode(both[1]))
             times.append(time.perf_counter())
 
-        run_stages(_some(session, began), work, sink, session.most_waiting)
+        run_stages(_some(session, began), work, sink, session.queue_size)
         coded += sum(len(packet.data) for packet in encoder.finish())
         ended = time.perf_counter()
         if preview is not None:

@@ -149,7 +149,7 @@ class UpscaleSession:
         return wait
 
     @property
-    def most_waiting(self) -> int:
+    def queue_size(self) -> int:
         """Frames that may wait between two stages: fewer where they are large."""
         fit = _MOST_WAITING_PIXELS // (self.info.width * self.info.height)
         return max(2, min(_MOST_WAITING, fit))

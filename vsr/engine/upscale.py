@@ -11,8 +11,8 @@ from typing import Literal
 
 from vsr.engine.backends import BackendName, Precision, Tiling
 from vsr.engine.pipeline import StageTimes, Watch, run_stages
-from vsr.engine.resume.journal import Journal, is_in_place
-from vsr.engine.resume.segment_file import joined
+from vsr.engine.resume.journal import Journal, is_published
+from vsr.engine.resume.segment_file import concat_segments
 from vsr.engine.resume.segments import SegmentFrame, SegmentSink, State, frames_from, load_state
 from vsr.engine.session import Rotate, UpscaleOptions, UpscaleSession
 from vsr.engine.trace import Trace
@@ -162,7 +162,7 @@ def _to_file(
     trace: Watch | None,
 ) -> UpscaleResult:
     """Into a file, by way of segments: a run that ended before its time goes on."""
-    in_place = resume and is_in_place(output)
+    in_place = resume and is_published(output)
     check_output(output, options.settings, overwrite or in_place)
     session = UpscaleSession(source, options, output.suffix.lower())
     with session.reader:
@@ -181,11 +181,11 @@ def _to_file(
                 )
                 session.dropped = _join(session, journal, baggage, overwrite)
         except VsrError as error:
-            if journal.leave():
+            if journal.release():
                 raise type(error)(f"{error}; {_to_go_on(journal)}") from error
             raise
         except BaseException:
-            if journal.leave():
+            if journal.release():
                 tell(_to_go_on(journal))
             raise
         journal.remove()
@@ -200,7 +200,7 @@ def _do_segments(
     trace: Watch | None,
 ) -> tuple[StageTimes, float]:
     """Do those segments that aren't finished; the stages' times, and the first frame's."""
-    place = journal.next_place
+    place = journal.next_start
     if place is None:
         return StageTimes(), 0.0
     marked = frames_from(session.reader, place)
@@ -226,7 +226,7 @@ def _do_segments(
     damaged = session.reader.damage.pts
     sink = SegmentSink(journal, session.info, session.options.settings, damaged, stop, done)
     try:
-        stages = run_stages(marked, work, sink.write, session.most_waiting, trace)
+        stages = run_stages(marked, work, sink.write, session.queue_size, trace)
         sink.finish()
     finally:
         sink.abandon()
@@ -241,11 +241,11 @@ def _join(session: UpscaleSession, journal: Journal, baggage: CopyPlan, overwrit
     assert journal.video is not None
     output = journal.output
     whole = journal.folder / f"whole{output.suffix}"
-    packets = joined([journal.segment(done.number) for done in journal.finished])
+    packets = concat_segments([journal.segment(done.number) for done in journal.finished])
     dropped = mux(output, whole, journal.video, session.info, packets, baggage)
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: appeared while it was being made; left as it is")
-    journal.put_in_place(whole)
+    journal.publish(whole)
     return dropped
 
 
@@ -302,7 +302,7 @@ def _stream(
                     first = first or seconds
                     watch(UpscaleProgress(count, info.frame_count, seconds))
 
-            stages = run_stages(mark_cuts(session.reader), work, write, session.most_waiting, trace)
+            stages = run_stages(mark_cuts(session.reader), work, write, session.queue_size, trace)
         if isinstance(opened, VideoWriter):
             session.dropped = opened.dropped
         return _summary(session, output, left_out, baggage, (count, shots), stages, first)

@@ -18,13 +18,13 @@ _CENTRAL = 0.75
 
 _ENLARGED = 4.0
 
-Sight = Literal["spatio_temporal", "spatial", "picture"]
+DiscriminatorInput = Literal["spatio_temporal", "spatial", "picture"]
 
 
 class DiscriminatorConfig(Config):
     """The shape of a discriminator, and what it is shown."""
 
-    sight: Sight = "spatio_temporal"
+    sight: DiscriminatorInput = "spatio_temporal"
     """The detail of three frames, the same warped onto the middle one, and their inputs,
     upscaled; or one frame's and its input; or a picture alone."""
     head: Literal["unet", "patch", "vgg"] = "unet"
@@ -54,7 +54,7 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         widths = [config.channels * 2 ** min(level, 3) for level in range(config.levels + 1)]
-        self.entry = spectral_norm(nn.Conv2d(channels_seen(config.sight), widths[0], 3, padding=1))
+        self.entry = spectral_norm(nn.Conv2d(input_channels(config.sight), widths[0], 3, padding=1))
         self.down = nn.ModuleList(
             spectral_norm(nn.Conv2d(before, after, 4, stride=2, padding=1))
             for before, after in pairwise(widths)
@@ -70,7 +70,7 @@ class Discriminator(nn.Module):
         self.head = nn.Conv2d(last, 1, 3, padding=1)
 
     def forward(self, seen: Tensor) -> DiscriminatorOutput:
-        """(N, C, H, W), C as `channels_seen`, to logits and features."""
+        """(N, C, H, W), C as `input_channels`, to logits and features."""
         x = F.leaky_relu(self.entry(seen), _SLOPE)
         found = [x]
         for layer in self.down:
@@ -94,7 +94,7 @@ class VggDiscriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         widths = [config.channels * n for n in (1, 1, 2, 2, 4, 4, 8, 8)]
-        before = [channels_seen(config.sight), *widths[:-1]]
+        before = [input_channels(config.sight), *widths[:-1]]
         self.layers = nn.ModuleList(
             spectral_norm(nn.Conv2d(one, other, 3, stride=1 + number % 2, padding=1))
             for number, (one, other) in enumerate(zip(before, widths, strict=True))
@@ -103,7 +103,7 @@ class VggDiscriminator(nn.Module):
         self.head = nn.Linear(16 * config.channels, 1)
 
     def forward(self, seen: Tensor) -> DiscriminatorOutput:
-        """(N, C, H, W), C as `channels_seen`, to logits (N, 1) and features."""
+        """(N, C, H, W), C as `input_channels`, to logits (N, 1) and features."""
         features = []
         x = seen
         for number, layer in enumerate(self.layers):
@@ -119,12 +119,12 @@ def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
     return VggDiscriminator(config) if config.head == "vgg" else Discriminator(config)
 
 
-def channels_seen(sight: Sight) -> int:
+def input_channels(sight: DiscriminatorInput) -> int:
     """Channels of a discriminator's input."""
     return {"spatio_temporal": 27, "spatial": 6, "picture": 3}[sight]
 
 
-def detail_of(frames: Tensor, upscaled: Tensor) -> Tensor:
+def added_detail(frames: Tensor, upscaled: Tensor) -> Tensor:
     """What pictures add to their interpolated inputs, enlarged; any equal shapes.
 
     It is the small part by which outputs and targets differ; a network under spectral
@@ -133,16 +133,16 @@ def detail_of(frames: Tensor, upscaled: Tensor) -> Tensor:
     return _ENLARGED * (frames - upscaled)
 
 
-def triple_sight(frames: Tensor, upscaled: Tensor, flows: Tensor) -> Tensor:
+def spatio_temporal_input(frames: Tensor, upscaled: Tensor, flows: Tensor) -> Tensor:
     """What a spatio-temporal discriminator is shown of three frames in a row.
 
     `frames` and `upscaled` are (N, 3, 3, sH, sW), pictures and their inputs interpolated to
     the same size; `flows` (N, 2, 2, sH, sW) lead from the middle frame to the one before and
     to the one after, in pixels. Gives (N, 27, h, w), the central three quarters of each
-    side: the frames' `detail_of`, the same warped onto the middle one, and the inputs. The
+    side: the frames' `added_detail`, the same warped onto the middle one, and the inputs. The
     three times three are Chu et al.'s (2020), who show whole frames.
     """
-    detail = detail_of(frames, upscaled)
+    detail = added_detail(frames, upscaled)
     before = warp(detail[:, 0], flows[:, 0])
     after = warp(detail[:, 2], flows[:, 1])
     warped = torch.stack((before, detail[:, 1], after), dim=1)
@@ -152,6 +152,6 @@ def triple_sight(frames: Tensor, upscaled: Tensor, flows: Tensor) -> Tensor:
     return seen[..., top : height - top, left : width - left]
 
 
-def frame_sight(frames: Tensor, upscaled: Tensor) -> Tensor:
+def spatial_input(frames: Tensor, upscaled: Tensor) -> Tensor:
     """What a spatial discriminator is shown of frames (N, 3, sH, sW): (N, 6, sH, sW)."""
-    return torch.cat((detail_of(frames, upscaled), upscaled), dim=1)
+    return torch.cat((added_detail(frames, upscaled), upscaled), dim=1)

@@ -17,8 +17,8 @@ class Generator(nn.Module, ABC, Generic[State]):
 
     scale: int
     """Output side over input side."""
-    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
-    """What eight-bit arithmetic rounds by, see `models.quantise`; empty where nobody measured."""
+    int8_ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
+    """What eight-bit arithmetic rounds by, see `models.int8`; empty where nobody measured."""
 
     @abstractmethod
     def start(self, low: Tensor) -> State:

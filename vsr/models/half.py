@@ -55,7 +55,7 @@ class HalfGenerator(Generator[Any]):
         return high.float(), following
 
 
-def halved(generator: Generator[Any]) -> Generator[Any]:
+def to_half(generator: Generator[Any]) -> Generator[Any]:
     """A copy that computes in f16 where that costs no code value.
 
     The state of a `Recurrent` generator's copy stays a frame in f32 and memory in f16.
@@ -70,7 +70,7 @@ def halved(generator: Generator[Any]) -> Generator[Any]:
     return twin
 
 
-def is_halved(generator: nn.Module) -> bool:
+def is_half(generator: nn.Module) -> bool:
     """Whether any of it computes in f16."""
     return any(weight.dtype == torch.float16 for weight in generator.parameters())
 

@@ -131,7 +131,7 @@ class QuantisedHead(nn.Module):
         return F.conv2d(low, self.weight[:, -3:], self.bias) + added
 
 
-def rounded_layers(generator: Recurrent) -> dict[str, nn.Conv2d]:
+def quantised_layers(generator: Recurrent) -> dict[str, nn.Conv2d]:
     """The convolutions that are rounded throughout, by name: all but the head."""
     return {
         name: layer
@@ -140,11 +140,11 @@ def rounded_layers(generator: Recurrent) -> dict[str, nn.Conv2d]:
     }
 
 
-def is_measured(generator: Generator[Any]) -> bool:
+def is_calibrated(generator: Generator[Any]) -> bool:
     """Whether all ranges are known that rounding a generator needs."""
     if not isinstance(generator, Recurrent):
         return False
-    return {*rounded_layers(generator), "head"} <= set(generator.ranges)
+    return {*quantised_layers(generator), "head"} <= set(generator.int8_ranges)
 
 
 @torch.inference_mode()
@@ -154,7 +154,7 @@ def calibrate(
     """The ranges of a generator's inputs on clips of frames (3, H, W), each from its start."""
     seen: dict[str, tuple[float, float]] = {}
     hooks = []
-    for name, layer in rounded_layers(generator).items():
+    for name, layer in quantised_layers(generator).items():
 
         def look(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
             least, greatest = seen.get(name, (0.0, 0.0))
@@ -180,10 +180,10 @@ def calibrate(
     return seen
 
 
-def quantised(generator: Recurrent, ranges: Ranges) -> Recurrent:
+def quantise(generator: Recurrent, ranges: Ranges) -> Recurrent:
     """A copy whose trunk rounds. Raises KeyError where the range of a layer isn't known."""
     twin = copy.deepcopy(generator)
-    for name, layer in rounded_layers(twin).items():
+    for name, layer in quantised_layers(twin).items():
         parent, _, last = name.rpartition(".")
         rounded = QuantisedConv(layer.weight, layer.bias, *ranges[name])
         setattr(twin.get_submodule(parent), last, rounded)

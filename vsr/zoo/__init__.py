@@ -82,10 +82,10 @@ def _interpolate(
     if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in theirs.items()}:
         raise ModelError(f"{where}: has another shape than the model that it is to be a twin of")
     generator.load_state_dict({key: own[key].lerp(theirs[key], share) for key in own})
-    generator.ranges = {
-        name: (min(least, other.ranges[name][0]), max(most, other.ranges[name][1]))
-        for name, (least, most) in generator.ranges.items()
-        if name in other.ranges
+    generator.int8_ranges = {
+        name: (min(least, other.int8_ranges[name][0]), max(most, other.int8_ranges[name][1]))
+        for name, (least, most) in generator.int8_ranges.items()
+        if name in other.int8_ranges
     }
 
 

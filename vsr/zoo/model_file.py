@@ -16,7 +16,7 @@ from vsr.models import Generator, GeneratorConfig, build_generator
 from vsr.system.files import whole_file
 
 _CONFIG_KEY = "vsr.generator"
-_RANGES_KEY = "vsr.ranges"
+_RANGES_KEY = "vsr.int8_ranges"
 _ORIGIN_KEY = "vsr.origin"
 _MOST_RANGE = 1e9
 
@@ -62,7 +62,7 @@ def read_origin(path: Path) -> Origin | None:
 
 
 def add_ranges(path: Path, ranges: Mapping[str, tuple[float, float]]) -> None:
-    """Put `Generator.ranges` into a model file, which stays as it is otherwise."""
+    """Put `Generator.int8_ranges` into a model file, which stays as it is otherwise."""
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata()
@@ -82,7 +82,7 @@ def load_generator(path: Path) -> Generator[Any]:
             metadata = file.metadata() or {}
             config = _config(metadata, path)
             generator = build_generator(config)
-            generator.ranges = _RANGES.validate_json(metadata.get(_RANGES_KEY, "{}"))
+            generator.int8_ranges = _RANGES.validate_json(metadata.get(_RANGES_KEY, "{}"))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             generator.load_state_dict(weights)
             if not all(bool(weight.isfinite().all()) for weight in weights.values()):

@@ -11,15 +11,15 @@ from vsr.engine.backends.tiling import (
     AdaptiveTilingBackend,
     TiledBackend,
     Tiling,
-    is_exhausted,
-    pick_tile,
+    is_out_of_memory,
+    pick_tile_size,
 )
 from vsr.engine.backends.torch_eager import TorchBackend
 from vsr.engine.backends.yuv_step import flow_of
 from vsr.errors import VsrError
 from vsr.imaging.colour import ColourSpec
 from vsr.models import Generator, Recurrent
-from vsr.models.int8 import is_measured, quantised
+from vsr.models.int8 import is_calibrated, quantise
 from vsr.system.machine import computes_int8
 
 BackendName = Literal["auto", "torch", "openvino"]
@@ -53,29 +53,29 @@ def pick_backend(
     arithmetic = _arithmetic(precision, engine, generator, device)
     if arithmetic == "int8":
         assert isinstance(generator, Recurrent)
-        generator = quantised(generator, generator.ranges)
+        generator = quantise(generator, generator.int8_ranges)
 
     notes: list[str] = []
 
-    def build(size: tuple[int, int], of_parts: bool) -> Backend:
+    def build(size: tuple[int, int], tiled: bool) -> Backend:
         if engine == "openvino":
-            return OpenVinoBackend(generator, specs, size, arithmetic, of_parts)
+            return OpenVinoBackend(generator, specs, size, arithmetic, tiled)
         if device.type != "cuda":
             return TorchBackend(generator, device, specs)
         given = (generator, device, specs, size, arithmetic)
         try:
-            return GraphBackend(*given, None if is_long else False, of_parts)
+            return GraphBackend(*given, None if is_long else False, tiled)
         except Exception as error:
-            if is_exhausted(error) or not is_long:
+            if is_out_of_memory(error) or not is_long:
                 raise
             # The rest works without a complete compiler.
             reason = (str(error) or type(error).__name__).splitlines()[0]
             line = f"torch.compile failed ({reason}): frames are computed uncompiled, and slower"
             if line not in notes:  # a tile is built after another
                 notes.append(line)
-            return GraphBackend(*given, False, of_parts)
+            return GraphBackend(*given, False, tiled)
 
-    tile = pick_tile(tiling, generator, device, size)
+    tile = pick_tile_size(tiling, generator, device, size)
     given = (build, size, tile, generator.scale, specs, flow_of(generator))
     return AdaptiveTilingBackend(*given, shrinks=tiling != "off", notes=notes)
 
@@ -97,7 +97,7 @@ def _arithmetic(
     precision: Precision, engine: str, generator: Generator[Any], device: torch.device
 ) -> str:
     """The arithmetic to be, "f32", "f16" or "int8"."""
-    known = is_measured(generator)
+    known = is_calibrated(generator)
     if precision == "int8" and engine != "openvino":
         raise VsrError("int8 needs backend openvino")
     if precision == "int8" and not known:

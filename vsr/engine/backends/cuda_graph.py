@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from vsr.engine.backends.base import Backend, Planes
-from vsr.engine.backends.yuv_step import PlanesStep, planes_step, unsigned
+from vsr.engine.backends.yuv_step import YuvStep, build_yuv_step, unsigned
 from vsr.frames.gpu_surface import lies_on, surface_planes
 from vsr.imaging.colour import ColourSpec, to_rgb
 from vsr.media.decode.hw_surface import Surface
 from vsr.media.frame import Plane
 from vsr.models import Generator
-from vsr.models.half import halved
+from vsr.models.half import to_half
 
 _WARM_UP_RUNS = 3
 """Before a graph is captured: libraries allocate and choose their kernels."""
@@ -61,21 +61,21 @@ class GraphBackend(Backend):
         size: tuple[int, int],
         precision: str = "f16",
         compiles: bool | None = None,
-        of_parts: bool = False,
+        tiled: bool = False,
     ) -> None:
         """`specs` tell how planes are read and written; `size` is (height, width).
 
         `precision` is "f16" or "f32"; `compiles` fuses kernels by `torch.compile`, which is done
-        on a GPU where Triton is installed, unless told; `of_parts` is for parts of frames.
+        on a GPU where Triton is installed, unless told; `tiled` is for parts of frames.
         """
         self.name = f"torch {torch.__version__} {precision}"
         self._device, self._read_as = device, specs[0]
         self._on_gpu = device.type == "cuda"
         if precision == "f16":
-            generator = halved(generator)
-        step, layout = planes_step(generator, specs, size, of_parts)
+            generator = to_half(generator)
+        step, layout = build_yuv_step(generator, specs, size, tiled)
         # Buffers of weights stay as they lie, but for convolutions': cuDNN is fastest so.
-        self._step: PlanesStep = step.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._step: YuvStep = step.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         module: Any = torch.get_device_module(device)
         self._module = module
         place = (device,) if self._on_gpu else ()

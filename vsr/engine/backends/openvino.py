@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vsr.engine.backends.base import Backend, Planes
 from vsr.engine.backends.openvino_convert import converted, import_openvino, sample_by_rows
-from vsr.engine.backends.yuv_step import Layout, PlanesStep, planes_step, unsigned
+from vsr.engine.backends.yuv_step import Layout, YuvStep, build_yuv_step, unsigned
 from vsr.frames.yuv import planes_to_rgb
 from vsr.imaging.colour import ColourSpec
 from vsr.media.frame import Plane
@@ -60,15 +60,15 @@ class OpenVinoBackend(Backend):
         specs: tuple[ColourSpec, ColourSpec],
         size: tuple[int, int],
         precision: str = "f32",
-        of_parts: bool = False,
+        tiled: bool = False,
     ) -> None:
         """`specs` tell how planes are read and written; `size` is (height, width).
 
-        `precision` names what the generator computes in; `of_parts` is for parts of frames.
+        `precision` names what the generator computes in; `tiled` is for parts of frames.
         """
         self.name = f"openvino {openvino_version()} {precision}"
         self._read_as = specs[0]
-        self._step, layout = planes_step(generator, specs, size, of_parts)
+        self._step, layout = build_yuv_step(generator, specs, size, tiled)
         network = _file_name(generator, layout, specs)
         self._request = _compiled(self._step, layout, network).create_infer_request()
         outputs = [output.shape for output in self._request.model_outputs]
@@ -119,14 +119,14 @@ class OpenVinoBackend(Backend):
         self._begun = True
 
 
-def _compiled(step: PlanesStep, layout: Layout, file_name: str) -> Any:
+def _compiled(step: YuvStep, layout: Layout, file_name: str) -> Any:
     core = openvino_core()
     model = _read(core, cache_folder("openvino") / file_name, step, layout)
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     return core.compile_model(model, "CPU", {**settings, "INFERENCE_NUM_THREADS": _threads()})
 
 
-def _read(core: Any, path: Path, step: PlanesStep, layout: Layout) -> Any:
+def _read(core: Any, path: Path, step: YuvStep, layout: Layout) -> Any:
     """The network at `path`, where it is made if it isn't there.
 
     Even then it is read from a file: as it was converted, it is compiled into other orders of

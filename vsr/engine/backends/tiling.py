@@ -312,7 +312,7 @@ class AdaptiveTilingBackend(Backend):
                         self._inner.set_state(kept)
                 return work(self._inner)
             except (MemoryError, RuntimeError) as error:
-                if not is_exhausted(error):
+                if not is_out_of_memory(error):
                     raise
                 self._shrink(error)
             if self._inner is not None:
@@ -340,7 +340,7 @@ class AdaptiveTilingBackend(Backend):
         self._notes.append(f"memory ran out {where}: tiles of {self._tile} pixels from there on")
 
 
-def is_exhausted(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether an error tells of too little memory, in whosever words."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
@@ -348,7 +348,7 @@ def is_exhausted(error: Exception) -> bool:
     return any(word in str(error) for word in words)
 
 
-def pick_tile(
+def pick_tile_size(
     tiling: Tiling, generator: Generator[Any], device: torch.device, size: tuple[int, int]
 ) -> int | None:
     """The side of a tile for frames of `size` = (height, width); None for whole frames.

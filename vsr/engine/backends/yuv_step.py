@@ -18,7 +18,7 @@ from vsr.imaging.colour import ColourSpec, chroma_weights, from_rgb, to_rgb
 from vsr.media.frame import Plane
 from vsr.models import Generator, Recurrent
 from vsr.models.flow import PyramidFlow
-from vsr.models.half import is_halved
+from vsr.models.half import is_half
 from vsr.models.int8 import QuantisedConv, QuantisedHead
 from vsr.models.recurrent import RecurrentState
 
@@ -29,7 +29,7 @@ _SHIFTS = (((0, 0, 1, 0), (0, 0, 0, 1)), ((1, 0, 0, 0), (0, 1, 0, 0)))
 """Zeros around a kernel: of height and of width one more, as it is or one step before."""
 
 
-class PlanesStep(nn.Module):
+class YuvStep(nn.Module):
     """One step of any generator, from planes of code values to planes of code values.
 
     `forward(y, cb, cr, *state)` takes planes (1, 1, H, W) and gives `(y, cb, cr, *state)`. A step
@@ -60,7 +60,7 @@ class PlanesStep(nn.Module):
         return tuple(plane[0] for plane in outputs)
 
 
-class FoldedStep(PlanesStep):
+class FoldedStep(YuvStep):
     """One step of a `Recurrent` generator that never makes RGB of its output.
 
     Outputs of `forward` are cells, for each low-resolution pixel the samples that it becomes:
@@ -77,7 +77,7 @@ class FoldedStep(PlanesStep):
         low: Tensor,
     ) -> None:
         super().__init__(generator, specs, low)
-        self._halves = is_halved(generator)
+        self._halves = is_half(generator)
         scale, write_as = generator.scale, self.write_as
         across, down = write_as.subsampling
         cosited_across, cosited_down = write_as.cosited
@@ -193,15 +193,15 @@ class Layout(NamedTuple):
     state: tuple[Tensor, ...]
 
 
-def planes_step(
+def build_yuv_step(
     generator: Generator[Any],
     specs: tuple[ColourSpec, ColourSpec],
     size: tuple[int, int],
-    of_parts: bool = False,
-) -> tuple[PlanesStep, Layout]:
+    tiled: bool = False,
+) -> tuple[YuvStep, Layout]:
     """The step of a generator for frames of `size` = (height, width), and what it takes.
 
-    `of_parts` is for parts of frames, where `flow_of` finds motion.
+    `tiled` is for parts of frames, where `flow_of` finds motion.
     """
     read_as, _ = specs
     across, down = read_as.subsampling
@@ -212,13 +212,13 @@ def planes_step(
     low = torch.zeros(1, 3, *size)
     frame: tuple[Tensor, ...] = (y, *chroma)
     if isinstance(generator, Recurrent) and generator.memory:
-        flow = flow_of(generator) if of_parts else None
+        flow = flow_of(generator) if tiled else None
         if flow is not None:
             unit, part = 2**flow.levels, 2 ** (flow.levels - flow.coarse_level)
             frame += (torch.zeros(1, 2, *(-(-side // unit) * part for side in size)),)
-        step: PlanesStep = FoldedStep(generator, specs, low)
+        step: YuvStep = FoldedStep(generator, specs, low)
     else:
-        step = PlanesStep(generator, specs, low)
+        step = YuvStep(generator, specs, low)
     return step.eval(), Layout(frame, step.start(low))
 
 

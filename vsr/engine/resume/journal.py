@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from vsr.engine.resume.segment_file import digest_of
+from vsr.engine.resume.segment_file import segment_digest
 from vsr.errors import OutputError
 from vsr.media.decode.reader import FrameFingerprint
 from vsr.media.encode.encoder import CodedVideo
@@ -36,11 +36,11 @@ class SegmentStart(NamedTuple):
     """Whether its first frame begins a shot; if not, there is a state to go on from."""
 
 
-START = SegmentStart(0, 0, (), True)
+FIRST_SEGMENT = SegmentStart(0, 0, (), True)
 """Of the first segment."""
 
 
-class Finished(NamedTuple):
+class FinishedSegment(NamedTuple):
     """A segment that is on the disk."""
 
     number: int
@@ -69,7 +69,7 @@ class Journal:
         """
         self.output = output
         self.folder = work_folder(output)
-        self.finished: list[Finished] = []
+        self.finished: list[FinishedSegment] = []
         self.video: CodedVideo | None = None
         self.resumed_frames = 0
         """Done by earlier runs."""
@@ -95,13 +95,13 @@ class Journal:
             raise
 
     @property
-    def next_place(self) -> SegmentStart | None:
+    def next_start(self) -> SegmentStart | None:
         """Where to go on; None if all segments are finished."""
-        return self.finished[-1].following if self.finished else START
+        return self.finished[-1].following if self.finished else FIRST_SEGMENT
 
     @property
     def frames(self) -> int:
-        """Finished so far."""
+        """FinishedSegment so far."""
         return sum(segment.frames for segment in self.finished)
 
     def segment(self, number: int) -> Path:
@@ -112,14 +112,14 @@ class Journal:
         """Where the state is that a segment begins with, if it begins in mid-shot."""
         return self.folder / f"{number:06}.state"
 
-    def add(self, finished: Finished, video: CodedVideo) -> None:
+    def add(self, finished: FinishedSegment, video: CodedVideo) -> None:
         """Record a segment whose files are on the disk."""
         self.video = video
         self._append(_line_of(finished, video))
         self.finished.append(finished)
         self.state(finished.number).unlink(missing_ok=True)  # it has been used
 
-    def put_in_place(self, whole: Path) -> None:
+    def publish(self, whole: Path) -> None:
         """Give the output its name, so that a run which ends right then is known to be done."""
         self._append({_WHOLE: whole.stat().st_size})
         try:
@@ -128,7 +128,7 @@ class Journal:
         except OSError as error:
             raise write_failure(self.output, error) from error
 
-    def leave(self) -> bool:
+    def release(self) -> bool:
         """Let go of the work; whether any of it is kept for another run."""
         kept = bool(self.finished)
         if not kept:
@@ -169,7 +169,7 @@ class Journal:
                 self.video = CodedVideo(codec, bytes.fromhex(extradata), tag)
                 self.finished.append(finished)
             # States that have been used are gone: back to a beginning that can be begun at.
-            while self.finished and not self._can_begin(self.next_place):
+            while self.finished and not self._can_begin(self.next_start):
                 self.finished.pop()
         self.resumed_frames = self.frames
         self._begin(record, wanted)
@@ -187,7 +187,7 @@ class Journal:
             partial.replace(record)
             _sync_folder(self.folder)
             known = {self.segment(done.number) for done in self.finished}
-            place = self.next_place
+            place = self.next_start
             if place is not None and not place.begins_shot:
                 known.add(self.state(place.number))
             for path in self.folder.iterdir():
@@ -209,14 +209,14 @@ class Journal:
     def _can_begin(self, place: SegmentStart | None) -> bool:
         return place is None or place.begins_shot or self.state(place.number).is_file()
 
-    def _is_whole(self, finished: Finished) -> bool:
+    def _is_whole(self, finished: FinishedSegment) -> bool:
         try:
-            return digest_of(self.segment(finished.number)) == finished.digest
+            return segment_digest(self.segment(finished.number)) == finished.digest
         except OSError:
             return False
 
 
-def is_in_place(output: Path) -> bool:
+def is_published(output: Path) -> bool:
     """Whether a run put an output in its place, but ended before it had tidied up."""
     record = work_folder(output) / _RECORD
     if not (output.is_file() and record.is_file()):
@@ -241,7 +241,7 @@ def _lines(record: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _line_of(finished: Finished, video: CodedVideo) -> dict[str, Any]:
+def _line_of(finished: FinishedSegment, video: CodedVideo) -> dict[str, Any]:
     """The record's line for a segment. Its keys are a file format: see `_finished`."""
     following = finished.following
     return {
@@ -263,10 +263,10 @@ def _line_of(finished: Finished, video: CodedVideo) -> dict[str, Any]:
     }
 
 
-def _finished(line: Mapping[str, Any]) -> Finished:
+def _finished(line: Mapping[str, Any]) -> FinishedSegment:
     """The segment that a line of the record describes: the inverse of `_line_of`."""
     following = line["following"]
-    return Finished(
+    return FinishedSegment(
         number=line["number"],
         frames=line["frames"],
         shots=line["shots"],

@@ -96,7 +96,7 @@ class SegmentWriter:
             self._size += len(record)
 
 
-def digest_of(path: Path) -> str:
+def segment_digest(path: Path) -> str:
     """What `SegmentFile.digest` must be; raises OSError."""
     digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
@@ -105,7 +105,7 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def joined(paths: Sequence[Path]) -> Iterator[CodedPacket]:
+def concat_segments(paths: Sequence[Path]) -> Iterator[CodedPacket]:
     """The packets of segments as one stream, in decoding order.
 
     Each encoder counted decoding times on its own; these are laid out anew: frame n is decoded

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from vsr.engine.resume.journal import Finished, Journal, SegmentStart
+from vsr.engine.resume.journal import FinishedSegment, Journal, SegmentStart
 from vsr.engine.resume.segment_file import SegmentWriter
 from vsr.errors import Interrupted
 from vsr.frames.shots import LOOK_BACK_FRAMES, CutMarker
@@ -138,7 +138,7 @@ class SegmentSink:
             if pts >= self._first_pts and (end is None or pts < end)
         )
         self._journal.add(
-            Finished(
+            FinishedSegment(
                 self._number, done.frames, self._shots, done.size, done.digest, damaged, place
             ),
             video,
