@@ -52,7 +52,7 @@ from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.encoder import EncoderSettings, VideoEncoder, output_info
 from vsr.media.frame import Frame, StreamInfo
-from vsr.models import Recurrent, multiplies_per_pixel
+from vsr.models import multiplies_per_pixel
 from vsr.models.int8 import is_calibrated, quantise
 from vsr.system.machine import computes_int8, peak_memory_bytes, pick_device, processor_name
 
@@ -182,7 +182,6 @@ def _model_and_colour(
             builds.append((name, partial(GraphBackend, *given)))
     elif openvino_version():
         if is_calibrated(generator) and computes_int8():
-            assert isinstance(generator, Recurrent)
             rounded = quantise(generator, generator.int8_ranges)
             builds.append(("OpenVINO int8", partial(OpenVinoBackend, rounded, specs, size, "int8")))
         builds.append(("OpenVINO f32", partial(OpenVinoBackend, generator, specs, size)))

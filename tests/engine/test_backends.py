@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 import vsr
 from tests.conftest import scenes, write_film
-from vsr.engine import backends
-from vsr.engine.backends import OpenVinoBackend, TorchBackend, pick_backend
+from vsr.engine.backends import OpenVinoBackend, TorchBackend, pick_backend, select
 from vsr.engine.backends import openvino as openvino_backend
 from vsr.engine.backends.openvino import openvino_core
 from vsr.engine.backends.openvino_convert import converted, sample_by_rows
@@ -423,7 +422,7 @@ def test_a_compiler_that_fails_is_noted_once(
                 raise RuntimeError("Failed to find C compiler.\nPlease specify one via CC.")
             super().__init__(generator, CPU, specs)
 
-    monkeypatch.setattr(backends, "GraphBackend", Uncompiled)
+    monkeypatch.setattr(select, "GraphBackend", Uncompiled)
     spec = ColourSpec(Matrix.BT601)
     backend = pick_backend(
         name="torch",

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from vsr.config import Config
 from vsr.errors import TrainingError
 from vsr.imaging.tensors import resize_bicubic, warp
-from vsr.models import Generator, Recurrent
+from vsr.models import Generator
 from vsr.models.discriminators import spatial_input, spatio_temporal_input
 from vsr.models.flow import PyramidFlow
 from vsr.training.discriminator import DiscriminatorTrainer, DiscriminatorTrainingConfig, Sample
@@ -129,7 +129,7 @@ class GanObjective(nn.Module):
         self._config = config
         self._seed = seed
         self.flow: PyramidFlow | None = None
-        if isinstance(generator, Recurrent) and generator.flow is not None:
+        if generator.flow is not None:
             # It has learnt motion, and is to go on finding that, not what pleases.
             self.flow = generator.flow.requires_grad_(False)
         sight = config.adversary.discriminator.sight
