@@ -52,7 +52,7 @@ def test_times_tell_which_stage_the_others_wait_for(slow: str) -> None:
 def test_every_span_is_told_of() -> None:
     spans: list[tuple[str, str, int, float, float]] = []
     times = run_stages(
-        range(5), lambda item: lambda: item, lambda item: None, watch=lambda *s: spans.append(s)
+        range(5), lambda item: lambda: item, lambda item: None, on_span=lambda *s: spans.append(s)
     )
     for stage in ("decode", "upscale", "encode"):
         own = [span for span in spans if span[0] == stage]
