@@ -65,7 +65,7 @@ def test_a_model_file_has_the_keys_of_its_format(tmp_path: Path) -> None:
         assert file.metadata() == {
             "vsr.generator": RECURRENT_JSON,
             "vsr.origin": '{"name":"a","licence":"MIT","source":"somebody"}',
-            "vsr.int8_ranges": '{"entry": [0.0, 1.0]}',
+            "vsr.ranges": '{"entry": [0.0, 1.0]}',
         }
         assert sorted(file.keys()) == sorted(RECURRENT_TENSORS)
     assert load_generator(path).int8_ranges == {"entry": (0.0, 1.0)}

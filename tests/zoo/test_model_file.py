@@ -81,7 +81,7 @@ def test_a_model_file_without_an_origin_has_none(tmp_path: Path) -> None:
     ],
     ids=lambda text: text[:24],
 )
-@pytest.mark.parametrize("key", ["vsr.int8_ranges", "vsr.generator"])
+@pytest.mark.parametrize("key", ["vsr.ranges", "vsr.generator"])
 def test_odd_metadata_is_one_line(tmp_path: Path, ranges: str, key: str) -> None:
     path = tmp_path / "a.safetensors"
     metadata = {"vsr.generator": SMALL.model_dump_json(), key: ranges}

@@ -16,7 +16,7 @@ from vsr.models import Generator, GeneratorConfig, build_generator
 from vsr.system.files import whole_file
 
 _CONFIG_KEY = "vsr.generator"
-_RANGES_KEY = "vsr.int8_ranges"
+_RANGES_KEY = "vsr.ranges"
 _ORIGIN_KEY = "vsr.origin"
 _MOST_RANGE = 1e9
 
