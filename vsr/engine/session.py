@@ -111,7 +111,7 @@ class UpscaleSession:
         """Survey the film; add findings to `lost` and to the reader's notes."""
         source, reader = self.reader.path, self.reader
         survey = Survey(side_data=dict(reader.side_data))  # a pipe can be read once
-        if not is_pipe(source):  # though there may be a file called `-`
+        if not is_pipe(source):  # a regular file may be called `-`
             survey = survey_film(source)
         self.info = held(self.info, suffix, self.options.settings)
         self.lost += self._side_data_losses(survey)

@@ -94,7 +94,7 @@ class AdaptiveTilingBackend(Backend):
             if self._inner is not None:
                 state = self._inner.get_state()
                 self._inner = None
-            # Only here are the frames of the error's traceback free, and the memory they hold.
+            # The traceback, which holds tensors, is released only after the except clause.
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
