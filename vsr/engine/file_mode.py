@@ -101,8 +101,8 @@ class _Run:
                 frames,
                 lambda item: self._submit(item, start),
                 sink.write,
-                session.queue_size,
-                self._options.on_span,
+                queue_size=session.queue_size,
+                on_span=self._options.on_span,
             )
             sink.finish()
         finally:
@@ -114,7 +114,7 @@ class _Run:
         if item.start and item.start.number > start.number and not item.begins_shot:
             state = self._session.backend.get_state()
         pending = self._session.submit(item.frame, item.begins_shot)
-        return lambda: SegmentFrame(pending(), item.begins_shot, item.start, state)
+        return lambda: item._replace(frame=pending(), state=state)
 
 
 def _join(

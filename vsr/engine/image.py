@@ -101,7 +101,7 @@ def upscale_image(
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"expected uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
-    return StillUpscaler(model, scale, device, detail).upscale_array(pixels)
+    return StillUpscaler(model, scale, device=device, detail=detail).upscale_array(pixels)
 
 
 def pair_images(

@@ -85,8 +85,8 @@ class _Run:
             mark_cuts(self._session.reader),
             self._submit,
             self._write,
-            self._session.queue_size,
-            self._options.on_span,
+            queue_size=self._session.queue_size,
+            on_span=self._options.on_span,
         )
 
     def _submit(self, marked: tuple[Frame | AnyPacket, bool]) -> Callable[[], Frame | AnyPacket]:

@@ -142,7 +142,7 @@ class _Trial:
     def run(self) -> None:
         """Run all stages until the time limit."""
         self._started = time.perf_counter()
-        run_stages(self._source(), self._submit, self._encode, self._session.queue_size)
+        run_stages(self._source(), self._submit, self._encode, queue_size=self._session.queue_size)
         self.coded_bytes += sum(len(packet.data) for packet in self._encoder.finish())
         self._ended = time.perf_counter()
 

@@ -73,7 +73,7 @@ class GraphBackend(Backend):
         self._on_gpu = device.type == "cuda"
         if precision == "f16":
             generator = to_half(generator)
-        step, layout = build_yuv_step(generator, specs, size, tiled)
+        step, layout = build_yuv_step(generator, specs, size, tiled=tiled)
         # Only weights of convolutions become channels last, for which cuDNN is fastest.
         self._step: YuvStep = step.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         module: Any = torch.get_device_module(device)

@@ -69,7 +69,7 @@ class OpenVinoBackend(Backend):
         """
         self.name = f"openvino {openvino_version()} {precision}"
         self._read_as = specs[0]
-        self._step, layout = build_yuv_step(generator, specs, size, tiled)
+        self._step, layout = build_yuv_step(generator, specs, size, tiled=tiled)
         network = _file_name(generator, layout, specs)
         self._request = _compiled(self._step, layout, network).create_infer_request()
         outputs = self._request.model_outputs

@@ -39,7 +39,7 @@ class SegmentStart(NamedTuple):
     """Whether its first frame starts a shot; otherwise, a state is saved for it."""
 
 
-FIRST_SEGMENT = SegmentStart(0, 0, (), True)
+FIRST_SEGMENT = SegmentStart(number=0, frame=0, marks=(), begins_shot=True)
 """Start of the first segment."""
 
 

@@ -74,7 +74,12 @@ class SegmentWriter:
             self._partial.replace(self._path)
         except (av.error.FFmpegError, OSError) as error:
             raise write_failure(self._output, error) from error
-        return SegmentFile(self._path, self._frames, self._size, self._digest.hexdigest())
+        return SegmentFile(
+            path=self._path,
+            frames=self._frames,
+            size=self._size,
+            digest=self._digest.hexdigest(),
+        )
 
     def __enter__(self) -> "SegmentWriter":
         return self

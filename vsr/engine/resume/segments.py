@@ -126,7 +126,9 @@ class SegmentSink:
     def _begin(self, start: SegmentStart, pts: int) -> None:
         self._index, self._shots, self._first_pts = start.number, 0, pts
         path = self._journal.segment(start.number)
-        self._writer = SegmentWriter(path, self._journal.output, self._info, self._settings)
+        self._writer = SegmentWriter(
+            path, self._journal.output, info=self._info, settings=self._settings
+        )
 
     def _finish(self, following: SegmentFrame | None) -> None:
         """Finish the current segment; `following` is the first frame of the next one."""
