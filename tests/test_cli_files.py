@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.conftest import AudioTrack, scenes, write_film
 from vsr.cli import main
-from vsr.engine import upscale as video
+from vsr.engine import file_mode
 from vsr.media.mux.muxer import Dropped
 
 
@@ -170,7 +170,7 @@ def test_an_interrupted_run_goes_on_beside_the_longest_name(
     film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / f"{'y' * 250}.mp4"
-    monkeypatch.setattr("vsr.engine.upscale._join", lambda *_: 1 / 0)
+    monkeypatch.setattr("vsr.engine.file_mode._join", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("upscale", film, output, "--model", tiny_model)
     monkeypatch.undo()
@@ -308,13 +308,13 @@ def test_a_closed_standard_stream_that_is_wanted_is_one_line(film: Path, tmp_pat
 def test_a_film_that_was_finished_is_not_interrupted(
     film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    join = video._join
+    join = file_mode._join
 
     def interrupted(*given: Any) -> Dropped:
         os.kill(os.getpid(), signal.SIGINT)
         return join(*given)
 
-    monkeypatch.setattr(video, "_join", interrupted)
+    monkeypatch.setattr(file_mode, "_join", interrupted)
     done = run("upscale", film, tmp_path / "b.mp4", "--model", tiny_model)
     assert (done.code, frame_count(tmp_path / "b.mp4")) == (0, 6)
     (tmp_path / "in").mkdir()
@@ -362,7 +362,9 @@ def test_a_container_is_known_with_and_without_its_dot(
 
 
 def test_an_unknown_container_is_named(film: Path) -> None:
-    assert complaint("plan", film, "--container", "avi").startswith("vsr: .avi: not a container")
+    assert complaint("plan", film, "--container", "avi").startswith(
+        "vsr: .avi: not a supported container"
+    )
 
 
 def test_a_page_on_standard_output_is_the_page_alone(film: Path, tmp_path: Path) -> None:
@@ -388,7 +390,7 @@ def test_a_folder_of_the_users_own_is_no_work_folder(
     mine.parent.mkdir()
     mine.write_text("mine")
     line = complaint("upscale", film, tmp_path / "b.mkv", "--model", tiny_model)
-    assert "is taken: it holds mine.txt" in line
+    assert "holds a foreign file, mine.txt" in line
     assert mine.read_text() == "mine"
     assert list(mine.parent.iterdir()) == [mine]
 

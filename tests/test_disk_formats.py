@@ -68,7 +68,7 @@ def test_a_model_file_has_the_keys_of_its_format(tmp_path: Path) -> None:
             "vsr.ranges": '{"entry": [0.0, 1.0]}',
         }
         assert sorted(file.keys()) == sorted(RECURRENT_TENSORS)
-    assert load_generator(path).ranges == {"entry": (0.0, 1.0)}
+    assert load_generator(path).int8_ranges == {"entry": (0.0, 1.0)}
     assert read_origin(path) == origin
 
 

@@ -53,8 +53,8 @@ from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.encoder import VideoEncoder
 from vsr.media.encode.settings import EncoderSettings, output_info
 from vsr.media.frame import Frame, StreamInfo
-from vsr.models import Recurrent, multiplies_per_pixel
-from vsr.models.int8 import is_measured, quantised
+from vsr.models import multiplies_per_pixel
+from vsr.models.int8 import is_calibrated, quantise
 from vsr.system.machine import computes_int8, peak_memory_bytes, pick_device, processor_name
 
 _WARM_UP = 3
@@ -182,9 +182,8 @@ def _model_and_colour(
             given = (generator, device, specs, size, precision, compiles)
             builds.append((name, partial(GraphBackend, *given)))
     elif openvino_version():
-        if is_measured(generator) and computes_int8():
-            assert isinstance(generator, Recurrent)
-            rounded = quantised(generator, generator.ranges)
+        if is_calibrated(generator) and computes_int8():
+            rounded = quantise(generator, generator.int8_ranges)
             builds.append(("OpenVINO int8", partial(OpenVinoBackend, rounded, specs, size, "int8")))
         builds.append(("OpenVINO f32", partial(OpenVinoBackend, generator, specs, size)))
     builds.append(("torch f32", partial(TorchBackend, vsr.load(model), device, specs)))
@@ -211,7 +210,7 @@ def _engine(film: Path, model: str, device: torch.device, decoder: Decoder) -> R
                 mark_cuts(session.reader.frames()),
                 partial(_begin, session),
                 partial(_note_time, ends),
-                session.most_waiting,
+                session.queue_size,
             )
         seconds.append((ends[-1] - ends[0]) / (len(ends) - 1))
         decoded = "a card" if session.reader.on_gpu else "the CPU"

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from scores import ZOO
@@ -21,8 +22,8 @@ import vsr.zoo
 from vsr.data.sources import SourceType, find_sources, source_frames
 from vsr.imaging.degrade import Degradation
 from vsr.metrics.image import psnr_y
-from vsr.models import Recurrent
-from vsr.models.int8 import calibrate, quantised
+from vsr.models import Generator
+from vsr.models.int8 import calibrate, quantise
 from vsr.scoring import degraded, upscale_pairs
 from vsr.zoo.model_file import add_ranges, load_generator
 
@@ -43,12 +44,12 @@ def main() -> None:
             continue
         path = ZOO / "weights" / f"{card.name}.safetensors"
         generator = load_generator(path)
-        if not isinstance(generator, Recurrent):
+        if not generator.int8_layers():
             continue
         ranges = calibrate(generator, _clips(chosen.train, generator.scale))
         add_ranges(path, ranges)
         exact, rounded = (
-            _psnr(model, chosen.val) for model in (generator, quantised(generator, ranges))
+            _psnr(model, chosen.val) for model in (generator, quantise(generator, ranges))
         )
         print(f"{card.name:<12} f32 {exact:.3f} dB, int8 {rounded:.3f} ({rounded - exact:+.3f})")
 
@@ -62,7 +63,7 @@ def _clips(data: Path, scale: int) -> Iterator[Iterator[Tensor]]:
 
 
 @torch.inference_mode()
-def _psnr(generator: Recurrent, data: Path) -> float:
+def _psnr(generator: Generator[Any], data: Path) -> float:
     """Mean over films of the mean over their first frames, in dB."""
     means = []
     for source in find_sources([data]):

@@ -14,12 +14,11 @@ from torch import Tensor, nn
 
 import vsr
 from tests.conftest import scenes, write_film
-from vsr.engine import backends
-from vsr.engine.backends import OpenVinoBackend, TorchBackend, pick_backend
+from vsr.engine.backends import OpenVinoBackend, TorchBackend, pick_backend, select
 from vsr.engine.backends import openvino as openvino_backend
 from vsr.engine.backends.openvino import openvino_core
 from vsr.engine.backends.openvino_convert import converted, sample_by_rows
-from vsr.engine.backends.yuv_step import FoldedStep, planes_step
+from vsr.engine.backends.yuv_step import FoldedStep, build_yuv_step
 from vsr.engine.upscale import upscale_video
 from vsr.errors import VsrError
 from vsr.imaging.colour import ColourSpec, Matrix, Siting, Subsampling, from_rgb
@@ -36,7 +35,7 @@ from vsr.models import (
     SrresnetConfig,
     build_generator,
 )
-from vsr.models.int8 import QuantisedConv, calibrate, quantised
+from vsr.models.int8 import QuantisedConv, calibrate, quantise
 from vsr.system.machine import computes_int8
 from vsr.zoo.model_file import add_ranges, load_generator, save_generator
 
@@ -127,7 +126,7 @@ def test_frames_made_stay_as_they_are(name: str) -> None:
 
 def test_the_head_of_a_folded_step_has_half_as_much_to_do(tiny_model: Path) -> None:
     spec = ColourSpec(Matrix.BT601)
-    step, _ = planes_step(load_generator(tiny_model), (spec, spec), (32, 32))
+    step, _ = build_yuv_step(load_generator(tiny_model), (spec, spec), (32, 32))
     assert isinstance(step, FoldedStep)
     assert len(step.luma.bias) + len(step.chroma.bias) == 24  # of 48
 
@@ -177,15 +176,15 @@ def test_what_was_built_is_kept_for_the_next_run_and_a_broken_file_is_made_anew(
 
 
 def cached_as(generator: Generator[Any], spec: ColourSpec = ColourSpec(Matrix.BT601)) -> str:
-    _, layout = planes_step(generator, (spec, spec), (32, 32))
+    _, layout = build_yuv_step(generator, (spec, spec), (32, 32))
     return openvino_backend._file_name(generator, layout, (spec, spec))
 
 
 def test_networks_that_round_by_other_ranges_are_others() -> None:
     generator = vsr.load("tiny-x4")
     assert isinstance(generator, Recurrent)
-    wider = {name: (least, 2 * most) for name, (least, most) in generator.ranges.items()}
-    rounded = [quantised(generator, ranges) for ranges in (generator.ranges, wider)]
+    wider = {name: (least, 2 * most) for name, (least, most) in generator.int8_ranges.items()}
+    rounded = [quantise(generator, ranges) for ranges in (generator.int8_ranges, wider)]
     assert len({cached_as(network) for network in (generator, *rounded)}) == 3
 
 
@@ -225,7 +224,7 @@ def test_the_cache_key_describes_what_no_tensor_tells(tiny_model: Path) -> None:
     assert isinstance(generator, Recurrent)
     shape = {"kind": "recurrent", "scale": 2, "memory": generator.memory, "flow_levels": 4}
     assert openvino_backend._describe_generator(generator) == {**shape, "rounding": {}}
-    rounding = openvino_backend._describe_generator(quantised(generator, generator.ranges))
+    rounding = openvino_backend._describe_generator(quantise(generator, generator.int8_ranges))
     assert set(rounding["rounding"]["exit"]) == {"scale", "zero", "border"}
     assert openvino_backend._describe_colour(ColourSpec(Matrix.BT709)) == {
         "matrix": "bt709",
@@ -315,7 +314,7 @@ def test_eight_bits_cost_less_than_a_tenth_of_a_decibel(name: str) -> None:
     with torch.inference_mode():
         exact, rounded = (
             psnr_y(model(low[None])[0].clamp(0, 1), target).mean()
-            for model in (generator, quantised(generator, generator.ranges))
+            for model in (generator, quantise(generator, generator.int8_ranges))
         )
     assert exact != rounded
     assert rounded > exact - 0.1
@@ -328,7 +327,7 @@ def test_eight_bits_do_not_drift(name: str) -> None:
     generator = vsr.load(name)
     assert isinstance(generator, Recurrent)
     low, target = gliding_lows(1, generator.scale)
-    twin = quantised(generator, generator.ranges)
+    twin = quantise(generator, generator.int8_ranges)
     with torch.inference_mode():
         state = twin.start(low)
         quality = []
@@ -344,7 +343,7 @@ def test_openvino_computes_eight_bits_as_torch_foretells() -> None:
     spec = ColourSpec(Matrix.BT601)
     generator = vsr.load("tiny-x4")
     assert isinstance(generator, Recurrent)
-    twin = quantised(generator, generator.ranges)
+    twin = quantise(generator, generator.int8_ranges)
     foretold = TorchBackend(twin, CPU, (spec, spec))
     built = OpenVinoBackend(twin, (spec, spec), (48, 64))
     for number, planes in enumerate(film_planes(spec, 64, 48, 5)):
@@ -369,10 +368,10 @@ def test_ranges_are_those_that_were_seen_and_survive_a_file(tmp_path: Path) -> N
     save_generator(path, generator.state_dict(), RecurrentConfig(
         channels=4, blocks=1, memory=4, flow_channels=4
     ))  # fmt: skip
-    assert load_generator(path).ranges == {}
+    assert load_generator(path).int8_ranges == {}
     add_ranges(path, ranges)
     again = load_generator(path)
-    assert again.ranges == ranges
+    assert again.int8_ranges == ranges
     assert all(
         torch.equal(value, again.state_dict()[name])
         for name, value in generator.state_dict().items()
@@ -417,13 +416,13 @@ def test_a_compiler_that_fails_is_noted_once(
             size: tuple[int, int],
             precision: str,
             compiles: bool | None,
-            of_parts: bool,
+            tiled: bool,
         ) -> None:
             if compiles is None:
                 raise RuntimeError("Failed to find C compiler.\nPlease specify one via CC.")
             super().__init__(generator, CPU, specs)
 
-    monkeypatch.setattr(backends, "GraphBackend", Uncompiled)
+    monkeypatch.setattr(select, "GraphBackend", Uncompiled)
     spec = ColourSpec(Matrix.BT601)
     backend = pick_backend(
         name="torch",
@@ -472,4 +471,4 @@ def test_a_rounded_entry_is_a_rounded_convolution(flow_channels: int) -> None:
     plain = QuantisedConv(entry.weight, entry.bias, *ranges["entry"])
     with torch.no_grad():
         wanted = plain(torch.cat(seen, dim=1))
-        assert torch.allclose(quantised(generator, ranges).entry(*seen), wanted, atol=1e-5)
+        assert torch.allclose(quantise(generator, ranges).entry(*seen), wanted, atol=1e-5)

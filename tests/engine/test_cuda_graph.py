@@ -18,11 +18,11 @@ from tests.engine.test_backends import (
     film_planes,
 )
 from vsr.engine.backends import GraphBackend, TorchBackend, pick_backend
-from vsr.engine.backends.yuv_step import planes_step
+from vsr.engine.backends.yuv_step import build_yuv_step
 from vsr.errors import VsrError
 from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.models import GeneratorConfig, RrdbnetConfig, SrresnetConfig, build_generator
-from vsr.models.half import halved
+from vsr.models.half import to_half
 from vsr.zoo.model_file import load_generator
 
 BT601 = ColourSpec(Matrix.BT601)
@@ -190,8 +190,8 @@ class Recorder(TorchDispatchMode):
 @pytest.mark.parametrize("precision", ["f32", "f16"])
 def test_a_step_can_be_captured(name: str, precision: str) -> None:
     """It copies no number of Python's to the device, which no graph can hold, and asks for none."""
-    generator = vsr.load(name) if precision == "f32" else halved(vsr.load(name))
-    step, layout = planes_step(generator, (BT601, BT601), (48, 64))
+    generator = vsr.load(name) if precision == "f32" else to_half(vsr.load(name))
+    step, layout = build_yuv_step(generator, (BT601, BT601), (48, 64))
     with torch.no_grad(), Recorder() as recorder:
         step(*layout.frame, *layout.state)
         assert "convolution" in recorder.seen

@@ -45,7 +45,7 @@ def test_openvino_gets_its_two_files(tmp_path: Path, tiny_model: Path) -> None:
 def test_a_file_that_computes_otherwise_gets_no_name(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "_prove", lambda *given: 0.01)
+    monkeypatch.setattr(export, "_largest_difference", lambda *given: 0.01)
     with pytest.raises(VsrError, match=r"differs from torch by 1\.0e-02; nothing was written"):
         export_model(str(tiny_model), tmp_path / "a.onnx", (16, 16))
     assert list(tmp_path.iterdir()) == []

@@ -35,7 +35,7 @@ def test_times_tell_which_stage_the_others_wait_for(slow: str) -> None:
 
         return wait
 
-    times = run_stages(source(), work, lambda item: rest("encode"), most_waiting=2)
+    times = run_stages(source(), work, lambda item: rest("encode"), queue_size=2)
     slept = 40 * 0.005
     # A device's work is waited for before a frame can be encoded.
     busy = times.encode.starved if slow == "device" else getattr(times, slow).busy
@@ -52,7 +52,7 @@ def test_times_tell_which_stage_the_others_wait_for(slow: str) -> None:
 def test_every_span_is_told_of() -> None:
     spans: list[tuple[str, str, int, float, float]] = []
     times = run_stages(
-        range(5), lambda item: lambda: item, lambda item: None, watch=lambda *s: spans.append(s)
+        range(5), lambda item: lambda: item, lambda item: None, on_span=lambda *s: spans.append(s)
     )
     for stage in ("decode", "upscale", "encode"):
         own = [span for span in spans if span[0] == stage]
@@ -78,7 +78,7 @@ def test_no_more_items_wait_than_allowed() -> None:
         written += 1
         most = max(most, made - written)
 
-    run_stages(source(), lambda item: lambda: item, sink, most_waiting=3)  # type: ignore[arg-type]
+    run_stages(source(), lambda item: lambda: item, sink, queue_size=3)  # type: ignore[arg-type]
     assert written == 60
     # Two queues of three, and one item in the hands of each stage.
     assert most <= 2 * 3 + 3

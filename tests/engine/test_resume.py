@@ -17,9 +17,15 @@ import numpy as np
 import pytest
 
 from tests.conftest import AudioTrack, scenes, write_film
-from vsr.engine import upscale as video
+from vsr.engine import file_mode
 from vsr.engine.resume import segments
-from vsr.engine.resume.journal import START, Finished, Journal, SegmentStart, work_folder
+from vsr.engine.resume.journal import (
+    FIRST_SEGMENT,
+    FinishedSegment,
+    Journal,
+    SegmentStart,
+    work_folder,
+)
 from vsr.engine.resume.segment_file import SegmentWriter
 from vsr.engine.resume.segments import LONGEST_FRAMES, SHORTEST_FRAMES, mark_segments
 from vsr.engine.session import UpscaleOptions, UpscaleSession
@@ -77,11 +83,11 @@ def test_segments_end_at_cuts_and_at_length(film: Path) -> None:
         frames = list(reader.frames())
     longer = frames[:30] * 9 + frames[30:] * 3  # a shot of 270 frames, then shots of 8 and 12
     renumbered = [Frame(frame.planes, number) for number, frame in enumerate(longer)]
-    marked = list(mark_segments(iter(renumbered), START))
-    starts = [item.place.frame for item in marked if item.place]
+    marked = list(mark_segments(iter(renumbered), FIRST_SEGMENT))
+    starts = [item.start.frame for item in marked if item.start]
     assert starts[0] == 0
     assert LONGEST_FRAMES in starts  # in mid-shot
-    assert not next(m for m in marked if m.place and m.place.frame == LONGEST_FRAMES).begins_shot
+    assert not next(m for m in marked if m.start and m.start.frame == LONGEST_FRAMES).begins_shot
     lengths = np.diff([*starts, len(longer)])
     assert max(lengths) <= LONGEST_FRAMES
     assert min(lengths[:-1]) >= SHORTEST_FRAMES
@@ -103,7 +109,7 @@ def test_going_on_gives_the_bytes_of_a_run_without_a_break(
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
     assert summary.frames == 50
     assert 0 <= frames - summary.resumed_frames <= 13
-    assert (summary.resumed_frames > 0) == any("going on after" in line for line in told)
+    assert (summary.resumed_frames > 0) == any("resuming after" in line for line in told)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.mp4", "whole.mp4"]
 
 
@@ -151,7 +157,7 @@ def test_other_settings_or_another_source_start_afresh_only_when_told(
     with pytest.raises(OutputError, match=r"other settings \(crf None, now 20\); --no-resume"):
         make(film, output, tiny_model, settings=EncoderSettings(crf=20, preset="ultrafast"))
     other = write_film(tmp_path / "other.mp4", scenes(64, 48, [50]))
-    with pytest.raises(OutputError, match="of another source; --no-resume starts afresh"):
+    with pytest.raises(OutputError, match="of another source; --no-resume discards it"):
         make(other, output, tiny_model)
     assert sorted(path.name for path in work_folder(output).iterdir()) == kept
     assert make(other, output, tiny_model, resume=False).resumed_frames == 0
@@ -161,7 +167,7 @@ def test_other_settings_or_another_source_start_afresh_only_when_told(
 def test_a_stop_ends_with_the_segment_in_hand(film: Path, tmp_path: Path, tiny_model: Path) -> None:
     make(film, tmp_path / "whole.mp4", tiny_model)
     stop = threading.Event()
-    with pytest.raises(Interrupted, match="stopped; 12 frames are done, and the same command"):
+    with pytest.raises(Interrupted, match="stopped; 12 frames are finished, and the same command"):
         make(film, tmp_path / "b.mp4", tiny_model, stop=stop, watch=lambda now: stop.set())
     assert make(film, tmp_path / "b.mp4", tiny_model).resumed_frames == 12
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
@@ -169,7 +175,7 @@ def test_a_stop_ends_with_the_segment_in_hand(film: Path, tmp_path: Path, tiny_m
 
 def test_two_runs_on_one_output_do_not_mix(film: Path, tmp_path: Path, tiny_model: Path) -> None:
     journal = Journal(tmp_path / "b.mp4", {}, resume=True)
-    with pytest.raises(OutputError, match="another vsr is at work on it"):
+    with pytest.raises(OutputError, match="is being written by another vsr process"):
         make(film, tmp_path / "b.mp4", tiny_model)
     journal.remove()
     make(film, tmp_path / "b.mp4", tiny_model)
@@ -184,7 +190,7 @@ def test_an_output_that_is_in_place_is_only_tidied_up(
         make(film, tmp_path / "b.mp4", tiny_model)
     whole = (tmp_path / "b.mp4").read_bytes()
     assert work_folder(tmp_path / "b.mp4").exists()
-    monkeypatch.setattr(video, "run_stages", None)  # nothing is upscaled again
+    monkeypatch.setattr(file_mode, "run_stages", None)  # nothing is upscaled again
     assert make(film, tmp_path / "b.mp4", tiny_model).resumed_frames == 50
     assert (tmp_path / "b.mp4").read_bytes() == whole
     assert not work_folder(tmp_path / "b.mp4").exists()
@@ -195,7 +201,7 @@ def test_too_small_a_disk_is_told_before_work(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(OutputError, match="of disk will be needed, 1 kB are free"):
+    with pytest.raises(OutputError, match="of disk space, 1 kB are free"):
         make(film, tmp_path / "b.mp4", tiny_model)
     assert list(tmp_path.iterdir()) == []
 
@@ -258,13 +264,13 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, tiny_mo
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "ending the segment in hand" in told
-    assert "stopped; 240 frames are done, and the same command goes on" in told
+    assert "stopped; 240 frames are finished, and the same command resumes" in told
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "going on after the 240 frames that are done" in done.stderr
+    assert "resuming after 240 finished frames" in done.stderr
     assert "600 frames" in done.stdout
 
 
-SEGMENT = Finished(
+SEGMENT = FinishedSegment(
     number=0,
     frames=48,
     shots=2,
@@ -359,7 +365,7 @@ def test_every_option_is_part_of_the_identity_of_a_job(film: Path, tiny_model: P
     assert len(identity) == options + len(("source", "weights", "versions", "output"))
 
 
-@pytest.mark.parametrize("moment", ["_begin", "_take_up"])
+@pytest.mark.parametrize("moment", ["_rewrite", "_load"])
 def test_ended_while_it_begins_nothing_is_left_but_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:

@@ -23,12 +23,11 @@ from vsr.engine.backends import (
     TiledBackend,
     TorchBackend,
     pick_backend,
+    tile_size,
 )
-from vsr.engine.backends import (
-    tiling as tiles,
-)
-from vsr.engine.backends.tiling import OVERLAP_PIXELS, pick_tile, spans
-from vsr.engine.backends.yuv_step import flow_of
+from vsr.engine.backends.coarse_motion import CoarseMotion
+from vsr.engine.backends.tile_size import pick_tile_size
+from vsr.engine.backends.tiling import OVERLAP_PIXELS, spans
 from vsr.engine.upscale import upscale_video
 from vsr.errors import VsrError
 from vsr.frames.yuv import planes_to_rgb
@@ -45,7 +44,7 @@ class Doubler(Backend):
 
     name = "doubler"
 
-    def __init__(self, size: tuple[int, int], of_parts: bool = False) -> None:
+    def __init__(self, size: tuple[int, int], tiled: bool = False) -> None:
         self.size, self.state = size, torch.zeros(1, *size, 1)
 
     def upscale(
@@ -119,11 +118,11 @@ def sweeping_planes(frames: int, speed: int, width: int, height: int) -> list[tu
 def built(kind: str, name: str) -> Callable[[tuple[int, int], bool], Backend]:
     generator = vsr.load(name)
 
-    def build(size: tuple[int, int], of_parts: bool) -> Backend:
+    def build(size: tuple[int, int], tiled: bool) -> Backend:
         if kind == "openvino":
-            return OpenVinoBackend(generator, (SPEC, SPEC), size, of_parts=of_parts)
+            return OpenVinoBackend(generator, (SPEC, SPEC), size, tiled=tiled)
         if kind == "graphs":
-            return GraphBackend(generator, CPU, (SPEC, SPEC), size, "f32", of_parts=of_parts)
+            return GraphBackend(generator, CPU, (SPEC, SPEC), size, "f32", tiled=tiled)
         return TorchBackend(vsr.load(name), CPU, (SPEC, SPEC))
 
     return build
@@ -137,8 +136,8 @@ def test_seams_stay_within_two_code_values(kind: str, name: str, speed: int) -> 
     films = sweeping_planes(7, speed, 561, 303)
     build, generator = built(kind, name), vsr.load(name)
     whole = build((303, 561), False)
-    tiled = TiledBackend(build, (303, 561), 256, generator.scale, (SPEC, SPEC), flow_of(generator))
-    assert len(tiled._places) == 6
+    tiled = TiledBackend(build, (303, 561), 256, generator.scale, (SPEC, SPEC), generator.flow)
+    assert len(tiled._tiles) == 6
     for number, planes in enumerate(films):
         pairs = zip(
             whole.upscale(planes, number == 0), tiled.upscale(planes, number == 0), strict=True
@@ -148,7 +147,7 @@ def test_seams_stay_within_two_code_values(kind: str, name: str, speed: int) -> 
 
 
 def test_coarse_motion_of_strips_is_that_of_the_frame() -> None:
-    flow = flow_of(vsr.load("tiny-x4"))
+    flow = vsr.load("tiny-x4").flow
     assert flow is not None
     first, second = sweeping_planes(2, 9, 201, 303)
     before, here = (planes_to_rgb(planes, SPEC, CPU)[None] for planes in (first, second))
@@ -158,12 +157,12 @@ def test_coarse_motion_of_strips_is_that_of_the_frame() -> None:
             pair = [avg_pool2d(luma, 2) for luma in pair]
         wanted = flow.coarse(*pair)
         whole = flow(here, before)
-    motion = tiles._CoarseMotion(flow, SPEC)
+    motion = CoarseMotion(flow, SPEC)
     assert motion._rows == 256
-    found = motion.of(second, before)
+    found = motion.estimate(second, before)
     assert torch.allclose(found, wanted, atol=1e-5)
     # And a tile that is the whole frame finds what the frame does.
-    part = motion.part(found, (0, 0), (303, 201))
+    part = motion.crop(found, (0, 0), (303, 201))
     assert torch.allclose(flow(here, before, part), whole, atol=1e-4)
 
 
@@ -171,8 +170,8 @@ def test_memory_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = vsr.load("tiny-x4")
 
     def picked(tiling: Any, memory: int) -> int | None:
-        monkeypatch.setattr(tiles, "memory_bytes", lambda device: memory)
-        return pick_tile(tiling, generator, CPU, (1080, 1920))
+        monkeypatch.setattr(tile_size, "memory_bytes", lambda device: memory)
+        return pick_tile_size(tiling, generator, CPU, (1080, 1920))
 
     assert picked("auto", 20 * 10**9) is None
     side = picked("auto", 2 * 10**9)
@@ -265,8 +264,8 @@ def test_without_memory_it_goes_on_in_smaller_tiles(error: Exception, fails_at: 
     films = film_planes(SPEC, 600, 280, 5)
     whole = TorchBackend(vsr.load("tiny-x2"), CPU, (SPEC, SPEC))
     fitting = AdaptiveTilingBackend(
-        lambda size, of_parts: Greedy(size, 100_000, fails_at, error),
-        *((280, 600), None, 2, (SPEC, SPEC), flow_of(vsr.load("tiny-x2"))),
+        lambda size, tiled: Greedy(size, 100_000, fails_at, error),
+        *((280, 600), None, 2, (SPEC, SPEC), vsr.load("tiny-x2").flow),
     )
     for number, planes in enumerate(films):
         pairs = zip(
@@ -274,12 +273,12 @@ def test_without_memory_it_goes_on_in_smaller_tiles(error: Exception, fails_at: 
         )
         for one, other in pairs:
             assert np.abs(one.astype(int) - other.astype(int)).max() <= 2
-    where = f"at frame {fails_at}" if fails_at > 0 else "at once"
-    assert fitting.notes() == (f"memory ran out {where}: tiles of 300 pixels from there on",)
+    where = f"at frame {fails_at}" if fails_at > 0 else "at the start"
+    assert fitting.notes() == (f"out of memory {where}: continued with tiles of 300 pixels",)
 
 
 def test_where_not_even_tiles_fit_one_line_says_so() -> None:
-    def build(size: tuple[int, int], of_parts: bool) -> Backend:
+    def build(size: tuple[int, int], tiled: bool) -> Backend:
         return Greedy(size, 0, -1, MemoryError())
 
     with pytest.raises(VsrError, match="not enough memory for tiles of 256 pixels"):
@@ -289,7 +288,7 @@ def test_where_not_even_tiles_fit_one_line_says_so() -> None:
 
 
 def test_other_errors_are_passed_on() -> None:
-    def build(size: tuple[int, int], of_parts: bool) -> Backend:
+    def build(size: tuple[int, int], tiled: bool) -> Backend:
         return Greedy(size, 0, 0, RuntimeError("expected 3 channels"))
 
     backend = AdaptiveTilingBackend(build, (64, 64), None, 2, (SPEC, SPEC))

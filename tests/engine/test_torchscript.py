@@ -29,13 +29,13 @@ def test_still_networks_are_traced_and_written_without_a_warning(
     tmp_path: Path, config: GeneratorConfig
 ) -> None:
     generator = build_generator(config).eval()
-    step = Step(generator, INPUT).eval()
+    step = Step(generator).eval()
     with torch.inference_mode():
         (wanted,) = step(INPUT)
         (found,) = traced(step, [INPUT])(INPUT)
     assert torch.equal(found, wanted)
     path = tmp_path / "a.onnx"
-    write_onnx(step, [INPUT], path, inputs=["low"], outputs=["high"])
+    write_onnx(step, [INPUT], path, input_names=["low"], output_names=["high"])
     (made,) = onnxruntime.InferenceSession(str(path)).run(["high"], {"low": INPUT.numpy()})
     assert abs(made - wanted.numpy()).max() < 1e-4
 
@@ -53,7 +53,7 @@ def test_a_warning_of_tracings_removal_is_seen(monkeypatch: pytest.MonkeyPatch) 
 def test_a_warning_of_the_exporters_removal_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.onnx, "export", warn_of_removal)
     with pytest.warns(FutureWarning, match="will be removed in torch 3"):
-        write_onnx(LAYER, [INPUT], Path("a.onnx"), inputs=["x"], outputs=["y"])
+        write_onnx(LAYER, [INPUT], Path("a.onnx"), input_names=["x"], output_names=["y"])
 
 
 def test_warnings_outside_are_as_before() -> None:

@@ -31,6 +31,7 @@ class Identity(Generator[tuple[()]]):
     """Gives back what it gets."""
 
     scale = 1
+    state_type = tuple
 
     def start(self, low: Tensor) -> tuple[()]:
         return ()

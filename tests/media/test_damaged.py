@@ -98,4 +98,4 @@ def test_telecined_film_loses_no_frame(tmp_path: Path, tiny_model: Path) -> None
     assert len(times) == summary.frames == 30
     with VideoReader(tmp_path / "b.mkv") as reader:
         assert [frame.pts for frame in reader.frames()] == times
-    assert any("interlaced frames made whole (bwdif)" in note for note in summary.notes)
+    assert any("interlaced frames deinterlaced (bwdif)" in note for note in summary.notes)

@@ -30,7 +30,7 @@ def test_without_a_card_the_cpu_decodes_and_the_user_is_told(
             assert all(map(np.array_equal, here.planes, there.planes))
     summary = upscale_video(film, tmp_path / "b.mp4", str(tiny_model), decoder="gpu")
     assert summary.frames == 4
-    assert "no card here decodes mpeg4: the CPU did" in summary.notes
+    assert "no GPU of this machine decodes mpeg4; decoded on the CPU" in summary.notes
 
 
 @no_card

@@ -93,4 +93,4 @@ def test_upscaling_notes_where_the_source_can_not_be_read(
 ) -> None:
     fail(film, lambda number: number == 60)
     summary = upscale_video(film, tmp_path / "out.mkv", str(tiny_model), device="cpu")
-    assert "the source can't be read at a place; what follows is kept" in summary.notes
+    assert "the source can't be read at 1 position; the rest of it is kept" in summary.notes

@@ -4,9 +4,9 @@ import torch
 from vsr.models.discriminators import (
     DiscriminatorConfig,
     build_discriminator,
-    channels_seen,
-    frame_sight,
-    triple_sight,
+    input_channels,
+    spatial_input,
+    spatio_temporal_input,
 )
 
 
@@ -50,9 +50,9 @@ def test_a_triple_shows_detail_warped_onto_the_middle_frame() -> None:
     flows = torch.zeros(1, 2, 2, 32, 32)
     flows[:, 0, 0], flows[:, 1, 0] = -2, 2
     upscaled = torch.full((1, 3, 3, 32, 32), 0.5)
-    seen = triple_sight(frames, upscaled, flows)
+    seen = spatio_temporal_input(frames, upscaled, flows)
     assert seen.shape == (1, 27, 24, 24)
-    assert channels_seen("spatio_temporal") == 27
+    assert input_channels("spatio_temporal") == 27
     detail = 4 * (frames - 0.5)[..., 4:-4, 4:-4]
     assert torch.equal(seen[:, :9], detail.flatten(1, 2))
     # All three, warped, are the middle one.
@@ -64,8 +64,8 @@ def test_a_triple_shows_detail_warped_onto_the_middle_frame() -> None:
 
 def test_a_frame_is_shown_as_its_detail_and_its_input() -> None:
     frames, upscaled = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
-    seen = frame_sight(frames, upscaled)
-    assert seen.shape == (2, channels_seen("spatial"), 8, 8)
+    seen = spatial_input(frames, upscaled)
+    assert seen.shape == (2, input_channels("spatial"), 8, 8)
     assert torch.equal(seen[:, :3], 4 * (frames - upscaled))
     assert torch.equal(seen[:, 3:], upscaled)
 
@@ -73,7 +73,7 @@ def test_a_frame_is_shown_as_its_detail_and_its_input() -> None:
 def test_gradients_reach_what_is_judged() -> None:
     judge = build_discriminator(DiscriminatorConfig(channels=4, levels=2))
     frames = torch.rand(1, 3, 3, 16, 16, requires_grad=True)
-    seen = triple_sight(frames, torch.rand(1, 3, 3, 16, 16), torch.rand(1, 2, 2, 16, 16))
+    seen = spatio_temporal_input(frames, torch.rand(1, 3, 3, 16, 16), torch.rand(1, 2, 2, 16, 16))
     judge(seen).logits.sum().backward()
     assert frames.grad is not None
     assert frames.grad[:, :, :, 3:-3, 3:-3].abs().amin(dim=(2, 3, 4)).shape == (1, 3)

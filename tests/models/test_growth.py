@@ -46,5 +46,5 @@ def test_the_added_channels_learn() -> None:
 def test_a_network_without_room_is_refused(change: dict[str, int]) -> None:
     small, other = Recurrent(SMALL), Recurrent(LARGE.model_copy(update=change))
     assert not can_grow(small, other)
-    with pytest.raises(ValueError, match="no room"):
+    with pytest.raises(ValueError, match="does not fit into"):
         grow(small, other)

@@ -63,7 +63,7 @@ def test_an_estimate_of_disk_warns_and_does_not_refuse(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     told: list[str] = []
     upscale_video(source, tmp_path / "out.mkv", str(tiny_model), tell=told.append)
-    assert any("of disk will be needed, 1 kB are free" in line for line in told)
+    assert any("of disk space, 1 kB are free" in line for line in told)
 
 
 def whole_films(folder: Path) -> list[Path]:

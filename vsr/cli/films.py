@@ -65,7 +65,7 @@ def upscale(
     vsr upscale tapes/ larger/
     ffmpeg -i old.avi -f nut - | vsr upscale - - | mpv -
     """
-    from vsr.engine.batch import film_jobs
+    from vsr.engine.batch import pair_films
     from vsr.engine.upscale import upscale_video
     from vsr.system.files import make_folder
 
@@ -80,7 +80,7 @@ def upscale(
         raise VsrError("--profile: is written to a file, not to standard output; name one")
     if profile and source.is_dir():
         raise VsrError("--profile is of one film; name a film, not a folder")
-    jobs = film_jobs(source, output, tell)
+    jobs = pair_films(source, output, tell)
     summaries, failures, skipped = [], [], 0
     with stop_gently() as stop:
         for film, target in jobs:
@@ -228,10 +228,10 @@ def image(
     vsr image small.png large.png --scale 2
     vsr image photos/ larger/
     """
-    from vsr.engine.image import StillUpscaler, picture_jobs
+    from vsr.engine.image import StillUpscaler, pair_images
 
     upscaler = StillUpscaler(model, int(scale) if scale else None, device, detail)
-    jobs = picture_jobs(source, output, tell)
+    jobs = pair_images(source, output, tell)
     failures = []
     with progress_bar([], quiet=len(jobs) == 1) as update:
         for number, (picture, target) in enumerate(jobs):

@@ -1,1 +1,1 @@
-"""Models at work: films and stills in, films and stills out."""
+"""Upscale films and still pictures with a model."""

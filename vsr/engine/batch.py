@@ -1,6 +1,6 @@
-"""A folder of films: which there are, and where each goes."""
+"""Pair the files of a folder with their outputs, for films and for still images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from vsr.errors import MediaError, OutputError
@@ -8,35 +8,64 @@ from vsr.media.mux.writer import VIDEO_SUFFIXES
 from vsr.system.files import check_distinct
 from vsr.system.folders import FILM_SUFFIXES, STILL_SUFFIXES, files_in, skipped
 
+Pairs = list[tuple[Path, Path]]
 
-def film_jobs(
+
+def pair_films(
     source: Path, output: Path, tell: Callable[[str], None] = lambda line: None
-) -> list[tuple[Path, Path]]:
-    """Pair what is read with what is written: one pair, or one for each film of a folder.
+) -> Pairs:
+    """Pair a film, or each film of a folder, with its output.
 
-    A folder's tree is kept. A film keeps its suffix where films of that suffix are written, and
-    becomes .mkv, which holds everything, where not. `tell` hears of files that are no films.
-    Raises `MediaError`.
+    The folder's tree is kept. A film keeps its suffix if films of that suffix can be written;
+    otherwise it becomes .mkv, which holds everything. `tell` is called with skipped files. Raises
+    `MediaError` or `OutputError`.
     """
     if not source.is_dir():
         _check_numbered(source)
-        return [(source, output / _name(Path(source.name)) if output.is_dir() else output)]
+        return [(source, output / film_name(Path(source.name)) if output.is_dir() else output)]
+    films, others = find_files(source, output, FILM_SUFFIXES)
+    if not films:
+        _check_images(source, others)
+        raise MediaError(f"{source}: holds no film ({', '.join(sorted(FILM_SUFFIXES))})")
+    pairs = pair_files(source, output, films, film_name)
+    for line in skipped(source, others, "films"):
+        tell(line)
+    return pairs
+
+
+def find_files(
+    source: Path, output: Path, suffixes: Collection[str]
+) -> tuple[list[Path], list[Path]]:
+    """List the files of a folder with these suffixes, and all others.
+
+    Raises `OutputError` if `output` is a file, or the folder itself.
+    """
     if output.is_file():
         raise OutputError(f"{output}: is a file, but the input is a folder")
     check_distinct([output], [source])
-    films, others = files_in(source, FILM_SUFFIXES, without=output)
-    if not films:
-        _check_pictures(source, others)
-        raise MediaError(f"{source}: holds no film ({', '.join(sorted(FILM_SUFFIXES))})")
-    jobs = [(film, output / _name(film.relative_to(source))) for film in films]
-    taken: dict[Path, Path] = {}
-    for film, target in jobs:
-        if target in taken:
-            raise OutputError(f"{film} and {taken[target]} would both become {target}")
-        taken[target] = film
-    for line in skipped(source, others, "films"):
-        tell(line)
-    return jobs
+    return files_in(source, suffixes, without=output)
+
+
+def pair_files(
+    source: Path, output: Path, paths: list[Path], rename: Callable[[Path], Path]
+) -> Pairs:
+    """Pair files of the folder `source` with renamed files in the folder `output`.
+
+    Raises `OutputError` if two files would have the same output.
+    """
+    pairs = [(path, output / rename(path.relative_to(source))) for path in paths]
+    sources: dict[Path, Path] = {}
+    for path, target in pairs:
+        if target in sources:
+            raise OutputError(f"{path} and {sources[target]} would both become {target}")
+        sources[target] = path
+    return pairs
+
+
+def film_name(film: Path) -> Path:
+    """Return the name of an upscaled film."""
+    writable = film.suffix.lower() in VIDEO_SUFFIXES and film.suffix.lower() != ".webm"
+    return film if writable else film.with_suffix(".mkv")
 
 
 def _check_numbered(source: Path) -> None:
@@ -46,7 +75,7 @@ def _check_numbered(source: Path) -> None:
         raise MediaError(f"{source}: no such file; {_advice(source.parent)}")
 
 
-def _check_pictures(source: Path, others: list[Path]) -> None:
+def _check_images(source: Path, others: list[Path]) -> None:
     """Raise `MediaError` for a folder of pictures."""
     count = sum(path.suffix.lower() in STILL_SUFFIXES for path in others)
     if count:
@@ -59,8 +88,3 @@ def _advice(folder: Path) -> str:
         f"`vsr image {folder} OUT` upscales pictures one by one, without the motion between them; "
         "to use motion, make a film of them first"
     )
-
-
-def _name(film: Path) -> Path:
-    writable = film.suffix.lower() in VIDEO_SUFFIXES and film.suffix.lower() != ".webm"
-    return film if writable else film.with_suffix(".mkv")

@@ -1,4 +1,4 @@
-"""A model's step as a file for other runtimes, ONNX or OpenVINO's IR, its state explicit."""
+"""Export a model's step, with explicit state, to ONNX or OpenVINO IR."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,23 +17,22 @@ from vsr.models import Generator
 from vsr.system.files import check_distinct, check_output_path, check_writable, partial_path
 from vsr.zoo import load
 
-_PROOF_FRAMES = 30
-_MOST_DIFFERENCE = 1e-4
-SUFFIXES = (".onnx", ".xml")
+_CHECK_FRAMES = 30
+_MAX_DIFFERENCE = 1e-4
+EXPORT_SUFFIXES = (".onnx", ".xml")
 
 
 class Step(nn.Module):
-    """`step` with tensors alone: (low, *state) to (high, *state)."""
+    """`Generator.step` on tensors alone: (low, *state) to (high, *state)."""
 
-    def __init__(self, generator: Generator[Any], low: Tensor) -> None:
+    def __init__(self, generator: Generator[Any]) -> None:
         super().__init__()
         self.generator = generator
-        self._kind: Any = type(generator.start(low))
 
     def forward(self, low: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """(1, 3, H, W) RGB in [0, 1] to (1, 3, sH, sW), and the next state."""
-        high, following = self.generator.step(low, self._kind(*state))
-        return (high, *following)
+        """Upscale RGB in [0, 1], (1, 3, H, W) to (1, 3, sH, sW), and return the next state."""
+        high, next_state = self.generator.step(low, self.generator.state_type(*state))
+        return (high, *next_state)
 
 
 def export_model(
@@ -41,33 +40,33 @@ def export_model(
 ) -> float:
     """Write a model's step for frames of `size` = (height, width) to `output`, .onnx or .xml.
 
-    Inputs are `low` and `state0`, `state1` and so on; outputs `high` and `next0`, `next1`. The
-    first state of a shot is the first frame itself, and zeros. Thirty frames then go through
-    the file as its runtime computes it and through torch: the largest difference is given back,
-    and more than 1e-4 is an error, as is a runtime that isn't there. Raises `VsrError`.
+    Inputs are `low` and `state0`, `state1` and so on; outputs are `high` and `next0`, `next1`. The
+    state before a shot is the first frame itself, and zeros. Thirty frames are then computed from
+    the file by its runtime, and by torch. Returns the largest difference. Raises `VsrError` if it
+    exceeds 1e-4 or the runtime isn't installed.
     """
     is_onnx = output.suffix.lower() == ".onnx"
-    check_output_path(output, "exported model", SUFFIXES, overwrite)
+    check_output_path(output, "exported model", EXPORT_SUFFIXES, overwrite)
     for path in _files(output)[1:]:
         check_writable(path, overwrite)
     check_distinct(_files(output), [Path(name)])
     generator = load(name, None, detail)
     low = torch.zeros(1, 3, *size)
     state = tuple(generator.start(low))
-    step = Step(generator, low).eval()
-    names = ["low", *(f"state{number}" for number in range(len(state)))]
-    made = ["high", *(f"next{number}" for number in range(len(state)))]
+    step = Step(generator).eval()
+    input_names = ["low", *(f"state{index}" for index in range(len(state)))]
+    output_names = ["high", *(f"next{index}" for index in range(len(state)))]
     partial = partial_path(output)
-    partial = partial.with_suffix(output.suffix.lower())  # OpenVINO knows no other
+    partial = partial.with_suffix(output.suffix.lower())  # OpenVINO accepts no other case
     try:
         write = write_onnx if is_onnx else _write_openvino
-        write(step, (low, *state), partial, inputs=names, outputs=made)
+        write(step, (low, *state), partial, input_names=input_names, output_names=output_names)
         runner = _onnx_runner if is_onnx else _openvino_runner
-        worst = _prove(runner(partial), generator, size)
-        if not worst <= _MOST_DIFFERENCE:
-            raise VsrError(f"{output}: differs from torch by {worst:.1e}; nothing was written")
-        for path, target in zip(_files(partial), _files(output), strict=True):
-            path.replace(target)
+        difference = _largest_difference(runner(partial), generator, size)
+        if not difference <= _MAX_DIFFERENCE:
+            raise VsrError(f"{output}: differs from torch by {difference:.1e}; nothing was written")
+        for path, final in zip(_files(partial), _files(output), strict=True):
+            path.replace(final)
     except ImportError as error:
         raise VsrError(f"{output}: needs {error.name}: pip install 'vsr[export]'") from error
     except OSError as error:
@@ -75,26 +74,26 @@ def export_model(
     finally:
         for path in _files(partial):
             path.unlink(missing_ok=True)
-    return worst
+    return difference
 
 
 def _write_openvino(
     step: nn.Module,
-    takes: Sequence[Tensor],
+    inputs: Sequence[Tensor],
     path: Path,
     *,
-    inputs: Sequence[str],
-    outputs: Sequence[str],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
 ) -> None:
-    model = converted(step, takes)
-    for ports, wanted in ((model.inputs, inputs), (model.outputs, outputs)):
-        for port, word in zip(ports, wanted, strict=True):
-            port.get_tensor().set_names({word})
+    model = converted(step, inputs)
+    for ports, names in ((model.inputs, input_names), (model.outputs, output_names)):
+        for port, name in zip(ports, names, strict=True):
+            port.get_tensor().set_names({name})
     import_openvino().save_model(model, path, compress_to_fp16=False)
 
 
 def _files(path: Path) -> list[Path]:
-    """A model file, and the weights that IR keeps beside it."""
+    """Return the paths of an exported model: the file, and for IR its weights."""
     return [path, path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [path]
 
 
@@ -103,40 +102,43 @@ def _onnx_runner(path: Path) -> Any:
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [port.name for port in session.get_inputs()]
-    return lambda given: session.run(None, dict(zip(names, given, strict=True)))
+    return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True)))
 
 
 def _openvino_runner(path: Path) -> Any:
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino_core().compile_model(path, "CPU", settings)
 
-    def run(given: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        made = compiled(given)
-        return [made[port].copy() for port in compiled.outputs]
+    def run(inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        outputs = compiled(inputs)
+        return [outputs[port].copy() for port in compiled.outputs]
 
     return run
 
 
 @torch.inference_mode()
-def _prove(run: Any, generator: Generator[Any], size: tuple[int, int]) -> float:
-    """The largest difference from torch over thirty frames, each with its own state."""
+def _largest_difference(run: Any, generator: Generator[Any], size: tuple[int, int]) -> float:
+    """Return the largest difference between a runtime and torch over thirty frames.
+
+    Each keeps its own state.
+    """
     frames = _moving_frames(size)
     state = generator.start(frames[0][None])
-    theirs: Sequence[NDArray[Any]] = [part.numpy() for part in state]
-    worst = 0.0
+    runtime_state: Sequence[NDArray[Any]] = [part.numpy() for part in state]
+    largest = 0.0
     for low in frames:
         high, state = generator.step(low[None], state)
-        output, *theirs = run([low[None].numpy(), *theirs])
-        worst = max(worst, float(np.abs(output - high.numpy()).max()))
-    return worst
+        output, *runtime_state = run([low[None].numpy(), *runtime_state])
+        largest = max(largest, float(np.abs(output - high.numpy()).max()))
+    return largest
 
 
 def _moving_frames(size: tuple[int, int]) -> Tensor:
-    """(T, 3, H, W): soft noise that drifts."""
+    """Generate smooth noise that drifts, (T, 3, H, W)."""
     height, width = size
     random = torch.Generator().manual_seed(0)
     coarse = torch.rand(1, 3, height // 4 + 24, width // 4 + 24, generator=random)
     fine = nn.functional.interpolate(coarse, scale_factor=4.0, mode="bilinear")[0]
     return torch.stack(
-        [fine[:, n : n + height, 2 * n : 2 * n + width] for n in range(_PROOF_FRAMES)]
+        [fine[:, n : n + height, 2 * n : 2 * n + width] for n in range(_CHECK_FRAMES)]
     )

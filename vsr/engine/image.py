@@ -1,4 +1,4 @@
-"""Upscale still pictures: what `vsr image` and `vsr.upscale_image` do."""
+"""Upscale still pictures: the API behind `vsr image` and `vsr.upscale_image`."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vsr.engine.batch import Pairs, find_files, pair_files
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import MediaError, OutputError
 from vsr.imaging.tensors import bleed, resize_bicubic, to_float, to_uint8
@@ -21,7 +22,7 @@ from vsr.media.image import (
 )
 from vsr.models import Generator
 from vsr.system.files import check_distinct, make_folder
-from vsr.system.folders import STILL_SUFFIXES, files_in, skipped
+from vsr.system.folders import STILL_SUFFIXES, skipped
 from vsr.system.machine import pick_device
 from vsr.zoo import choose_model, load
 
@@ -31,7 +32,7 @@ _OVERLAP_LINES = 32
 
 
 class StillUpscaler:
-    """Upscales pictures, each as a film of one frame."""
+    """Upscales pictures, each as the first frame of a shot."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class StillUpscaler:
         return self._upscaler.scale
 
     def upscale_array(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """RGB (H, W, 3) to (sH, sW, 3), in overlapping bands, so that memory stays small."""
+        """Upscale RGB (H, W, 3) to (sH, sW, 3), in overlapping bands to limit memory."""
         scale, height = self.scale, pixels.shape[0]
         output = np.empty((height * scale, pixels.shape[1] * scale, 3), np.uint8)
         for top in range(0, height, _BAND_LINES):
@@ -59,8 +60,8 @@ class StillUpscaler:
             band = torch.from_numpy(np.ascontiguousarray(pixels[first:last]))
             low = to_float(band.to(self._upscaler.device)).permute(2, 0, 1)
             high = to_uint8(self._upscaler.upscale(low, begins_shot=True))
-            kept = high[:, (top - first) * scale : (bottom - first) * scale]
-            output[top * scale : bottom * scale] = kept.permute(1, 2, 0).cpu().numpy()
+            inner = high[:, (top - first) * scale : (bottom - first) * scale]
+            output[top * scale : bottom * scale] = inner.permute(1, 2, 0).cpu().numpy()
         return output
 
     def upscale_file(
@@ -71,10 +72,10 @@ class StillUpscaler:
         strict: bool = False,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """Upscale one picture; transparency bicubically.
+        """Upscale one picture; its transparency is upscaled bicubically.
 
-        `tell` hears beforehand of what can't be kept, which is an error if `strict`. Raises
-        `MediaError`.
+        What can't be kept is reported to `tell` beforehand; if `strict`, it is an error. Raises
+        `MediaError` or `OutputError`.
         """
         still = read_still(source)
         check_distinct([output], [source])
@@ -83,8 +84,8 @@ class StillUpscaler:
         lost = still_losses(output, still)
         if strict and lost:
             raise OutputError(f"{output}: would lack {'; '.join(lost)}")
-        for what in lost:
-            tell(f"{source}: not kept: {what}")
+        for line in lost:
+            tell(f"{source}: not kept: {line}")
         rgb = still.rgb if still.alpha is None else _without_rim(still.rgb, still.alpha)
         alpha = None if still.alpha is None else _resize_plane(still.alpha, self.scale)
         high = replace(still, rgb=self.upscale_array(rgb), alpha=alpha)
@@ -100,44 +101,36 @@ def upscale_image(
 ) -> NDArray[np.uint8]:
     """Upscale one RGB picture, uint8 (H, W, 3) to (sH, sW, 3).
 
-    `model` is a name from `vsr.list_models()` or a file; left out, the default one for
-    `scale`, 4; `detail` is `vsr.load`'s. Raises ValueError for another shape or type, and
-    `VsrError`.
+    `model` is a name from `vsr.list_models()` or a file, by default the model for `scale`, which
+    is 4 by default. `detail` is that of `vsr.load`. Raises ValueError for another shape or type,
+    and `VsrError`.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"expected uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
-    return StillUpscaler(model, scale, device, detail).upscale_array(pixels)
+    return StillUpscaler(model, scale, device=device, detail=detail).upscale_array(pixels)
 
 
-def picture_jobs(
+def pair_images(
     source: Path, output: Path, tell: Callable[[str], None] = lambda line: None
-) -> list[tuple[Path, Path]]:
-    """Pair what is read with what is written: one pair, or one for each picture of a folder.
+) -> Pairs:
+    """Pair a picture, or each picture of a folder, with its output.
 
-    A folder's subfolders are made in `output` too. A picture keeps its suffix where such are
-    written, and becomes .png where not. `tell` hears of files that are no pictures. Raises
-    `MediaError`.
+    The folder's tree is created in `output`. A picture keeps its suffix if such pictures can be
+    written; otherwise it becomes .png. `tell` is called with skipped files. Raises `MediaError` or
+    `OutputError`.
     """
     if not source.is_dir():
         target = output / _name(Path(source.name)) if output.is_dir() else output
         return [(source, target)]
-    if output.is_file():
-        raise OutputError(f"{output}: is a file, but the input is a folder")
-    check_distinct([output], [source])
-    pictures, others = files_in(source, STILL_SUFFIXES, without=output)
+    pictures, others = find_files(source, output, STILL_SUFFIXES)
     if not pictures:
         raise MediaError(f"{source}: holds no picture ({', '.join(sorted(STILL_SUFFIXES))})")
-    jobs = [(path, output / _name(path.relative_to(source))) for path in pictures]
-    taken: dict[Path, Path] = {}
-    for picture, target in jobs:
-        if target in taken:
-            raise OutputError(f"{picture} and {taken[target]} would both become {target}")
-        taken[target] = picture
-    for folder in {target.parent for target in taken}:
+    pairs = pair_files(source, output, pictures, _name)
+    for folder in {target.parent for _, target in pairs}:
         make_folder(folder)
     for line in skipped(source, others, "pictures"):
         tell(line)
-    return jobs
+    return pairs
 
 
 def _name(picture: Path) -> Path:
@@ -147,7 +140,7 @@ def _name(picture: Path) -> Path:
 
 
 def _without_rim(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Colours (H, W, 3) that show nothing of what transparency (H, W) hides."""
+    """Replace hidden colours (H, W, 3) by visible ones nearby, by transparency (H, W)."""
     if (alpha == 255).all():
         return rgb
     colours = torch.from_numpy(rgb).permute(2, 0, 1).float()

@@ -1,4 +1,4 @@
-"""Three stages in three threads: decode, upscale, encode, joined by short queues."""
+"""Three stages in three threads, connected by bounded queues: decode, upscale, encode."""
 
 import threading
 import time
@@ -11,29 +11,29 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 StageName = Literal["decode", "upscale", "encode"]
-Kind = Literal["busy", "starved", "blocked"]
-Watch = Callable[[StageName, Kind, int, float, float], None]
-"""Told of each span of a stage's time: of what kind, for which item, from when to when."""
+Activity = Literal["busy", "starved", "blocked"]
+SpanObserver = Callable[[StageName, Activity, int, float, float], None]
+"""Called with each span of a stage's time: stage, activity, index of the item, start, end."""
 
 
 class Stopped(Exception):
-    """Another stage has failed or the run was called off: leave quietly."""
+    """Ends a stage after another stage has failed or the run was interrupted."""
 
 
 @dataclass
 class StageTime:
-    """Seconds of a stage, by what it did."""
+    """Seconds of a stage, by activity."""
 
     busy: float = 0.0
     starved: float = 0.0
-    """Waiting for something to do; a device at work counts as that for the stage after it."""
+    """Time waiting for input; time waiting for the GPU is charged to the next stage."""
     blocked: float = 0.0
-    """Waiting for room to put what is done."""
+    """Time waiting for room in the output queue."""
 
 
 @dataclass
 class StageTimes:
-    """What each stage's time went into."""
+    """Times of all stages."""
 
     decode: StageTime = field(default_factory=StageTime)
     upscale: StageTime = field(default_factory=StageTime)
@@ -41,57 +41,60 @@ class StageTimes:
 
     @property
     def limit(self) -> StageName:
-        """The stage that the others wait for."""
+        """The bottleneck: the stage that the others wait for."""
         if self.encode.starved < 0.1 * self.encode.busy:
             return "encode"
-        here = self.upscale
-        return "decode" if here.starved > here.busy + here.blocked else "upscale"
+        upscale = self.upscale
+        return "decode" if upscale.starved > upscale.busy + upscale.blocked else "upscale"
 
 
 class _Clock:
-    """Adds up the time of one stage."""
+    """Measures the time of one stage."""
 
-    def __init__(self, stage: StageName, times: StageTimes, watch: Watch | None) -> None:
-        self._stage, self._watch = stage, watch
+    def __init__(self, stage: StageName, times: StageTimes, on_span: SpanObserver | None) -> None:
+        self._stage, self._on_span = stage, on_span
         self._time: StageTime = getattr(times, stage)
-        self._began = time.perf_counter()
+        self._last = time.perf_counter()
 
-    def lap(self, kind: Kind, number: int) -> None:
-        """What has passed since the last lap went into this."""
+    def lap(self, activity: Activity, index: int) -> None:
+        """Charge the time since the last lap to an activity."""
         now = time.perf_counter()
-        setattr(self._time, kind, getattr(self._time, kind) + now - self._began)
-        if self._watch is not None:
-            self._watch(self._stage, kind, number, self._began, now)
-        self._began = now
+        setattr(self._time, activity, getattr(self._time, activity) + now - self._last)
+        if self._on_span is not None:
+            self._on_span(self._stage, activity, index, self._last, now)
+        self._last = now
 
 
 class StageQueue(Generic[T]):
-    """A bounded queue that either side can close."""
+    """A bounded queue that either side can close.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    `queue.Queue.shutdown` does the same from Python 3.13 on.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
         self._items: deque[T] = deque()
         self._changed = threading.Condition()
         self._ended = False
         self._broken = False
 
     def put(self, item: T) -> None:
-        """Wait for room, then append; raises `Stopped` once the pipe is broken."""
+        """Wait for room, then append; raises `Stopped` once the queue is broken."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._items) < self._most or self._broken)
+            self._changed.wait_for(lambda: len(self._items) < self._size or self._broken)
             if self._broken:
                 raise Stopped
             self._items.append(item)
             self._changed.notify_all()
 
     def end(self) -> None:
-        """No more will come; what is there can still be read."""
+        """Close the input side; items in the queue can still be read."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def break_(self) -> None:
-        """Wake both sides and let nothing more through."""
+        """Discard all items and raise `Stopped` on both sides."""
         with self._changed:
             self._broken = True
             self._items.clear()
@@ -114,18 +117,18 @@ def run_stages(
     source: Iterable[S],
     work: Callable[[S], Callable[[], T]],
     sink: Callable[[T], None],
-    most_waiting: int = 8,
-    watch: Watch | None = None,
+    queue_size: int = 8,
+    on_span: SpanObserver | None = None,
 ) -> StageTimes:
-    """Pass every item of `source` through `work` to `sink`, in order, each stage at its own pace.
+    """Pass every item of `source` through `work` to `sink`, in order and concurrently.
 
-    `work` begins an item and gives what waits for it; that is called before `sink`, in its
-    thread. `work` runs in the calling thread, `source` and `sink` in one thread each. At most
-    `most_waiting` items wait between two stages. The first error of any stage stops
-    all three and is raised here.
+    `work` submits an item and returns a function that waits for its result; that function is
+    called in the thread of `sink`. `work` runs in the calling thread, `source` and `sink` run in
+    one thread each. Each queue between two stages holds at most `queue_size` items. The first
+    error of any stage stops all three and is raised.
     """
-    decoded: StageQueue[S] = StageQueue(most_waiting)
-    upscaled: StageQueue[Callable[[], T]] = StageQueue(most_waiting)
+    decoded: StageQueue[S] = StageQueue(queue_size)
+    upscaled: StageQueue[Callable[[], T]] = StageQueue(queue_size)
     times = StageTimes()
     errors: list[BaseException] = []
 
@@ -143,31 +146,31 @@ def run_stages(
             fail(error)
 
     def decode() -> None:
-        clock, number = _Clock("decode", times, watch), -1
-        for number, item in enumerate(source):
-            clock.lap("busy", number)
+        clock, index = _Clock("decode", times, on_span), -1
+        for index, item in enumerate(source):
+            clock.lap("busy", index)
             decoded.put(item)
-            clock.lap("blocked", number)
-        clock.lap("busy", number + 1)
+            clock.lap("blocked", index)
+        clock.lap("busy", index + 1)
         decoded.end()
 
     def upscale() -> None:
-        clock = _Clock("upscale", times, watch)
-        for number, item in enumerate(decoded):
-            clock.lap("starved", number)
-            begun = work(item)
-            clock.lap("busy", number)
-            upscaled.put(begun)
-            clock.lap("blocked", number)
+        clock = _Clock("upscale", times, on_span)
+        for index, item in enumerate(decoded):
+            clock.lap("starved", index)
+            pending = work(item)
+            clock.lap("busy", index)
+            upscaled.put(pending)
+            clock.lap("blocked", index)
         upscaled.end()
 
     def encode() -> None:
-        clock = _Clock("encode", times, watch)
-        for number, begun in enumerate(upscaled):
-            item = begun()
-            clock.lap("starved", number)
+        clock = _Clock("encode", times, on_span)
+        for index, pending in enumerate(upscaled):
+            item = pending()
+            clock.lap("starved", index)
             sink(item)
-            clock.lap("busy", number)
+            clock.lap("busy", index)
 
     threads = [
         threading.Thread(target=guarded, args=(stage,), name=f"vsr-{stage.__name__}")
@@ -179,7 +182,7 @@ def run_stages(
     try:
         for thread in threads:
             thread.join()
-    except (KeyboardInterrupt, SystemExit) as interrupt:  # while the last frames were encoded
+    except (KeyboardInterrupt, SystemExit) as interrupt:  # while the last frames are encoded
         fail(interrupt)
         for thread in threads:
             thread.join()

@@ -1,4 +1,4 @@
-"""What upscaling a film would take: seconds of it are upscaled, and the rest is reckoned."""
+"""Estimate the time, memory and disk space of upscaling a film from a trial of two seconds."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -27,39 +27,40 @@ from vsr.system.files import check_distinct
 from vsr.system.machine import peak_memory_bytes
 
 _TRIAL_SECONDS = 2.0
-_FEWEST_FRAMES = 3
+_MIN_FRAMES = 3
 _COUNT_SECONDS = 1.0
-"""The most that counting packets may take."""
+"""Time limit for counting packets."""
 _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What it takes to upscale a film, by a trial of some of its frames."""
+    """Estimated cost of upscaling a film, from a trial of some of its frames."""
 
     model: str
     backend: str
     width: int
-    """Of the output, as is the height."""
+    """Width of the output."""
     height: int
+    """Height of the output."""
     frames: int | None
-    """Of the whole film."""
+    """Frames of the whole film."""
     frames_are_counted: bool
-    """Whether each frame is listed or was seen; else `frames` is estimated by the duration."""
+    """Whether `frames` is exact; otherwise it is estimated from the duration."""
     tried_frames: int
     frames_per_second: float
-    """Of the trial, encoding included."""
+    """Speed of the trial, encoding included."""
     seconds: float | None
-    """For the whole film."""
+    """Time for the whole film."""
     memory_bytes: int
-    """The most that this process held."""
+    """Peak memory of this process."""
     output_bytes: int | None
     disk_bytes: int | None
-    """While it goes on: finished segments, and the file that is made of them."""
+    """Peak disk space: finished segments, and the file that they are joined into."""
     left_out: tuple[str, ...]
-    """What can't be kept."""
+    """Contents of the source that can't be kept."""
     notes: tuple[str, ...] = ()
-    """What is known of the source before any work."""
+    """Findings about the source."""
 
 
 def plan_video(
@@ -69,16 +70,17 @@ def plan_video(
     preview: Path | None = None,
     overwrite: bool = False,
 ) -> Plan:
-    """Upscale two seconds' worth of work from the middle of a film, and reckon the rest.
+    """Upscale frames from the middle of a film for two seconds, and extrapolate.
 
-    `suffix` is that of the output to come. `preview` becomes a picture of a frame, upscaled
-    bicubically on the left, by the model on the right. Nothing else is written. Raises `VsrError`.
+    `suffix` is that of the planned output. `preview` is a picture to write: a frame upscaled
+    bicubically on the left and by the model on the right. Nothing else is written. Raises
+    `VsrError`.
     """
     if is_pipe(source):
-        raise MediaError(f"{source}: a pipe can't be tried beforehand; name a file")
+        raise MediaError(f"{source}: a plan needs a file, not a pipe")
     if suffix not in VIDEO_SUFFIXES:
         known = ", ".join(sorted(VIDEO_SUFFIXES))
-        raise OutputError(f"{suffix}: not a container that films are written to; use {known}")
+        raise OutputError(f"{suffix}: not a supported container for films; use {known}")
     if preview is not None:
         check_still_output(preview, False, overwrite)
         check_distinct([preview], [source])
@@ -88,29 +90,12 @@ def plan_video(
             check_still_output(preview, False, overwrite, (session.info.width, session.info.height))
         left_out = session.left_out(plan_copy(session.reader, suffix))
         notes = tuple(session.reader.notes)
-        encoder = VideoEncoder(session.info, options.settings)
-        made: list[tuple[Frame, Frame]] = []
-        coded, began, times = 0, time.perf_counter(), []
-
-        def work(item: tuple[Frame, bool]) -> Callable[[], tuple[Frame, Frame]]:
-            begun = session.submit(*item)
-            return lambda: (item[0], begun())
-
-        def sink(both: tuple[Frame, Frame]) -> None:
-            nonlocal coded
-            made[:] = [both]
-            coded += sum(len(packet.data) for packet in encoder.encode(both[1]))
-            times.append(time.perf_counter())
-
-        run_stages(_some(session, began), work, sink, session.most_waiting)
-        coded += sum(len(packet.data) for packet in encoder.finish())
-        ended = time.perf_counter()
+        trial = _Trial(session)
+        trial.run()
         if preview is not None:
-            _write_preview(preview, *made[-1], session, overwrite)
-    # The first frame waits for all that is done once.
-    per_frame = (ended - times[0]) / (len(times) - 1) if len(times) > 1 else ended - began
+            _write_preview(preview, *trial.last, session, overwrite)
     frames, are_counted = _frame_count(session.reader)
-    video = None if frames is None else coded * frames // len(times)
+    video = None if frames is None else trial.coded_bytes * frames // trial.frames
     size = source.stat().st_size
     return Plan(
         model=session.model,
@@ -119,9 +104,9 @@ def plan_video(
         height=session.info.height,
         frames=frames,
         frames_are_counted=are_counted,
-        tried_frames=len(times),
-        frames_per_second=1 / per_frame,
-        seconds=None if frames is None else per_frame * frames,
+        tried_frames=trial.frames,
+        frames_per_second=1 / trial.seconds_per_frame,
+        seconds=None if frames is None else trial.seconds_per_frame * frames,
         memory_bytes=peak_memory_bytes(),
         output_bytes=video,
         disk_bytes=None if video is None else 2 * video + size,
@@ -130,10 +115,64 @@ def plan_video(
     )
 
 
-def _frame_count(reader: VideoReader) -> tuple[int | None, bool]:
-    """The frames of a film, and whether they are counted.
+class _Trial:
+    """Upscales and encodes some frames from the middle of a film."""
 
-    Of interlaced film, packets may be fields.
+    last: tuple[Frame, Frame]
+    """The last frame, before and after upscaling."""
+
+    def __init__(self, session: UpscaleSession) -> None:
+        self.coded_bytes = 0
+        self._session = session
+        self._encoder = VideoEncoder(session.info, session.options.settings)
+        self._times: list[float] = []
+        self._started = self._ended = 0.0
+
+    @property
+    def frames(self) -> int:
+        """Count of upscaled frames."""
+        return len(self._times)
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Mean time of a frame without the first, which includes one-time work."""
+        if len(self._times) > 1:
+            return (self._ended - self._times[0]) / (len(self._times) - 1)
+        return self._ended - self._started
+
+    def run(self) -> None:
+        """Run all stages until the time limit."""
+        self._started = time.perf_counter()
+        run_stages(self._source(), self._submit, self._encode, queue_size=self._session.queue_size)
+        self.coded_bytes += sum(len(packet.data) for packet in self._encoder.finish())
+        self._ended = time.perf_counter()
+
+    def _source(self) -> Iterator[tuple[Frame, bool]]:
+        options = self._session.options
+        path, upright = self._session.reader.path, options.rotate == "apply"
+        with VideoReader(path, options.deinterlace, upright) as reader:
+            reader.seek_to_middle()
+            for index, (frame, is_cut) in enumerate(mark_cuts(reader.frames())):
+                assert isinstance(frame, Frame)
+                is_late = time.perf_counter() - self._started > _TRIAL_SECONDS
+                if index >= _MIN_FRAMES and is_late:
+                    return
+                yield frame, is_cut
+
+    def _submit(self, item: tuple[Frame, bool]) -> Callable[[], tuple[Frame, Frame]]:
+        pending = self._session.submit(*item)
+        return lambda: (item[0], pending())
+
+    def _encode(self, frames: tuple[Frame, Frame]) -> None:
+        self.last = frames
+        self.coded_bytes += sum(len(packet.data) for packet in self._encoder.encode(frames[1]))
+        self._times.append(time.perf_counter())
+
+
+def _frame_count(reader: VideoReader) -> tuple[int | None, bool]:
+    """Return the frames of a film, and whether the count is exact.
+
+    Packets of interlaced film are not counted, since they may be fields.
     """
     estimate = reader.info.frame_count
     if reader.is_indexed:
@@ -144,22 +183,10 @@ def _frame_count(reader: VideoReader) -> tuple[int | None, bool]:
     return (counted, True) if counted else (estimate, False)
 
 
-def _some(session: UpscaleSession, began: float) -> Iterator[tuple[Frame, bool]]:
-    """Frames from the middle of the film, until the time for the trial is over."""
-    upright = session.options.rotate == "apply"
-    with VideoReader(session.reader.path, session.options.deinterlace, upright) as reader:
-        reader.seek_to_middle()
-        for number, (frame, cut) in enumerate(mark_cuts(reader.frames())):
-            assert isinstance(frame, Frame)
-            if number >= _FEWEST_FRAMES and time.perf_counter() - began > _TRIAL_SECONDS:
-                return
-            yield frame, cut
-
-
 def _write_preview(
     path: Path, low: Frame, high: Frame, session: UpscaleSession, overwrite: bool
 ) -> None:
-    """The left half of a frame by bicubic interpolation, its right half by the model."""
+    """Write a frame whose left half is upscaled bicubically and right half by the model."""
     small = _rgb(low, session.reader.info)
     large = _rgb(high, session.info)
     bicubic = resize_bicubic(small[None], (large.shape[1], large.shape[2]))[0]

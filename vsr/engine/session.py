@@ -1,4 +1,4 @@
-"""A film, a network, and what is to come of both."""
+"""Everything needed to upscale one film: reader, model, backend, output format."""
 
 import hashlib
 import time
@@ -41,15 +41,15 @@ from vsr.zoo import choose_model, load
 
 Rotate = Literal["keep", "apply"]
 
-_MOST_WAITING, _MOST_WAITING_PIXELS = 8, 100_000_000
-"""Frames, and luma samples of theirs, that may wait between two stages."""
+_QUEUE_FRAMES, _QUEUE_PIXELS = 8, 100_000_000
+"""Limits of a queue between two stages: frames, and their luma samples."""
 _HASHED_BYTES = 1 << 20
-_HASHED_PLACES = 16
+_HASHED_BLOCKS = 16
 
 
 @dataclass(frozen=True)
 class UpscaleOptions:
-    """How a film is upscaled; all of it decides what comes out. See `video.upscale_video`."""
+    """Options that determine the output. See `upscale.upscale_video`."""
 
     model: str | None = None
     scale: int | None = None
@@ -65,16 +65,22 @@ class UpscaleOptions:
 
 
 class UpscaleSession:
-    """A film, a network and what is to come of both."""
+    """Reader, model, backend and output format of one film.
+
+    The constructor opens the film, loads the model and surveys the source; it raises `VsrError`.
+    The owner closes `reader`.
+    """
 
     def __init__(self, source: Path, options: UpscaleOptions, suffix: str) -> None:
         self.options = options
         self.dropped = Dropped()
-        self.began = time.perf_counter()
+        self.started = time.perf_counter()
         self.device = pick_device(options.device)
         self._suffix = suffix
         self.reader = VideoReader(
-            *(source, options.deinterlace, options.rotate == "apply"),
+            source,
+            options.deinterlace,
+            options.rotate == "apply",
             probe_first_frame=True,
             decoder=options.decoder,
             keep_on_gpu=self.device.type == "cuda",
@@ -87,11 +93,15 @@ class UpscaleSession:
             self.weights = _digest(generator.state_dict())
             self.scale = generator.scale
             read_as = colour_spec(source_info)
-            told = source_info.colour.matrix
-            matrix = told if is_specified(told) else CODE_OF_MATRIX[read_as.matrix]
+            matrix = source_info.colour.matrix
+            if not is_specified(matrix):
+                matrix = CODE_OF_MATRIX[read_as.matrix]
             self.info = output_info(source_info, self.scale, matrix, options.settings)
             self.backend = pick_backend(
-                *(options.backend, options.precision, generator, self.device),
+                name=options.backend,
+                precision=options.precision,
+                generator=generator,
+                device=self.device,
                 specs=(read_as, colour_spec(self.info)),
                 size=(source_info.height, source_info.width),
                 frames=source_info.frame_count,
@@ -114,21 +124,21 @@ class UpscaleSession:
             raise
 
     def _survey(self, suffix: str) -> Survey:
-        """Look through the film, add to `lost` and to the reader's notes what is found."""
+        """Survey the film; add findings to `lost` and to the reader's notes."""
         source, reader = self.reader.path, self.reader
         survey = Survey(side_data=dict(reader.side_data))  # a pipe can be read once
-        if not is_pipe(source):  # though there may be a file called `-`
+        if not is_pipe(source):  # a regular file may be called `-`
             survey = survey_film(source)
         self.info = without_unsupported(self.info, suffix, self.options.settings)
         self.lost += self._side_data_losses(survey)
         changed = unsupported_changes(reader.info, survey, self.info)
         self.lost += changed
-        for what, seen in survey.changes.items():
-            is_lost = any(line.startswith(f"{what} ") for line in changed)
+        for name, seen in survey.changes.items():
+            is_lost = any(line.startswith(f"{name} ") for line in changed)
             reader.announce(seen.change, None if is_lost else seen.change.line(seen.where))
         if survey.interlaced and self.options.deinterlace == "auto":
             reader.notes.append(
-                "frames look interlaced, though nothing says so: --deinterlace on makes them whole"
+                "frames look interlaced but are not flagged so; use --deinterlace on to deinterlace"
             )
         return survey
 
@@ -138,30 +148,30 @@ class UpscaleSession:
         return unsupported_side_data(
             self.reader.info,
             survey,
-            output=self.info,
-            suffix=self._suffix,
-            settings=settings,
-            tags=tags,
+            self.info,
+            self._suffix,
+            settings,
+            tags,
             is_rotated=self.reader.is_rotated,
         )
 
     def _found_late(self) -> Iterator[str]:
-        """Side data that the survey didn't come by and that isn't kept."""
-        for kind, seconds in self.reader.side_data.items():
-            if kind not in self.survey.side_data and kind != TIMECODE:
-                for line in self._side_data_losses(Survey(side_data={kind: seconds})):
+        """List side data that is not kept and that the survey didn't find."""
+        for name, seconds in self.reader.side_data.items():
+            if name not in self.survey.side_data and name != TIMECODE:
+                for line in self._side_data_losses(Survey(side_data={name: seconds})):
                     if line not in self.lost:
                         yield f"not kept, from {seconds:.2f} s on: {line}"
 
     def submit(self, frame: Frame, begins_shot: bool) -> Callable[[], Frame]:
-        """Begin to upscale one frame, alpha by the side; what comes back waits for it."""
+        """Start to upscale one frame with its alpha; the returned function waits for it."""
         planes = frame.planes
         if len(planes) > 3:
             planes = fill_hidden_colours(planes, self.reader.info.layout.bit_depth)[:3]
-        begun = self.backend.submit(planes, begins_shot)
+        pending = self.backend.submit(planes, begins_shot)
 
         def wait() -> Frame:
-            planes = begun()
+            planes = pending()
             if self.info.layout.alpha:
                 depths = self.reader.info.layout.bit_depth, self.info.layout.bit_depth
                 planes += (alpha_to_plane(frame.planes[3], self.scale, *depths),)
@@ -170,39 +180,39 @@ class UpscaleSession:
         return wait
 
     @property
-    def most_waiting(self) -> int:
-        """Frames that may wait between two stages: fewer where they are large."""
-        fit = _MOST_WAITING_PIXELS // (self.info.width * self.info.height)
-        return max(2, min(_MOST_WAITING, fit))
+    def queue_size(self) -> int:
+        """Capacity of the queues between two stages in frames, lower for large frames."""
+        fit = _QUEUE_PIXELS // (self.info.width * self.info.height)
+        return max(2, min(_QUEUE_FRAMES, fit))
 
-    def left_out(self, baggage: CopyPlan | None) -> tuple[str, ...]:
-        """All that can't be kept."""
-        return (*self.lost, *(baggage.left_out if baggage else ()))
+    def left_out(self, copy_plan: CopyPlan | None) -> tuple[str, ...]:
+        """List all contents of the source that can't be kept."""
+        return (*self.lost, *(copy_plan.left_out if copy_plan else ()))
 
     def notes(self) -> tuple[str, ...]:
-        """What was done beside upscaling, now that all has been read."""
+        """List all changes other than upscaling; to be called after the last frame."""
         notes = [*self.reader.notes, *self.backend.notes()]
         if self.reader.interlaced:
-            made = (
+            action = (
                 "left as they are"
                 if self.options.deinterlace == "off"
-                else "made whole (bwdif); --deinterlace off leaves them as they are"
+                else "deinterlaced (bwdif); --deinterlace off leaves them as they are"
             )
-            notes.append(f"{self.reader.interlaced} interlaced frames {made}")
+            notes.append(f"{self.reader.interlaced} interlaced frames {action}")
         if self.reader.damage.ends_early and ENDS_EARLY not in notes:
             notes.append(ENDS_EARLY)
-        if places := self.reader.damage.read_errors:
-            what = "a place" if places == 1 else f"{places} places"
-            notes.append(f"the source can't be read at {what}; what follows is kept")
+        if errors := self.reader.damage.read_errors:
+            where = "1 position" if errors == 1 else f"{errors} positions"
+            notes.append(f"the source can't be read at {where}; the rest of it is kept")
         if self.options.decoder == "gpu" and not self.reader.on_gpu:
-            notes.append(f"no card here decodes {self.reader.codec}: the CPU did")
+            notes.append(f"no GPU of this machine decodes {self.reader.codec}; decoded on the CPU")
         notes += self._found_late()
         return (*notes, *self.dropped.lines())
 
     def identity(self) -> dict[str, Any]:
-        """All that the output's bytes depend on, as the journal stores it.
+        """Describe all that the output's bytes depend on, as the journal stores it.
 
-        Keys and values are a file format: an attribute may be renamed, its key may not, or
+        Keys and values are a file format: an attribute may be renamed, but not its key, or
         unfinished work can't be resumed.
         """
         options, settings, info = self.options, self.options.settings, self.info
@@ -229,24 +239,24 @@ class UpscaleSession:
 
 
 def identity_of(path: Path) -> str:
-    """A hash of a file's size and of sixteen places in it. Raises `MediaError`."""
+    """Hash a file's size and sixteen blocks of 1 MiB in it. Raises `MediaError`."""
     digest = hashlib.blake2b(digest_size=16)
     try:
         size = path.stat().st_size
         digest.update(str(size).encode())
         with path.open("rb") as file:
-            for place in _places(size):
-                file.seek(place)
+            for offset in _block_offsets(size):
+                file.seek(offset)
                 digest.update(file.read(_HASHED_BYTES))
     except OSError as error:
         raise MediaError(f"{path}: can't be read: {error.strerror}") from error
     return digest.hexdigest()
 
 
-def _places(size: int) -> Iterator[int]:
+def _block_offsets(size: int) -> Iterator[int]:
     last = max(0, size - _HASHED_BYTES)
-    for number in range(_HASHED_PLACES):
-        yield last * number // (_HASHED_PLACES - 1)
+    for index in range(_HASHED_BLOCKS):
+        yield last * index // (_HASHED_BLOCKS - 1)
 
 
 def _digest(weights: Mapping[str, torch.Tensor]) -> str:

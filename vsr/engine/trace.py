@@ -1,21 +1,20 @@
-"""A trace of a run: what each stage did, frame by frame, for a viewer of traces."""
+"""Write a trace of a run: the activity of each stage, frame by frame."""
 
 import json
 import threading
 from pathlib import Path
-from types import TracebackType
 
-from vsr.engine.pipeline import Kind, StageName
+from vsr.engine.pipeline import Activity, StageName
 from vsr.system.files import check_writable, output_errors
 
 _THREADS: dict[StageName, int] = {"decode": 1, "upscale": 2, "encode": 3}
-_WORDS: dict[Kind, str] = {"starved": "waits for input", "blocked": "waits for room"}
+_NAMES: dict[Activity, str] = {"starved": "waits for input", "blocked": "waits for room"}
 
 
 class Trace:
-    """Writes spans in Chrome's Trace Event Format as they come; Perfetto shows it, too.
+    """Writes spans in Chrome's Trace Event Format, which Perfetto shows too, as they occur.
 
-    Raises `OutputError` where the file can't be written, or exists and isn't to be overwritten.
+    Raises `OutputError` if the file can't be written, or exists and `overwrite` is False.
     """
 
     def __init__(self, path: Path, overwrite: bool = False) -> None:
@@ -33,26 +32,23 @@ class Trace:
     def __enter__(self) -> "Trace":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         with self._lock:
             self._file.write("\n]\n")
             self._file.close()
 
-    def add(self, stage: StageName, kind: Kind, frame: int, began: float, ended: float) -> None:
-        """A span, in seconds of one clock; from any thread."""
+    def add(
+        self, stage: StageName, activity: Activity, frame: int, start: float, end: float
+    ) -> None:
+        """Write a span, in seconds of one clock; may be called in any thread."""
         event = {
             "ph": "X",
-            "name": _WORDS.get(kind, stage),
-            "cat": kind,
+            "name": _NAMES.get(activity, stage),
+            "cat": activity,
             "pid": 1,
             "tid": _THREADS[stage],
-            "ts": round(1e6 * began, 1),
-            "dur": round(1e6 * (ended - began), 1),
+            "ts": round(1e6 * start, 1),
+            "dur": round(1e6 * (end - start), 1),
             "args": {"frame": frame},
         }
         with self._lock:

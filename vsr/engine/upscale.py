@@ -1,85 +1,26 @@
-"""Upscale a film: what `vsr upscale` and `vsr.upscale_video` do."""
+"""Upscale a film: the public API behind `vsr upscale` and `vsr.upscale_video`."""
 
-import shutil
 import threading
-import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from vsr.engine.backends import BackendName, Precision, Tiling
-from vsr.engine.pipeline import StageTimes, Watch, run_stages
-from vsr.engine.resume.journal import Journal, is_in_place
-from vsr.engine.resume.segment_file import joined
-from vsr.engine.resume.segments import SegmentFrame, SegmentSink, State, frames_from, load_state
-from vsr.engine.session import Rotate, UpscaleOptions, UpscaleSession
+from vsr.engine.file_mode import upscale_to_file
+from vsr.engine.pipe_mode import upscale_pipe
+from vsr.engine.result import UpscaleProgress, UpscaleResult
+from vsr.engine.run import PipeFormat, RunOptions
+from vsr.engine.session import Rotate, UpscaleOptions
 from vsr.engine.trace import Trace
-from vsr.errors import OutputError, VsrError
-from vsr.frames.shots import mark_cuts
-from vsr.media.decode.container import AnyPacket
+from vsr.errors import OutputError
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
-from vsr.media.encode.settings import EncoderSettings, estimate_bytes
-from vsr.media.frame import Frame
-from vsr.media.mux.muxer import Dropped, mux
-from vsr.media.mux.stream_copy import CopyPlan, left_out_of_y4m, plan_copy
-from vsr.media.mux.writer import VideoWriter, check_output
-from vsr.media.mux.y4m import Y4mWriter
-from vsr.media.side_data_support import pipe_losses
+from vsr.media.encode.settings import EncoderSettings
 from vsr.system.address import PIPE, is_pipe
 from vsr.system.files import check_distinct
 
-PipeFormat = Literal["nut", "y4m"]
-
-
-@dataclass(frozen=True)
-class UpscaleProgress:
-    """Where an upscaling run is."""
-
-    frames: int
-    """Written so far, by earlier runs too."""
-    frame_count: int | None
-    """As the source tells or lets one estimate."""
-    seconds: float
-    """Since the run began."""
-    before: int = 0
-    """Frames that earlier runs had done."""
-
-
-@dataclass(frozen=True)
-class UpscaleResult:
-    """What an upscaling run did."""
-
-    output: str
-    model: str
-    device: str
-    backend: str
-    """What computed the frames, with its version."""
-    width: int
-    height: int
-    frames: int
-    resumed_frames: int
-    """Of these, done by earlier runs."""
-    shots: int
-    audio_tracks: int
-    """Of the output."""
-    left_out: tuple[str, ...]
-    """What the source holds and the output doesn't, and what could hold it."""
-    notes: tuple[str, ...]
-    """What was done to the film beside upscaling it."""
-    damaged_seconds: tuple[float, ...]
-    """Where frames of the source were damaged, or missing and filled by the one before."""
-    seconds: float
-    first_frame_seconds: float
-    """From the call to the first frame handed to the encoder."""
-    stages: StageTimes
-
-    @property
-    def frames_per_second(self) -> float:
-        """Of this run, loading included."""
-        return (self.frames - self.resumed_frames) / self.seconds
+__all__ = ["UpscaleProgress", "UpscaleResult", "upscale_film", "upscale_video"]
 
 
 def upscale_video(
@@ -106,287 +47,73 @@ def upscale_video(
     watch: Callable[[UpscaleProgress], None] = lambda progress: None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> UpscaleResult:
-    """Upscale the film at `source` into `output`, frame by frame, whatever its length.
+    """Upscale the film at `source` into `output`, frame by frame, in constant memory.
 
-    `model` is a name from `vsr.list_models()` or a file; left out, it is the one for `scale`,
-    and where that is left out too, x4 up to 576 lines and x2 above. `detail` goes from 0, faithful,
-    to 1, where a twin of the model invents texture. `backend` "auto" computes by OpenVINO on a
-    CPU where the film is long enough to be worth it, else by torch; `precision` "auto" is "int8"
-    there, if the model was measured for it, else "f32". Frames that don't fit into memory are
-    done in overlapping tiles (`tiling`: "auto", "off", or their side in low-resolution pixels).
-    Interlaced frames are made whole where they say so, always, or never (`deinterlace`); turning
-    the picture is left to players, or done (`rotate`). `decoder` "gpu" has an NVIDIA card decode
-    where it can.
+    **Model.** `model` is a name from `vsr.list_models()` or a file. By default, it is the model
+    for `scale`, which by default is 4 up to 576 lines and 2 above. `detail` goes from 0, faithful,
+    to 1, where a twin of the model invents texture.
 
-    Frames keep their times, and all else in the file goes along as it is; what the output
-    can't hold is reported to `tell` before any work, or is an error then, if `strict`. Work goes
-    in segments that are kept in a folder beside the output: a run that ended before its time goes
-    on there, and gives the same bytes, unless not to `resume`. Once `stop` is set, it ends with
-    the segment in hand, by `Interrupted`. `-` is standard input or output; there, work can't
-    go on. `watch` is called after every frame, in another thread; `tell` when the user should
-    know something at once. The output appears under its name when it is whole. Raises `VsrError`.
+    **Computing.** `backend` "auto" is OpenVINO on a CPU if the film is long enough to be worth its
+    start-up time, else torch. `precision` "auto" is "int8" with OpenVINO if the model is
+    calibrated for it, "f16" on a GPU, else "f32". Frames that don't fit into memory are computed
+    in overlapping tiles; `tiling` is "auto", "off", or the side of tiles in low-resolution pixels.
+
+    **Source.** `deinterlace` applies to frames flagged as interlaced ("auto"), to all ("on"), or
+    to none ("off"). `rotate` "keep" leaves rotation to players, "apply" rotates the picture.
+    `decoder` "gpu" decodes on an NVIDIA GPU where that is supported.
+
+    **Output.** Frames keep their times, and all other contents of the file are copied. What the
+    output can't hold is reported to `tell` before any work; if `strict`, it is an error.
+    Finished segments are kept in a folder beside the output: an interrupted run resumes from them
+    and produces the same bytes, unless `resume` is False. Once `stop` is set, the run ends with
+    `Interrupted` after the current segment. `-` is standard input or output; such a run can't
+    resume. The output appears under its name when it is complete. `profile` is a file for a trace
+    of all stages.
+
+    `watch` is called after every frame, in another thread; `tell` is called with messages for the
+    user. Raises `VsrError`.
     """
-    source, output = Path(source), Path(output)
-    if output == PIPE:
-        if settings != EncoderSettings():
-            raise OutputError("-: a pipe carries raw video; leave --codec, --crf and --preset out")
-        settings = EncoderSettings("raw")
-    check_distinct([profile, output], [source, Path(model) if model else None])
     options = UpscaleOptions(
-        *(model, scale, detail, device, backend, precision, tiling, settings),
-        *(deinterlace, rotate, decoder),
+        model=model,
+        scale=scale,
+        detail=detail,
+        device=device,
+        backend=backend,
+        precision=precision,
+        tiling=tiling,
+        settings=settings,
+        deinterlace=deinterlace,
+        rotate=rotate,
+        decoder=decoder,
     )
-    with Trace(profile, overwrite) if profile else nullcontext() as trace:
-        record = trace.add if trace else None
+    run_options = RunOptions(
+        overwrite=overwrite,
+        resume=resume,
+        strict=strict,
+        pipe_format=pipe_format,
+        stop=stop,
+        on_progress=watch,
+        on_message=tell,
+    )
+    return upscale_film(Path(source), Path(output), options, run_options, profile)
+
+
+def upscale_film(
+    source: Path,
+    output: Path,
+    options: UpscaleOptions = UpscaleOptions(),
+    run_options: RunOptions = RunOptions(),
+    profile: Path | None = None,
+) -> UpscaleResult:
+    """Upscale a film as `upscale_video` does, with options as objects. Raises `VsrError`."""
+    if output == PIPE:
+        if options.settings != EncoderSettings():
+            raise OutputError("-: a pipe gets raw video; omit --codec, --crf and --preset")
+        options = replace(options, settings=EncoderSettings("raw"))
+    check_distinct([profile, output], [source, Path(options.model) if options.model else None])
+    with Trace(profile, run_options.overwrite) if profile else nullcontext() as trace:
+        if trace is not None:
+            run_options = replace(run_options, on_span=trace.add)
         if output == PIPE or is_pipe(source):
-            return _stream(
-                source, output, options, overwrite, strict, pipe_format, watch, tell, record
-            )
-        return _to_file(
-            source, output, options, overwrite, resume, strict, stop, watch, tell, record
-        )
-
-
-def _to_file(
-    source: Path,
-    output: Path,
-    options: UpscaleOptions,
-    overwrite: bool,
-    resume: bool,
-    strict: bool,
-    stop: threading.Event | None,
-    watch: Callable[[UpscaleProgress], None],
-    tell: Callable[[str], None],
-    trace: Watch | None,
-) -> UpscaleResult:
-    """Into a file, by way of segments: a run that ended before its time goes on."""
-    in_place = resume and is_in_place(output)
-    check_output(output, options.settings, overwrite or in_place)
-    session = UpscaleSession(source, options, output.suffix.lower())
-    with session.reader:
-        baggage = plan_copy(session.reader, output.suffix.lower())
-        left_out = session.left_out(baggage)
-        _refuse(output, left_out, strict)
-        journal = Journal(output, session.identity(), resume)
-        stages, first = StageTimes(), 0.0
-        try:
-            if not in_place:
-                _tell_beginning(session, journal, tell)
-            _tell_losses(left_out, session, tell)
-            if not in_place:
-                stages, first = _do_segments(
-                    session, journal, stop or threading.Event(), watch, trace
-                )
-                session.dropped = _join(session, journal, baggage, overwrite)
-        except VsrError as error:
-            if journal.leave():
-                raise type(error)(f"{error}; {_to_go_on(journal)}") from error
-            raise
-        except BaseException:
-            if journal.leave():
-                tell(_to_go_on(journal))
-            raise
-        journal.remove()
-        return _summary(session, output, left_out, baggage, journal, stages, first)
-
-
-def _do_segments(
-    session: UpscaleSession,
-    journal: Journal,
-    stop: threading.Event,
-    watch: Callable[[UpscaleProgress], None],
-    trace: Watch | None,
-) -> tuple[StageTimes, float]:
-    """Do those segments that aren't finished; the stages' times, and the first frame's."""
-    place = journal.next_place
-    if place is None:
-        return StageTimes(), 0.0
-    marked = frames_from(session.reader, place)
-    if not place.begins_shot:
-        session.backend.set_state(load_state(journal.state(place.number)))
-    before = count = journal.frames
-    first = 0.0
-
-    def work(item: SegmentFrame) -> Callable[[], SegmentFrame]:
-        state: State | None = None
-        if item.place and item.place.number > place.number and not item.begins_shot:
-            state = session.backend.get_state()
-        begun = session.submit(item.frame, item.begins_shot)
-        return lambda: SegmentFrame(begun(), item.begins_shot, item.place, state)
-
-    def done() -> None:
-        nonlocal count, first
-        count += 1
-        seconds = time.perf_counter() - session.began
-        first = first or seconds
-        watch(UpscaleProgress(count, session.info.frame_count, seconds, before))
-
-    damaged = session.reader.damage.pts
-    sink = SegmentSink(journal, session.info, session.options.settings, damaged, stop, done)
-    try:
-        stages = run_stages(marked, work, sink.write, session.most_waiting, trace)
-        sink.finish()
-    finally:
-        sink.abandon()
-    return stages, first
-
-
-def _join(session: UpscaleSession, journal: Journal, baggage: CopyPlan, overwrite: bool) -> Dropped:
-    """Make the output of the segments and of what goes along, and give it its name.
-
-    Gives what of the streams beside the video is missing.
-    """
-    assert journal.video is not None
-    output = journal.output
-    whole = journal.folder / f"whole{output.suffix}"
-    packets = joined([journal.segment(done.number) for done in journal.finished])
-    dropped = mux(output, whole, journal.video, session.info, packets, baggage)
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output}: appeared while it was being made; left as it is")
-    journal.put_in_place(whole)
-    return dropped
-
-
-def _stream(
-    source: Path,
-    output: Path,
-    options: UpscaleOptions,
-    overwrite: bool,
-    strict: bool,
-    pipe_format: PipeFormat,
-    watch: Callable[[UpscaleProgress], None],
-    tell: Callable[[str], None],
-    trace: Watch | None,
-) -> UpscaleResult:
-    """From or into a pipe: what has gone through is gone, so nothing is kept to go on from."""
-    if output != PIPE:
-        check_output(output, options.settings, overwrite)
-    session = UpscaleSession(source, options, output.suffix.lower())
-    info = session.info
-    with session.reader:
-        baggage = None
-        if pipe_format == "nut" or output != PIPE:
-            baggage = plan_copy(session.reader, ".nut" if output == PIPE else output.suffix.lower())
-        left_out = session.left_out(baggage)
-        writer: AbstractContextManager[VideoWriter | Y4mWriter]
-        if output == PIPE and pipe_format == "y4m":
-            info = replace(info, layout=replace(info.layout, alpha=False))
-            left_out += left_out_of_y4m(session.reader)
-        if output == PIPE:
-            left_out += tuple(pipe_losses(session.reader.info, pipe_format))
-        _refuse(output, left_out, strict)
-        if output == PIPE and pipe_format == "y4m":
-            writer = Y4mWriter(info)
-        else:
-            writer = VideoWriter(output, info, session.reader, options.settings, overwrite)
-        _tell_losses(left_out, session, tell)
-        count = shots = 0
-        first = 0.0
-
-        def work(marked: tuple[Frame | AnyPacket, bool]) -> Callable[[], Frame | AnyPacket]:
-            nonlocal shots
-            item, begins_shot = marked
-            if not isinstance(item, Frame):
-                return lambda: item
-            shots += begins_shot
-            return session.submit(item, begins_shot)
-
-        with writer as opened:
-
-            def write(item: Frame | AnyPacket) -> None:
-                nonlocal count, first
-                opened.write(item)
-                if isinstance(item, Frame):
-                    count += 1
-                    seconds = time.perf_counter() - session.began
-                    first = first or seconds
-                    watch(UpscaleProgress(count, info.frame_count, seconds))
-
-            stages = run_stages(mark_cuts(session.reader), work, write, session.most_waiting, trace)
-        if isinstance(opened, VideoWriter):
-            session.dropped = opened.dropped
-        return _summary(session, output, left_out, baggage, (count, shots), stages, first)
-
-
-def _summary(
-    session: UpscaleSession,
-    output: Path,
-    left_out: tuple[str, ...],
-    baggage: CopyPlan | None,
-    work: Journal | tuple[int, int],
-    stages: StageTimes,
-    first: float,
-) -> UpscaleResult:
-    if isinstance(work, Journal):
-        frames = work.frames
-        shots = sum(done.shots for done in work.finished)
-        damaged = [pts for done in work.finished for pts in done.damaged]
-        resumed = work.resumed_frames
-    else:
-        (frames, shots), resumed, damaged = work, 0, list(session.reader.damage.pts)
-    return UpscaleResult(
-        output=str(output),
-        model=session.model,
-        device=str(session.device),
-        backend=session.backend.name,
-        width=session.info.width,
-        height=session.info.height,
-        frames=frames,
-        resumed_frames=resumed,
-        shots=shots,
-        audio_tracks=baggage.audio_tracks if baggage else 0,
-        left_out=left_out,
-        notes=session.notes(),
-        damaged_seconds=tuple(round(float(pts * session.info.time_base), 3) for pts in damaged),
-        seconds=time.perf_counter() - session.began,
-        first_frame_seconds=first,
-        stages=stages,
-    )
-
-
-def _tell_beginning(session: UpscaleSession, journal: Journal, tell: Callable[[str], None]) -> None:
-    """Tell where work goes on. Raises `OutputError` where the disk can't hold the output.
-
-    Where the count of frames is an estimate, a full disk is only warned of.
-    """
-    info = session.info
-    if journal.frames:
-        tell(f"going on after the {journal.frames} frames that are done")
-    if not info.frame_count:
-        return
-    frames = max(0, info.frame_count - journal.frames)
-    # Segments, and the whole that is made of them.
-    needed = 2 * estimate_bytes(info, session.options.settings, frames)
-    needed += session.reader.path.stat().st_size
-    free = shutil.disk_usage(journal.folder).free
-    line = f"about {_bytes(needed)} of disk will be needed, {_bytes(free)} are free"
-    if needed > 4 * free and session.reader.is_indexed:
-        raise OutputError(f"{journal.output}: {line}")
-    if needed > free:
-        tell(line)
-
-
-def _tell_losses(
-    left_out: tuple[str, ...], session: UpscaleSession, tell: Callable[[str], None]
-) -> None:
-    """Report, before any work, what can't be kept and what is known of the source."""
-    for what in left_out:
-        tell(f"not kept: {what}")
-    for note in session.reader.notes:
-        tell(note)
-
-
-def _to_go_on(journal: Journal) -> str:
-    return f"{journal.frames} frames are done, and the same command goes on"
-
-
-def _bytes(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1000:.0f} kB"
-
-
-def _refuse(output: Path, left_out: tuple[str, ...], strict: bool) -> None:
-    if strict and left_out:
-        raise OutputError(f"{output}: would lack {'; '.join(left_out)}")
+            return upscale_pipe(source, output, options, run_options)
+        return upscale_to_file(source, output, options, run_options)

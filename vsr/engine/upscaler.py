@@ -1,4 +1,4 @@
-"""A generator at work on one film: frame in, frame out, its state kept in between."""
+"""Run a generator frame by frame and keep its state."""
 
 from typing import Any
 
@@ -16,39 +16,40 @@ class Upscaler:
         self.device = device
         self._generator = generator.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._state: tuple[Tensor, ...] | None = None
-        self._kept: tuple[Tensor, ...] | None = None
+        self._saved: tuple[Tensor, ...] | None = None
+        """State on the CPU that replaces `_state` at the next frame."""
 
     def get_state(self) -> tuple[Tensor, ...]:
-        """What the next frame is to begin with, on the CPU; empty before the first.
+        """Return the state before the next frame, on the CPU; empty before the first.
 
-        From here on this run, too, goes on from the copy: how a tensor lies in memory can change
-        the last bit of what is computed from it.
+        This run continues from the returned copy, as a resumed run does: the memory layout of a
+        tensor can change the last bit of results.
         """
-        if self._kept is not None or self._state is None:
-            return self._kept or ()
-        kept = tuple(part.to("cpu", copy=True).contiguous() for part in self._state)
-        self.set_state(kept)
-        return kept
+        if self._saved is not None or self._state is None:
+            return self._saved or ()
+        saved = tuple(part.to("cpu", copy=True).contiguous() for part in self._state)
+        self.set_state(saved)
+        return saved
 
-    def set_state(self, kept: tuple[Tensor, ...]) -> None:
-        """Begin the next frame with a state that was kept."""
-        self._kept = kept
+    def set_state(self, state: tuple[Tensor, ...]) -> None:
+        """Use `state` for the next frame."""
+        self._saved = state
 
     @torch.inference_mode()
     def upscale(self, low: Tensor, begins_shot: bool, coarse: Tensor | None = None) -> Tensor:
-        """RGB (3, H, W) to (3, sH, sW), on the device; a new shot forgets what was before.
+        """Upscale RGB (3, H, W) to (3, sH, sW), on the device; a new shot resets the state.
 
-        The first frame begins a shot whether it says so or not. `coarse` is for parts of a frame,
-        see `PyramidFlow`.
+        The first frame starts a shot whatever `begins_shot` says. `coarse` is the coarse flow of a
+        tile, see `PyramidFlow`.
         """
         batch = low[None].contiguous(memory_format=torch.channels_last)
-        if begins_shot or (self._state is None and self._kept is None):
+        if begins_shot or (self._state is None and self._saved is None):
             self._state = self._generator.start(batch)
-        elif self._kept is not None:
-            kind: Any = type(self._generator.start(batch))
-            self._state = kind(*(part.to(self.device) for part in self._kept))
-        self._kept = None
+        elif self._saved is not None:
+            parts = (part.to(self.device) for part in self._saved)
+            self._state = self._generator.state_type(*parts)
+        self._saved = None
         high: Tensor
-        aimed: Any = () if coarse is None else (coarse.to(self.device),)
-        high, self._state = self._generator.step(batch, self._state, *aimed)
+        coarse_flow: Any = () if coarse is None else (coarse.to(self.device),)
+        high, self._state = self._generator.step(batch, self._state, *coarse_flow)
         return high[0]

@@ -1,4 +1,4 @@
-"""The networks. Adding one is a file, an entry in the union and a `case`."""
+"""The networks. A new one is a file, an entry in the union and a `case`."""
 
 from typing import Annotated, Any
 
@@ -12,11 +12,11 @@ from vsr.models.srresnet import Srresnet, SrresnetConfig
 GeneratorConfig = Annotated[
     RecurrentConfig | SrresnetConfig | RrdbnetConfig, Field(discriminator="kind")
 ]
-"""The configuration of any generator, told apart by its `kind`."""
+"""The configuration of any generator; `kind` selects the class."""
 
 
 def build_generator(config: GeneratorConfig) -> Generator[Any]:
-    """A generator with fresh weights, in training mode, on the CPU in f32."""
+    """Build a generator with random weights, in training mode, on the CPU in f32."""
     match config:
         case RecurrentConfig():
             return Recurrent(config)

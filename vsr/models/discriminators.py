@@ -1,4 +1,4 @@
-"""The networks that tell upscaled pictures from real ones, pixel by pixel."""
+"""Discriminators for GAN training: they classify pictures as real or upscaled."""
 
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -14,38 +14,39 @@ from vsr.imaging.tensors import warp
 
 _SLOPE = 0.2
 _CENTRAL = 0.75
-"""Share of each side that a discriminator of motion looks at: beyond it, warping has nothing."""
+"""Share of each side that a spatio-temporal discriminator sees; warping has no data outside."""
 
-_ENLARGED = 4.0
+_DETAIL_GAIN = 4.0
 
-Sight = Literal["spatio_temporal", "spatial", "picture"]
+DiscriminatorInput = Literal["spatio_temporal", "spatial", "picture"]
 
 
 class DiscriminatorConfig(Config):
-    """The shape of a discriminator, and what it is shown."""
+    """The shape of a discriminator, and its input."""
 
-    sight: Sight = "spatio_temporal"
-    """The detail of three frames, the same warped onto the middle one, and their inputs,
-    upscaled; or one frame's and its input; or a picture alone."""
+    sight: DiscriminatorInput = "spatio_temporal"
+    """Its input. `spatio_temporal`: the detail of three frames, the same warped onto the middle
+    frame, and the low-resolution frames, upscaled. `spatial`: the detail of one frame and the
+    upscaled low-resolution frame. `picture`: a picture alone."""
     head: Literal["unet", "patch", "vgg"] = "unet"
-    """A logit for each pixel; for each patch; or SRGAN's one for the whole picture."""
+    """A logit per pixel (`unet`), per patch (`patch`), or per picture, as in SRGAN (`vgg`)."""
     channels: PositiveInt = 32
-    """Feature maps at full resolution; they double with each halving, three times at most."""
+    """Feature maps at full resolution; each downsampling doubles them, up to three times."""
     levels: PositiveInt = 3
-    """Halvings, for `unet` and `patch`."""
+    """Downsamplings by 2, for `unet` and `patch`."""
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What a discriminator says."""
+    """Output of a discriminator."""
 
     logits: Tensor
-    """(N, 1, h, w), or (N, 1): above zero where it takes a picture for real."""
+    """(N, 1, h, w), or (N, 1): above zero where a picture is classified as real."""
     features: list[Tensor]
-    """Of its layers on the way down, for matching."""
+    """Outputs of the downsampling layers, for feature matching."""
 
 
 class Discriminator(nn.Module):
-    """A U-Net, or its way down alone, under spectral normalisation and without any other.
+    """A U-Net, or its downsampling path alone, with spectral normalisation and no other.
 
     Per-pixel logits by a U-Net are Schoenfeld et al.'s (2020) and Real-ESRGAN's (Wang et
     al., 2021); spectral normalisation is Miyato et al.'s (2018).
@@ -54,7 +55,7 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         widths = [config.channels * 2 ** min(level, 3) for level in range(config.levels + 1)]
-        self.entry = spectral_norm(nn.Conv2d(channels_seen(config.sight), widths[0], 3, padding=1))
+        self.entry = spectral_norm(nn.Conv2d(input_channels(config.sight), widths[0], 3, padding=1))
         self.down = nn.ModuleList(
             spectral_norm(nn.Conv2d(before, after, 4, stride=2, padding=1))
             for before, after in pairwise(widths)
@@ -69,89 +70,88 @@ class Discriminator(nn.Module):
         self.middle = spectral_norm(nn.Conv2d(last, last, 3, padding=1))
         self.head = nn.Conv2d(last, 1, 3, padding=1)
 
-    def forward(self, seen: Tensor) -> DiscriminatorOutput:
-        """(N, C, H, W), C as `channels_seen`, to logits and features."""
-        x = F.leaky_relu(self.entry(seen), _SLOPE)
-        found = [x]
+    def forward(self, inputs: Tensor) -> DiscriminatorOutput:
+        """Map (N, C, H, W), C as `input_channels`, to logits and features."""
+        x = F.leaky_relu(self.entry(inputs), _SLOPE)
+        outputs = [x]
         for layer in self.down:
             x = F.leaky_relu(layer(x), _SLOPE)
-            found.append(x)
-        features = found[1:]
-        for layer, beside in zip(self.up, found[-2::-1], strict=False):
-            larger = F.interpolate(x, size=beside.shape[-2:], mode="bilinear")
-            x = F.leaky_relu(layer(larger), _SLOPE) + beside
+            outputs.append(x)
+        features = outputs[1:]
+        for layer, skip in zip(self.up, outputs[-2::-1], strict=False):
+            larger = F.interpolate(x, size=skip.shape[-2:], mode="bilinear")
+            x = F.leaky_relu(layer(larger), _SLOPE) + skip
         return DiscriminatorOutput(self.head(F.leaky_relu(self.middle(x), _SLOPE)), features)
 
 
 class VggDiscriminator(nn.Module):
-    """SRGAN's (Ledig et al., 2017), spectral instead of batch normalisation.
+    """The discriminator of SRGAN (Ledig et al., 2017), but with spectral normalisation.
 
-    Eight convolutions, every other one halving, then two dense layers. Pictures of 96
-    pixels squared give the 6 x 6 places that the dense layers see; of other sizes, these are
-    means.
+    Eight convolutions, every other one with stride 2, then two dense layers on 6 x 6 features.
+    That is the size that pictures of 96 x 96 pixels give; others are pooled to it.
     """
 
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         widths = [config.channels * n for n in (1, 1, 2, 2, 4, 4, 8, 8)]
-        before = [channels_seen(config.sight), *widths[:-1]]
+        inputs = [input_channels(config.sight), *widths[:-1]]
         self.layers = nn.ModuleList(
-            spectral_norm(nn.Conv2d(one, other, 3, stride=1 + number % 2, padding=1))
-            for number, (one, other) in enumerate(zip(before, widths, strict=True))
+            spectral_norm(nn.Conv2d(before, after, 3, stride=1 + index % 2, padding=1))
+            for index, (before, after) in enumerate(zip(inputs, widths, strict=True))
         )
         self.dense = spectral_norm(nn.Linear(widths[-1] * 36, 16 * config.channels))
         self.head = nn.Linear(16 * config.channels, 1)
 
-    def forward(self, seen: Tensor) -> DiscriminatorOutput:
-        """(N, C, H, W), C as `channels_seen`, to logits (N, 1) and features."""
+    def forward(self, inputs: Tensor) -> DiscriminatorOutput:
+        """Map (N, C, H, W), C as `input_channels`, to logits (N, 1) and features."""
         features = []
-        x = seen
-        for number, layer in enumerate(self.layers):
+        x = inputs
+        for index, layer in enumerate(self.layers):
             x = F.leaky_relu(layer(x), _SLOPE)
-            if number % 2:
+            if index % 2:
                 features.append(x)
         x = F.adaptive_avg_pool2d(x, 6).flatten(1)
         return DiscriminatorOutput(self.head(F.leaky_relu(self.dense(x), _SLOPE)), features)
 
 
 def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
-    """A discriminator with fresh weights, on the CPU in f32; it gives `DiscriminatorOutput`."""
+    """Build a network with random weights, on the CPU in f32; returns `DiscriminatorOutput`s."""
     return VggDiscriminator(config) if config.head == "vgg" else Discriminator(config)
 
 
-def channels_seen(sight: Sight) -> int:
-    """Channels of a discriminator's input."""
-    return {"spatio_temporal": 27, "spatial": 6, "picture": 3}[sight]
+def input_channels(input_type: DiscriminatorInput) -> int:
+    """Count the channels of a discriminator's input."""
+    return {"spatio_temporal": 27, "spatial": 6, "picture": 3}[input_type]
 
 
-def detail_of(frames: Tensor, upscaled: Tensor) -> Tensor:
-    """What pictures add to their interpolated inputs, enlarged; any equal shapes.
+def added_detail(frames: Tensor, upscaled: Tensor) -> Tensor:
+    """Compute the amplified difference of pictures and their interpolated inputs, of equal shapes.
 
-    It is the small part by which outputs and targets differ; a network under spectral
-    normalisation, which can't enlarge anything, would be slow to see it.
+    Outputs and targets differ only in this small part. A network with spectral normalisation,
+    which cannot amplify it, would be slow to learn from it.
     """
-    return _ENLARGED * (frames - upscaled)
+    return _DETAIL_GAIN * (frames - upscaled)
 
 
-def triple_sight(frames: Tensor, upscaled: Tensor, flows: Tensor) -> Tensor:
-    """What a spatio-temporal discriminator is shown of three frames in a row.
+def spatio_temporal_input(frames: Tensor, upscaled: Tensor, flows: Tensor) -> Tensor:
+    """Build the input of a spatio-temporal discriminator from three consecutive frames.
 
     `frames` and `upscaled` are (N, 3, 3, sH, sW), pictures and their inputs interpolated to
-    the same size; `flows` (N, 2, 2, sH, sW) lead from the middle frame to the one before and
-    to the one after, in pixels. Gives (N, 27, h, w), the central three quarters of each
-    side: the frames' `detail_of`, the same warped onto the middle one, and the inputs. The
-    three times three are Chu et al.'s (2020), who show whole frames.
+    the same size. `flows` (N, 2, 2, sH, sW) lead from the middle frame to the previous and to
+    the next one, in pixels. Returns (N, 27, h, w), the central three quarters of each side: the
+    frames' `added_detail`, the same warped onto the middle frame, and the inputs. The three
+    groups of three frames are those of Chu et al. (2020), who use whole frames.
     """
-    detail = detail_of(frames, upscaled)
+    detail = added_detail(frames, upscaled)
     before = warp(detail[:, 0], flows[:, 0])
     after = warp(detail[:, 2], flows[:, 1])
     warped = torch.stack((before, detail[:, 1], after), dim=1)
-    seen = torch.cat((detail, warped, upscaled), dim=1).flatten(1, 2)
-    height, width = seen.shape[-2:]
+    inputs = torch.cat((detail, warped, upscaled), dim=1).flatten(1, 2)
+    height, width = inputs.shape[-2:]
     top, left = (round(side * (1 - _CENTRAL) / 2) for side in (height, width))
-    return seen[..., top : height - top, left : width - left]
+    return inputs[..., top : height - top, left : width - left]
 
 
-def frame_sight(frames: Tensor, upscaled: Tensor) -> Tensor:
-    """What a spatial discriminator is shown of frames (N, 3, sH, sW): (N, 6, sH, sW)."""
-    return torch.cat((detail_of(frames, upscaled), upscaled), dim=1)
+def spatial_input(frames: Tensor, upscaled: Tensor) -> Tensor:
+    """Build the input (N, 6, sH, sW) of a spatial discriminator from frames (N, 3, sH, sW)."""
+    return torch.cat((added_detail(frames, upscaled), upscaled), dim=1)

@@ -1,55 +1,99 @@
-"""What every generator offers: `start`, `step`, and `forward` as a loop over them."""
+"""The interface of every generator: `start`, `step`, and `forward` as a loop over them.
+
+Optional capabilities are attributes with defaults, so that callers ask the generator what it
+supports instead of testing its class.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from vsr.models.flow import PyramidFlow
+
 State = TypeVar("State", bound=tuple[Tensor, ...])
-"""All that one frame hands to the next: a (named) tuple of tensors, batch first."""
+"""The recurrent state between two frames: a (named) tuple of tensors, batch first."""
 
 
 class Generator(nn.Module, ABC, Generic[State]):
-    """A network that upscales film frame by frame, its state passed in and out."""
+    """A network that upscales a film frame by frame, its state passed in and out."""
 
     scale: int
     """Output side over input side."""
-    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
-    """What eight-bit arithmetic rounds by, see `models.quantise`; empty where nobody measured."""
+    state_type: Callable[..., State]
+    """Builds the state from its tensors: `state_type(*tensors)`."""
+    int8_ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
+    """Least and greatest input of each int8 layer, see `models.int8`; empty if not calibrated."""
+    filters_input: bool = False
+    """Whether `step` denoises its input; the first tensor of the state is then the result."""
+    architecture: ClassVar[str] = ""
+    """Identifies the network's class in cache keys; empty for a network that is never cached."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flow: PyramidFlow | None = None
+        """The motion network; None if the generator uses no motion. `step` then also accepts
+        its coarse flow, so that the generator can run on tiles."""
 
     @abstractmethod
     def start(self, low: Tensor) -> State:
-        """The state before the first frame of a shot; `low` is that frame, (B, 3, H, W)."""
+        """Return the state before the first frame of a shot; `low` is that frame, (B, 3, H, W)."""
 
     @abstractmethod
     def step(self, low: Tensor, state: State) -> tuple[Tensor, State]:
-        """Upscale one frame, (B, 3, H, W) to (B, 3, sH, sW), and give the next state."""
+        """Upscale one frame, (B, 3, H, W) to (B, 3, sH, sW), and return the next state."""
 
     def forward(self, clip: Tensor) -> Tensor:
         """Upscale (B, T, 3, H, W) to (B, T, 3, sH, sW): `step`, in order."""
         return self.unroll(clip, self.start(clip[:, 0]))[0]
 
     def unroll(self, clip: Tensor, state: State) -> tuple[Tensor, State]:
-        """Upscale the next frames of a film, (B, T, 3, H, W), and give the state after them."""
+        """Upscale the next frames of a film, (B, T, 3, H, W), and return the state after them."""
         outputs = []
         for low in clip.unbind(1):
             high, state = self.step(low, state)
             outputs.append(high)
         return torch.stack(outputs, dim=1), state
 
+    def trunk_layers(self) -> dict[str, nn.Conv2d]:
+        """Convolutions, by name, that can run in f16 while the rest stays f32.
+
+        Empty if the whole network runs in f16, see `models.half`.
+        """
+        return {}
+
+    def int8_layers(self) -> tuple[str, ...]:
+        """Names of the layers that int8 quantises, see `models.int8`; empty if unsupported."""
+        return ()
+
+    def step_bytes_per_pixel(self) -> int:
+        """Estimate the memory of a step per low-resolution pixel, states and buffers included."""
+        weights = (w for w in self.state_dict().values() if w.dim() == 4)
+        widest = max((w.shape[0] for w in weights), default=1)
+        return 4 * int(widest) * (8 + 3 * self.scale**2)
+
+    def description(self) -> dict[str, Any]:
+        """Describe all that determines the output besides the tensors, for cache keys.
+
+        The keys are a file format: an attribute may be renamed, its key may not.
+        """
+        return {"kind": self.architecture, "scale": self.scale}
+
 
 class NoState(NamedTuple):
-    """What a still-image network hands to the next frame: nothing."""
+    """The state of a still-image network: empty."""
 
 
 class StillGenerator(Generator[NoState]):
-    """A generator that looks at one picture at a time."""
+    """A generator that upscales each picture independently."""
+
+    state_type = NoState
 
     def start(self, low: Tensor) -> NoState:
-        """Nothing to remember."""
+        """Return the empty state."""
         return NoState()
 
     def step(self, low: Tensor, state: NoState) -> tuple[Tensor, NoState]:
@@ -58,11 +102,11 @@ class StillGenerator(Generator[NoState]):
 
     @abstractmethod
     def upscale(self, low: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, 3, sH, sW), RGB in [0, 1]."""
+        """Upscale (B, 3, H, W) to (B, 3, sH, sW), RGB in [0, 1]."""
 
 
 def multiplies_per_pixel(generator: Generator[Any]) -> int:
-    """Multiply-accumulates of a step's convolutions for each low-resolution pixel."""
+    """Count the multiply-accumulates of a step's convolutions per low-resolution pixel."""
     side = 64
     total = 0
 

@@ -1,15 +1,20 @@
-"""Start a larger network from a trained smaller one, computing the same function."""
+"""Initialise a larger network from a trained smaller one so that both compute the same."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vsr.models.generator import Generator
 from vsr.models.recurrent import Recurrent, ResidualPair
 
 
-def can_grow(small: Recurrent, large: Recurrent) -> bool:
-    """Return whether `large` has room for `small`, part by part."""
+def can_grow(small: Generator[Any], large: Generator[Any]) -> bool:
+    """Return whether both are recurrent and every part of `small` fits into that of `large`."""
     return (
-        small.scale == large.scale
+        isinstance(small, Recurrent)
+        and isinstance(large, Recurrent)
+        and small.scale == large.scale
         and small.entry.out_channels <= large.entry.out_channels
         and len(small.trunk) <= len(large.trunk)
         and 0 < small.memory <= large.memory
@@ -20,18 +25,20 @@ def can_grow(small: Recurrent, large: Recurrent) -> bool:
 
 
 @torch.no_grad()
-def grow(small: Recurrent, large: Recurrent) -> None:
+def grow(small: Generator[Any], large: Generator[Any]) -> None:
     """Copy `small` into the first channels and residual pairs of `large`.
 
-    What is added keeps its random weights among itself and has none into the copied channels, so
-    that both networks compute the same at first, and every new weight has a gradient. Net2Net
-    (Chen et al., 2016) does so for plain layers. Raises ValueError unless `can_grow`.
+    New channels keep their random weights among themselves and have zero weights into the copied
+    channels. So both networks compute the same at first, and every new weight has a gradient.
+    Net2Net (Chen et al., 2016) does so for plain layers. Raises ValueError unless `can_grow`.
     """
-    if not can_grow(small, large):
-        raise ValueError("the larger network has no room for the smaller one")
+    if not (
+        isinstance(small, Recurrent) and isinstance(large, Recurrent) and can_grow(small, large)
+    ):
+        raise ValueError("the smaller network does not fit into the larger one")
     width = small.entry.out_channels
     channels = list(range(width))
-    # The entry's inputs: the frame, the previous one, the memory, and where it was warped wrongly.
+    # Inputs of the entry: the frame, the previous frame, the memory, and the error of the warp.
     warped = range(6 + large.memory, large.entry.in_channels)
     entry_inputs = [*range(6), *range(6, 6 + small.memory), *warped]
     features = range(small.exit.out_channels)
@@ -40,10 +47,10 @@ def grow(small: Recurrent, large: Recurrent) -> None:
     for index, pair in enumerate(large.trunk):
         assert isinstance(pair, ResidualPair)
         if index < len(small.trunk):
-            given = small.trunk[index]
-            assert isinstance(given, ResidualPair)
-            _copy(given.first, pair.first, channels)
-            _copy(given.second, pair.second, channels)
+            source = small.trunk[index]
+            assert isinstance(source, ResidualPair)
+            _copy(source.first, pair.first, channels)
+            _copy(source.second, pair.second, channels)
         else:
             pair.second.weight[:width] = 0
             _bias(pair.second)[:width] = 0
@@ -55,16 +62,16 @@ def grow(small: Recurrent, large: Recurrent) -> None:
         large.steady.load_state_dict(small.steady.state_dict())
 
 
-def _copy(given: nn.Conv2d, larger: nn.Conv2d, inputs: list[int]) -> None:
-    """Copy a convolution into the first outputs of a larger one, at the places `inputs`.
+def _copy(source: nn.Conv2d, larger: nn.Conv2d, inputs: list[int]) -> None:
+    """Copy a convolution into the first outputs of a larger one, at the indices `inputs`.
 
-    All other inputs of those outputs get no weight.
+    All other inputs of those outputs get zero weights.
     """
-    outputs = given.out_channels
+    outputs = source.out_channels
     weight = torch.zeros_like(larger.weight[:outputs])
-    weight[:, inputs] = given.weight
+    weight[:, inputs] = source.weight
     larger.weight[:outputs] = weight
-    _bias(larger)[:outputs] = _bias(given)
+    _bias(larger)[:outputs] = _bias(source)
 
 
 def _bias(layer: nn.Conv2d) -> Tensor:

@@ -1,4 +1,4 @@
-"""Networks that learnt to see, whose weights aren't ours to ship: torchvision's."""
+"""Feature extractors pretrained by torchvision, whose weights are not part of this package."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -20,19 +20,19 @@ _HOME = "https://download.pytorch.org/models"
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 VGG19_LAYERS = {"2_2": 7, "3_4": 16, "4_4": 25, "5_4": 34}
-"""Number, among torchvision's `features`, of the convolution of that name in VGG-19."""
+"""Index, in torchvision's `features`, of the convolution of that name in VGG-19."""
 
 
 def backbone_path(backbone: Backbone) -> Path:
-    """Where torch keeps the file of a backbone's weights."""
+    """Return the path at which torch caches a backbone's weights."""
     return Path(torch.hub.get_dir()) / "checkpoints" / _FILES[backbone]
 
 
 def load_features(backbone: Backbone, what_for: str) -> dict[str, Tensor]:
-    """The weights of a backbone's convolutions, as `0.weight`, `0.bias` and so on.
+    """Load the weights of a backbone's convolutions, as `0.weight`, `0.bias` and so on.
 
-    Raises `ModelError`, saying what needs it, where the file is missing or isn't torchvision's;
-    nothing is downloaded.
+    Nothing is downloaded. Raises `ModelError`, naming `what_for`, if the file is missing or isn't
+    torchvision's.
     """
     path = backbone_path(backbone)
     if not path.is_file():
@@ -40,17 +40,17 @@ def load_features(backbone: Backbone, what_for: str) -> dict[str, Tensor]:
             f"{what_for} needs {path.name}: get {_HOME}/{path.name} and put it into {path.parent}"
         )
     try:
-        given = torch.load(path, map_location="cpu", weights_only=True)
-        found = {
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        weights = {
             key.removeprefix("features."): tensor
-            for key, tensor in given.items()
+            for key, tensor in state.items()
             if key.startswith("features.")
         }
-    except Exception as error:  # a broken file can fail in any of torch's ways
+    except Exception as error:  # torch raises errors of many types for a broken file
         raise _not_torchvisions(path) from error
-    if not found:
+    if not weights:
         raise _not_torchvisions(path)
-    return found
+    return weights
 
 
 class Vgg19Features(nn.Module):
@@ -76,7 +76,7 @@ class Vgg19Features(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        """RGB (N, 3, H, W) in [0, 1] to features, a tensor for each layer, shallow ones first."""
+        """Map RGB (N, 3, H, W) in [0, 1] to features, one tensor per layer, shallow first."""
         mean, deviation = (
             torch.tensor(values, device=pictures.device).view(1, 3, 1, 1)
             for values in (_MEAN, _DEVIATION)
@@ -85,13 +85,13 @@ class Vgg19Features(nn.Module):
 
 
 def features_at(layers: nn.Sequential, kept: Collection[int], x: Tensor) -> list[Tensor]:
-    """The outputs of those `layers` whose index is in `kept`, in order."""
-    found = []
-    for number, layer in enumerate(layers):
+    """Return the outputs of those `layers` whose index is in `kept`, in order."""
+    outputs = []
+    for index, layer in enumerate(layers):
         x = layer(x)
-        if number in kept:
-            found.append(x)
-    return found
+        if index in kept:
+            outputs.append(x)
+    return outputs
 
 
 def _not_torchvisions(path: Path) -> ModelError:

@@ -1,4 +1,4 @@
-"""ESRGAN's still-image generator: residual-in-residual dense blocks."""
+"""RRDBNet, the still-image generator of ESRGAN: residual-in-residual dense blocks."""
 
 from typing import Literal
 
@@ -31,6 +31,8 @@ class RrdbnetConfig(Config):
 class Rrdbnet(StillGenerator):
     """Wang et al., "ESRGAN: Enhanced super-resolution generative adversarial networks", 2018."""
 
+    architecture = "rrdbnet"
+
     def __init__(self, config: RrdbnetConfig) -> None:
         super().__init__()
         self.scale = config.scale
@@ -48,7 +50,7 @@ class Rrdbnet(StillGenerator):
         self.head = nn.Conv2d(channels, 3, 3, padding=1)
 
     def upscale(self, low: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, 3, sH, sW), RGB in [0, 1]."""
+        """Upscale (B, 3, H, W) to (B, 3, sH, sW), RGB in [0, 1]."""
         features = self.entry(low)
         features = features + self.trunk(features)
         for layer in self.enlarge:
@@ -59,7 +61,7 @@ class Rrdbnet(StillGenerator):
 
 
 class _DenseBlock(nn.Module):
-    """Five convolutions, each shown what all before it found."""
+    """Five convolutions, each applied to the outputs of all before it."""
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
@@ -74,10 +76,10 @@ class _DenseBlock(nn.Module):
                 layer.bias.zero_()  # type: ignore[operator]
 
     def forward(self, x: Tensor) -> Tensor:
-        found = [x]
+        outputs = [x]
         for layer in self.layers[:-1]:
-            found.append(F.leaky_relu(layer(torch.cat(found, dim=1)), _SLOPE))
-        change: Tensor = self.layers[-1](torch.cat(found, dim=1))
+            outputs.append(F.leaky_relu(layer(torch.cat(outputs, dim=1)), _SLOPE))
+        change: Tensor = self.layers[-1](torch.cat(outputs, dim=1))
         return x + _RESIDUAL_SCALE * change
 
 

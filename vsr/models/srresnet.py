@@ -1,4 +1,4 @@
-"""SRGAN's still-image generator, SRResNet, without its batch normalisation."""
+"""SRResNet, the still-image generator of SRGAN, without batch normalisation."""
 
 from typing import Literal
 
@@ -26,9 +26,11 @@ class Srresnet(StillGenerator):
     """Ledig et al., "Photo-realistic single image super-resolution using a GAN", 2017.
 
     Residual blocks at the input's resolution, one skip over them all, and a pixel shuffle
-    for each doubling. Batch normalisation is left out, as everyone has since EDSR (Lim et
-    al., 2017): it costs time and leaves marks.
+    for each doubling. Batch normalisation is left out, as is usual since EDSR (Lim et
+    al., 2017): it costs time and causes artefacts.
     """
+
+    architecture = "srresnet"
 
     def __init__(self, config: SrresnetConfig) -> None:
         super().__init__()
@@ -42,7 +44,7 @@ class Srresnet(StillGenerator):
         self.head = nn.Conv2d(channels, 3, 9, padding=4)
 
     def upscale(self, low: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, 3, sH, sW), RGB in [0, 1]."""
+        """Upscale (B, 3, H, W) to (B, 3, sH, sW), RGB in [0, 1]."""
         features = self.entry(low)
         features = features + self.exit(self.trunk(features))
         high: Tensor = self.head(self.enlarge(features))

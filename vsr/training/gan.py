@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from vsr.config import Config
 from vsr.errors import TrainingError
 from vsr.imaging.tensors import resize_bicubic, warp
-from vsr.models import Generator, Recurrent
-from vsr.models.discriminators import frame_sight, triple_sight
+from vsr.models import Generator
+from vsr.models.discriminators import spatial_input, spatio_temporal_input
 from vsr.models.flow import PyramidFlow
 from vsr.training.discriminator import DiscriminatorTrainer, DiscriminatorTrainingConfig, Sample
 from vsr.training.losses import (
@@ -129,7 +129,7 @@ class GanObjective(nn.Module):
         self._config = config
         self._seed = seed
         self.flow: PyramidFlow | None = None
-        if isinstance(generator, Recurrent) and generator.flow is not None:
+        if generator.flow is not None:
             # It has learnt motion, and is to go on finding that, not what pleases.
             self.flow = generator.flow.requires_grad_(False)
         sight = config.adversary.discriminator.sight
@@ -237,7 +237,7 @@ class GanObjective(nn.Module):
                 return Sample(output[:, chosen].flatten(0, 1), target[:, chosen].flatten(0, 1))
             upscaled = resize_bicubic(low[:, chosen].flatten(0, 1), size)
             fake, real = (
-                frame_sight(clip[:, chosen].flatten(0, 1), upscaled) for clip in (output, target)
+                spatial_input(clip[:, chosen].flatten(0, 1), upscaled) for clip in (output, target)
             )
             return Sample(fake, real)
         assert flow is not None
@@ -250,6 +250,6 @@ class GanObjective(nn.Module):
             flows = torch.cat((flow[:, middle - 1 : middle], to_next), dim=1)
             upscaled = resize_bicubic(low[:, three].flatten(0, 1), size)
             upscaled = upscaled.view(output[:, three].shape)
-            fakes.append(triple_sight(output[:, three], upscaled, flows))
-            reals.append(triple_sight(target[:, three], upscaled, flows))
+            fakes.append(spatio_temporal_input(output[:, three], upscaled, flows))
+            reals.append(spatio_temporal_input(target[:, three], upscaled, flows))
         return Sample(torch.cat(fakes), torch.cat(reals))

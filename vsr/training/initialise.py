@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from vsr.errors import TrainingError
-from vsr.models import Generator, Recurrent, build_generator
+from vsr.models import Generator, build_generator
 from vsr.models.growth import can_grow, grow
 from vsr.training.config import TrainConfig
 from vsr.training.discriminator import DiscriminatorTrainer
@@ -32,11 +32,7 @@ def _take_weights(generator: Generator[Any], given: Generator[Any], name: str) -
     wanted = {key: value.shape for key, value in own.items() if key.split(".")[0] in parts}
     if wanted == {key: value.shape for key, value in theirs.items()}:
         generator.load_state_dict(own | theirs)
-    elif (
-        isinstance(generator, Recurrent)
-        and isinstance(given, Recurrent)
-        and can_grow(given, generator)
-    ):
+    elif can_grow(given, generator):
         grow(given, generator)
     else:
         raise TrainingError(f"training.start_from: {name} has another shape than [model]")

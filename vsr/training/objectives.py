@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from vsr.models import Generator, Recurrent
+from vsr.models import Generator
 from vsr.models.flow import PyramidFlow
-from vsr.models.recurrent import RecurrentState
 from vsr.training.losses import charbonnier, endpoint_error, photometric
 
 State = tuple[Tensor, ...]
@@ -73,7 +72,7 @@ class FidelityObjective(nn.Module):
             share = self._teacher_share
             loss = (1 - share) * loss + share * charbonnier(output.float(), taught.float())
             states.append(detached(state))
-        if warp_weight and isinstance(self.generator, Recurrent) and self.generator.flow:
+        if warp_weight and self.generator.flow is not None:
             loss = loss + warp_weight * warped_difference(self.generator.flow, low)
         return loss, states
 
@@ -110,12 +109,11 @@ def unroll(generator: Generator[Any], low: Tensor, state: State) -> Unrolled:
     for frame in low.unbind(1):
         high, state = generator.step(frame, state)
         outputs.append(high)
-        if isinstance(state, RecurrentState):
-            cleaned.append(state.low)
-    filters = isinstance(generator, Recurrent) and generator.steady is not None
+        if generator.filters_input:
+            cleaned.append(state[0])
     return Unrolled(
         output=torch.stack(outputs, dim=1),
-        cleaned=torch.stack(cleaned, dim=1) if filters else None,
+        cleaned=torch.stack(cleaned, dim=1) if cleaned else None,
         state=state,
     )
 

@@ -17,7 +17,7 @@ from vsr.data.clip_pairs import ClipPool
 from vsr.data.store import Store
 from vsr.errors import DataError, TrainingError
 from vsr.imaging.degrade import Degradation
-from vsr.models import Recurrent, multiplies_per_pixel
+from vsr.models import multiplies_per_pixel
 from vsr.scoring import FilmScore, mean_scores
 from vsr.system.files import make_folder
 from vsr.system.machine import describe_machine
@@ -127,7 +127,7 @@ class Trainer:
         self._carried: list[State] = []
         self.generator = init_generator(config, self.device)
         self.teacher = load_teacher(config, self.device)
-        has_flow = isinstance(self.generator, Recurrent) and self.generator.flow is not None
+        has_flow = self.generator.flow is not None
         self.motion_iterations = training.motion_iterations if has_flow else 0
         if self.motion_iterations >= training.iterations:
             raise TrainingError(
@@ -255,14 +255,13 @@ class Trainer:
         """
         training, motion = self.config.training, self.motion_iterations
         if self.iteration < motion:
-            assert isinstance(self.generator, Recurrent)
             assert self.generator.flow is not None
             matching = self.processes.wrap(MotionObjective(self.generator.flow))
             for pair in self._batches.motion(self.iteration):
                 yield lambda pair=pair: self._learn_motion(matching, pair)  # type: ignore[misc]
             # Its hooks on the gradients must not outlive it.
             del matching
-        if training.flow_rate == 0 and isinstance(self.generator, Recurrent):
+        if training.flow_rate == 0 and self.generator.flow is not None:
             for parameter in split_parameters(self.generator)[0]:
                 parameter.requires_grad_(False)
         learn: Callable[[nn.Module, Batch], tuple[float, Tensor, bool]]
@@ -470,14 +469,14 @@ class Trainer:
         self.seconds = state["seconds"]
         self.best = state["best"]
         self._rate_factor = state["rate_factor"]
-        kinds = [
-            type(generator.start(torch.zeros(1, 3, 8, 8, device=self.device)))
+        state_types = [
+            generator.state_type
             for generator in (self.generator, self.teacher)
             if generator is not None
         ]
         self._carried = [
-            kind(*(self.processes.local_shard(tensor) for tensor in tensors))
-            for kind, tensors in zip(kinds, state["carried"], strict=False)
+            state_type(*(self.processes.local_shard(tensor) for tensor in tensors))
+            for state_type, tensors in zip(state_types, state["carried"], strict=False)
         ]
 
 

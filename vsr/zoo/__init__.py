@@ -1,4 +1,4 @@
-"""The models that ship: their weights, and a card each that says what they are."""
+"""Shipped models: their weights, and a model card each."""
 
 from pathlib import Path
 from typing import Any
@@ -8,31 +8,31 @@ from vsr.models import Generator
 from vsr.zoo.card import Card, read_card
 from vsr.zoo.model_file import load_generator
 
-_HERE = Path(__file__).parent
-_MOST_LINES_FOR_X4 = 576
+_FOLDER = Path(__file__).parent
+_MAX_HEIGHT_FOR_X4 = 576
 
 QUALITIES = {"fast": "tiny", "best": "base"}
-"""Families of models by what they are chosen for, the fastest first."""
+"""Families of models by quality, the fastest first."""
 DEFAULT_QUALITY = "fast"
 
 
 def list_models() -> list[Card]:
-    """The cards of all models that ship, by name."""
-    cards = [read_card(path) for path in (_HERE / "cards").glob("*.toml")]
+    """List the cards of all shipped models, sorted by name."""
+    cards = [read_card(path) for path in (_FOLDER / "cards").glob("*.toml")]
     return sorted(cards, key=lambda card: card.name)
 
 
 def choose_model(name: str | None, scale: int | None, height: int) -> str:
-    """The model for a film or picture of `height` lines, by what was asked for.
+    """Choose the model for a film or picture of `height` lines.
 
-    `fast` and `best` name the first and the last family of `QUALITIES` that ships at the scale;
-    that is `scale`, or 4 up to 576 lines and 2 above. None is `DEFAULT_QUALITY`; any other name is
-    returned as it is.
+    The names `fast` and `best` select the first and the last family of `QUALITIES` that ships at
+    `scale`, which by default is 4 up to 576 lines and 2 above. None is `DEFAULT_QUALITY`. Any
+    other name is returned unchanged.
     """
     quality = name or DEFAULT_QUALITY
     if quality not in QUALITIES:
         return quality
-    scale = scale or (4 if height <= _MOST_LINES_FOR_X4 else 2)
+    scale = scale or (4 if height <= _MAX_HEIGHT_FOR_X4 else 2)
     shipped = {card.name for card in list_models()}
     families = [f for f in QUALITIES.values() if f"{f}-x{scale}" in shipped]
     family = QUALITIES[quality]
@@ -40,13 +40,12 @@ def choose_model(name: str | None, scale: int | None, height: int) -> str:
 
 
 def load(name: str | Path, scale: int | None = None, detail: float = 0.0) -> Generator[Any]:
-    """The generator of a model that ships, or of a file; evaluation mode, CPU, f32.
+    """Load the generator of a shipped model or of a file, in evaluation mode, on the CPU in f32.
 
     A name holds no path separator and no `.safetensors`; `fast` and `best` are names, see
-    `choose_model`. `detail` goes from the model's own
-    weights, 0, to those of its twin `NAME-gan`, 1, which invents what can't be known: between
-    the two, weights are interpolated (Wang et al., ESRGAN, 2018). Raises `ModelError` where
-    there is none such, where it doesn't upscale by `scale`, or where it has no twin.
+    `choose_model`. `detail` interpolates between the model's own weights, 0, and those of its twin
+    `NAME-gan`, 1, which invents plausible texture (Wang et al., ESRGAN, 2018). Raises `ModelError`
+    if there is no such model, if its scale isn't `scale`, or if it has no twin.
     """
     text = choose_model(str(name), scale, 0)
     path = model_path(text)
@@ -64,10 +63,10 @@ def load(name: str | Path, scale: int | None = None, detail: float = 0.0) -> Gen
 
 
 def model_path(text: str) -> Path:
-    """The file of a model that ships, by name, or the file itself; raises `ModelError`."""
+    """Return the file of a shipped model by name, or the file itself; raises `ModelError`."""
     if text.endswith(".safetensors") or "/" in text or "\\" in text:
         return Path(text)
-    path = _HERE / "weights" / f"{text}.safetensors"
+    path = _FOLDER / "weights" / f"{text}.safetensors"
     if not path.is_file():
         known = ", ".join(card.name for card in list_models()) or "none"
         raise ModelError(f"unknown model {text!r}; there are: {known}; or give a file")
@@ -75,17 +74,17 @@ def model_path(text: str) -> Path:
 
 
 def _interpolate(
-    generator: Generator[Any], other: Generator[Any], share: float, where: Path
+    generator: Generator[Any], twin: Generator[Any], weight: float, twin_path: Path
 ) -> None:
-    """Move the weights of a generator towards those of another of its shape."""
-    own, theirs = generator.state_dict(), other.state_dict()
-    if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in theirs.items()}:
-        raise ModelError(f"{where}: has another shape than the model that it is to be a twin of")
-    generator.load_state_dict({key: own[key].lerp(theirs[key], share) for key in own})
-    generator.ranges = {
-        name: (min(least, other.ranges[name][0]), max(most, other.ranges[name][1]))
-        for name, (least, most) in generator.ranges.items()
-        if name in other.ranges
+    """Interpolate a generator's weights towards those of its twin."""
+    own, others = generator.state_dict(), twin.state_dict()
+    if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in others.items()}:
+        raise ModelError(f"{twin_path}: its shape differs from that of the model it is a twin of")
+    generator.load_state_dict({key: own[key].lerp(others[key], weight) for key in own})
+    generator.int8_ranges = {
+        name: (min(least, twin.int8_ranges[name][0]), max(greatest, twin.int8_ranges[name][1]))
+        for name, (least, greatest) in generator.int8_ranges.items()
+        if name in twin.int8_ranges
     }
 
 

@@ -1,4 +1,4 @@
-"""The card of a model: what it is, what it learnt from, and what was measured."""
+"""Model cards: description, training data and scores of a model."""
 
 import json
 import math
@@ -12,9 +12,9 @@ from vsr.system.files import write_text
 
 
 class DegradationScores(Config):
-    """On films never learnt from, by one degradation: means over films of means over frames."""
+    """Scores on held-out films with one degradation: means over films of means over frames."""
 
-    model_config = ConfigDict(allow_inf_nan=True)  # NaN where a score wasn't measured
+    model_config = ConfigDict(allow_inf_nan=True)  # NaN if a score wasn't measured
 
     psnr_y: float
     """Luma PSNR in dB."""
@@ -24,59 +24,59 @@ class DegradationScores(Config):
     sharpness: float = math.nan
     """Energy over the target's in the upper half of the spectrum; 1 is best."""
     warping_error: float = math.nan
-    """1000 times the squared change along the target's motion; lower is steadier."""
+    """1000 times the squared change along the target's motion; lower is more stable."""
     flicker: float = math.nan
-    """Change along the input's motion in code values, less bicubic's."""
+    """Change along the input's motion in code values, minus bicubic's."""
     bicubic_psnr_y: float
-    """Of bicubic interpolation on the same frames, as the next."""
+    """Luma PSNR of bicubic interpolation on the same frames; so the following scores."""
     bicubic_ssim_y: float
     bicubic_tof: float
     bicubic_sharpness: float = math.nan
     bicubic_warping_error: float = math.nan
     bicubic_flicker: float = math.nan
     frames: int = 0
-    """Of each film, from its start; 0 is all of it."""
+    """Frames of each film, from its start; 0 means all."""
 
     @property
     def gain(self) -> float:
-        """Luma PSNR over bicubic, in dB."""
+        """Gain in luma PSNR over bicubic interpolation, in dB."""
         return self.psnr_y - self.bicubic_psnr_y
 
 
 class PictureScores(Config):
-    """What the first frames of held-out films look like, beside other ways to upscale them."""
+    """Perceptual scores on the first frames of held-out films."""
 
-    model_config = ConfigDict(allow_inf_nan=True)  # NaN where a score wasn't measured
+    model_config = ConfigDict(allow_inf_nan=True)  # NaN if a score wasn't measured
 
     frames: int
-    """Of each film, from its start."""
+    """Frames of each film, from its start."""
     psnr_y: float
     """Luma PSNR in dB."""
     bicubic_psnr_y: float
-    """Of bicubic interpolation of the same frames."""
+    """Luma PSNR of bicubic interpolation of the same frames."""
     features: float
-    """Distance of VGG-16's unit features; lower is better."""
+    """Distance of unit-normalised VGG-16 features; lower is better."""
     sharpness: float
     """Energy over the target's in the upper half of the spectrum."""
     flicker: float
-    """Change along the input's motion in code values, less bicubic's."""
+    """Change along the input's motion in code values, minus bicubic's."""
     excess_flicker: float
-    """Flicker above that of the target blurred to the same sharpness, in code values."""
+    """Flicker minus that of the target blurred to the same sharpness, in code values."""
     tof: float
-    """Distance of the motion from the target's in pixels."""
+    """Distance of the motion from that of the target, in pixels; lower is better."""
     cvvdp: float
-    """ColorVideoVDP in JOD; 10 is no visible difference."""
+    """ColorVideoVDP in JOD; 10 means no visible difference."""
     memory_gain: float = math.nan
-    """Luma PSNR in dB over the same network with every frame a cut."""
+    """Gain in luma PSNR over the same network with every frame a cut, in dB."""
 
     @property
     def gain(self) -> float:
-        """Luma PSNR over bicubic, in dB."""
+        """Gain in luma PSNR over bicubic interpolation, in dB."""
         return self.psnr_y - self.bicubic_psnr_y
 
 
 class Card(Config):
-    """All that a model says of itself."""
+    """The card of a model."""
 
     name: str
     scale: int
@@ -85,31 +85,31 @@ class Card(Config):
     multiplies_per_pixel: int
     """Multiply-accumulates of convolutions for each low-resolution pixel."""
     licence: str
-    """Of the weights."""
+    """Licence of the weights."""
     machine: str
-    """On which it was trained."""
+    """The machine of the training."""
     minutes: float
-    """Of training."""
+    """Training time."""
     iterations: int
     recipe: str
-    """The command that makes it again."""
+    """The command that reproduces it."""
     data: tuple[str, ...]
-    """What it learnt from, each with its terms."""
+    """Training data, each with its terms of use."""
     validation: tuple[str, ...]
     """The films it was scored on."""
     scores: dict[str, DegradationScores] = Field(default_factory=dict)
-    """By degradation; none where no film was held back."""
+    """Scores by degradation; empty if no film was held out."""
     pictures: dict[str, PictureScores] = Field(default_factory=dict)
-    """By degradation, as `tools/compare_models.py` measures them."""
+    """Perceptual scores by degradation, measured by `tools/compare_models.py`."""
 
 
 def read_card(path: Path) -> Card:
-    """The card in a TOML file; raises `ConfigError` where it isn't one."""
+    """Read a card from a TOML file; raises `ConfigError` for an invalid one."""
     return load_toml(path, Card)
 
 
 def write_card(path: Path, card: Card) -> None:
-    """As TOML, whole or not at all. Raises `OutputError`."""
+    """Write a card as TOML, atomically. Raises `OutputError`."""
     tree = card.model_dump(mode="json")
     groups = {name: tree.pop(name) for name in ("scores", "pictures")}
     tables = {
@@ -123,7 +123,7 @@ def write_card(path: Path, card: Card) -> None:
 def write_tables(
     path: Path, values: Mapping[str, object], tables: Mapping[str, Mapping[str, object]]
 ) -> None:
-    """Write TOML, whole or not at all: values at the top, then tables by their headings.
+    """Write TOML atomically: values at the top, then tables with their headings.
 
     Raises `OutputError`.
     """
@@ -135,7 +135,7 @@ def write_tables(
 
 
 def _toml(value: object) -> str:
-    """Text, numbers and lists of text are written in TOML as in JSON, but for not-a-number."""
+    """Format a string, a number or a list of strings: as in JSON, except for NaN."""
     if isinstance(value, list):
         return "[\n" + "".join(f"    {_toml(item)},\n" for item in value) + "]" if value else "[]"
     return "nan" if value is None or value != value else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""A model as one safetensors file: the weights, and in its metadata what they are for."""
+"""Model files: the weights in safetensors, and the configuration in its metadata."""
 
 import json
 from collections.abc import Mapping
@@ -18,22 +18,21 @@ from vsr.system.files import atomic_path
 _CONFIG_KEY = "vsr.generator"
 _RANGES_KEY = "vsr.ranges"
 _ORIGIN_KEY = "vsr.origin"
-_MOST_RANGE = 1e9
+_MAX_RANGE = 1e9
 
-
-_Least = Annotated[float, Field(le=0, ge=-_MOST_RANGE)]
-_Most = Annotated[float, Field(ge=0, le=_MOST_RANGE)]
-_RANGES = TypeAdapter(dict[str, tuple[_Least, _Most]])
+_Least = Annotated[float, Field(le=0, ge=-_MAX_RANGE)]
+_Greatest = Annotated[float, Field(ge=0, le=_MAX_RANGE)]
+_RANGES = TypeAdapter(dict[str, tuple[_Least, _Greatest]])
 
 
 class Origin(Config):
-    """Where the weights of a model file are from."""
+    """The origin of a model file's weights."""
 
     name: str
     licence: str
-    """Of the weights; an SPDX identifier where there is one."""
+    """Licence of the weights, as an SPDX identifier if there is one."""
     source: str
-    """Authors, and the file or package that held them."""
+    """Authors, and the original file or package."""
 
 
 def save_generator(
@@ -42,7 +41,7 @@ def save_generator(
     config: GeneratorConfig,
     origin: Origin | None = None,
 ) -> None:
-    """Write weights and configuration, whole or not at all."""
+    """Write weights and configuration atomically. Raises `OutputError`."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     metadata = {_CONFIG_KEY: config.model_dump_json()}
     if origin is not None:
@@ -51,18 +50,18 @@ def save_generator(
 
 
 def read_origin(path: Path) -> Origin | None:
-    """The origin that a model file names; None without one. Raises `ModelError`."""
+    """Read the origin of a model file; None if it names none. Raises `ModelError`."""
     try:
         with safe_open(path, framework="pt") as file:
-            written = (file.metadata() or {}).get(_ORIGIN_KEY)
-        return None if written is None else Origin.model_validate_json(written)
+            text = (file.metadata() or {}).get(_ORIGIN_KEY)
+        return None if text is None else Origin.model_validate_json(text)
     except (SafetensorError, OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path}: its origin can't be read: {reason}") from error
 
 
 def add_ranges(path: Path, ranges: Mapping[str, tuple[float, float]]) -> None:
-    """Put `Generator.ranges` into a model file, which stays as it is otherwise."""
+    """Store `Generator.int8_ranges` in a model file and keep all else."""
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata()
@@ -70,9 +69,9 @@ def add_ranges(path: Path, ranges: Mapping[str, tuple[float, float]]) -> None:
 
 
 def load_generator(path: Path) -> Generator[Any]:
-    """The generator in a file, in evaluation mode, on the CPU in f32.
+    """Load the generator in a file, in evaluation mode, on the CPU in f32.
 
-    Raises `ModelError` where the file is missing, isn't ours or doesn't fit its own
+    Raises `ModelError` if the file is missing, isn't a model of vsr, or doesn't match its own
     configuration.
     """
     if not path.is_file():
@@ -82,7 +81,7 @@ def load_generator(path: Path) -> Generator[Any]:
             metadata = file.metadata() or {}
             config = _config(metadata, path)
             generator = build_generator(config)
-            generator.ranges = _RANGES.validate_json(metadata.get(_RANGES_KEY, "{}"))
+            generator.int8_ranges = _RANGES.validate_json(metadata.get(_RANGES_KEY, "{}"))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             generator.load_state_dict(weights)
             if not all(bool(weight.isfinite().all()) for weight in weights.values()):
@@ -92,7 +91,7 @@ def load_generator(path: Path) -> Generator[Any]:
     except ModelError:
         raise
     except (ValueError, RuntimeError, TypeError, ArithmeticError, MemoryError) as error:
-        reason = _in_a_line(error)
+        reason = _first_line(error)
         raise ModelError(f"{path}: made for another version of vsr: {reason}") from error
     return generator.eval().float()
 
@@ -101,11 +100,11 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
     with atomic_path(path) as partial:
         try:
             save_file(tensors, partial, metadata=metadata)
-        except SafetensorError as error:  # its word for an error of the system's
+        except SafetensorError as error:  # an error of the operating system
             raise OutputError(f"{path}: can't be written: {error}") from error
 
 
-def _in_a_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".lstrip(": ")
@@ -113,8 +112,8 @@ def _in_a_line(error: Exception) -> str:
 
 
 def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
-    described = metadata.get(_CONFIG_KEY)
-    if described is None:
+    text = metadata.get(_CONFIG_KEY)
+    if text is None:
         raise ModelError(f"{path}: a safetensors file, but not one of vsr's models")
-    config: GeneratorConfig = TypeAdapter(GeneratorConfig).validate_json(described)
+    config: GeneratorConfig = TypeAdapter(GeneratorConfig).validate_json(text)
     return config

@@ -1,4 +1,4 @@
-"""What every backend does, whatever computes."""
+"""The interface of all backends."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,41 +11,41 @@ Planes = tuple[Plane, ...]
 
 
 class Backend(ABC):
-    """Upscales the frames of a film, in order; the network's state is kept in between."""
+    """Upscales the frames of a film, in order, and keeps the recurrent state between them."""
 
     name: str
-    """What computes, and its version where that decides about the last bit."""
+    """The runtime, with its version where that can change the last bit of the output."""
 
     @abstractmethod
     def upscale(
         self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None = None
     ) -> Planes:
-        """Y, Cb and Cr of the next frame; a new shot forgets what was before.
+        """Return Y, Cb and Cr of the next frame; a new shot resets the state.
 
-        The first frame begins a shot whether it says so or not. A backend that was built for
-        parts of frames is given their part of the whole's `coarse` motion, see `PyramidFlow`.
+        The first frame starts a shot whatever `begins_shot` says. A backend that was built for
+        tiles also takes the tile's part of the `coarse` flow, see `PyramidFlow`.
         """
 
     def submit(self, planes: Sequence[Plane], begins_shot: bool) -> Callable[[], Planes]:
-        """Like `upscale`, but what comes back waits for the frame only when it is called.
+        """Start to upscale the next frame; the returned function waits for its planes.
 
-        So a device can be at work on the next frame while this one is encoded. To be called once,
-        in any thread.
+        A device can thus compute the next frame while this one is encoded. The function may be
+        called once, in any thread.
         """
-        made = self.upscale(planes, begins_shot)
-        return lambda: made
+        output = self.upscale(planes, begins_shot)
+        return lambda: output
 
     @abstractmethod
     def get_state(self) -> tuple[Tensor, ...]:
-        """What the next frame is to begin with, on the CPU, to be saved and gone on from.
+        """Return the state before the next frame, on the CPU, for saving and `set_state`.
 
-        Empty before the first frame. After an error it is what the failed frame began with.
+        It is empty before the first frame. After an error, it is the state before the failed frame.
         """
 
     @abstractmethod
-    def set_state(self, kept: tuple[Tensor, ...]) -> None:
-        """Begin the next frame with a state that was kept."""
+    def set_state(self, state: tuple[Tensor, ...]) -> None:
+        """Use `state`, from `get_state`, for the next frame."""
 
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of how frames were computed, a line each."""
+        """Return lines for the user on how frames were computed."""
         return ()

@@ -1,4 +1,4 @@
-"""Frames computed by OpenVINO on the CPU: one call a frame, from planes to planes."""
+"""Compute frames by OpenVINO on the CPU: one call per frame, from planes to planes."""
 
 import hashlib
 import json
@@ -18,23 +18,24 @@ from torch import Tensor
 
 from vsr.engine.backends.base import Backend, Planes
 from vsr.engine.backends.openvino_convert import converted, import_openvino, sample_by_rows
-from vsr.engine.backends.yuv_step import Layout, PlanesStep, planes_step, unsigned
+from vsr.engine.backends.yuv_step import Layout, YuvStep, build_yuv_step, unsigned
 from vsr.frames.yuv import planes_to_rgb
 from vsr.imaging.colour import ColourSpec
 from vsr.media.frame import Plane
-from vsr.models import Generator, Recurrent, Rrdbnet, Srresnet
+from vsr.models import Generator
 from vsr.models.int8 import QuantisedConv
 from vsr.system.cache import cache_folder
 
 _CACHE_FORMAT = 2
-"""Part of a cached network's name. To be raised whenever the same weights and configuration are
-converted into another network: by changes here, in `conversion`, `planes` or `vsr.models`."""
-_MOST_CACHED = 32
-"""Networks that are kept for the next run: some megabytes each."""
+"""Part of a cached network's name. Increase it whenever the same weights and configuration are
+converted into another network: by changes to this module, `openvino_convert`, `yuv_step` or
+`vsr.models`."""
+_MAX_CACHED = 32
+"""Networks in the cache, a few megabytes each."""
 
 
 def openvino_version() -> str | None:
-    """Which OpenVINO is installed; None where none is."""
+    """Return the version of the installed OpenVINO; None if it isn't installed."""
     try:
         return version("openvino")
     except PackageNotFoundError:
@@ -43,16 +44,16 @@ def openvino_version() -> str | None:
 
 @cache
 def openvino_core() -> Any:
-    """OpenVINO, loaded once and kept until the process ends.
+    """Load OpenVINO once and keep it until the process ends.
 
-    Its CPU plugin gives the thread that loads it a stack for signals, and frees that stack when
-    it is itself freed, by whatever thread: the next Ctrl-C would then crash the process.
+    Its CPU plugin gives the loading thread a signal stack, and frees that stack when the plugin
+    is freed, in any thread: the next Ctrl-C would then crash the process.
     """
     return import_openvino().Core()
 
 
 class OpenVinoBackend(Backend):
-    """A step that is built once for a frame size; its state lies in two buffers in turn."""
+    """Runs a step compiled for one frame size; its state alternates between two buffers."""
 
     def __init__(
         self,
@@ -60,93 +61,91 @@ class OpenVinoBackend(Backend):
         specs: tuple[ColourSpec, ColourSpec],
         size: tuple[int, int],
         precision: str = "f32",
-        of_parts: bool = False,
+        tiled: bool = False,
     ) -> None:
-        """`specs` tell how planes are read and written; `size` is (height, width).
+        """`specs` are the colour formats of input and output; `size` is (height, width).
 
-        `precision` names what the generator computes in; `of_parts` is for parts of frames.
+        `precision` names the generator's arithmetic. `tiled` is for tiles.
         """
         self.name = f"openvino {openvino_version()} {precision}"
         self._read_as = specs[0]
-        self._step, layout = planes_step(generator, specs, size, of_parts)
+        self._step, layout = build_yuv_step(generator, specs, size, tiled=tiled)
         network = _file_name(generator, layout, specs)
         self._request = _compiled(self._step, layout, network).create_infer_request()
-        outputs = [output.shape for output in self._request.model_outputs]
-        kinds = [output.element_type.to_dtype() for output in self._request.model_outputs]
-        self._frames = len(outputs) - len(layout.state)
-        self._made = [
-            np.empty(tuple(shape), kind)
-            for shape, kind in zip(outputs[: self._frames], kinds, strict=False)
+        outputs = self._request.model_outputs
+        self._outputs = [
+            np.empty(tuple(output.shape), output.element_type.to_dtype())
+            for output in outputs[: len(outputs) - len(layout.state)]
         ]
-        # Two sets of buffers: one holds the state, into the other the next one is written.
+        # Two sets of buffers: one holds the state, the next state is written into the other.
         self._states = [[part.numpy().copy() for part in layout.state] for _ in range(2)]
-        self._begun = False
+        self._has_state = False
 
     def upscale(
         self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None = None
     ) -> Planes:
-        """Y, Cb and Cr of the next frame."""
-        if begins_shot or not self._begun:
+        """Return Y, Cb and Cr of the next frame."""
+        if begins_shot or not self._has_state:
             low = planes_to_rgb(planes, self._read_as, torch.device("cpu"))
             self.set_state(self._step.start(low[None]))
-        state, following = self._states
-        kind = np.uint8 if planes[0].dtype == np.uint8 else np.int16
-        frame = [np.ascontiguousarray(plane).view(kind)[None, None] for plane in planes[:3]]
-        aimed = [] if coarse is None else [np.ascontiguousarray(coarse.numpy())]
-        for number, array in enumerate((*frame, *aimed, *state)):
-            self._request.set_input_tensor(number, _tensor(array))
-        for number, array in enumerate((*self._made, *following)):
-            self._request.set_output_tensor(number, _tensor(array))
+        state, next_state = self._states
+        dtype = np.uint8 if planes[0].dtype == np.uint8 else np.int16
+        frame = [np.ascontiguousarray(plane).view(dtype)[None, None] for plane in planes[:3]]
+        coarse_flow = [] if coarse is None else [np.ascontiguousarray(coarse.numpy())]
+        for index, array in enumerate((*frame, *coarse_flow, *state)):
+            self._request.set_input_tensor(index, _tensor(array))
+        for index, array in enumerate((*self._outputs, *next_state)):
+            self._request.set_output_tensor(index, _tensor(array))
         self._request.infer()
-        self._states = [following, state]
-        return tuple(unsigned(self._own(plane)) for plane in self._step.assemble(self._made))
+        self._states = [next_state, state]
+        return tuple(unsigned(self._owned(plane)) for plane in self._step.assemble(self._outputs))
 
-    def _own(self, plane: NDArray[Any]) -> NDArray[Any]:
-        """A plane that isn't a view of a buffer, which is the next frame's as well."""
-        is_view = any(np.may_share_memory(plane, buffer) for buffer in self._made)
+    def _owned(self, plane: NDArray[Any]) -> NDArray[Any]:
+        """Copy a plane that is a view of a buffer, since the next frame overwrites buffers."""
+        is_view = any(np.may_share_memory(plane, buffer) for buffer in self._outputs)
         return plane.copy() if is_view else plane
 
     def get_state(self) -> tuple[Tensor, ...]:
-        """What the next frame is to begin with; empty before the first."""
-        if not self._begun:
+        """Return the state before the next frame; empty before the first."""
+        if not self._has_state:
             return ()
         return tuple(torch.from_numpy(part.copy()) for part in self._states[0])
 
-    def set_state(self, kept: tuple[Tensor, ...]) -> None:
-        """Begin the next frame with a state that was kept."""
-        for part, value in zip(self._states[0], kept, strict=True):
+    def set_state(self, state: tuple[Tensor, ...]) -> None:
+        """Use `state` for the next frame."""
+        for part, value in zip(self._states[0], state, strict=True):
             np.copyto(part, value.numpy())
-        self._begun = True
+        self._has_state = True
 
 
-def _compiled(step: PlanesStep, layout: Layout, file_name: str) -> Any:
+def _compiled(step: YuvStep, layout: Layout, file_name: str) -> Any:
     core = openvino_core()
     model = _read(core, cache_folder("openvino") / file_name, step, layout)
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     return core.compile_model(model, "CPU", {**settings, "INFERENCE_NUM_THREADS": _threads()})
 
 
-def _read(core: Any, path: Path, step: PlanesStep, layout: Layout) -> Any:
-    """The network at `path`, where it is made if it isn't there.
+def _read(core: Any, path: Path, step: YuvStep, layout: Layout) -> Any:
+    """Read the network at `path`; convert and save it first if it isn't there.
 
-    Even then it is read from a file: as it was converted, it is compiled into other orders of
-    sums, and a run that goes on must come to the same last bits.
+    A converted network is also read back from its file: compiled in memory, its sums have another
+    order, and a resumed run must produce the same last bits.
     """
     if path.is_file():
-        with suppress(RuntimeError):  # a broken file is made anew
+        with suppress(RuntimeError):  # a damaged file is converted again
             return core.read_model(path)
     model = converted(step, (*layout.frame, *layout.state))
     sample_by_rows(model)
     with suppress(OSError, RuntimeError):
         _keep(model, path)
         return core.read_model(path)
-    with TemporaryDirectory() as folder:  # a cache that can't be written is none
+    with TemporaryDirectory() as folder:  # for a cache that can't be written
         _keep(model, Path(folder) / path.name)
         return core.read_model(Path(folder) / path.name)
 
 
 def _threads() -> int:
-    """As many as torch would use, so that one setting limits both."""
+    """Use as many threads as torch, so that one setting limits both."""
     return torch.get_num_threads()
 
 
@@ -157,7 +156,7 @@ def _tensor(array: Any) -> Any:
 def _file_name(
     generator: Generator[Any], layout: Layout, specs: tuple[ColourSpec, ColourSpec]
 ) -> str:
-    """The name of a converted network in the cache: a hash of all that it depends on."""
+    """Name a converted network in the cache: a hash of all that it depends on."""
     description = {
         "format": _CACHE_FORMAT,
         "versions": {name: version(name) for name in ("vsr", "torch", "openvino")},
@@ -183,38 +182,28 @@ def _describe_colour(spec: ColourSpec) -> dict[str, Any]:
 
 
 def _describe_generator(generator: Generator[Any]) -> dict[str, Any]:
-    """What decides about a generator's output beside its tensors, their names and shapes."""
+    """Describe all that determines a generator's output besides the tensors.
+
+    Raises TypeError for a generator whose description is incomplete.
+    """
+    if not generator.architecture:
+        raise TypeError(f"no cache key for generators of type {type(generator).__name__}")
     rounding = {
         name: {"scale": layer.scale, "zero": layer.zero, "border": layer.border}
         for name, layer in generator.named_modules()
         if isinstance(layer, QuantisedConv)
     }
-    described: dict[str, Any] = {"scale": generator.scale, "rounding": rounding}
-    match generator:
-        case Recurrent():
-            levels = generator.flow.levels if generator.flow else 0
-            return {
-                "kind": "recurrent",
-                "memory": generator.memory,
-                "flow_levels": levels,
-                **described,
-            }
-        case Srresnet():
-            return {"kind": "srresnet", **described}
-        case Rrdbnet():
-            return {"kind": "rrdbnet", **described}
-        case _:
-            raise TypeError(f"no cache key for generators of type {type(generator).__name__}")
+    return {**generator.description(), "rounding": rounding}
 
 
 def _keep(model: Any, path: Path) -> None:
-    """Write a network for the next run, whole or not at all, and forget the oldest."""
+    """Save a network to the cache atomically, and remove the oldest ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}.{os.getpid()}.xml")
     import_openvino().save_model(model, partial, compress_to_fp16=False)
     partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
     partial.replace(path)
     by_age = sorted(path.parent.glob("*.xml"), key=lambda old: old.stat().st_mtime)
-    for old in by_age[:-_MOST_CACHED]:
+    for old in by_age[:-_MAX_CACHED]:
         old.unlink(missing_ok=True)
         old.with_suffix(".bin").unlink(missing_ok=True)

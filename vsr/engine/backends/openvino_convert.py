@@ -1,4 +1,4 @@
-"""From a module of torch's to a network of OpenVINO's."""
+"""Convert a torch module to an OpenVINO network."""
 
 import sys
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from vsr.engine.backends.torchscript import traced
 
 _TELEMETRY = "openvino_telemetry"
-_FEWEST_CHANNELS = 8
-"""Below that, planes are faster."""
-_MOST_PIXELS = 1 << 24
-"""As far as f32 counts one by one."""
+_MIN_CHANNELS = 8
+"""With fewer channels, sampling planes is faster."""
+_MAX_PIXELS = 1 << 24
+"""Largest integer up to which f32 represents every integer."""
 
 
 @cache
 def import_openvino() -> Any:
-    """The module `openvino`, imported without its telemetry.
+    """Import `openvino` without its telemetry.
 
-    OpenVINO reports its imports and conversions over the network by the package
-    `openvino_telemetry`, and only if it can import that: for this moment, it can't. Holds up to
-    OpenVINO 2026.4, the newest tried; `pyproject.toml` bounds it.
+    OpenVINO reports its imports and conversions over the network with the package
+    `openvino_telemetry`, if it can import that. The package is hidden during the import. Tested up
+    to OpenVINO 2026.4; `pyproject.toml` bounds the version.
     """
     hides = _TELEMETRY not in sys.modules
     if hides:
@@ -36,12 +36,12 @@ def import_openvino() -> Any:
     return openvino
 
 
-def converted(module: nn.Module, takes: Sequence[Tensor]) -> Any:
-    """An `openvino.Model` of a module, for inputs of these shapes and types alone.
+def converted(module: nn.Module, inputs: Sequence[Tensor]) -> Any:
+    """Convert a module to an `openvino.Model` for inputs of these shapes and types alone.
 
-    The parts of `openvino.convert_model`, which takes four times as long. Two are private,
-    `openvino._offline_transformations` and the decoder of `openvino.frontend.pytorch`: they hold
-    up to OpenVINO 2026.4, the newest tried; `pyproject.toml` bounds it.
+    This calls the parts of `openvino.convert_model` that are needed; the whole takes four times as
+    long. Two are private, `openvino._offline_transformations` and the decoder of
+    `openvino.frontend.pytorch`. Tested up to OpenVINO 2026.4; `pyproject.toml` bounds the version.
     """
     openvino = import_openvino()
     from openvino._offline_transformations import (
@@ -52,11 +52,13 @@ def converted(module: nn.Module, takes: Sequence[Tensor]) -> Any:
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     frontend = FrontEndManager().load_by_framework("pytorch")
-    graph = traced(module, takes)
-    decoder = TorchScriptPythonDecoder(graph, example_input=tuple(takes))  # read until the end
+    graph = traced(module, inputs)
+    decoder = TorchScriptPythonDecoder(
+        graph, example_input=tuple(inputs)
+    )  # must outlive the conversion
     loaded = frontend.load(decoder)
-    for place, part in zip(loaded.get_inputs(), takes, strict=True):
-        loaded.set_partial_shape(place, openvino.PartialShape(list(part.shape)))
+    for port, part in zip(loaded.get_inputs(), inputs, strict=True):
+        loaded.set_partial_shape(port, openvino.PartialShape(list(part.shape)))
     model = frontend.convert(loaded)
     apply_moc_transformations(model, cf=False, smart_reshape=False)
     compress_quantize_weights_transformation(model)
@@ -64,12 +66,12 @@ def converted(module: nn.Module, takes: Sequence[Tensor]) -> Any:
 
 
 def sample_by_rows(model: Any) -> None:
-    """Replace those `GridSample`s of an `openvino.Model` that sample many channels.
+    """Replace the `GridSample` operations of an `openvino.Model` that sample many channels.
 
-    OpenVINO's reads planes, so that what convolutions leave channels last would be laid out anew,
-    frame by frame, and read at four places for each channel. A weighted sum of rows of a table,
-    which is made for embeddings, reads each place once, all channels of it. They must be bilinear
-    and repeat the border, as those of `vsr.imaging.tensors.sample`.
+    OpenVINO's implementation reads planes: the channels-last output of convolutions would be
+    transposed for each frame, and read at four positions per channel. A weighted sum of table
+    rows, an operation for embeddings, reads all channels of a position at once. The samplings must
+    be bilinear with a replicated border, as in `vsr.imaging.tensors.sample`.
     """
     from openvino.utils import replace_node
 
@@ -78,8 +80,8 @@ def sample_by_rows(model: Any) -> None:
             continue
         pixels, grid = node.input_value(0), node.input_value(1)
         _, channels, height, width = pixels.get_shape()
-        is_plane = min(height, width) > 1 and height * width <= _MOST_PIXELS
-        if channels >= _FEWEST_CHANNELS and is_plane:
+        is_plane = min(height, width) > 1 and height * width <= _MAX_PIXELS
+        if channels >= _MIN_CHANNELS and is_plane:
             replace_node(node, _by_rows(pixels, grid))
 
 
@@ -95,23 +97,23 @@ def _by_rows(pixels: Any, grid: Any) -> Any:
 
 
 def _taps(ops: Any, grid: Any, height: int, width: int) -> tuple[Any, Any]:
-    """Of each position of a grid, which four pixels it lies between, and their shares: (N, 4)."""
+    """Return the four pixels around each position of a grid, and their weights: (N, 4) each."""
     sides = np.array([[width, height]], np.float32)
     last = sides - 1
     flat = ops.reshape(grid, np.array([-1, 2]), False)
-    place = ops.add(ops.multiply(flat, sides / 2), last / 2)
-    place = ops.minimum(ops.maximum(place, np.zeros_like(sides)), last)
-    corner = ops.floor(ops.minimum(place, last - 1))
+    position = ops.add(ops.multiply(flat, sides / 2), last / 2)
+    position = ops.minimum(ops.maximum(position, np.zeros_like(sides)), last)
+    corner = ops.floor(ops.minimum(position, last - 1))
     first = ops.convert(
         ops.matmul(corner, np.array([[1], [width]], np.float32), False, False), "i32"
     )
     indices = ops.add(first, np.array([[0, 1, width, width + 1]], np.int32))
-    rest = ops.subtract(place, corner)
-    across, down = (ops.gather(rest, np.array([axis]), np.int64(1)) for axis in range(2))
+    fraction = ops.subtract(position, corner)
+    across, down = (ops.gather(fraction, np.array([axis]), np.int64(1)) for axis in range(2))
     right, below = np.array([[0, 1, 0, 1]], np.float32), np.array([[0, 0, 1, 1]], np.float32)
-    # 1 - x on the left of it, x on the right.
-    shares = [
+    # 1 - x for the left pixel, x for the right one.
+    weights = [
         ops.add(ops.multiply(part, 2 * side - 1), 1 - side)
         for part, side in ((across, right), (down, below))
     ]
-    return indices, ops.multiply(*shares)
+    return indices, ops.multiply(*weights)

@@ -1,4 +1,4 @@
-"""Frames computed by torch, operation by operation, on a CPU or a GPU."""
+"""Compute frames by torch, operation by operation, on a CPU or a GPU."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +15,12 @@ from vsr.models import Generator
 
 
 class TorchBackend(Backend):
-    """Planes to RGB, a step, and RGB to planes, on the device."""
+    """Converts planes to RGB, runs a step, and converts RGB to planes, all on the device."""
 
     def __init__(
         self, generator: Generator[Any], device: torch.device, specs: tuple[ColourSpec, ColourSpec]
     ) -> None:
-        """`specs` tell how planes are read and how they are written."""
+        """`specs` are the colour formats of input and output."""
         self.name = f"torch {torch.__version__}"
         self._upscaler = Upscaler(generator, device)
         self._read_as, self._write_as = specs
@@ -28,14 +28,14 @@ class TorchBackend(Backend):
     def upscale(
         self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None = None
     ) -> Planes:
-        """Y, Cb and Cr of the next frame."""
+        """Return Y, Cb and Cr of the next frame."""
         low = planes_to_rgb(planes, self._read_as, self._upscaler.device)
         return rgb_to_planes(self._upscaler.upscale(low, begins_shot, coarse), self._write_as)
 
     def get_state(self) -> tuple[Tensor, ...]:
-        """What the next frame is to begin with, on the CPU."""
+        """Return the state before the next frame, on the CPU."""
         return self._upscaler.get_state()
 
-    def set_state(self, kept: tuple[Tensor, ...]) -> None:
-        """Begin the next frame with a state that was kept."""
-        self._upscaler.set_state(kept)
+    def set_state(self, state: tuple[Tensor, ...]) -> None:
+        """Use `state` for the next frame."""
+        self._upscaler.set_state(state)

@@ -1,4 +1,4 @@
-"""What is finished of a film, written down beside its place, so that a run can go on."""
+"""Crash-safe record of finished segments, so that an interrupted run can resume."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from vsr.engine.resume.segment_file import digest_of
+from vsr.engine.resume.segment_file import segment_digest
 from vsr.errors import OutputError
 from vsr.media.encode.encoder import CodedVideo
 from vsr.media.fingerprint import FrameFingerprint
@@ -19,28 +19,31 @@ from vsr.system.files import hidden_sibling, write_failure
 _FORMAT = 1
 _RECORD = "journal.jsonl"
 _WHOLE = "whole"
-_OURS = re.compile(r"lock|journal\.(jsonl|partial)|\d{6}\.(segment|state)(\.partial)?|whole\..*")
+"""Key of the last line, written before the output gets its name."""
+_OWN_FILES = re.compile(
+    r"lock|journal\.(jsonl|partial)|\d{6}\.(segment|state)(\.partial)?|whole\..*"
+)
 
 
 class SegmentStart(NamedTuple):
-    """Where a segment begins, and all that is needed to do it apart from the others."""
+    """Start of a segment, with all that is needed to encode it independently."""
 
     number: int
-    """Of the segment."""
+    """Index of the segment."""
     frame: int
-    """How many frames of the film come before."""
+    """Frames of the film before the segment."""
     marks: tuple[FrameFingerprint, ...]
-    """The last of these."""
+    """Fingerprints of the last frames before the segment."""
     begins_shot: bool
-    """Whether its first frame begins a shot; if not, there is a state to go on from."""
+    """Whether its first frame starts a shot; otherwise, a state is saved for it."""
 
 
-START = SegmentStart(0, 0, (), True)
-"""Of the first segment."""
+FIRST_SEGMENT = SegmentStart(number=0, frame=0, marks=(), begins_shot=True)
+"""Start of the first segment."""
 
 
-class Finished(NamedTuple):
-    """A segment that is on the disk."""
+class FinishedSegment(NamedTuple):
+    """A segment that is on disk."""
 
     number: int
     frames: int
@@ -50,43 +53,44 @@ class Finished(NamedTuple):
     damaged: tuple[int, ...]
     """pts of its frames that were damaged in the source."""
     following: SegmentStart | None
-    """Where the next one begins; None after the last."""
+    """Start of the next segment; None after the last."""
 
 
 class Journal:
-    """The folder of work on one output, `.NAME.vsr` beside it, and the record in it.
+    """The work folder of one output, `.NAME.vsr` beside it, and the record in it.
 
-    Each line of the record is on the disk before what it tells of is built upon: whenever
-    a run ends, be it by a power cut, what the record tells is there.
+    Files are on disk before the record lists them, and each line of the record is on disk before
+    later work depends on it. So after a crash or power failure, all that the record lists exists.
     """
 
     def __init__(self, output: Path, identity: Mapping[str, Any], resume: bool) -> None:
-        """Open the work on `output`, or begin it.
+        """Open the work folder of `output`, or create it.
 
-        `identity` tells all that the result depends on. Raises `OutputError` where there is
-        work by another identity, unless not to `resume`, and where another process is at it.
+        `identity` holds all that the result depends on. If `resume` is False, earlier work is
+        discarded. Raises `OutputError` if earlier work has another identity, or if another process
+        uses the folder.
         """
         self.output = output
         self.folder = work_folder(output)
-        self.finished: list[Finished] = []
+        self.finished: list[FinishedSegment] = []
         self.video: CodedVideo | None = None
         self.resumed_frames = 0
-        """Done by earlier runs."""
+        """Frames that earlier runs finished."""
         self._lock = FileLock(self.folder / "lock")
-        begins = not self.folder.exists()
-        if found := self._not_ours():
+        is_new = not self.folder.exists()
+        if found := self._foreign_file():
             raise OutputError(
-                f"{output}: the name of its work folder, {self.folder.name}, is taken: it holds "
-                f"{found}; move that, or name another output"
+                f"{output}: its work folder {self.folder.name} holds a foreign file, {found}; "
+                "move that, or name another output"
             )
         try:
             self.folder.mkdir(exist_ok=True)
             self._lock.acquire(timeout=0)
-            self._take_up(identity, resume)
+            self._load(identity, resume)
         except Timeout as error:
-            raise OutputError(f"{output}: another vsr is at work on it") from error
+            raise OutputError(f"{output}: is being written by another vsr process") from error
         except BaseException as error:
-            if begins and self._lock.is_locked:  # else it may be another's by now
+            if is_new and self._lock.is_locked:  # else the folder may belong to another process
                 shutil.rmtree(self.folder, ignore_errors=True)
             self._lock.release()
             if isinstance(error, OSError):
@@ -94,32 +98,32 @@ class Journal:
             raise
 
     @property
-    def next_place(self) -> SegmentStart | None:
-        """Where to go on; None if all segments are finished."""
-        return self.finished[-1].following if self.finished else START
+    def next_start(self) -> SegmentStart | None:
+        """Start of the first pending segment; None if all are finished."""
+        return self.finished[-1].following if self.finished else FIRST_SEGMENT
 
     @property
     def frames(self) -> int:
-        """Finished so far."""
+        """Count of finished frames."""
         return sum(segment.frames for segment in self.finished)
 
-    def segment(self, number: int) -> Path:
-        """Where the packets of a segment are."""
-        return self.folder / f"{number:06}.segment"
+    def segment(self, index: int) -> Path:
+        """Return the path of a segment's packets."""
+        return self.folder / f"{index:06}.segment"
 
-    def state(self, number: int) -> Path:
-        """Where the state is that a segment begins with, if it begins in mid-shot."""
-        return self.folder / f"{number:06}.state"
+    def state(self, index: int) -> Path:
+        """Return the path of the state at the start of a segment in mid-shot."""
+        return self.folder / f"{index:06}.state"
 
-    def add(self, finished: Finished, video: CodedVideo) -> None:
-        """Record a segment whose files are on the disk."""
+    def add(self, finished: FinishedSegment, video: CodedVideo) -> None:
+        """Record a segment whose files are on disk."""
         self.video = video
         self._append(_line_of(finished, video))
         self.finished.append(finished)
-        self.state(finished.number).unlink(missing_ok=True)  # it has been used
+        self.state(finished.number).unlink(missing_ok=True)  # no longer needed
 
-    def put_in_place(self, whole: Path) -> None:
-        """Give the output its name, so that a run which ends right then is known to be done."""
+    def publish(self, whole: Path) -> None:
+        """Record completion, then rename `whole` to the output."""
         self._append({_WHOLE: whole.stat().st_size})
         try:
             whole.replace(self.output)
@@ -127,8 +131,8 @@ class Journal:
         except OSError as error:
             raise write_failure(self.output, error) from error
 
-    def leave(self) -> bool:
-        """Let go of the work; whether any of it is kept for another run."""
+    def release(self) -> bool:
+        """Release the lock, and return whether finished segments are kept for another run."""
         kept = bool(self.finished)
         if not kept:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -136,45 +140,45 @@ class Journal:
         return kept
 
     def remove(self) -> None:
-        """Remove all of the work, for it is done."""
+        """Remove the work folder after the output is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
 
-    def _not_ours(self) -> str | None:
-        """A file in the folder that no run makes."""
+    def _foreign_file(self) -> str | None:
+        """Return the name of a file in the folder that vsr didn't create."""
         try:
             names = [path.name for path in self.folder.iterdir()]
-        except OSError:  # none there, or being removed
+        except OSError:  # missing, or being removed
             return None
-        return next((name for name in names if not _OURS.fullmatch(name)), None)
+        return next((name for name in names if not _OWN_FILES.fullmatch(name)), None)
 
-    def _take_up(self, identity: Mapping[str, Any], resume: bool) -> None:
+    def _load(self, identity: Mapping[str, Any], resume: bool) -> None:
         record = self.folder / _RECORD
         wanted = {"format": _FORMAT, **identity}
         lines = _lines(record) if record.exists() and resume else []
         if lines:
             if lines[0] != wanted:
                 raise OutputError(
-                    f"{self.output}: the unfinished work beside it is {_other(lines[0], wanted)}; "
-                    "--no-resume starts afresh"
+                    f"{self.output}: unfinished work beside it is {_mismatch(lines[0], wanted)}; "
+                    "--no-resume discards it"
                 )
             for line in lines[1:]:
                 if _WHOLE in line:
                     break
                 finished = _finished(line)
-                if not self._is_whole(finished):
+                if not self._is_intact(finished):
                     break
                 codec, extradata, tag = line["video"]
                 self.video = CodedVideo(codec, bytes.fromhex(extradata), tag)
                 self.finished.append(finished)
-            # States that have been used are gone: back to a beginning that can be begun at.
-            while self.finished and not self._can_begin(self.next_place):
+            # Used states have been removed: go back to a segment that can start.
+            while self.finished and not self._can_start(self.next_start):
                 self.finished.pop()
         self.resumed_frames = self.frames
-        self._begin(record, wanted)
+        self._rewrite(record, wanted)
 
-    def _begin(self, record: Path, wanted: Mapping[str, Any]) -> None:
-        """Write the record down to what still holds, and remove what isn't in it."""
+    def _rewrite(self, record: Path, wanted: Mapping[str, Any]) -> None:
+        """Rewrite the record with the intact segments, and remove all other files."""
         kept = _lines(record)[1 : 1 + len(self.finished)] if self.finished else []
         partial = record.with_suffix(".partial")
         try:
@@ -185,10 +189,10 @@ class Journal:
                 os.fsync(file.fileno())
             partial.replace(record)
             _sync_folder(self.folder)
-            known = {self.segment(done.number) for done in self.finished}
-            place = self.next_place
-            if place is not None and not place.begins_shot:
-                known.add(self.state(place.number))
+            known = {self.segment(segment.number) for segment in self.finished}
+            start = self.next_start
+            if start is not None and not start.begins_shot:
+                known.add(self.state(start.number))
             for path in self.folder.iterdir():
                 if path not in known and path.name not in ("lock", record.name):
                     path.unlink()
@@ -205,18 +209,18 @@ class Journal:
         except OSError as error:
             raise write_failure(self.output, error) from error
 
-    def _can_begin(self, place: SegmentStart | None) -> bool:
-        return place is None or place.begins_shot or self.state(place.number).is_file()
+    def _can_start(self, start: SegmentStart | None) -> bool:
+        return start is None or start.begins_shot or self.state(start.number).is_file()
 
-    def _is_whole(self, finished: Finished) -> bool:
+    def _is_intact(self, finished: FinishedSegment) -> bool:
         try:
-            return digest_of(self.segment(finished.number)) == finished.digest
+            return segment_digest(self.segment(finished.number)) == finished.digest
         except OSError:
             return False
 
 
-def is_in_place(output: Path) -> bool:
-    """Whether a run put an output in its place, but ended before it had tidied up."""
+def is_published(output: Path) -> bool:
+    """Return whether a run completed the output, but ended before removing its work folder."""
     record = work_folder(output) / _RECORD
     if not (output.is_file() and record.is_file()):
         return False
@@ -225,12 +229,12 @@ def is_in_place(output: Path) -> bool:
 
 
 def work_folder(output: Path) -> Path:
-    """Where the work on an output is while it goes on."""
+    """Return the path of an output's work folder."""
     return hidden_sibling(output, ".vsr")
 
 
 def _lines(record: Path) -> list[dict[str, Any]]:
-    """The whole lines of a record; what a power cut left of one more is none."""
+    """Read the complete lines of a record; a line truncated by a crash ends it."""
     lines = []
     for line in record.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
@@ -240,8 +244,8 @@ def _lines(record: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _line_of(finished: Finished, video: CodedVideo) -> dict[str, Any]:
-    """The record's line for a segment. Its keys are a file format: see `_finished`."""
+def _line_of(finished: FinishedSegment, video: CodedVideo) -> dict[str, Any]:
+    """Return the record's line for a segment. Its keys are a file format, see `_finished`."""
     following = finished.following
     return {
         "number": finished.number,
@@ -262,10 +266,10 @@ def _line_of(finished: Finished, video: CodedVideo) -> dict[str, Any]:
     }
 
 
-def _finished(line: Mapping[str, Any]) -> Finished:
-    """The segment that a line of the record describes: the inverse of `_line_of`."""
+def _finished(line: Mapping[str, Any]) -> FinishedSegment:
+    """Parse a line of the record: the inverse of `_line_of`."""
     following = line["following"]
-    return Finished(
+    return FinishedSegment(
         number=line["number"],
         frames=line["frames"],
         shots=line["shots"],
@@ -285,17 +289,17 @@ def _finished(line: Mapping[str, Any]) -> Finished:
     )
 
 
-def _other(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """What differs, in words."""
+def _mismatch(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Describe the difference between two identities."""
     if found.get("source") != wanted.get("source"):
         return "of another source"
     keys = [key for key in wanted if found.get(key) != wanted[key]]
-    told = ", ".join(f"{key} {found.get(key)}, now {wanted[key]}" for key in keys)
-    return f"of other settings ({told})"
+    changes = ", ".join(f"{key} {found.get(key)}, now {wanted[key]}" for key in keys)
+    return f"of other settings ({changes})"
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have renames in a folder on the disk, where the system knows how."""
+    """Flush renames in a folder to disk, where the system supports it."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,8 +1,7 @@
-"""Which segments a film has, and doing one: pieces that don't depend on each other.
+"""Split a film into segments, and encode them independently of each other.
 
-A segment ends at a cut, or after some hundred frames with the state of the network saved.
-Where it ends follows from the frames alone, so whoever does a segment, and whenever, gets the
-same bytes.
+A segment ends at a cut, or after 240 frames with the state of the network saved. Its end depends on
+the frames alone, so a segment's bytes are reproducible.
 """
 
 import os
@@ -15,7 +14,7 @@ from typing import NamedTuple
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from vsr.engine.resume.journal import Finished, Journal, SegmentStart
+from vsr.engine.resume.journal import FinishedSegment, Journal, SegmentStart
 from vsr.engine.resume.segment_file import SegmentWriter
 from vsr.errors import Interrupted
 from vsr.frames.shots import LOOK_BACK_FRAMES, CutMarker
@@ -26,113 +25,120 @@ from vsr.media.frame import Frame, StreamInfo
 from vsr.system.files import write_failure
 
 SHORTEST_FRAMES = 48
-"""A cut before so many frames doesn't end a segment: encoders work best at length."""
+"""An earlier cut doesn't end a segment: encoders are more efficient on long segments."""
 LONGEST_FRAMES = 240
 
 State = tuple[Tensor, ...]
 
 
 class SegmentFrame(NamedTuple):
-    """A frame, and what begins with it."""
+    """A frame, and the shot or segment that starts with it."""
 
     frame: Frame
     begins_shot: bool
-    place: SegmentStart | None
-    """Of the segment that begins here, if one does."""
+    start: SegmentStart | None
+    """Set if a segment starts with this frame."""
     state: State | None = None
-    """With which that segment begins, in mid-shot; known once the frame is upscaled."""
+    """State at the start of a segment in mid-shot; set once the frame is upscaled."""
 
 
 def mark_segments(
-    frames: Iterator[Frame], place: SegmentStart, before: Sequence[Frame] = ()
+    frames: Iterator[Frame], start: SegmentStart, previous: Sequence[Frame] = ()
 ) -> Iterator[SegmentFrame]:
-    """Mark the frames of a film from `place` on; `before` are those that it remembers."""
-    marker: CutMarker[Frame] = CutMarker(frames, before)
-    last: deque[Frame] = deque(before, maxlen=LOOK_BACK_FRAMES)
-    number, length, begun = place.number, 0, place.frame
+    """Mark the frames of a film from `start` on; `previous` are the frames just before it."""
+    marker: CutMarker[Frame] = CutMarker(frames, previous)
+    last: deque[Frame] = deque(previous, maxlen=LOOK_BACK_FRAMES)
+    index, length, first_frame = start.number, 0, start.frame
     for item, is_cut in marker:
         assert isinstance(item, Frame)
-        first = length == 0
-        begins_shot = place.begins_shot if first and number == place.number else is_cut
-        here = place if first else None
+        is_first = length == 0
+        begins_shot = start.begins_shot if is_first and index == start.number else is_cut
+        segment_start = start if is_first else None
         if length == LONGEST_FRAMES or (is_cut and length >= SHORTEST_FRAMES):
             marker.restart()
-            begun += length
-            number, length = number + 1, 0
-            here = SegmentStart(
-                number, begun, tuple(fingerprint_of(frame) for frame in last), begins_shot
+            first_frame += length
+            index, length = index + 1, 0
+            segment_start = SegmentStart(
+                number=index,
+                frame=first_frame,
+                marks=tuple(fingerprint_of(frame) for frame in last),
+                begins_shot=begins_shot,
             )
         length += 1
         last.append(item)
-        yield SegmentFrame(item, begins_shot, here)
+        yield SegmentFrame(item, begins_shot, segment_start)
 
 
-def frames_from(reader: VideoReader, place: SegmentStart) -> Iterator[SegmentFrame]:
-    """Read on at `place`; raises `MediaError` where the source isn't what it was."""
-    before = reader.resume_after(place.marks) if place.marks else []
-    return mark_segments(reader.frames(), place, before)
+def frames_from(reader: VideoReader, start: SegmentStart) -> Iterator[SegmentFrame]:
+    """Read from `start` on; raises `MediaError` if the source has changed."""
+    previous = reader.resume_after(start.marks) if start.marks else []
+    return mark_segments(reader.frames(), start, previous)
 
 
 class SegmentSink:
-    """Takes upscaled frames in order, and has each segment on the disk when the next begins."""
+    """Encodes upscaled frames in order; each segment is on disk before the next starts."""
 
     def __init__(
         self,
         journal: Journal,
         info: StreamInfo,
+        *,
         settings: EncoderSettings,
         damaged: Sequence[int],
         stop: threading.Event,
-        done: Callable[[], None],
+        on_frame: Callable[[], None],
     ) -> None:
-        """`damaged` grows while the source is read; `done` is called after every frame.
+        """`damaged` grows while the source is read; `on_frame` is called after every frame.
 
-        Once `stop` is set, `Interrupted` is raised at the end of the segment in hand.
+        Once `stop` is set, `Interrupted` is raised at the end of the current segment.
         """
         self._journal = journal
         self._info = info
         self._settings = settings
         self._damaged = damaged
         self._stop = stop
-        self._done = done
+        self._on_frame = on_frame
         self._writer: SegmentWriter | None = None
-        self._number = self._shots = 0
+        self._index = self._shots = 0
         self._first_pts = 0
 
     def write(self, item: SegmentFrame) -> None:
-        """Encode a frame, in a new segment if one begins with it. Raises `OutputError`."""
-        if item.place is not None:
+        """Encode a frame, in a new segment if one starts with it. Raises `OutputError`."""
+        if item.start is not None:
             if self._writer is not None:
                 self._finish(item)
                 if self._stop.is_set():
                     raise Interrupted("stopped")
-            self._begin(item.place, item.frame.pts)
+            self._begin(item.start, item.frame.pts)
         assert self._writer is not None
         self._shots += item.begins_shot
         self._writer.write(item.frame)
-        self._done()
+        self._on_frame()
 
     def finish(self) -> None:
-        """End the last segment."""
+        """Finish the last segment."""
         self._finish(None)
 
     def abandon(self) -> None:
-        """Leave nothing of a segment that isn't finished."""
+        """Remove the file of an unfinished segment."""
         if self._writer is not None:
             self._writer.__exit__(None, None, None)
 
-    def _begin(self, place: SegmentStart, pts: int) -> None:
-        self._number, self._shots, self._first_pts = place.number, 0, pts
-        path = self._journal.segment(place.number)
-        self._writer = SegmentWriter(path, self._journal.output, self._info, self._settings)
+    def _begin(self, start: SegmentStart, pts: int) -> None:
+        self._index, self._shots, self._first_pts = start.number, 0, pts
+        path = self._journal.segment(start.number)
+        self._writer = SegmentWriter(
+            path, self._journal.output, info=self._info, settings=self._settings
+        )
 
     def _finish(self, following: SegmentFrame | None) -> None:
+        """Finish the current segment; `following` is the first frame of the next one."""
         assert self._writer is not None
-        done, video = self._writer.finish(), self._writer.video
-        self._writer = None  # its encoder's memory is free before the next one asks for its own
-        place = following.place if following else None
-        if following and place and following.state is not None:
-            path = self._journal.state(place.number)
+        file, video = self._writer.finish(), self._writer.video
+        self._writer = None  # free the encoder's memory before the next one allocates
+        start = following.start if following else None
+        if following and start and following.state is not None:
+            path = self._journal.state(start.number)
             save_state(path, following.state, self._journal.output)
         end = following.frame.pts if following else None
         damaged = tuple(
@@ -140,28 +146,32 @@ class SegmentSink:
             for pts in list(self._damaged)
             if pts >= self._first_pts and (end is None or pts < end)
         )
-        self._journal.add(
-            Finished(
-                self._number, done.frames, self._shots, done.size, done.digest, damaged, place
-            ),
-            video,
+        segment = FinishedSegment(
+            number=self._index,
+            frames=file.frames,
+            shots=self._shots,
+            size=file.size,
+            digest=file.digest,
+            damaged=damaged,
+            following=start,
         )
+        self._journal.add(segment, video)
 
 
-def save_state(path: Path, state: State, name: Path) -> None:
-    """Have a state on the disk, on the way to `name`. Raises `OutputError`."""
+def save_state(path: Path, state: State, output: Path) -> None:
+    """Save a state durably to `path`. Raises `OutputError`, naming `output`."""
     partial = path.with_name(f"{path.name}.partial")
     try:
         with partial.open("wb") as file:
-            file.write(save({str(number): part.contiguous() for number, part in enumerate(state)}))
+            file.write(save({str(index): part.contiguous() for index, part in enumerate(state)}))
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise write_failure(name, error) from error
+        raise write_failure(output, error) from error
 
 
 def load_state(path: Path) -> State:
-    """A state that was saved, on the CPU."""
+    """Load a state from `save_state`, on the CPU."""
     parts = load_file(path)
-    return tuple(parts[str(number)] for number in range(len(parts)))
+    return tuple(parts[str(index)] for index in range(len(parts)))

@@ -1,0 +1,151 @@
+"""Choose the backend and the arithmetic for a film and a device."""
+
+from typing import Any, Literal
+
+import torch
+
+from vsr.engine.backends.adaptive import AdaptiveTilingBackend, is_out_of_memory
+from vsr.engine.backends.base import Backend
+from vsr.engine.backends.cuda_graph import GraphBackend
+from vsr.engine.backends.openvino import OpenVinoBackend, openvino_version
+from vsr.engine.backends.tile_size import Tiling, pick_tile_size
+from vsr.engine.backends.torch_eager import TorchBackend
+from vsr.errors import VsrError
+from vsr.imaging.colour import ColourSpec
+from vsr.models import Generator
+from vsr.models.int8 import is_calibrated, quantise
+from vsr.system.machine import computes_int8
+
+BackendName = Literal["auto", "torch", "openvino"]
+Precision = Literal["auto", "f32", "f16", "int8"]
+
+_MIN_PIXELS_TO_COMPILE = 10_000_000
+"""Low-resolution pixels of a film from which on a network compiled for its frame size saves more
+time than compiling takes."""
+
+
+def pick_backend(
+    name: BackendName,
+    precision: Precision,
+    generator: Generator[Any],
+    device: torch.device,
+    specs: tuple[ColourSpec, ColourSpec],
+    size: tuple[int, int],
+    frames: int | None,
+    tiling: Tiling = "auto",
+) -> Backend:
+    """Return the backend for films of `size` = (height, width).
+
+    `specs` are the colour formats of input and output; `frames` is the length of the film, if
+    known. On a CPU, "auto" is OpenVINO if that is installed and the film is long enough to be
+    worth its start-up time; its precision is int8 if the model is calibrated and the processor
+    computes int8 exactly. On a GPU, "auto" is torch in f16, compiled for long films. Frames that
+    don't fit into memory are computed in tiles. Raises `VsrError` if a requested combination isn't
+    available.
+    """
+    is_long = frames is None or frames * size[0] * size[1] >= _MIN_PIXELS_TO_COMPILE
+    runtime = _runtime(name, precision, device, is_long)
+    arithmetic = _arithmetic(precision, runtime, generator, device)
+    if arithmetic == "int8":
+        generator = quantise(generator, generator.int8_ranges)
+
+    notes: list[str] = []
+
+    def build(size: tuple[int, int], tiled: bool) -> Backend:
+        if runtime == "openvino":
+            return OpenVinoBackend(
+                generator, specs=specs, size=size, precision=arithmetic, tiled=tiled
+            )
+        if device.type != "cuda":
+            return TorchBackend(generator, device, specs)
+        return _build_graph(
+            generator,
+            device,
+            specs=specs,
+            size=size,
+            precision=arithmetic,
+            tiled=tiled,
+            compiles=is_long,
+            notes=notes,
+        )
+
+    return AdaptiveTilingBackend(
+        build=build,
+        size=size,
+        tile=pick_tile_size(tiling, generator, device, size),
+        scale=generator.scale,
+        specs=specs,
+        flow=generator.flow,
+        shrinks=tiling != "off",
+        notes=notes,
+    )
+
+
+def _build_graph(
+    generator: Generator[Any],
+    device: torch.device,
+    *,
+    specs: tuple[ColourSpec, ColourSpec],
+    size: tuple[int, int],
+    precision: str,
+    tiled: bool,
+    compiles: bool,
+    notes: list[str],
+) -> Backend:
+    """Build a `GraphBackend`, uncompiled if compiling fails; the reason is added to `notes`."""
+
+    def build(compiles: bool | None) -> Backend:
+        return GraphBackend(
+            generator,
+            device,
+            specs=specs,
+            size=size,
+            precision=precision,
+            compiles=compiles,
+            tiled=tiled,
+        )
+
+    if not compiles:
+        return build(False)
+    try:
+        return build(None)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        # Everything but compiling works without a complete compiler.
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        note = f"torch.compile failed ({reason}): frames are computed uncompiled, and slower"
+        if note not in notes:  # `build` is called again for smaller tiles
+            notes.append(note)
+        return build(False)
+
+
+def _runtime(name: BackendName, precision: Precision, device: torch.device, is_long: bool) -> str:
+    """Choose "torch" or "openvino"."""
+    if name == "openvino" or (precision == "int8" and name == "auto"):
+        if device.type != "cpu":
+            raise VsrError(f"backend openvino computes on the CPU, not on {device}")
+        if openvino_version() is None:
+            raise VsrError("backend openvino isn't installed: pip install openvino")
+        return "openvino"
+    if name == "auto" and device.type == "cpu" and openvino_version() is not None and is_long:
+        return "openvino"
+    return "torch"
+
+
+def _arithmetic(
+    precision: Precision, runtime: str, generator: Generator[Any], device: torch.device
+) -> str:
+    """Choose "f32", "f16" or "int8"."""
+    calibrated = is_calibrated(generator)
+    if precision == "int8" and runtime != "openvino":
+        raise VsrError("int8 needs backend openvino")
+    if precision == "int8" and not calibrated:
+        raise VsrError("int8 needs a model with measured ranges (tools/calibrate.py); use f32")
+    if precision == "f16" and device.type != "cuda":
+        raise VsrError(f"f16 is for GPUs, and slower than f32 on {device}; use f32")
+    if precision != "auto":
+        return precision
+    if runtime == "openvino":
+        return "int8" if calibrated and computes_int8() else "f32"
+    return "f16" if device.type == "cuda" else "f32"

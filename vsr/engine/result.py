@@ -1,0 +1,53 @@
+"""Progress and result of an upscaling run."""
+
+from dataclasses import dataclass
+
+from vsr.engine.pipeline import StageTimes
+
+
+@dataclass(frozen=True)
+class UpscaleProgress:
+    """Progress of an upscaling run."""
+
+    frames: int
+    """Frames written so far, including those of earlier runs."""
+    frame_count: int | None
+    """Frames of the source, as it states or as estimated."""
+    seconds: float
+    """Time since the run started."""
+    before: int = 0
+    """Frames that earlier runs had finished."""
+
+
+@dataclass(frozen=True)
+class UpscaleResult:
+    """Result of an upscaling run."""
+
+    output: str
+    model: str
+    device: str
+    backend: str
+    """The runtime that computed the frames, with its version."""
+    width: int
+    height: int
+    frames: int
+    resumed_frames: int
+    """Frames among `frames` that earlier runs finished."""
+    shots: int
+    audio_tracks: int
+    """Audio tracks of the output."""
+    left_out: tuple[str, ...]
+    """Contents of the source that the output lacks, and which format could hold them."""
+    notes: tuple[str, ...]
+    """Changes to the film other than upscaling."""
+    damaged_seconds: tuple[float, ...]
+    """Times of frames that were damaged in the source, or missing and replaced by the previous."""
+    seconds: float
+    first_frame_seconds: float
+    """Time from the call to the first frame handed to the encoder."""
+    stages: StageTimes
+
+    @property
+    def frames_per_second(self) -> float:
+        """Speed of this run, loading included."""
+        return (self.frames - self.resumed_frames) / self.seconds

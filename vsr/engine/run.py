@@ -1,0 +1,114 @@
+"""What upscaling into a file and into a pipe have in common: options, progress, reports."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vsr.engine.pipeline import SpanObserver, StageTimes
+from vsr.engine.result import UpscaleProgress, UpscaleResult
+from vsr.engine.session import UpscaleSession
+from vsr.errors import OutputError
+from vsr.media.mux.stream_copy import CopyPlan
+
+PipeFormat = Literal["nut", "y4m"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run treats files and reports; no option changes an upscaled frame.
+
+    See `upscale.upscale_video`.
+    """
+
+    overwrite: bool = False
+    resume: bool = True
+    strict: bool = False
+    pipe_format: PipeFormat = "nut"
+    stop: threading.Event | None = None
+    on_progress: Callable[[UpscaleProgress], None] = lambda progress: None
+    on_message: Callable[[str], None] = lambda line: None
+    on_span: SpanObserver | None = None
+    """Called with each span of each stage's time."""
+
+
+class FrameCounter:
+    """Counts written frames and reports progress."""
+
+    def __init__(
+        self,
+        session: UpscaleSession,
+        on_progress: Callable[[UpscaleProgress], None],
+        before: int = 0,
+    ) -> None:
+        """`before` is the count of frames that earlier runs finished."""
+        self.frames = before
+        self.first_frame_seconds = 0.0
+        self._session = session
+        self._on_progress = on_progress
+        self._before = before
+
+    def add(self) -> None:
+        """Count a frame."""
+        self.frames += 1
+        seconds = time.perf_counter() - self._session.started
+        self.first_frame_seconds = self.first_frame_seconds or seconds
+        self._on_progress(
+            UpscaleProgress(
+                frames=self.frames,
+                frame_count=self._session.info.frame_count,
+                seconds=seconds,
+                before=self._before,
+            )
+        )
+
+
+def check_strict(output: Path, left_out: Sequence[str], options: RunOptions) -> None:
+    """Raise `OutputError` if something can't be kept and the run is strict."""
+    if options.strict and left_out:
+        raise OutputError(f"{output}: would lack {'; '.join(left_out)}")
+
+
+def report_losses(session: UpscaleSession, left_out: Sequence[str], options: RunOptions) -> None:
+    """Report, before any work, what can't be kept and what is known about the source."""
+    for line in left_out:
+        options.on_message(f"not kept: {line}")
+    for note in session.reader.notes:
+        options.on_message(note)
+
+
+def make_result(
+    session: UpscaleSession,
+    output: Path,
+    *,
+    copy_plan: CopyPlan | None,
+    left_out: tuple[str, ...],
+    frames: int,
+    resumed_frames: int,
+    shots: int,
+    damaged: Sequence[int],
+    first_frame_seconds: float,
+    stages: StageTimes,
+) -> UpscaleResult:
+    """Describe a finished run; `damaged` are pts of damaged frames."""
+    info = session.info
+    return UpscaleResult(
+        output=str(output),
+        model=session.model,
+        device=str(session.device),
+        backend=session.backend.name,
+        width=info.width,
+        height=info.height,
+        frames=frames,
+        resumed_frames=resumed_frames,
+        shots=shots,
+        audio_tracks=copy_plan.audio_tracks if copy_plan else 0,
+        left_out=left_out,
+        notes=session.notes(),
+        damaged_seconds=tuple(round(float(pts * info.time_base), 3) for pts in damaged),
+        seconds=time.perf_counter() - session.started,
+        first_frame_seconds=first_frame_seconds,
+        stages=stages,
+    )
