@@ -56,8 +56,8 @@ def init_discriminator(config: TrainConfig, device: torch.device) -> Discriminat
             "sees three"
         )
     torch.manual_seed(config.training.seed + 1)
-    adversary = DiscriminatorTrainer(config.gan.adversary)
-    return adversary.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    discriminator = DiscriminatorTrainer(config.gan.adversary)
+    return discriminator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def load_teacher(config: TrainConfig, device: torch.device) -> Generator[Any] | None:
