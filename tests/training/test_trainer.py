@@ -338,7 +338,7 @@ def test_three_losses_that_are_no_number_lead_back_to_the_last_checkpoint(
     messages = [progress.message for progress in seen if progress.message]
     assert messages == [
         "not validated: b.mp4: frame 0 holds values that are not numbers (NaN or infinite)",
-        "the loss was not a number 3 times in a row at iteration 6; "
+        "loss or gradient was not finite 3 times in a row at iteration 6; "
         "resuming from iteration 4 at 0.5 of the learning rate",
     ]
     assert outcome.finished
@@ -365,10 +365,12 @@ def test_going_back_reports_a_checkpoint_that_can_not_be_read(
     (tmp_path / "state-0000005.pt").write_bytes(b"cut off")
     seen: list[TrainingProgress] = []
     trainer.run(watch=seen.append)
-    messages = [progress.message for progress in seen if "not a number" in progress.message]
+    messages = [progress.message for progress in seen if "not finite" in progress.message]
     assert len(messages) == 1
     assert "state-0000005.pt: can't be read (" in messages[0]
-    assert "resuming from the older state-0000004.pt; the loss was not a number" in messages[0]
+    assert (
+        "resuming from the older state-0000004.pt; loss or gradient was not finite" in messages[0]
+    )
 
 
 def test_without_a_checkpoint_to_go_back_to_the_run_ends(
@@ -376,7 +378,7 @@ def test_without_a_checkpoint_to_go_back_to_the_run_ends(
 ) -> None:
     trainer = Trainer(recipe, tmp_path, CPU)
     poison(trainer)
-    with pytest.raises(TrainingError, match="not a number 3 times in a row"):
+    with pytest.raises(TrainingError, match="not finite 3 times in a row"):
         trainer.run()
     assert not list(tmp_path.glob("*.safetensors"))
 

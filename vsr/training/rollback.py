@@ -30,7 +30,7 @@ class Rollback:
         """
         state = self._state
         failed_at = state.iteration
-        fault = f"the loss was not a number {_STEPS_IN_A_ROW} times in a row"
+        fault = f"loss or gradient was not finite {_STEPS_IN_A_ROW} times in a row"
         if not self._checkpoints.paths() or self._rollbacks == _MOST_ROLLBACKS:
             raise TrainingError(
                 f"{fault} at iteration {failed_at}; lower training.learning_rate and start again"
