@@ -1,12 +1,13 @@
-"""Measure where time goes, and how fast others are on the same frames in the same run.
+"""Measure the speed of each part of upscaling, and of other methods on the same frames.
 
     python tools/bench.py --size 640x360
     python tools/bench.py --size 320x180 --others --json bench.json
 
-Medians after a warm-up. The film is made of scikit-image's photographs under a moving camera.
-Others have random weights, since speed does not depend on them: Real-ESRGAN's "Compact" (SRVGGNet
-in the shape of animevideov3) and ESRGAN's RRDB network, through Spandrel, as torch runs them
-and compiled; and FFmpeg's own bicubic scaler, when the command is there. `pip install '.[bench]'`.
+Prints medians after a warm-up. The film shows scikit-image's photographs under a moving camera.
+Other networks have random weights, since speed does not depend on them: Real-ESRGAN's "Compact"
+(SRVGGNet with the dimensions of animevideov3) and ESRGAN's RRDB network, both from Spandrel, in
+eager mode and compiled. FFmpeg's bicubic scaler is measured if the command is installed.
+`pip install '.[bench]'`.
 """
 
 import argparse
@@ -62,30 +63,32 @@ _WARM_UP = 3
 
 @dataclass
 class Row:
-    """One thing that was measured."""
+    """One measurement."""
 
-    what: str
+    name: str
     milliseconds: float
-    """Of a frame, the median."""
+    """Median time of a frame."""
     note: str = ""
 
     @property
     def frames_per_second(self) -> float:
-        """How many of them a second holds."""
+        """Frames per second."""
         return 1000 / self.milliseconds
 
 
 def main() -> None:
-    """Print a table; write JSON if asked to."""
+    """Print a table, and write JSON if asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", default="640x360", help="of the film, in pixels")
+    parser.add_argument("--size", default="640x360", help="size of the film in pixels")
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--model", default="tiny-x4")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--preset", default="veryfast", help="of x264, for the whole")
-    parser.add_argument("--decoder", choices=["cpu", "gpu"], default="cpu", help="of the film")
+    parser.add_argument("--preset", default="veryfast", help="x264 preset of the end-to-end run")
+    parser.add_argument(
+        "--decoder", choices=["cpu", "gpu"], default="cpu", help="decoder of the film"
+    )
     parser.add_argument("--others", action="store_true", help="measure other networks too")
-    parser.add_argument("--json", type=Path, help="write all as JSON")
+    parser.add_argument("--json", type=Path, help="write the results as JSON")
     chosen = parser.parse_args()
     width, height = map(int, chosen.size.split("x"))
     device = pick_device(chosen.device)
@@ -103,7 +106,7 @@ def main() -> None:
     memory = peak_memory_bytes() / 1e9
     if device.type == "cuda":
         machine += f", {torch.cuda.get_device_name(device)}"
-        machine += f" ({torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB of it held)"
+        machine += f" ({torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB allocated)"
     print(f"{machine}\n{chosen.model}, {width}x{height}, {work:.1f} GFLOP a frame")
     first = rows[0].milliseconds
     reached = work / first * 1000
@@ -111,23 +114,30 @@ def main() -> None:
         f"torch's 3x3 convolution of 64 channels: {peak:.0f} GFLOP/s; the first row reaches "
         f"{reached:.0f} ({100 * reached / peak:.0f}%); peak memory {memory:.2f} GB\n"
     )
-    print("| | ms a frame | frames/s | over the first | |\n|---|---|---|---|---|")
+    print("| | ms a frame | frames/s | relative to the first | |\n|---|---|---|---|---|")
     for row in rows:
-        print(f"| {row.what} | {row.milliseconds:.1f} | {row.frames_per_second:.2f} | "
+        print(f"| {row.name} | {row.milliseconds:.1f} | {row.frames_per_second:.2f} | "
               f"{row.milliseconds / first:.2f} | {row.note} |")  # fmt: skip
     if chosen.json:
-        told = {"machine": machine, "model": chosen.model, "size": chosen.size, "gflop": work}
-        told |= {"peak_gflops": peak, "peak_memory_gb": memory}
-        told |= {
-            "rows": [{**vars(row), "frames_per_second": row.frames_per_second} for row in rows]
-        }
-        chosen.json.write_text(json.dumps(told, indent=1))
+        results = {"machine": machine, "model": chosen.model, "size": chosen.size, "gflop": work}
+        results |= {"peak_gflops": peak, "peak_memory_gb": memory}
+        results["rows"] = [_json_row(row) for row in rows]
+        chosen.json.write_text(json.dumps(results, indent=1))
+
+
+def _json_row(row: Row) -> dict[str, object]:
+    return {
+        "what": row.name,
+        "milliseconds": row.milliseconds,
+        "note": row.note,
+        "frames_per_second": row.frames_per_second,
+    }
 
 
 def measure(
     film: Path, model: str, device: torch.device, preset: str, decoder: Decoder
 ) -> list[Row]:
-    """Model and colour by each backend, the model alone, the engine, the encoder, the whole."""
+    """Rows for model and colour by each backend, the model, the engine, the encoder, end to end."""
     with VideoReader(film) as reader:
         info, frames = reader.info, list(reader.frames())
     generator = vsr.load(model)
@@ -140,8 +150,8 @@ def measure(
     upscaler = Upscaler(vsr.load(model), device)
     lows = [planes_to_rgb(frame.planes, read_as, device) for frame in frames]
     alone = _median(lambda n: upscaler.upscale(lows[n % len(lows)], n == 0), device)
-    rows.append(Row("model alone, torch f32, operation by operation", alone))
-    # At length, so that starting counts for little.
+    rows.append(Row("model alone, torch f32, eager", alone))
+    # A long film, so that the start counts for little.
     long = film.with_name("long.mkv")
     _repeat(film, long, 5)
     rows.append(_engine(long, model, device, decoder))
@@ -149,7 +159,9 @@ def measure(
     rows.append(Row(f"encoder alone, h264 {preset}", encoder))
     for _ in range(2):  # the first run fills caches
         summary = upscale_video(
-            *(long, film.with_name("out.mp4"), model),
+            long,
+            film.with_name("out.mp4"),
+            model,
             device=str(device),
             settings=settings,
             decoder=decoder,
@@ -162,7 +174,7 @@ def measure(
         f"{over:+.0f}% over the slower of model and encoder; "
         f"first frame after {summary.first_frame_seconds:.1f} s"
     )
-    rows.append(Row("the whole", per_frame, note))
+    rows.append(Row("end to end", per_frame, note))
     return rows
 
 
@@ -173,14 +185,14 @@ def _model_and_colour(
     size: tuple[int, int],
     frames: list[Frame],
 ) -> list[Row]:
-    """From planes to planes, by every backend that there is for a device."""
+    """From YUV planes to YUV planes, by every backend of a device."""
     generator = vsr.load(model)
     builds: list[tuple[str, Callable[[], Backend]]] = []
     if device.type == "cuda":
         for precision, compiles in product(("f16", "f32"), (True, False)):
             name = f"graphs {precision}{', compiled' if compiles else ''}"
-            given = (generator, device, specs, size, precision, compiles)
-            builds.append((name, partial(GraphBackend, *given)))
+            graph = partial(GraphBackend, generator, device, specs, size, precision, compiles)
+            builds.append((name, graph))
     elif openvino_version():
         if is_calibrated(generator) and computes_int8():
             rounded = quantise(generator, generator.int8_ranges)
@@ -189,16 +201,16 @@ def _model_and_colour(
     builds.append(("torch f32", partial(TorchBackend, vsr.load(model), device, specs)))
     rows = []
     for name, build in builds:
-        began = time.perf_counter()
+        started = time.perf_counter()
         backend = build()
-        ready = time.perf_counter() - began
+        ready = time.perf_counter() - started
         note = f"ready after {ready:.1f} s"
-        rows.append(Row(f"model and colour, {name}", _of(backend, frames), note))
+        rows.append(Row(f"model and colour, {name}", _pipelined(backend, frames), note))
     return rows
 
 
 def _engine(film: Path, model: str, device: torch.device, decoder: Decoder) -> Row:
-    """Decoding and upscaling, frames thrown away: as the median of three runs."""
+    """Decoding and upscaling without encoding: the median of three runs."""
     seconds, note = [], ""
     for _ in range(3):
         session = UpscaleSession(
@@ -208,17 +220,17 @@ def _engine(film: Path, model: str, device: torch.device, decoder: Decoder) -> R
         with session.reader:
             stages = run_stages(
                 mark_cuts(session.reader.frames()),
-                partial(_begin, session),
+                partial(_submit, session),
                 partial(_note_time, ends),
                 session.queue_size,
             )
         seconds.append((ends[-1] - ends[0]) / (len(ends) - 1))
-        decoded = "a card" if session.reader.on_gpu else "the CPU"
+        decoded = "the GPU" if session.reader.on_gpu else "the CPU"
         note = f"{session.backend.name}, decoded by {decoded}; {_spent(stages, len(ends))}"
     return Row("engine without encoding", 1000 * statistics.median(seconds), note)
 
 
-def _begin(session: UpscaleSession, item: tuple[Any, bool]) -> Callable[[], Frame]:
+def _submit(session: UpscaleSession, item: tuple[Any, bool]) -> Callable[[], Frame]:
     return session.submit(*item)
 
 
@@ -233,19 +245,19 @@ def _encoder_alone(
     high: StreamInfo,
     settings: EncoderSettings,
 ) -> float:
-    """Milliseconds for each of the frames, upscaled beforehand."""
+    """Milliseconds a frame, for frames upscaled in advance."""
     backend = TorchBackend(vsr.load(model), torch.device("cpu"), specs)
     upscaled = [
         Frame(backend.upscale(f.planes, n == 0), f.pts, f.duration) for n, f in enumerate(frames)
     ]
     encoder = VideoEncoder(high, settings)
-    began = time.perf_counter()
+    started = time.perf_counter()
     for frame in upscaled:
         for _ in encoder.encode(frame):
             pass
     for _ in encoder.finish():
         pass
-    return 1000 * (time.perf_counter() - began) / len(frames)
+    return 1000 * (time.perf_counter() - started) / len(frames)
 
 
 def _spent(stages: StageTimes, frames: int) -> str:
@@ -268,17 +280,13 @@ def _others(film: Path, device: torch.device, scale: int) -> list[Row]:
     rows = []
     networks: list[tuple[str, Callable[[], nn.Module], int]] = [
         ("Compact (16 convolutions of 64)", lambda: SRVGGNetCompact(num_conv=16, upscale=scale), 5),
-        (
-            "RRDB (23 blocks)",
-            lambda: RRDBNet(num_blocks=23, scale=scale),
-            1,
-        ),
+        ("RRDB (23 blocks)", lambda: RRDBNet(num_blocks=23, scale=scale), 1),
     ]
     for name, build, count in networks:
         network: Any = build()
         network = network.eval().to(device, memory_format=torch.channels_last)
 
-        def run(number: int, network: Any = network) -> Tensor:
+        def run(index: int, network: Any = network) -> Tensor:
             with torch.inference_mode():
                 result: Tensor = network(low)
             return result
@@ -288,7 +296,7 @@ def _others(film: Path, device: torch.device, scale: int) -> list[Row]:
             network, options={"freezing": True} if device.type == "cpu" else None
         )
 
-        def run_compiled(number: int, network: Any = compiled) -> Tensor:
+        def run_compiled(index: int, network: Any = compiled) -> Tensor:
             with torch.no_grad():
                 result: Tensor = network(low)
             return result
@@ -307,82 +315,83 @@ def _scaler(film: Path, scale: int) -> Row:
     with VideoReader(film) as reader:
         frames = 5 * sum(1 for _ in reader.frames())
     for _ in range(3):
-        began = time.perf_counter()
+        started = time.perf_counter()
         subprocess.run(command, check=True)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - started)
     return Row("bicubic, FFmpeg's scaler", 1000 * statistics.median(seconds) / frames)
 
 
-def _of(backend: Backend, frames: list[Frame]) -> float:
-    """Milliseconds a frame, of a few that are begun before they are waited for."""
+def _pipelined(backend: Backend, frames: list[Frame]) -> float:
+    """Milliseconds a frame, with a few frames in flight."""
     ahead = 4
     rounds = []
-    for number in range(_WARM_UP + 9):
-        began = time.perf_counter()
-        waiting = [
-            backend.submit(frames[(ahead * number + n) % len(frames)].planes, number + n == 0)
+    for index in range(_WARM_UP + 9):
+        started = time.perf_counter()
+        pending = [
+            backend.submit(frames[(ahead * index + n) % len(frames)].planes, index + n == 0)
             for n in range(ahead)
         ]
-        for wait in waiting:
+        for wait in pending:
             wait()
-        rounds.append(1000 * (time.perf_counter() - began) / ahead)
+        rounds.append(1000 * (time.perf_counter() - started) / ahead)
     return statistics.median(rounds[_WARM_UP:])
 
 
 def _median(run: Callable[[int], object], device: torch.device, count: int = 15) -> float:
-    """Milliseconds of a call."""
+    """Median milliseconds of a call of `run`, which gets the index of the call."""
     milliseconds = []
-    for number in range(count + min(_WARM_UP, count)):
-        began = time.perf_counter()
-        run(number)
+    for index in range(count + min(_WARM_UP, count)):
+        started = time.perf_counter()
+        run(index)
         if device.type == "cuda":
             torch.cuda.synchronize()
-        milliseconds.append(1000 * (time.perf_counter() - began))
+        milliseconds.append(1000 * (time.perf_counter() - started))
     return statistics.median(milliseconds[-count:])
 
 
 @torch.inference_mode()
 def _convolution_peak(device: torch.device) -> float:
-    """GFLOP/s of a 3x3 convolution of 64 channels, as torch computes it."""
-    kind = torch.float16 if device.type == "cuda" else torch.float32
-    x = torch.rand(1, 64, 360, 640, device=device, dtype=kind).contiguous(
+    """GFLOP/s of torch's 3x3 convolution of 64 channels."""
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    x = torch.rand(1, 64, 360, 640, device=device, dtype=dtype).contiguous(
         memory_format=torch.channels_last
     )
-    weight = torch.rand(64, 64, 3, 3, device=device, dtype=kind).contiguous(
+    weight = torch.rand(64, 64, 3, 3, device=device, dtype=dtype).contiguous(
         memory_format=torch.channels_last
     )
-    milliseconds = _median(lambda number: F.conv2d(x, weight, padding=1), device)
+    milliseconds = _median(lambda index: F.conv2d(x, weight, padding=1), device)
     return float(2 * 64 * 64 * 9 * 360 * 640 / milliseconds / 1e6)
 
 
 def _frames(width: int, height: int, count: int) -> Tensor:
-    """(T, 3, H, W): a camera that glides over photographs."""
+    """Frames (T, 3, H, W) of a camera that circles over photographs."""
     picture = np.concatenate((data.astronaut(), cv2.resize(data.coffee(), (512, 512))), axis=1)
     zoom = max((width + 80) / picture.shape[1], (height + 80) / picture.shape[0])
     frames = []
     for step in range(count):
-        turn = 2 * np.pi * step / 60
-        shift = -30 * (1 + np.array([np.cos(turn), np.sin(turn)]))
+        angle = 2 * np.pi * step / 60
+        shift = -30 * (1 + np.array([np.cos(angle), np.sin(angle)]))
         matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
         frames.append(cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_AREA))
     return to_float(torch.from_numpy(np.stack(frames))).permute(0, 3, 1, 2).contiguous()
 
 
 def _repeat(film: Path, output: Path, times: int) -> None:
-    """The same film several times over, to and fro."""
+    """Write a film several times in a row, without re-encoding."""
     import av
 
     with av.open(str(film)) as source, av.open(str(output), "w") as target:
-        lane = target.add_stream_from_template(source.streams.video[0])
+        track = target.add_stream_from_template(source.streams.video[0])
         packets = [packet for packet in source.demux(video=0) if packet.size]
         step = max(p.pts for p in packets) - min(p.pts for p in packets) + packets[0].duration  # type: ignore[type-var,operator]
-        for turn in range(times):
+        for repeat in range(times):
             for packet in packets:
-                again: Any = av.Packet(bytes(packet))
-                again.pts, again.dts = packet.pts + turn * step, packet.dts + turn * step  # type: ignore[operator]
-                again.time_base, again.stream = packet.time_base, lane
-                again.is_keyframe, again.duration = packet.is_keyframe, packet.duration
-                target.mux(again)
+                copy: Any = av.Packet(bytes(packet))
+                shift = repeat * step
+                copy.pts, copy.dts = packet.pts + shift, packet.dts + shift  # type: ignore[operator]
+                copy.time_base, copy.stream = packet.time_base, track
+                copy.is_keyframe, copy.duration = packet.is_keyframe, packet.duration
+                target.mux(copy)
 
 
 if __name__ == "__main__":

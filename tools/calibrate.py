@@ -1,10 +1,11 @@
-"""Measure what eight-bit arithmetic rounds by, put it into model files, and say what it costs.
+"""Calibrate the models that ship for int8 inference, and print the loss of PSNR.
 
     python tools/calibrate.py footage/train footage/val
     python tools/calibrate.py footage/train footage/val --only tiny-x4
 
-Ranges of convolutions' inputs, recurrent states included, are those seen on TRAIN, shrunk by `bi`
-and by `bd`; the cost is the luma PSNR that films of VAL lose by it, shrunk by `bi`.
+The ranges of the inputs of convolutions, recurrent states included, are measured on TRAIN, degraded
+by `bi` and by `bd`, and stored in the model files. The loss is that of luma PSNR on films of VAL,
+degraded by `bi`.
 """
 
 import argparse
@@ -29,15 +30,15 @@ from vsr.zoo.model_file import add_ranges, load_generator
 
 _CPU = torch.device("cpu")
 _FRAMES = 24
-"""Of each film that ranges are learnt from, and that the cost is measured on."""
+"""First frames of each film that are used, for calibration and for PSNR."""
 
 
 def main() -> None:
     """Calibrate the recurrent models that ship."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("train", type=Path, help="films to learn ranges from")
-    parser.add_argument("val", type=Path, help="films to measure the cost on")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these models alone")
+    parser.add_argument("train", type=Path, help="films to measure ranges on")
+    parser.add_argument("val", type=Path, help="films to measure PSNR on")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these models")
     chosen = parser.parse_args()
     for card in vsr.zoo.list_models():
         if chosen.only and card.name not in chosen.only:
@@ -57,14 +58,14 @@ def main() -> None:
 def _clips(data: Path, scale: int) -> Iterator[Iterator[Tensor]]:
     for source in find_sources([data]):
         if source.kind is SourceType.FILM:
-            for kind in (Degradation.BI, Degradation.BD):
-                pairs = degraded(islice(source_frames(source, _CPU), _FRAMES), scale, kind)
+            for degradation in (Degradation.BI, Degradation.BD):
+                pairs = degraded(islice(source_frames(source, _CPU), _FRAMES), scale, degradation)
                 yield (low for low, _, _ in pairs)
 
 
 @torch.inference_mode()
 def _psnr(generator: Generator[Any], data: Path) -> float:
-    """Mean over films of the mean over their first frames, in dB."""
+    """Luma PSNR in dB: mean over films of the mean over their first frames."""
     means = []
     for source in find_sources([data]):
         if source.kind is SourceType.FILM:

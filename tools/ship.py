@@ -1,9 +1,9 @@
-"""Put the model of a training run among those that ship: weights in f16, and its card.
+"""Add the model of a training run to the models that ship: f16 weights and a card.
 
     python tools/ship.py runs/tiny-x4 configs/tiny-x4.toml footage/val
 
-The scores are those of `vsr evaluate`: whole films of DATA, by each degradation. Afterwards,
-`tools/calibrate.py` measures what eight-bit arithmetic needs.
+Scores are those of `vsr evaluate`: whole films of DATA with each degradation. Run
+`tools/calibrate.py` afterwards, which stores the ranges for int8 inference.
 """
 
 import argparse
@@ -21,33 +21,35 @@ from vsr.zoo.card import Card, read_card, write_card
 def main() -> None:
     """Write `zoo/weights/NAME.safetensors` and `zoo/cards/NAME.toml`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("config", type=Path, help="its recipe, which says what the card says")
-    parser.add_argument("data", type=Path, help="films held back")
+    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("config", type=Path, help="its recipe, with the text of the card")
+    parser.add_argument("data", type=Path, help="held-out films")
     parser.add_argument(
         "--steadier",
         type=float,
         default=0,
-        help="add this to the share of the past that a model's temporal filter takes, as a logit",
+        help="add this to the logit of the weight of past frames in the temporal filter",
     )
-    parser.add_argument("--minutes-before", type=float, default=0, help="of the model it began as")
+    parser.add_argument(
+        "--minutes-before", type=float, default=0, help="training time of the model it started from"
+    )
     chosen = parser.parse_args()
     name = chosen.config.stem
     card = read_card(chosen.run / "card.toml")
     source = chosen.run / "model.safetensors"
     shipped = ZOO / "weights" / f"{name}.safetensors"
     with safe_open(source, framework="pt") as weights:
-        given = {key: weights.get_tensor(key) for key in weights.keys()}  # noqa: SIM118
+        trained = {key: weights.get_tensor(key) for key in weights.keys()}  # noqa: SIM118
         if chosen.steadier:
-            given["steady.second.bias"] += chosen.steadier
-        halved = {key: value.half() for key, value in given.items()}
-        save_file(halved, shipped, metadata=weights.metadata())
+            trained["steady.second.bias"] += chosen.steadier
+        half = {key: value.half() for key, value in trained.items()}
+        save_file(half, shipped, metadata=weights.metadata())
     scores = score_model(shipped, chosen.data)["scores"]
     minutes = card.minutes + chosen.minutes_before
-    told = load_toml(chosen.config, TrainConfig).card.model_dump()
-    told |= {"name": name, "minutes": minutes, "scores": scores}
-    told |= {"recipe": f"vsr train --config {chosen.config}"}
-    write_card(ZOO / "cards" / f"{name}.toml", Card.model_validate(card.model_dump() | told))
+    fields = load_toml(chosen.config, TrainConfig).card.model_dump()
+    fields |= {"name": name, "minutes": minutes, "scores": scores}
+    fields |= {"recipe": f"vsr train --config {chosen.config}"}
+    write_card(ZOO / "cards" / f"{name}.toml", Card.model_validate(card.model_dump() | fields))
     print_scores(name, scores)
 
 

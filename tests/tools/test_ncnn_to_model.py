@@ -160,7 +160,7 @@ def test_bytes_after_the_last_convolution_are_reported(param: Path) -> None:
 def test_weights_that_are_not_f16_are_reported(param: Path) -> None:
     path = param.with_suffix(".bin")
     path.write_bytes(bytes(4) + path.read_bytes()[4:])
-    with pytest.raises(ModelError, match=r"begins with 0x00000000 instead of 0x01306B47"):
+    with pytest.raises(ModelError, match=r"starts with 0x00000000 instead of 0x01306B47"):
         ncnn_to_model.read_ncnn(param)
 
 

@@ -95,7 +95,7 @@ def test_a_judge_goes_on_to_the_same_bits_from_its_state() -> None:
     for n in range(3):
         first.learn(sample(n), n, 1.0, WORLD)
     second = adversary()
-    second.take(first.state())
+    second.load_state(first.state())
     for n in range(3, 6):
         second.learn(sample(n), n, 1.0, WORLD)
     ours, theirs = second.state_dict(), through.state_dict()
@@ -105,12 +105,12 @@ def test_a_judge_goes_on_to_the_same_bits_from_its_state() -> None:
 def test_collapse_is_named_once_with_what_to_change() -> None:
     watch, judge = CollapseWatch(), adversary()
     target = torch.rand(1, 2, 3, 16, 16)
-    assert watch.look(judge, target, target) == ""
+    assert watch.check(judge, target, target) == []
     flat = torch.full_like(target, 0.5)
-    assert "collapsing; lower gan.weights.adversarial" in watch.look(judge, flat, target)
-    assert watch.look(judge, flat, target) == ""
+    assert "collapsing; lower gan.weights.adversarial" in watch.check(judge, flat, target)[0]
+    assert watch.check(judge, flat, target) == []
     judge.lead.fill_(9.0)
-    assert "leads by 9.0" in watch.look(judge, target, target)
+    assert "leads by 9.0" in watch.check(judge, target, target)[0]
     beyond = target + 0.5
-    assert "lie outside [0, 1]" in watch.look(judge, beyond, target)
+    assert "are outside [0, 1]" in watch.check(judge, beyond, target)[0]
     assert math.isfinite(float(judge.lead))

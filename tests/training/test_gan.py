@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from tests.conftest import scenes, write_film
 from tests.training.test_trainer import (  # noqa: F401  (a fixture)
     CPU,
-    StopAfter,
     assert_same,
     dataset,
+    run_until,
 )
 from vsr.config import load_toml
 from vsr.errors import TrainingError
@@ -117,7 +117,7 @@ def test_motion_is_frozen_and_no_gradient_reaches_the_adversary() -> None:
     game(*batch(), [], 50).loss.backward()
     for name, weight in game.generator.named_parameters():
         assert (weight.grad is None) == name.startswith("flow."), name
-    assert all(p.grad is None for p in game._adversary[0].parameters())
+    assert all(p.grad is None for p in game._discriminator[0].parameters())
 
 
 def test_without_losses_by_a_discriminator_none_is_trained(
@@ -132,10 +132,10 @@ def test_without_losses_by_a_discriminator_none_is_trained(
         "training.stages=[{frames=1,crop=8}]",
     )
     trainer = Trainer(recipe, tmp_path, CPU)
-    before = {k: v.clone() for k, v in trainer.generator.state_dict().items()}
-    assert trainer.adversary is None
+    before = {k: v.clone() for k, v in trainer.state.generator.state_dict().items()}
+    assert trainer.state.discriminator is None
     assert trainer.run().finished
-    after = trainer.generator.state_dict()
+    after = trainer.state.generator.state_dict()
     assert any(not torch.equal(before[key], after[key]) for key in before)
     Trainer(recipe, tmp_path, CPU, resume=True)
 
@@ -162,16 +162,16 @@ def test_each_family_trains(family: str, dataset: Path, tmp_path: Path) -> None:
     told: list[TrainingProgress] = []
     recipe = recipe_of(family, dataset)
     trainer = Trainer(recipe, tmp_path, CPU)
-    before = {k: v.clone() for k, v in trainer.generator.state_dict().items()}
-    assert trainer.adversary is not None
-    judged = {k: v.clone() for k, v in trainer.adversary.state_dict().items()}
+    before = {k: v.clone() for k, v in trainer.state.generator.state_dict().items()}
+    assert trainer.state.discriminator is not None
+    judged = {k: v.clone() for k, v in trainer.state.discriminator.state_dict().items()}
     outcome = trainer.run(watch=told.append)
     assert outcome.finished
     (message,) = [progress.message for progress in told if "without" in progress.message]
     assert "training without gan.weights.perceptual: the perceptual loss needs vgg19" in message
-    after = trainer.generator.state_dict()
+    after = trainer.state.generator.state_dict()
     assert any(not torch.equal(before[key], after[key]) for key in before)
-    now = trainer.adversary.state_dict()
+    now = trainer.state.discriminator.state_dict()
     assert any(not torch.equal(judged[k], now[k]) for k in judged if k != "lead")
     assert (tmp_path / "best.safetensors").is_file()
     assert (tmp_path / "card.toml").is_file()
@@ -186,7 +186,7 @@ def test_the_generator_stands_still_while_the_adversary_is_alone(
     rest: list[dict[str, torch.Tensor]] = []
 
     def watch(progress: TrainingProgress) -> None:
-        own = trainer.generator.state_dict().items()
+        own = trainer.state.generator.state_dict().items()
         rest.append({k: v.clone() for k, v in own if not k.startswith("flow.")})
 
     trainer.run(watch=watch)
@@ -198,7 +198,7 @@ def test_a_share_of_what_was_learnt_is_kept(dataset: Path, tmp_path: Path) -> No
         Trainer(recipe_of("smoke-gan", dataset, f"gan.blend={blend}"), tmp_path / str(blend), CPU)
         for blend in (1.0, 0.25)
     )
-    begun = {key: weight.clone() for key, weight in whole.generator.state_dict().items()}
+    begun = {key: weight.clone() for key, weight in whole.state.generator.state_dict().items()}
     whole.run()
     part.run()
     learnt, kept = (load_file(tmp_path / b / "model.safetensors") for b in ("1.0", "0.25"))
@@ -217,7 +217,7 @@ def test_a_game_that_was_stopped_ends_with_the_same_bits(
 ) -> None:
     recipe = recipe_of(family, dataset)
     Trainer(recipe, tmp_path / "through", CPU).run()
-    stopped = Trainer(recipe, tmp_path / "stopped", CPU).run(watch=StopAfter(stop))
+    stopped = run_until(Trainer(recipe, tmp_path / "stopped", CPU), stop)
     assert (stopped.iteration, stopped.finished) == (stop, False)
     resumed = Trainer(recipe, tmp_path / "stopped", CPU, resume=True)
     resumed.run()

@@ -1,7 +1,9 @@
+import multiprocessing
 import os
 from dataclasses import dataclass
 
 import pytest
+import torch
 
 from vsr.errors import DataError, TrainingError
 from vsr.training.prefetch import by_processes
@@ -36,3 +38,19 @@ def test_an_error_in_a_worker_process_stays_one_line() -> None:
 def test_a_worker_process_that_dies_is_reported() -> None:
     with pytest.raises(TrainingError, match="worker process ended unexpectedly"):
         list(by_processes(Square(dies_at=1), range(4), 1))
+
+
+class Frames:
+    """Batches of many tensors, which take a while to send."""
+
+    def __call__(self, iteration: int) -> list[torch.Tensor]:
+        return [torch.rand(100, 100) for _ in range(300)]
+
+
+def test_stopping_ends_a_worker_that_is_sending_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+    batches = by_processes(Frames(), range(1000), 1)
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    batches.close()
+    assert worker.exitcode == 0
+    assert capfd.readouterr().err == ""

@@ -228,7 +228,7 @@ def test_tiles_give_what_whole_frames_give(
     """The network sees 14 pixels around each of its input's."""
     whole = Path(shutil.copytree(dataset, dataset.with_name("whole")))
     teach(whole, str(teacher), EXACT)
-    monkeypatch.setattr(teaching, "_MOST_WHOLE_PIXELS", 0)
+    monkeypatch.setattr(teaching, "_MOST_UNTILED_PIXELS", 0)
     monkeypatch.setattr(teaching, "_TILE", 7)
     monkeypatch.setattr(teaching, "_OVERLAP", 14)
     teach(dataset, str(teacher), TeachingOptions(precision="f32", back_projections=0, frames=1))

@@ -1,8 +1,12 @@
 import json
+import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,8 +21,8 @@ from vsr.data.prepare import prepare
 from vsr.data.store import Header
 from vsr.errors import ConfigError, DataError, OutputError, TrainingError
 from vsr.models import Recurrent, RecurrentConfig, build_generator
-from vsr.training.batches import Batches
 from vsr.training.config import Stage, TrainConfig, TrainingConfig
+from vsr.training.schedule import ClipSchedule
 from vsr.training.trainer import Trainer, TrainingProgress, TrainingResult
 from vsr.zoo import read_card
 from vsr.zoo.model_file import load_generator, save_generator
@@ -59,15 +63,15 @@ def assert_same(one: Path, other: Path) -> None:
         assert torch.equal(first[name], second[name]), name
 
 
-class StopAfter:
-    """A watcher that presses Ctrl-C when so many iterations are done."""
+def run_until(trainer: Trainer, iterations: int) -> TrainingResult:
+    """Train, and set the stop event when so many iterations are done."""
+    stop = threading.Event()
 
-    def __init__(self, iterations: int) -> None:
-        self.iterations = iterations
+    def watch(progress: TrainingProgress) -> None:
+        if progress.iteration == iterations:
+            stop.set()
 
-    def __call__(self, progress: TrainingProgress) -> None:
-        if progress.iteration == self.iterations:
-            os.kill(os.getpid(), signal.SIGINT)
+    return trainer.run(watch=watch, stop=stop)
 
 
 def test_targets_that_a_data_set_lacks_are_reported_before_any_work(
@@ -134,7 +138,7 @@ def test_stopping_and_resuming_changes_no_bit(
     """Among the motion, at its end, at the end of a stage, or with clips in their midst."""
     carrying = changed(recipe, carry_share=0.7)
     Trainer(carrying, tmp_path / "whole", CPU).run()
-    first = Trainer(carrying, tmp_path / "parts", CPU).run(watch=StopAfter(stop))
+    first = run_until(Trainer(carrying, tmp_path / "parts", CPU), stop)
     assert (first.iteration, first.finished, first.interrupted) == (stop, False, True)
     torch.manual_seed(999)
     second = Trainer(carrying, tmp_path / "parts", CPU, resume=True).run()
@@ -146,22 +150,60 @@ def test_stopping_and_resuming_changes_no_bit(
 def test_resuming_among_repeats_changes_no_bit(
     recipe: TrainConfig, tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsr.training.batches._GROUP", 2)
+    monkeypatch.setattr("vsr.training.schedule.GROUP", 2)
     repeating = changed(recipe, repeats=2, carry_share=0.7)
     Trainer(repeating, tmp_path / "whole", CPU).run()
-    Trainer(repeating, tmp_path / "parts", CPU).run(watch=StopAfter(stop))
+    run_until(Trainer(repeating, tmp_path / "parts", CPU), stop)
     Trainer(repeating, tmp_path / "parts", CPU, resume=True).run()
     assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_resuming_with_more_iterations_is_exact_though_stages_move(
+    recipe: TrainConfig, tmp_path: Path, repeats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clips of 12 pixels are followed by clips of 8: their states can't be continued."""
+    monkeypatch.setattr("vsr.training.schedule.GROUP", 4)
+    short = changed(recipe, repeats=repeats, carry_share=0.9)
+    longer = changed(short, iterations=12)
+    run_until(Trainer(short, tmp_path / "whole", CPU), 6)
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+    resumed = Trainer(longer, tmp_path / "whole", CPU, resume=True)
+    assert resumed.state.carried == []
+    resumed.run()
+    run_until(Trainer(longer, tmp_path / "parts", CPU, resume=True), 9)
+    Trainer(longer, tmp_path / "parts", CPU, resume=True).run()
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_states_are_continued_with_more_iterations_where_stages_stay(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    one_stage = changed(recipe, stages=[{"frames": 3, "crop": 8}])
+    run_until(Trainer(one_stage, tmp_path, CPU), 5)
+    longer = changed(one_stage, iterations=12)
+    assert Trainer(longer, tmp_path, CPU, resume=True).state.carried
+
+
+def test_a_run_outside_the_main_thread_leaves_signals_alone_and_stops(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    trainer = Trainer(recipe, tmp_path, CPU)
+    with ThreadPoolExecutor(1) as executor:
+        outcome = executor.submit(run_until, trainer, 2).result()
+    assert (outcome.iteration, outcome.finished, outcome.interrupted) == (2, False, True)
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_repeats_show_the_same_clips_turned(
     recipe: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsr.training.batches._GROUP", 2)
+    monkeypatch.setattr("vsr.training.schedule.GROUP", 2)
     repeating = changed(recipe, iterations=8, motion_iterations=0, repeats=2, carry_share=0.9)
     stages = (Stage(frames=3, crop=8),)
     repeating = changed(repeating, stages=stages)
-    batches = list(Trainer(repeating, tmp_path, CPU)._batches.clips(0))
+    batches = list(Trainer(repeating, tmp_path, CPU).batches.clips(0))
     assert len(batches) == 8
     for first, again in ((0, 2), (1, 3), (4, 6), (5, 7)):
         was, now = batches[first], batches[again]
@@ -189,6 +231,15 @@ def test_workers_change_no_bit(recipe: TrainConfig, tmp_path: Path) -> None:
     assert_same(tmp_path / "none", tmp_path / "two")
 
 
+def test_a_run_with_workers_stops_without_a_traceback(
+    recipe: TrainConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    endless = changed(recipe, workers=1, iterations=10_000)
+    assert run_until(Trainer(endless, tmp_path, CPU), 1).interrupted
+    assert multiprocessing.active_children() == []
+    assert capfd.readouterr().err == ""
+
+
 def test_carrying_states_changes_what_is_learnt(recipe: TrainConfig, tmp_path: Path) -> None:
     Trainer(changed(recipe, carry_share=0.0), tmp_path / "never", CPU).run()
     Trainer(changed(recipe, carry_share=0.9), tmp_path / "often", CPU).run()
@@ -199,14 +250,13 @@ def test_carrying_states_changes_what_is_learnt(recipe: TrainConfig, tmp_path: P
 def test_about_as_many_clips_go_on_as_the_share_says() -> None:
     stages = (Stage(until=0.5, frames=3, crop=8), Stage(frames=4, crop=8))
     training = TrainingConfig(iterations=1000, stages=stages, carry_share=0.4)
-    batches = Batches.__new__(Batches)
-    batches._training, batches._motion_iterations = training, 0
-    begun = [batches.lineage(n, slot) for n in range(1000) for slot in range(4)]
-    carried = [start < n // 4 for n, start in enumerate(begun)]
+    schedule = ClipSchedule(training, 0)
+    starts = [schedule.lineage(n, slot) for n in range(1000) for slot in range(4)]
+    carried = [start < n // 4 for n, start in enumerate(starts)]
     assert sum(carried) / len(carried) == pytest.approx(0.4, abs=0.04)
     # No clip outlives its stage.
-    assert all(start >= 500 for start in begun[2000:])
-    assert max(n // 4 - start for n, start in enumerate(begun)) >= 4
+    assert all(start >= 500 for start in starts[2000:])
+    assert max(n // 4 - start for n, start in enumerate(starts)) >= 4
 
 
 def test_minutes_stop_a_run_after_saving(recipe: TrainConfig, tmp_path: Path) -> None:
@@ -218,9 +268,9 @@ def test_minutes_stop_a_run_after_saving(recipe: TrainConfig, tmp_path: Path) ->
 
 def test_only_motion_is_learnt_first(recipe: TrainConfig, tmp_path: Path) -> None:
     trainer = Trainer(recipe, tmp_path / "motion", CPU)
-    before = {name: p.detach().clone() for name, p in trainer.generator.named_parameters()}
-    trainer.run(watch=StopAfter(3))
-    for name, parameter in trainer.generator.named_parameters():
+    before = {name: p.detach().clone() for name, p in trainer.state.generator.named_parameters()}
+    run_until(trainer, 3)
+    for name, parameter in trainer.state.generator.named_parameters():
         assert torch.equal(parameter, before[name]) != name.startswith("flow."), name
 
 
@@ -229,14 +279,14 @@ def test_the_newest_checkpoints_are_kept_and_a_broken_one_is_skipped_with_a_line
 ) -> None:
     schedule = recipe.schedule.model_copy(update={"save_minutes": 1e-9})
     often = recipe.model_copy(update={"schedule": schedule})
-    Trainer(often, tmp_path, CPU).run(watch=StopAfter(6))
+    run_until(Trainer(often, tmp_path, CPU), 6)
     assert [path.name for path in sorted(tmp_path.glob("state-*"))] == [
         "state-0000005.pt",
         "state-0000006.pt",
     ]
     (tmp_path / "state-0000006.pt").write_bytes(b"cut off")
     again = Trainer(often, tmp_path, CPU, resume=True)
-    assert again.iteration == 5
+    assert again.state.iteration == 5
     assert len(again.notes) == 1
     assert again.notes[0].startswith(f"{tmp_path / 'state-0000006.pt'}: can't be read (")
     assert again.notes[0].endswith("); resuming from the older state-0000005.pt")
@@ -273,42 +323,54 @@ def test_another_shape_does_not_resume_but_more_iterations_do(
 
 def poison(trainer: Trainer) -> None:
     with torch.no_grad():
-        for parameter in trainer.generator.parameters():
+        for parameter in trainer.state.generator.parameters():
             parameter.fill_(float("nan"))
 
 
 def test_three_losses_that_are_no_number_lead_back_to_the_last_checkpoint(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
-    Trainer(recipe, tmp_path, CPU).run(watch=StopAfter(4))
+    run_until(Trainer(recipe, tmp_path, CPU), 4)
     trainer = Trainer(recipe, tmp_path, CPU, resume=True)
     poison(trainer)
     seen: list[TrainingProgress] = []
     outcome = trainer.run(watch=seen.append)
-    told = [progress.message for progress in seen if progress.message]
-    assert told == [
+    messages = [progress.message for progress in seen if progress.message]
+    assert messages == [
         "not validated: b.mp4: frame 0 holds values that are not numbers (NaN or infinite)",
-        "the loss was not a number 3 times in a row at iteration 6; "
-        "going on from iteration 4 at 0.5 of the learning rate",
+        "loss or gradient was not finite 3 times in a row at iteration 6; "
+        "resuming from iteration 4 at 0.5 of the learning rate",
     ]
     assert outcome.finished
     assert all(weight.isfinite().all() for weight in weights(tmp_path).values())
 
 
+def test_a_frozen_motion_network_learns_again_after_going_back_to_its_phase(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    frozen = changed(recipe, flow_rate=0.0)
+    run_until(Trainer(frozen, tmp_path, CPU), 2)
+    trainer = Trainer(frozen, tmp_path, CPU, resume=True)
+    poison(trainer)
+    assert trainer.run().finished
+
+
 def test_going_back_reports_a_checkpoint_that_can_not_be_read(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
-    Trainer(recipe, tmp_path, CPU).run(watch=StopAfter(4))
+    run_until(Trainer(recipe, tmp_path, CPU), 4)
     trainer = Trainer(recipe, tmp_path, CPU, resume=True)
     assert trainer.notes == []
     poison(trainer)
     (tmp_path / "state-0000005.pt").write_bytes(b"cut off")
     seen: list[TrainingProgress] = []
     trainer.run(watch=seen.append)
-    told = [progress.message for progress in seen if "not a number" in progress.message]
-    assert len(told) == 1
-    assert "state-0000005.pt: can't be read (" in told[0]
-    assert "resuming from the older state-0000004.pt; the loss was not a number" in told[0]
+    messages = [progress.message for progress in seen if "not finite" in progress.message]
+    assert len(messages) == 1
+    assert "state-0000005.pt: can't be read (" in messages[0]
+    assert (
+        "resuming from the older state-0000004.pt; loss or gradient was not finite" in messages[0]
+    )
 
 
 def test_without_a_checkpoint_to_go_back_to_the_run_ends(
@@ -316,7 +378,7 @@ def test_without_a_checkpoint_to_go_back_to_the_run_ends(
 ) -> None:
     trainer = Trainer(recipe, tmp_path, CPU)
     poison(trainer)
-    with pytest.raises(TrainingError, match="not a number 3 times in a row"):
+    with pytest.raises(TrainingError, match="not finite 3 times in a row"):
         trainer.run()
     assert not list(tmp_path.glob("*.safetensors"))
 
@@ -340,7 +402,7 @@ def test_a_run_can_start_from_another_model_of_its_shape(
     save_generator(tmp_path / "given.safetensors", given.state_dict(), recipe.model)
     start = changed(recipe, start_from=str(tmp_path / "given.safetensors"))
     trainer = Trainer(start, tmp_path / "run", CPU)
-    for name, weight in trainer.generator.state_dict().items():
+    for name, weight in trainer.state.generator.state_dict().items():
         assert torch.equal(weight, given.state_dict()[name])
     other = RecurrentConfig(channels=4, memory=4, flow_channels=4)
     save_generator(tmp_path / "other.safetensors", Recurrent(other).state_dict(), other)
@@ -356,7 +418,7 @@ def test_a_teacher_of_any_size_can_be_followed_and_resumed(
     save_generator(tmp_path / "large.safetensors", Recurrent(large).state_dict(), large)
     taught = changed(recipe, teacher=str(tmp_path / "large.safetensors"), carry_share=0.7)
     Trainer(taught, tmp_path / "whole", CPU).run()
-    Trainer(taught, tmp_path / "parts", CPU).run(watch=StopAfter(6))
+    run_until(Trainer(taught, tmp_path / "parts", CPU), 6)
     Trainer(taught, tmp_path / "parts", CPU, resume=True).run()
     assert_same(tmp_path / "whole", tmp_path / "parts")
     Trainer(recipe, tmp_path / "alone", CPU).run()
@@ -412,8 +474,8 @@ def test_two_processes_learn_what_one_does(recipe: TrainConfig, tmp_path: Path) 
 
     one, two, parts = (str(tmp_path / name) for name in ("one", "two", "parts"))
     run([sys.executable, "-m", "vsr", *arguments], "--output", one)
-    told = run(torchrun, "--output", two)
-    assert told.count("iteration 8 of 8") == 1
+    output = run(torchrun, "--output", two)
+    assert output.count("iteration 8 of 8") == 1
     single, double = weights(Path(one)), weights(Path(two))
     for name in single:
         assert torch.allclose(single[name], double[name], rtol=1e-3, atol=2e-5), name

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vsr.cli.options import FILE, device_option, json_option
-from vsr.cli.progress import INTERRUPTED, progress_bar
+from vsr.cli.progress import INTERRUPTED, progress_bar, stop_on_signals
 from vsr.cli.streams import say, tell
 
 
@@ -237,7 +237,10 @@ def train(
     quiet = not trainer.processes.is_main
     for note in () if quiet else trainer.notes:
         tell(note)
-    with progress_bar(columns, quiet, loss=float("nan"), learning_rate=0.0, score="") as update:
+    with (
+        stop_on_signals() as stop,
+        progress_bar(columns, quiet, loss=float("nan"), learning_rate=0.0, score="") as update,
+    ):
 
         def watch(now: TrainingProgress) -> None:
             if now.message and not quiet:
@@ -250,7 +253,7 @@ def train(
                 score=_score(now.validation),
             )
 
-        outcome = trainer.run(minutes, watch)
+        outcome = trainer.run(minutes, watch, stop)
     state = "done" if outcome.finished else "stopped; go on with --resume"
     if not quiet:
         say(

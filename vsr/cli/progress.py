@@ -90,3 +90,18 @@ def stop_gently() -> "Iterator[threading.Event]":
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def stop_on_signals() -> "Iterator[threading.Event]":
+    """An event that SIGINT and SIGTERM set instead of ending the process."""
+    import threading
+
+    stop = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in signals}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,1 +1,1 @@
-"""How a model comes to be."""
+"""Training of generators and discriminators."""

@@ -1,4 +1,4 @@
-"""The network that decides where a taught target agrees with the original."""
+"""Features by which taught targets are compared with the originals."""
 
 from vsr.data.clip_pairs import DataConfig
 from vsr.data.targets import Features

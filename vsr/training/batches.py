@@ -1,6 +1,7 @@
-"""Which clips make up iteration n: a function of n and the seed alone."""
+"""Batches of clips: those of an iteration follow from the iteration and the seed alone."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -9,27 +10,26 @@ from torch import Tensor
 
 from vsr.data.clip_pairs import ClipPairs, ClipPool, DataConfig, Shape
 from vsr.data.flow_pairs import MotionPairs
-from vsr.training.config import TrainingConfig
 from vsr.training.prefetch import by_processes
+from vsr.training.schedule import ClipSchedule, RepeatPoint
 
 _SLOTS = 1 << 16
-"""Clip numbers are iteration times this, plus the place in the batch."""
-_CARRY = 2
-"""Marks the random numbers that choose which clips go on."""
-_TURN = 4
-"""Marks the random numbers that choose how repeated clips are turned."""
-_GROUP = 8
-"""Batches that are repeated one after another, so that a clip does not follow itself."""
+"""Index of a clip: its first iteration times this, plus its slot in the batch."""
+_ORIENTATION = 4
+"""Stream of random values that choose the orientation of repeated clips."""
 
 Item = TypeVar("Item")
 
 
-class SchedulePoint(NamedTuple):
-    """Where an iteration lies in the schedule."""
+class MotionBatch(NamedTuple):
+    """Pairs of frames with known motion."""
 
-    shape: Shape
-    first: int
-    """Iteration at which clips of this shape begin."""
+    current: Tensor
+    """(B, 3, H, W)."""
+    previous: Tensor
+    """(B, 3, H, W)."""
+    flow: Tensor
+    """(B, 2, H, W): from the current frame back to the previous one, in pixels."""
 
 
 class Batch(NamedTuple):
@@ -42,119 +42,96 @@ class Batch(NamedTuple):
     clean: Tensor
     """(B, T, 3, H, W): the input without noise and compression."""
     fresh: Tensor
-    """(B), bool, on the CPU: which clips start here; the others continue from the iteration
-    before."""
+    """(B), bool, on the CPU: clips that start in this iteration. The others continue from the
+    iteration before."""
 
 
 class Batches:
-    """Makes batches, this process's share of each: `slots` of all the places in a batch."""
+    """Prepares batches: this process's share of each, which is `slots` of the whole batch."""
 
     def __init__(
         self,
         pool: ClipPool,
         data: DataConfig,
-        training: TrainingConfig,
         scale: int,
-        motion_iterations: int,
+        schedule: ClipSchedule,
         slots: range,
         device: torch.device,
     ) -> None:
-        """Clips are prepared on the CPU; batches are given on `device`.
+        """Clips are prepared on the CPU, and batches are moved to `device`.
 
         Raises `DataError` where the data set is too small for any stage's clips.
         """
+        training = schedule.training
+        self._schedule = schedule
         self._training = training
         self._slots = slots
         self._pool = pool
         self._device = device
-        self._motion = MotionPairs(pool, data, scale, training.seed) if motion_iterations else None
-        self._motion_iterations = motion_iterations
+        self._motion = (
+            MotionPairs(pool, data, scale, training.seed) if schedule.motion_iterations else None
+        )
         shapes = {Shape(stage.frames, stage.crop) for stage in training.stages}
         self._pairs = {
             shape: ClipPairs(pool, data, scale, training.seed, shape) for shape in shapes
         }
 
-    def motion(self, first: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Pairs of known motion, from iteration `first` to the last of that phase."""
-        for pairs in self._ahead(self._motion_batch, range(first, self._motion_iterations)):
-            current, previous, known = (self._placed(part) for part in pairs)
-            yield current, previous, known
+    def motion(self, first: int) -> Generator[MotionBatch, None, None]:
+        """Yield pairs of known motion, from iteration `first` to the last of that phase."""
+        iterations = range(first, self._schedule.motion_iterations)
+        with closing(self._ahead(self._motion_batch, iterations)) as prepared:
+            for batch in prepared:
+                yield MotionBatch(*(self._placed(part) for part in batch))
 
-    def clips(self, first: int) -> Iterator[Batch]:
-        """Clips, from iteration `first` to the last."""
-        end, repeats = self._training.iterations, self._training.repeats
-        size = _GROUP if repeats > 1 else 1
-        span = size * repeats
-        start = first - (first - self._motion_iterations) % span
-        starts = range(start, end, span)
-        prepared = self._ahead(
-            self._clip_batch,
-            [n for start in starts for n in range(start, min(start + size, end))],
-        )
-        for start in starts:
+    def clips(self, first: int) -> Generator[Batch, None, None]:
+        """Yield clips, from iteration `first` to the last."""
+        schedule, end = self._schedule, self._training.iterations
+        starts = range(schedule.repeat_point(first).start, end, schedule.span)
+        iterations = [
+            iteration
+            for start in starts
+            for iteration in range(start, min(start + schedule.group, end))
+        ]
+        with closing(self._ahead(self._clip_batch, iterations)) as prepared:
             group: list[Batch] = []
-            for iteration in range(start, min(start + span, end)):
-                repeat, place = divmod(iteration - start, size)
-                if repeat == 0:
-                    group.append(self._on_device(next(prepared)))
+            for iteration in range(starts.start, end):
+                point = schedule.repeat_point(iteration)
+                if point.repeat == 0:
+                    group = [*group[: point.place], self._on_device(next(prepared))]
                 if iteration >= first:
-                    yield self._repeated(group[place], repeat, place, start)
+                    yield self._repeated(group[point.place], point)
 
-    def place(self, iteration: int) -> SchedulePoint:
-        """The shape of the clips of an iteration."""
-        begun = self._motion_iterations
-        whole = self._training.iterations - begun
-        first = begun
-        for stage in self._training.stages:
-            end = begun + round(stage.until * whole)
-            if iteration < end or stage.until == 1:
-                return SchedulePoint(Shape(stage.frames, stage.crop), first)
-            first = end
-        raise AssertionError("the last stage has no end")
-
-    def lineage(self, iteration: int, slot: int) -> int:
-        """The iteration at which the clip in a slot began: this one, or one before it."""
-        first = self.place(iteration).first
-        while iteration > first and self._carried(iteration, slot):
-            iteration -= 1
-        return iteration
-
-    def _carried(self, iteration: int, slot: int) -> bool:
-        random = np.random.default_rng((self._training.seed, _CARRY, iteration, slot))
-        return bool(random.random() < self._training.carry_share)
-
-    def _motion_batch(self, iteration: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _motion_batch(self, iteration: int) -> MotionBatch:
         assert self._motion is not None
         pairs = [self._motion.pair(iteration * _SLOTS + slot) for slot in self._slots]
-        current, previous, known = (torch.stack(part) for part in zip(*pairs, strict=True))
-        return current, previous, known
+        return MotionBatch(*(torch.stack(part) for part in zip(*pairs, strict=True)))
 
     def _clip_batch(self, iteration: int) -> Batch:
-        pairs = self._pairs[self.place(iteration).shape]
-        begun = [self.lineage(iteration, slot) for slot in self._slots]
+        pairs = self._pairs[self._schedule.point(iteration).shape]
+        starts = [self._schedule.lineage(iteration, slot) for slot in self._slots]
         clips = [
-            pairs.pair(first * _SLOTS + slot, iteration - first)
-            for first, slot in zip(begun, self._slots, strict=True)
+            pairs.pair(start * _SLOTS + slot, iteration - start)
+            for start, slot in zip(starts, self._slots, strict=True)
         ]
         low, target, clean = (torch.stack(part) for part in zip(*clips, strict=True))
-        fresh = torch.tensor([first == iteration for first in begun])
+        fresh = torch.tensor([start == iteration for start in starts])
         return Batch(low=low, target=target, clean=clean, fresh=fresh)
 
-    def _repeated(self, batch: Batch, repeat: int, place: int, start: int) -> Batch:
-        """Turn the batch at a place in the group that begins at iteration `start`."""
+    def _repeated(self, batch: Batch, point: RepeatPoint) -> Batch:
+        """Mirror or rotate a batch of a group, differently for each repeat."""
         if self._training.repeats == 1:
             return batch
-        if place == 0:
-            # What came before was turned otherwise, or is of another group.
+        if point.place == 0:
+            # The iteration before used another orientation or another group.
             batch = batch._replace(fresh=torch.ones_like(batch.fresh))
-        if repeat == 0:
+        if point.repeat == 0:
             return batch
-        random = np.random.default_rng((self._training.seed, _TURN, start))
-        turn = 1 + int(random.permutation(7)[repeat - 1])
+        random = np.random.default_rng((self._training.seed, _ORIENTATION, point.start))
+        symmetry = 1 + int(random.permutation(7)[point.repeat - 1])
         return batch._replace(
-            low=_turned(batch.low, turn),
-            target=_turned(batch.target, turn),
-            clean=_turned(batch.clean, turn),
+            low=_reoriented(batch.low, symmetry),
+            target=_reoriented(batch.target, symmetry),
+            clean=_reoriented(batch.clean, symmetry),
         )
 
     def _on_device(self, batch: Batch) -> Batch:
@@ -167,23 +144,26 @@ class Batches:
     def _placed(self, part: Tensor) -> Tensor:
         return part.to(self._device, non_blocking=True)
 
-    def _ahead(self, prepare: Callable[[int], Item], iterations: Sequence[int]) -> Iterator[Item]:
-        """Yield batches in order, prepared beside the training if there are workers."""
+    def _ahead(
+        self, prepare: Callable[[int], Item], iterations: Sequence[int]
+    ) -> Generator[Item, None, None]:
+        """Yield batches in order, prepared in worker processes if the recipe asks for them."""
         workers = self._training.workers
-        if not workers:
-            return map(prepare, iterations)
-        self._pool.share(workers)
-        return by_processes(
-            prepare, iterations, workers=workers, pin_memory=self._device.type == "cuda"
-        )
+        if workers:
+            self._pool.share(workers)
+            yield from by_processes(
+                prepare, iterations, workers=workers, pin_memory=self._device.type == "cuda"
+            )
+        else:
+            yield from map(prepare, iterations)
 
 
-def _turned(clips: Tensor, turn: int) -> Tensor:
-    """One of the 8 symmetries of a square, of clips (..., H, W) with H = W; 0 changes nothing."""
-    if turn & 1:
+def _reoriented(clips: Tensor, symmetry: int) -> Tensor:
+    """One of the 8 symmetries of a square, of clips (..., H, W) with H = W; 0 is the identity."""
+    if symmetry & 1:
         clips = clips.flip(-1)
-    if turn & 2:
+    if symmetry & 2:
         clips = clips.flip(-2)
-    if turn & 4:
+    if symmetry & 4:
         clips = clips.transpose(-1, -2)
     return clips.contiguous()

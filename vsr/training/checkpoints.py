@@ -1,4 +1,4 @@
-"""The states that a run can go on from: written and renamed, the newest few kept."""
+"""Checkpoints of a run: written atomically; the newest few are kept."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ class Checkpoints:
         self._keep = keep
 
     def paths(self) -> list[Path]:
-        """Those there are, newest first."""
+        """Existing checkpoints, newest first."""
         found = [path for path in self.folder.glob("state-*.pt") if _NAME.fullmatch(path.name)]
         return sorted(found, key=_iteration_of, reverse=True)
 
@@ -38,18 +38,21 @@ class Checkpoints:
                 )
 
     def save(self, iteration: int, state: dict[str, Any]) -> None:
-        """Write a state whole or not at all, and remove what is older than the newest few."""
+        """Write a state atomically, and remove all but the newest few.
+
+        Raises `OutputError` where it can't be written.
+        """
         path = self.folder / f"state-{iteration:07d}.pt"
         with atomic_path(path) as partial:
             try:
                 torch.save(state, partial)
-            except RuntimeError as error:  # its word for an error of the system's
+            except RuntimeError as error:  # torch raises it for errors of the system
                 raise OutputError(f"{path}: can't be written: is the disk full?") from error
         for old in self.paths()[self._keep :]:
             old.unlink()
 
     def load(self, device: torch.device, report: Callable[[str], None]) -> dict[str, Any]:
-        """Read the newest state that can be read; raises `TrainingError` where there is none.
+        """Load the newest state that can be read; raises `TrainingError` where there is none.
 
         `report` is called with a line for each newer state that can't be read.
         """
@@ -60,7 +63,7 @@ class Checkpoints:
         for path in paths:
             try:
                 state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-            except Exception as error:  # a broken file can fail in any of torch's ways
+            except Exception as error:  # torch raises many types for a damaged file
                 skipped.append(f"{path}: can't be read ({_first_line(error)})")
                 continue
             for line in skipped:

@@ -1,4 +1,4 @@
-"""The processes that train together: one, or as many as torchrun starts."""
+"""Process group of a run: one process, or those that torchrun started."""
 
 import os
 from collections.abc import Iterable
@@ -11,14 +11,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vsr.errors import TrainingError
 
-_PATIENCE = timedelta(minutes=30)
+_TIMEOUT = timedelta(minutes=30)
+"""Longest wait for another process: it may be validating."""
 
 
 class ProcessGroup:
-    """All processes of a run; rank 0 writes the files."""
+    """All processes of a run. Rank 0 writes the files."""
 
     def __init__(self, device: torch.device) -> None:
-        """Join those that torchrun started, if it did; each takes a GPU of its own."""
+        """Join the processes that torchrun started, if any. Each uses a different GPU."""
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         self.device = device
@@ -28,18 +29,18 @@ class ProcessGroup:
                 torch.cuda.set_device(self.device)
             if not dist.is_initialized():
                 dist.init_process_group(
-                    "nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE
+                    "nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT
                 )
 
     @property
     def is_main(self) -> bool:
-        """Whether this process keeps the log and the files."""
+        """Whether this process writes the log and the files."""
         return self.rank == 0
 
     def local_slots(self, batch: int) -> range:
-        """The places in a batch that this process has in a batch.
+        """Indices of this process's clips in a batch of `batch` clips.
 
-        Raises `TrainingError` where shares would be uneven.
+        Raises `TrainingError` where the batch can't be divided evenly.
         """
         if batch % self.size:
             raise TrainingError(
@@ -49,7 +50,7 @@ class ProcessGroup:
         return range(self.rank * share, (self.rank + 1) * share)
 
     def wrap(self, objective: nn.Module) -> nn.Module:
-        """The objective, its gradients averaged over all processes."""
+        """Wrap an objective so that its gradients are averaged over all processes."""
         if self.size == 1:
             return objective
         return DistributedDataParallel(
@@ -57,22 +58,22 @@ class ProcessGroup:
         )
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is up in any process."""
+        """Whether `flag` is true in any process."""
         if self.size == 1:
             return flag
-        raised = torch.tensor(int(flag), device=self.device)
-        dist.all_reduce(raised, dist.ReduceOp.MAX)
-        return bool(raised)
+        result = torch.tensor(int(flag), device=self.device)
+        dist.all_reduce(result, dist.ReduceOp.MAX)
+        return bool(result)
 
     def mean(self, value: Tensor) -> float:
-        """A scalar's mean over all processes."""
+        """Mean of a scalar over all processes."""
         total = value.detach().clone()
         if self.size > 1:
             dist.all_reduce(total)
         return float(total) / self.size
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """For weights that `share` doesn't know of."""
+        """Average the gradients of weights that are not part of a wrapped objective."""
         if self.size == 1:
             return
         for parameter in parameters:
@@ -81,7 +82,7 @@ class ProcessGroup:
                 parameter.grad /= self.size
 
     def all_gather(self, tensor: Tensor) -> Tensor:
-        """The batches of all processes in one, for checkpoints."""
+        """Concatenate the batches (B, ...) of all processes."""
         if self.size == 1:
             return tensor
         parts = [
@@ -92,15 +93,15 @@ class ProcessGroup:
         return torch.cat(parts)
 
     def local_shard(self, tensor: Tensor) -> Tensor:
-        """The share of a gathered batch that is this process's."""
+        """The local part of a gathered batch (B, ...)."""
         return tensor.chunk(self.size)[self.rank].clone()
 
     def barrier(self) -> None:
-        """Until all have come here."""
+        """Wait until all processes have called it."""
         if self.size > 1:
             dist.barrier()
 
     def close(self) -> None:
-        """End what joins the processes."""
+        """Leave the process group."""
         if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The networks that a run begins with."""
+"""Initial networks of a run: generator, discriminator and teacher."""
 
 from typing import Any
 
@@ -13,33 +13,33 @@ from vsr.zoo import load
 
 
 def init_generator(config: TrainConfig, device: torch.device) -> Generator[Any]:
-    """The generator to train, with random weights or those of `training.start_from`.
+    """Build the generator, with random weights or those of `training.start_from`.
 
-    A smaller recurrent network grows into it. Raises `TrainingError` where there is no room.
+    A smaller recurrent network is copied into it. Raises `TrainingError` where shapes differ.
     """
     torch.manual_seed(config.training.seed)
     generator = build_generator(config.model)
     name = config.training.start_from
     if name is not None:
-        _take_weights(generator, load(name, config.model.scale), name)
+        _copy_weights(generator, load(name, config.model.scale), name)
     return _placed(generator, device)
 
 
-def _take_weights(generator: Generator[Any], given: Generator[Any], name: str) -> None:
-    own, theirs = generator.state_dict(), given.state_dict()
-    parts = {key.split(".")[0] for key in theirs}
-    # A part that the given network lacks, such as a temporal filter, keeps its random weights.
+def _copy_weights(generator: Generator[Any], source: Generator[Any], name: str) -> None:
+    own, copied = generator.state_dict(), source.state_dict()
+    parts = {key.split(".")[0] for key in copied}
+    # A part that the source lacks, such as a temporal filter, keeps its random weights.
     wanted = {key: value.shape for key, value in own.items() if key.split(".")[0] in parts}
-    if wanted == {key: value.shape for key, value in theirs.items()}:
-        generator.load_state_dict(own | theirs)
-    elif can_grow(given, generator):
-        grow(given, generator)
+    if wanted == {key: value.shape for key, value in copied.items()}:
+        generator.load_state_dict(own | copied)
+    elif can_grow(source, generator):
+        grow(source, generator)
     else:
         raise TrainingError(f"training.start_from: {name} has another shape than [model]")
 
 
 def init_discriminator(config: TrainConfig, device: torch.device) -> DiscriminatorTrainer | None:
-    """The discriminator and its optimiser; None if no loss of `[gan]` needs them.
+    """Build the discriminator and its optimiser; None if no loss of `[gan]` needs them.
 
     Raises `TrainingError` where clips are shorter than its input.
     """
@@ -52,12 +52,12 @@ def init_discriminator(config: TrainConfig, device: torch.device) -> Discriminat
             "sees three"
         )
     torch.manual_seed(config.training.seed + 1)
-    adversary = DiscriminatorTrainer(config.gan.adversary)
-    return adversary.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    discriminator = DiscriminatorTrainer(config.gan.adversary)
+    return discriminator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def load_teacher(config: TrainConfig, device: torch.device) -> Generator[Any] | None:
-    """The model whose outputs are to be matched beside the target, if there is one."""
+    """Load the model of `training.teacher`, frozen; None without one."""
     name = config.training.teacher
     if name is None:
         return None

@@ -1,4 +1,4 @@
-"""What training minimises: plain functions of pictures in [0, 1], of features and of flows."""
+"""Losses: functions of pictures in [0, 1], of features and of flows."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from vsr.imaging.tensors import warp
 
-_DISTRUST = 50.0
-"""How fast trust in a motion falls with the squared difference it leaves (Lai et al., 2018)."""
+_CONFIDENCE_DECAY = 50.0
+"""Decay of the confidence in a flow by its squared warping error (Lai et al., 2018)."""
 
 Adversarial = Literal["vanilla", "least_squares", "hinge", "relativistic"]
 FeatureDistance = Literal["l1", "l2", "cosine", "unit_l1", "unit_l2"]
@@ -33,51 +33,49 @@ def endpoint_error(flow: Tensor, target: Tensor, epsilon: float = 1e-2) -> Tenso
 
 
 def photometric(current: Tensor, previous: Tensor, flow: Tensor) -> Tensor:
-    """Charbonnier distance of frames (N, C, H, W) from those before, warped onto them.
+    """Charbonnier distance of frames (N, C, H, W) from the warped previous frames.
 
-    `flow` (N, 2, H, W) leads back to the frame before, in pixels: what motion is learnt by where
-    it isn't known (Yu et al., "Back to basics", 2016).
+    `flow` (N, 2, H, W) leads back to the previous frame, in pixels. The unsupervised loss of
+    motion networks (Yu et al., "Back to basics", 2016).
     """
     return charbonnier(warp(previous, flow), current)
 
 
 def ping_pong(forwards: Tensor, backwards: Tensor) -> Tensor:
-    """L1 between two outputs of each frame, any equal shapes, frames in the same order.
+    """L1 between the outputs of a forward and of a backward pass, any equal shapes.
 
-    One was come by with the clip running forwards, the other on its way back: what drifts
-    differs (Chu et al., 2020).
+    Frames are in the same order. Drift makes the two differ (Chu et al., 2020).
     """
     return (forwards - backwards).abs().mean()
 
 
 def warped_consistency(output: Tensor, target: Tensor, flow: Tensor) -> Tensor:
-    """How much more clips (B, T, C, H, W) change along the target's motion than the target does.
+    """Excess change of clips (B, T, C, H, W) along the target's motion over the target's change.
 
     `flow` (B, T - 1, 2, H, W) is the target's, from each frame back to the one before, in pixels.
-    The L1 distance of each output from the one before, warped onto it, less that of the
-    target, where it is more; weighted by exp(-50 d^2) with d the colour distance that the
-    same motion leaves in the target, mean over all pixels: where the target disagrees with
-    itself, nothing is asked. After Lai et al., "Learning blind video temporal consistency",
-    2018, who ask for no change at all: with flow that errs by a fraction of a pixel, that
-    asks for blur.
+    The L1 distance of each output from the warped output before it, minus that of the target,
+    where positive. Each pixel is weighted by exp(-50 d^2), d the colour distance between the
+    target and its warped predecessor, so that pixels with a wrong flow hardly count. Mean over all
+    pixels. After Lai et al., "Learning blind video temporal consistency", 2018, who penalise any
+    change: with a flow that errs by a fraction of a pixel, that favours blur.
     """
     flat = flow.flatten(0, 1)
-    here, there = target[:, 1:].flatten(0, 1), target[:, :-1].flatten(0, 1)
+    current, previous = target[:, 1:].flatten(0, 1), target[:, :-1].flatten(0, 1)
     with torch.no_grad():
-        own = here - warp(there, flat)
-        trust = torch.exp(-_DISTRUST * own.square().sum(dim=1, keepdim=True))
+        own = current - warp(previous, flat)
+        confidence = torch.exp(-_CONFIDENCE_DECAY * own.square().sum(dim=1, keepdim=True))
     change = output[:, 1:].flatten(0, 1) - warp(output[:, :-1].flatten(0, 1), flat)
-    return (trust * F.relu(change.abs() - own.abs())).mean()
+    return (confidence * F.relu(change.abs() - own.abs())).mean()
 
 
-def feature_matching(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+def feature_matching(output: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
     """L1 between a discriminator's features of outputs and of targets, mean over layers.
 
-    `wanted` is taken as it is: no gradient flows into it. Wang et al., "High-resolution image
+    No gradient flows into `target`. Wang et al., "High-resolution image
     synthesis and semantic manipulation with conditional GANs", 2018.
     """
     layers = [
-        (here - there.detach()).abs().mean() for here, there in zip(found, wanted, strict=True)
+        (ours - wanted.detach()).abs().mean() for ours, wanted in zip(output, target, strict=True)
     ]
     return torch.stack(layers).mean()
 
@@ -86,7 +84,7 @@ def perceptual(
     network: Callable[[Tensor], Sequence[Tensor]],
     output: Tensor,
     target: Tensor,
-    kind: FeatureDistance = "l1",
+    distance: FeatureDistance = "l1",
 ) -> Tensor:
     """Distance of pictures (N, 3, H, W) in a network's features, mean over its layers.
 
@@ -100,24 +98,24 @@ def perceptual(
     with torch.no_grad():
         wanted = network(target)
     layers = [
-        _feature_distance(_at_least_f32(here), _at_least_f32(there), kind)
-        for here, there in zip(network(output), wanted, strict=True)
+        _feature_distance(_at_least_f32(ours), _at_least_f32(theirs), distance)
+        for ours, theirs in zip(network(output), wanted, strict=True)
     ]
     return torch.stack(layers).mean()
 
 
-def _feature_distance(here: Tensor, there: Tensor, kind: FeatureDistance) -> Tensor:
-    match kind:
+def _feature_distance(output: Tensor, target: Tensor, distance: FeatureDistance) -> Tensor:
+    match distance:
         case "l1":
-            return (here - there).abs().mean()
+            return (output - target).abs().mean()
         case "l2":
-            return (here - there).square().mean()
+            return (output - target).square().mean()
         case "cosine":
-            return (1 - F.cosine_similarity(here, there, dim=1)).mean()
+            return (1 - F.cosine_similarity(output, target, dim=1)).mean()
         case "unit_l1":
-            return (F.normalize(here, dim=1) - F.normalize(there, dim=1)).abs().sum(dim=1).mean()
+            return (F.normalize(output, dim=1) - F.normalize(target, dim=1)).abs().sum(dim=1).mean()
         case "unit_l2":
-            difference = F.normalize(here, dim=1) - F.normalize(there, dim=1)
+            difference = F.normalize(output, dim=1) - F.normalize(target, dim=1)
             return difference.square().sum(dim=1).mean()
 
 
@@ -128,12 +126,11 @@ def _at_least_f32(features: Tensor) -> Tensor:
 def frequency(output: Tensor, target: Tensor, window: int = 0) -> Tensor:
     """L1 between the amplitudes of the spectra of pictures (..., H, W), mean over frequencies.
 
-    With a `window`, the spectra are those of squares of so many pixels, side by side; what is left
-    over at the right and lower border is ignored. Orthonormal. Phases are free, so that detail
-    whose position can't be known is asked for as well, and not averaged away as by a distance of
-    pixels. The loss is a function of single pictures, so the detail that it adds is as steady as
-    the input. After Fuoli et al., "Fourier space losses for efficient perceptual image
-    super-resolution", 2021.
+    With a `window`, the spectra are those of adjacent squares of `window` pixels; the remainder at
+    the right and lower border is ignored. The transform is orthonormal. Phases are free: detail
+    whose position is unknown is learnt too, where a pixel loss averages it away. The loss is a
+    function of single pictures, so the detail that it adds is as steady as the input. After Fuoli
+    et al., "Fourier space losses for efficient perceptual image super-resolution", 2021.
     """
     if window:
         output, target = (
@@ -150,11 +147,11 @@ def frequency(output: Tensor, target: Tensor, window: int = 0) -> Tensor:
 def phase_means(output: Tensor, target: Tensor, scale: int, window: int = 6) -> Tensor:
     """Charbonnier distance of local means by phase, of pictures (N, C, sH, sW) with s = `scale`.
 
-    A pixel's phase is its place in its s x s cell. The mean of each phase is taken over windows of
-    `window` x `window` cells that overlap by half. A pattern with the period of the pixel shuffle
-    shifts these means; natural detail averages out. Spectra and features hardly see the pattern:
-    checkerboards are what generators make instead of texture (Odena et al., "Deconvolution and
-    checkerboard artifacts", 2016).
+    The phase of a pixel is its position in its s x s cell. The mean of each phase is taken over
+    windows of `window` x `window` cells that overlap by half. A pattern with the period of the
+    pixel shuffle shifts these means; natural detail averages out. Losses of spectra and of
+    features hardly respond to the pattern, which generators produce instead of texture (Odena et
+    al., "Deconvolution and checkerboard artifacts", 2016).
     """
     found, wanted = (
         F.avg_pool2d(F.pixel_unshuffle(pictures, scale), window, max(window // 2, 1))
@@ -163,14 +160,14 @@ def phase_means(output: Tensor, target: Tensor, scale: int, window: int = 6) -> 
     return charbonnier(found, wanted)
 
 
-def discriminator_loss(kind: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
-    """What a discriminator minimises, of its logits for real and for upscaled pictures.
+def discriminator_loss(adversarial: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
+    """Loss of a discriminator, from its logits of real and of upscaled pictures.
 
     `vanilla` is the binary cross-entropy of Goodfellow et al. (2014), `least_squares` Mao et
     al.'s (2017), `hinge` Lim and Ye's (2017), `relativistic` Jolicoeur-Martineau's average
-    (2019), which asks whether real ones are more real than upscaled ones are on average.
+    (2019), which compares real pictures with the average of upscaled ones, and vice versa.
     """
-    match kind:
+    match adversarial:
         case "vanilla":
             return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
         case "least_squares":
@@ -182,12 +179,12 @@ def discriminator_loss(kind: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
             return (F.softplus(-over).mean() + F.softplus(under).mean()) / 2
 
 
-def generator_loss(kind: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
-    """What a generator minimises, of a discriminator's logits; see `discriminator_loss`.
+def generator_loss(adversarial: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
+    """Loss of a generator, from a discriminator's logits; see `discriminator_loss`.
 
-    Not saturating: `vanilla` is -log D. Real pictures matter to `relativistic` alone.
+    The non-saturating form: `vanilla` is -log D. Only `relativistic` depends on real pictures.
     """
-    match kind:
+    match adversarial:
         case "vanilla":
             return F.softplus(-fake).mean()
         case "least_squares":
@@ -199,11 +196,13 @@ def generator_loss(kind: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
             return (F.softplus(over).mean() + F.softplus(-under).mean()) / 2
 
 
-def gradient_penalty(logits: Tensor, seen: Tensor) -> Tensor:
-    """Half the squared norm of the gradient of mean logits by what was seen, mean over the batch.
+def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """Half the squared norm of the gradient of mean logits by `images`, mean over the batch.
 
     R1 for real pictures, R2 for upscaled ones (Mescheder et al., 2018). `logits` (N, ...) must
-    have been computed of `seen` (N, ...), which requires a gradient.
+    have been computed from `images` (N, ...), which require a gradient.
     """
-    (gradient,) = torch.autograd.grad(logits.flatten(1).mean(dim=1).sum(), seen, create_graph=True)
+    (gradient,) = torch.autograd.grad(
+        logits.flatten(1).mean(dim=1).sum(), images, create_graph=True
+    )
     return gradient.square().flatten(1).sum(dim=1).mean() / 2

@@ -1,12 +1,10 @@
-"""One training step: what is asked of the weights, and how they are moved."""
+"""Objectives of the motion and fidelity phases, and the recurrence that all objectives share."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
 
 from vsr.models import Generator
 from vsr.models.flow import PyramidFlow
@@ -16,7 +14,7 @@ State = tuple[Tensor, ...]
 
 
 class MotionObjective(nn.Module):
-    """How far the motion found between frames is from what is known, in pixels."""
+    """Endpoint error of the motion network on pairs of frames with known motion, in pixels."""
 
     def __init__(self, flow: PyramidFlow) -> None:
         super().__init__()
@@ -28,7 +26,10 @@ class MotionObjective(nn.Module):
 
 
 class FidelityObjective(nn.Module):
-    """How far upscaled clips are from their targets, and from a teacher's, if there is one."""
+    """Distance of upscaled clips from their targets, and from a teacher's outputs if there is one.
+
+    Optional terms: the clean-input loss, and the photometric loss of the motion network.
+    """
 
     def __init__(
         self,
@@ -58,8 +59,8 @@ class FidelityObjective(nn.Module):
         `clean` has the shape of `low`. Clips whose `fresh` (B) is false continue from `carried`,
         the states of the generator and of the teacher that the last call returned.
         """
-        begun = initial_state(self.generator, low, fresh, carried[0] if carried else None)
-        output, cleaned, state = unroll(self.generator, low, begun)
+        start = initial_state(self.generator, low, fresh, carried[0] if carried else None)
+        output, cleaned, state = unroll(self.generator, low, start)
         loss = charbonnier(output.float(), target)
         if self._clean_weight and cleaned is not None:
             loss = loss + self._clean_weight * charbonnier(cleaned.float(), clean)
@@ -67,8 +68,8 @@ class FidelityObjective(nn.Module):
         if self._teacher:
             teacher = self._teacher[0]
             with torch.no_grad():
-                begun = initial_state(teacher, low, fresh, carried[1] if carried else None)
-                taught, state = teacher.unroll(low, begun)
+                start = initial_state(teacher, low, fresh, carried[1] if carried else None)
+                taught, state = teacher.unroll(low, start)
             share = self._teacher_share
             loss = (1 - share) * loss + share * charbonnier(output.float(), taught.float())
             states.append(detached(state))
@@ -80,16 +81,16 @@ class FidelityObjective(nn.Module):
 def initial_state(
     generator: Generator[Any], low: Tensor, fresh: Tensor, carried: State | None
 ) -> State:
-    """The states to start clips (B, T, 3, H, W) from: anew where `fresh` (B), else `carried`."""
-    anew: State = generator.start(low[:, 0])
+    """States from which clips (B, T, 3, H, W) start: new where `fresh` (B), else `carried`."""
+    initial: State = generator.start(low[:, 0])
     if carried is None:
-        return anew
+        return initial
     fresh = fresh.to(low.device)
     chosen = [
         torch.where(fresh.view(-1, *[1] * (new.dim() - 1)), new, old)
-        for new, old in zip(anew, carried, strict=True)
+        for new, old in zip(initial, carried, strict=True)
     ]
-    return type(anew)(*chosen)
+    return type(initial)(*chosen)
 
 
 class Unrolled(NamedTuple):
@@ -119,62 +120,11 @@ def unroll(generator: Generator[Any], low: Tensor, state: State) -> Unrolled:
 
 
 def detached(state: State) -> State:
-    """The same state, through which no gradient flows."""
+    """The same state without its gradient graph."""
     return type(state)(*(tensor.detach() for tensor in state))
 
 
 def warped_difference(flow: PyramidFlow, low: Tensor) -> Tensor:
-    """Mean difference between frames of clips (B, T, 3, H, W) and those before, warped."""
+    """Photometric loss of `flow` between consecutive frames of clips (B, T, 3, H, W)."""
     current, previous = low[:, 1:].flatten(0, 1), low[:, :-1].flatten(0, 1)
     return photometric(current, previous, flow(current, previous))
-
-
-def build_optimiser(generator: Generator[Any]) -> AdamW:
-    """AdamW over two groups: the motion network, if there is one, after all the rest."""
-    flow, rest = split_parameters(generator)
-    groups = [{"params": rest}, {"params": flow}] if flow else [{"params": rest}]
-    return AdamW(groups, lr=0.0, betas=(0.9, 0.99), weight_decay=1e-4)
-
-
-def split_parameters(generator: Generator[Any]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The parameters of the motion network, and all others."""
-    flow: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for name, parameter in generator.named_parameters():
-        (flow if name.startswith("flow.") else rest).append(parameter)
-    return flow, rest
-
-
-def descend(
-    optimiser: AdamW, loss: Tensor, learning_rates: tuple[float, float], gradient_clip: float
-) -> bool:
-    """Move the weights down the gradient of `loss`; False if that isn't finite, and nothing moved.
-
-    `learning_rates` are those of the optimiser's two groups; each has its gradient
-    clipped by itself.
-    """
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    # Not judged by the loss: all devices have the gradients in common, but each its own loss.
-    norms = [
-        float(nn.utils.clip_grad_norm_(group["params"], gradient_clip))
-        for group in optimiser.param_groups
-    ]
-    if not all(math.isfinite(norm) for norm in norms):
-        optimiser.zero_grad(set_to_none=True)
-        return False
-    for group, learning_rate in zip(optimiser.param_groups, learning_rates, strict=False):
-        group["lr"] = learning_rate
-    optimiser.step()
-    return True
-
-
-def learning_rate_share(done: float, warmup_share: float) -> float:
-    """Share of the peak learning rate at `done`, in [0, 1), of a phase.
-
-    A linear warm-up, then half a cosine down to zero.
-    """
-    if done < warmup_share:
-        return (done + 1e-3) / (warmup_share + 1e-3)
-    rest = (done - warmup_share) / (1 - warmup_share)
-    return 0.5 * (1 + math.cos(math.pi * rest))

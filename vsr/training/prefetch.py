@@ -1,10 +1,13 @@
-"""Prepare the batches of the next iterations in workers, beside the training step."""
+"""Prepare the batches of the next iterations in worker processes, beside the training step."""
 
 import os
 import signal
+import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from multiprocessing.util import Finalize
+from typing import Any, Generic, TypeVar
 
 import cv2
 import torch
@@ -15,9 +18,11 @@ from vsr.errors import TrainingError, VsrError
 Item = TypeVar("Item")
 
 _BATCHES_AHEAD = 2
-"""Batches that each worker may be ahead of the training."""
+"""Batches that each worker prepares ahead of the training step."""
 _NICENESS = 5
 """Added to a worker process's niceness, so that the training step runs first."""
+_LAST = -100
+"""Priority of the finaliser that ends a worker: after those of multiprocessing's queues."""
 
 
 def by_processes(
@@ -25,12 +30,13 @@ def by_processes(
     iterations: Sequence[int],
     workers: int,
     pin_memory: bool = False,
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     """Yield `prepare` of each iteration in order, computed by worker processes.
 
-    `prepare` is pickled once for each worker. With `pin_memory`, tensors lie in page-locked memory,
-    from which a GPU copies while it computes. A `VsrError` raised by it is raised here. Raises
-    `TrainingError` if a worker ends by itself, as it does when memory runs out.
+    `prepare` is pickled once for each worker. With `pin_memory`, tensors are in page-locked memory,
+    from which a GPU copies while it computes. A `VsrError` raised by `prepare` is raised by this
+    generator. Closing the generator ends the workers. Raises `TrainingError` if a worker ends
+    unexpectedly, as it does when memory runs out.
     """
     with warnings.catch_warnings():
         # More workers than cores are the user's choice.
@@ -48,22 +54,24 @@ def by_processes(
             multiprocessing_context="spawn",
             worker_init_fn=_start_worker,
         )
-        batches = iter(loader)
-    while True:
-        try:
-            item = next(batches)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "exited unexpectedly" not in str(error):
-                raise
-            raise TrainingError(
-                "a worker process ended unexpectedly, perhaps for lack of memory; lower "
-                "training.workers or data.memory_gb, then --resume"
-            ) from error
-        if isinstance(item, VsrError):
-            raise item
-        yield item
+        batches: Any = iter(loader)
+    try:
+        for item in batches:
+            if isinstance(item, VsrError):
+                raise item
+            yield item
+    except RuntimeError as error:
+        if "exited unexpectedly" not in str(error):
+            raise
+        raise TrainingError(
+            "a worker process ended unexpectedly, perhaps for lack of memory; lower "
+            "training.workers or data.memory_gb, then --resume"
+        ) from error
+    finally:
+        # DataLoader has no public method for it; dropping the last reference prints errors.
+        # A worker that was killed no longer matters, since its batches are discarded.
+        with suppress(RuntimeError):
+            batches._shutdown_workers()
 
 
 class _Prepared(Dataset[Item | VsrError], Generic[Item]):
@@ -76,13 +84,26 @@ class _Prepared(Dataset[Item | VsrError], Generic[Item]):
         try:
             return self._prepare(iteration)
         except VsrError as error:
-            return error  # raised here, the loader would wrap it in a traceback
+            return error  # an exception would reach the user inside DataLoader's traceback
 
 
 def _start_worker(index: int) -> None:
-    """Leave Ctrl-C to the training process, and the processor to its step."""
+    """Leave Ctrl-C to the training process, and the cores to its training step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
+    Finalize(None, _end_worker, exitpriority=_LAST)
+
+
+def _end_worker() -> None:
+    """Exit without finalising the interpreter, unless an exception is still to be printed.
+
+    A worker that is stopped has a thread in torch's C++ code, which is sending a prepared batch.
+    When the interpreter is finalised, that thread aborts the process.
+    """
+    if sys.exc_info()[0] is None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

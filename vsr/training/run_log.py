@@ -1,4 +1,4 @@
-"""What a run tells of itself: a log, curves, strips of pictures, and a card at the end."""
+"""Records of a run: log, TensorBoard curves, strips of pictures and the model's card."""
 
 import json
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ STRIPS = "strips"
 CARD_FILE = "card.toml"
 _STRIP_SIDE = 192
 _STRIP_FRAME = 5
-"""Late enough for memory to have something to remember."""
+"""Index of the frame in a strip: late enough for the recurrent state to contribute."""
 
 
 class Log:
-    """A line of JSON, and points on TensorBoard's curves, for each validation and in between."""
+    """Writes a line of JSON for each validation, and TensorBoard curves."""
 
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
@@ -37,7 +37,7 @@ class Log:
         self._curves = SummaryWriter(str(folder / "tensorboard"))
 
     def step(self, iteration: int, loss: float, learning_rate: float, rate: float) -> None:
-        """Points of the curves alone."""
+        """Add points to the curves of training."""
         self._curves.add_scalar("loss", loss, iteration)
         self._curves.add_scalar("learning_rate", learning_rate, iteration)
         self._curves.add_scalar("iterations_per_second", rate, iteration)
@@ -50,7 +50,7 @@ class Log:
         mean: FilmScore,
         films: Sequence[FilmScore],
     ) -> None:
-        """What was measured on films held back."""
+        """Write the scores on held-out films."""
         line = {
             "iteration": iteration,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -67,7 +67,7 @@ class Log:
         self._curves.flush()
 
     def close(self) -> None:
-        """Write what is left of the curves."""
+        """Flush and close the curves."""
         self._curves.close()
 
 
@@ -77,12 +77,12 @@ class Strip:
     def __init__(self) -> None:
         self._rows: list[list[Captioned]] = []
 
-    def of(self, name: str, frames: int) -> "_Row":
-        """What is to watch a film of so many frames being scored."""
+    def observer(self, name: str, frames: int) -> "_Row":
+        """An observer of the scoring of a film of `frames` frames, which adds a row of crops."""
         return _Row(self._rows, name, min(_STRIP_FRAME, frames - 1))
 
     def write(self, folder: Path, iteration: int) -> None:
-        """As `strips/<iteration>.png`."""
+        """Write `strips/<iteration>.png`."""
         make_folder(folder / STRIPS)
         write_sheet(folder / STRIPS / f"{iteration:07d}.png", self._rows)
 
@@ -91,8 +91,8 @@ class _Row:
     def __init__(self, rows: list[list[Captioned]], name: str, frame: int) -> None:
         self._rows, self._name, self._frame = rows, name, frame
 
-    def __call__(self, number: int, pictures: Pictures) -> None:
-        if number != self._frame:
+    def __call__(self, index: int, pictures: Pictures) -> None:
+        if index != self._frame:
             return
         height, width = pictures.target.shape[-2:]
         low = F.interpolate(pictures.low[None], size=(height, width), mode="nearest")[0]
@@ -119,10 +119,10 @@ def write_run_card(
     recipe: str,
     scores: dict[str, FilmScore],
 ) -> None:
-    """Say what a model is, what it learnt from and what was measured."""
+    """Write the card of a model: its size, data, training and scores."""
     sources = store.sources.values()
     trained = tuple(source.name for source in sources if source.split == "train")
-    held_back = tuple(source.name for source in sources if source.split == "val")
+    held_out = tuple(source.name for source in sources if source.split == "val")
     write_card(
         path,
         Card(
@@ -137,8 +137,8 @@ def write_run_card(
             iterations=iterations,
             recipe=printable(recipe),
             data=card.data or trained,
-            validation=card.validation or held_back,
-            scores={kind: degradation_scores(score) for kind, score in scores.items()},
+            validation=card.validation or held_out,
+            scores={name: degradation_scores(score) for name, score in scores.items()},
         ),
     )
 

@@ -1,17 +1,14 @@
-"""A training run: from a configuration to a model file, stoppable and resumable anywhere."""
+"""Training loop: from a recipe to a model file, stoppable and resumable at any iteration."""
 
 import math
-import signal
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from vsr.data.clip_pairs import ClipPool
 from vsr.data.store import Store
@@ -22,75 +19,63 @@ from vsr.scoring import FilmScore, mean_scores
 from vsr.system.files import make_folder
 from vsr.system.machine import describe_machine
 from vsr.training.agreement import agreement_features
-from vsr.training.batches import Batch, Batches
+from vsr.training.batches import Batches
 from vsr.training.checkpoints import Checkpoints
 from vsr.training.config import TrainConfig
 from vsr.training.discriminator import CollapseWatch
 from vsr.training.distributed import ProcessGroup
-from vsr.training.ema import WeightEMA
-from vsr.training.gan import GanObjective, GeneratorStep, perceptual_losses
-from vsr.training.initialise import init_discriminator, init_generator, load_teacher
-from vsr.training.objectives import (
-    FidelityObjective,
-    MotionObjective,
-    State,
-    build_optimiser,
-    descend,
-    learning_rate_share,
-    split_parameters,
-)
+from vsr.training.gan import perceptual_losses
+from vsr.training.phases import StepResult, build_phase
+from vsr.training.rollback import Rollback
 from vsr.training.run_log import CARD_FILE, Log, Strip, write_run_card
+from vsr.training.state import TrainingState
 from vsr.training.validation import Validation
 from vsr.zoo.model_file import save_generator
 
 MODEL_FILE = "model.safetensors"
 BEST_FILE = "best.safetensors"
-_BAD_STEPS_IN_A_ROW = 3
-_MOST_RETURNS = 3
 _LOG_EVERY = 50
-_FREE_TO_CHANGE = ("iterations", "workers", "compile")
-"""Settings of [training] that may differ on resuming."""
 
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a run is; handed to whoever watches after every iteration."""
+    """Progress of a run, reported after every iteration."""
 
     iteration: int
     iterations: int
     loss: float
     learning_rate: float
     rate: float
-    """Iterations a second, lately."""
+    """Iterations a second, smoothed."""
     validation: FilmScore | None
-    """The latest, once there has been one."""
+    """The latest; None before the first."""
     message: str = ""
-    """Something that the user should be told, such as a return to a checkpoint."""
+    """A line for the user, such as a rollback to a checkpoint."""
 
     @property
     def seconds_left(self) -> float:
-        """Until the last iteration, at the present rate."""
+        """Seconds until the last iteration, at the present rate."""
         return (self.iterations - self.iteration) / self.rate if self.rate else math.inf
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a run ended."""
+    """Outcome of a run."""
 
     iteration: int
     finished: bool
     """False if it was stopped and can be resumed."""
     interrupted: bool
-    """Stopped by a signal rather than by the clock."""
+    """Stopped by the caller's event rather than by the clock."""
     validation: FilmScore | None
     model: Path
 
 
 class Trainer:
-    """Learns a generator from a data set.
+    """Trains a generator on a data set.
 
-    What iteration n sees depends on n and the seed alone, and all else that it builds
-    on is in the checkpoint: on a CPU, stopping and resuming changes no bit of the result.
+    The batch of an iteration follows from the iteration and the seed alone, and everything else is
+    in the checkpoint. On a CPU, stopping and resuming changes no bit of the result.
     """
 
     def __init__(
@@ -113,388 +98,236 @@ class Trainer:
         if training.compile and self.device.type != "cuda":
             raise TrainingError("training.compile: only for a GPU; leave it out on a CPU")
         if self.device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # clips of a stage have one shape
+            torch.backends.cudnn.benchmark = True  # all clips of a stage have the same shape
         self._recipe = recipe
         self._checkpoints = Checkpoints(output, config.schedule.keep)
         if not resume:
             self._checkpoints.check_new((MODEL_FILE, BEST_FILE, CARD_FILE))
-        self.iteration = 0
-        self.seconds = 0.0
-        self.best = -math.inf
-        self.validation: FilmScore | None = None
-        self._rate_factor = 1.0
-        self._returns = 0
-        self._carried: list[State] = []
-        self.generator = init_generator(config, self.device)
-        self.teacher = load_teacher(config, self.device)
-        has_flow = self.generator.flow is not None
-        self.motion_iterations = training.motion_iterations if has_flow else 0
-        if self.motion_iterations >= training.iterations:
-            raise TrainingError(
-                f"training.motion_iterations ({self.motion_iterations}) leaves none of the "
-                f"{training.iterations} training.iterations for the rest"
-            )
-        self.adversary = init_discriminator(config, self.device)
-        gan, seed = config.gan, training.seed
-        self._perceptual = perceptual_losses(gan, seed, self.device) if gan is not None else None
+        self.state = TrainingState(config, self.processes)
+        self._perceptual = (
+            perceptual_losses(config.gan, training.seed, self.device)
+            if config.gan is not None
+            else None
+        )
         self._collapse = CollapseWatch()
-        self._message = ""
+        self._rollback = Rollback(self._checkpoints, self.state)
         self.notes: list[str] = []
-        """What the user should know before the run, a line each."""
-        self.optimiser = build_optimiser(self.generator)
-        share = config.gan.blend if config.gan is not None else 1.0
-        self.average = WeightEMA(self.generator, training.ema_decay, share)
+        """Lines for the user before the run starts."""
         if resume:
-            self._take(self._checkpoints.load(self.device, self.notes.append))
+            saved = self._checkpoints.load(self.device, self.notes.append)
+            self.state.load_dict(saved, output)
+        self.validation: FilmScore | None = None
         self.store = Store(config.data.dataset)
-        self._held_back = Validation(self.store, self.device)
-        self._batches = Batches(
-            ClipPool(
-                self.store,
-                "train",
-                config.data,
-                features=agreement_features(config.data),
-            ),
+        self._held_out = Validation(self.store, self.device)
+        self.batches = Batches(
+            ClipPool(self.store, "train", config.data, features=agreement_features(config.data)),
             config.data,
-            training,
-            config.model.scale,
-            self.motion_iterations,
-            self.processes.local_slots(training.batch),
-            self.device,
+            scale=config.model.scale,
+            schedule=self.state.schedule,
+            slots=self.processes.local_slots(training.batch),
+            device=self.device,
         )
         if training.compile:
-            self.generator.step = torch.compile(self.generator.step)  # type: ignore[method-assign]
+            generator = self.state.generator
+            generator.step = torch.compile(generator.step)  # type: ignore[method-assign]
         make_folder(output)
 
     def run(
         self,
         minutes: float | None = None,
         watch: Callable[[TrainingProgress], None] = lambda progress: None,
+        stop: threading.Event | None = None,
     ) -> TrainingResult:
-        """Train until done, for at most `minutes`, or until SIGINT or SIGTERM; then save."""
-        began = time.monotonic()
+        """Train until done, for at most `minutes`, or until `stop` is set; then save.
+
+        `watch` is called after every iteration. Runs in any thread.
+        """
+        deadline = math.inf if minutes is None else time.monotonic() + minutes * 60
+        stop = stop if stop is not None else threading.Event()
         log = Log(self.output) if self.processes.is_main else None
-        with _stop_signals() as interrupted:
-
-            def stop() -> bool:
-                out_of_time = minutes is not None and time.monotonic() - began > minutes * 60
-                return self.processes.any(bool(interrupted) or out_of_time)
-
-            while not self._run_until_return(log, stop, watch):
-                pass
-        finished = self.iteration >= self.config.training.iterations
+        self._train(stop, deadline, log=log, watch=watch)
+        finished = self.state.iteration >= self.config.training.iterations
         if finished and self.processes.is_main:
             self._write_card()
         if log:
             log.close()
         self.processes.barrier()
         return TrainingResult(
-            iteration=self.iteration,
+            iteration=self.state.iteration,
             finished=finished,
-            interrupted=bool(interrupted),
+            interrupted=stop.is_set(),
             validation=self.validation,
             model=self.output / MODEL_FILE,
         )
 
-    def _run_until_return(
-        self, log: Log | None, stop: Callable[[], bool], watch: Callable[[TrainingProgress], None]
-    ) -> bool:
-        """Train to the end or to a stop, and save; False after going back to a checkpoint."""
-        training, schedule = self.config.training, self.config.schedule
-        began = saved = step_began = time.monotonic()
-        seconds_before = self.seconds
-        rate = 0.0
-        bad_steps = 0
-        for learn in self._steps():
-            learning_rate, loss, moved = learn()
-            bad_steps = 0 if moved else bad_steps + 1
-            if bad_steps == _BAD_STEPS_IN_A_ROW:
-                watch(self._progress(math.nan, learning_rate, rate, self._go_back()))
-                return False
-            self.iteration += 1
-            self.average.update(self.generator, self.iteration)
-            now = time.monotonic()
-            rate = _smoothed(rate, 1 / (now - step_began))
-            step_began = now
-            self.seconds = seconds_before + now - began
-            mean_loss = math.nan
-            validates = self.iteration > self.motion_iterations and (
-                self.iteration % schedule.validate_every == 0
-                or self.iteration == training.iterations
-            )
-            if validates or self.iteration % _LOG_EVERY == 0:
-                mean_loss = self.processes.mean(loss)
-            if log and self.iteration % _LOG_EVERY == 0:
-                log.step(self.iteration, mean_loss, learning_rate, rate)
-            if log and validates:
-                self._validate(log, mean_loss)
-                step_began = time.monotonic()
-            watch(self._progress(float(loss), learning_rate, rate, self._message))
-            self._message = ""
-            stopping = stop()
-            due = self.processes.any(time.monotonic() - saved > schedule.save_minutes * 60)
-            if due or stopping or self.iteration == training.iterations:
-                self._save()
-                saved = time.monotonic()
-            if stopping:
-                break
-        return True
+    def _train(
+        self,
+        stop: threading.Event,
+        deadline: float,
+        *,
+        log: Log | None,
+        watch: Callable[[TrainingProgress], None],
+    ) -> None:
+        """Run phase after phase from the state's iteration, and save before returning."""
+        state, iterations = self.state, self.config.training.iterations
+        clock = _Clock()
+        stopping = False
+        while state.iteration < iterations and not stopping:
+            phase = build_phase(self.config, state, self._perceptual, collapse=self._collapse)
+            with closing(phase.batches(self.batches)) as batches:
+                for batch in batches:
+                    result = phase.step(batch, state.iteration)
+                    if self._rollback.is_due(result.moved):
+                        message = self._rollback.restore()
+                        watch(self._progress(result, clock.rate, message, loss=math.nan))
+                        clock = _Clock()
+                        break
+                    state.iteration += 1
+                    state.average.update(state.generator, state.iteration)
+                    state.seconds += clock.tick()
+                    warning = self._report(result, clock, log)
+                    message = "; ".join(line for line in (result.message, warning) if line)
+                    watch(self._progress(result, clock.rate, message, loss=float(result.loss)))
+                    stopping = self.processes.any(stop.is_set() or time.monotonic() > deadline)
+                    last = state.iteration == iterations
+                    due = clock.seconds_since_save > self.config.schedule.save_minutes * 60
+                    if self.processes.any(due) or stopping or last:
+                        self._save()
+                        clock.saved()
+                    if stopping:
+                        break
+            # Its hooks on the gradients must not outlive it.
+            del phase
 
     def _progress(
-        self, loss: float, learning_rate: float, rate: float, message: str = ""
+        self, result: StepResult, rate: float, message: str, loss: float
     ) -> TrainingProgress:
-        iterations = self.config.training.iterations
         return TrainingProgress(
-            self.iteration, iterations, loss, learning_rate, rate, self.validation, message
+            iteration=self.state.iteration,
+            iterations=self.config.training.iterations,
+            loss=loss,
+            learning_rate=result.learning_rate,
+            rate=rate,
+            validation=self.validation,
+            message=message,
         )
 
-    def _steps(self) -> Iterator[Callable[[], tuple[float, Tensor, bool]]]:
-        """From the present iteration to the last: what to learn from, motion first.
+    def _report(self, result: StepResult, clock: "_Clock", log: Log | None) -> str:
+        """Log the loss and validate, where either is due; return a line for the user or none."""
+        iteration = self.state.iteration
+        logs = iteration % _LOG_EVERY == 0
+        validates = iteration > self.state.motion_iterations and (
+            iteration % self.config.schedule.validate_every == 0
+            or iteration == self.config.training.iterations
+        )
+        if not (logs or validates):
+            return ""
+        loss = self.processes.mean(result.loss)
+        if log is None:
+            return ""
+        if logs:
+            log.step(iteration, loss, result.learning_rate, rate=clock.rate)
+        if not validates:
+            return ""
+        warning = self._validate(log, loss)
+        clock.start_step()
+        return warning
 
-        Each gives its learning rate, its loss, and whether the weights could be moved.
+    def _validate(self, log: Log, loss: float) -> str:
+        """Score the averaged weights on held-out films, and save them if they are the best.
+
+        In GAN training the newest weights count as the best, since they trade PSNR for detail.
+        Return a line for the user if the weights can't be scored.
         """
-        training, motion = self.config.training, self.motion_iterations
-        if self.iteration < motion:
-            assert self.generator.flow is not None
-            matching = self.processes.wrap(MotionObjective(self.generator.flow))
-            for pair in self._batches.motion(self.iteration):
-                yield lambda pair=pair: self._learn_motion(matching, pair)  # type: ignore[misc]
-            # Its hooks on the gradients must not outlive it.
-            del matching
-        if training.flow_rate == 0 and self.generator.flow is not None:
-            for parameter in split_parameters(self.generator)[0]:
-                parameter.requires_grad_(False)
-        learn: Callable[[nn.Module, Batch], tuple[float, Tensor, bool]]
-        if self.config.gan is not None:
-            assert self._perceptual is not None
-            game = GanObjective(
-                self.generator,
-                self.adversary,
-                self.config.gan,
-                training.seed,
-                perceptual=self._perceptual,
-            )
-            self._message = "; ".join(self._perceptual.left_out)
-            objective, learn = self.processes.wrap(game), self._play
-        else:
-            whole = FidelityObjective(
-                self.generator,
-                teacher=self.teacher,
-                teacher_share=training.teacher_share,
-                clean_weight=training.clean_weight,
-            )
-            objective, learn = self.processes.wrap(whole), self._learn
-        for batch in self._batches.clips(self.iteration):
-            yield lambda batch=batch: learn(objective, batch)  # type: ignore[misc]
-
-    def _learn_motion(
-        self, objective: nn.Module, pair: tuple[Tensor, Tensor, Tensor]
-    ) -> tuple[float, Tensor, bool]:
-        rate = self._learning_rate(self.iteration / self.motion_iterations)
-        loss = objective(*pair)
-        return rate, loss.detach(), self._descend(loss, (0.0, rate))
-
-    def _learn(self, objective: nn.Module, batch: Batch) -> tuple[float, Tensor, bool]:
-        training, motion = self.config.training, self.motion_iterations
-        done = (self.iteration - motion) / (training.iterations - motion)
-        if bool(batch.fresh.all()):
-            self._carried = []  # they may have had another shape
-        half = training.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            loss, states = objective(*batch, self._carried, training.warp_weight * (1 - done))
-        rate = self._learning_rate(done)
-        moved = self._descend(loss, (rate, rate * training.flow_rate))
-        # A state that isn't finite would spoil every clip that goes on from it.
-        self._carried = states if moved else []
-        return rate, loss.detach(), moved
-
-    def _play(self, objective: nn.Module, batch: Batch) -> tuple[float, Tensor, bool]:
-        """A turn of the game: the generator against the adversary, then the other way round."""
-        training, gan, adversary = self.config.training, self.config.gan, self.adversary
-        assert gan is not None
-        turn_number = self.iteration - self.motion_iterations
-        if bool(batch.fresh.all()):
-            self._carried = []
-        alone = adversary is not None and turn_number < gan.adversary.alone
-        half = training.precision == "bf16"
-        with (
-            torch.set_grad_enabled(not alone),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=half),
-        ):
-            turn: GeneratorStep = objective(*batch, self._carried, turn_number)
-        done = turn_number / (training.iterations - self.motion_iterations)
-        rate = self._learning_rate(done)
-        if alone:
-            moved = not self.processes.any(not bool(turn.loss.isfinite()))
-        else:
-            moved = self._descend(turn.loss, (rate, 0.0))
-        if moved and adversary is not None:
-            assert turn.sample is not None
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                adversary.learn(
-                    turn.sample, turn_number, rate / training.learning_rate, self.processes
-                )
-        self._carried = turn.states if moved else []
-        if adversary is not None and turn_number and turn_number % gan.watch_every == 0:
-            self._message = self._collapse.look(adversary, turn.output, batch.target)
-        return rate, turn.loss.detach(), moved
-
-    def _descend(self, loss: Tensor, rates: tuple[float, float]) -> bool:
-        # Gradients of positions that aren't numbers can crash the process: don't ask for them.
-        if self.processes.any(not bool(loss.isfinite())):
-            return False
-        return descend(self.optimiser, loss, rates, self.config.training.gradient_clip)
-
-    def _learning_rate(self, done: float) -> float:
-        training = self.config.training
-        share = learning_rate_share(done, training.warmup_share)
-        return training.learning_rate * share * self._rate_factor
-
-    def _validate(self, log: Log, loss: float) -> None:
-        """Score the averaged weights on held-out films; keep the best.
-
-        Of a game's weights, the newest count as the best: they give up PSNR for detail.
-        """
-        if not self._held_back:
-            return
+        if not self._held_out:
+            return ""
+        state, schedule = self.state, self.config.schedule
         strip = Strip()
-        schedule = self.config.schedule
         try:
-            with self.average.applied_to(self.generator):
-                scores = self._held_back.score(
-                    self.generator,
+            with state.average.applied_to(state.generator):
+                scores = self._held_out.score(
+                    state.generator,
                     schedule.validation_degradation,
                     strip,
-                    schedule.validation_frames,
+                    most_frames=schedule.validation_frames,
                 )
         except DataError as error:
-            # Training may yet go back to where all was well.
-            self._message = f"not validated: {error}"
-            return
+            # A rollback may follow.
+            return f"not validated: {error}"
         self.validation = mean_scores(scores)
-        if self.validation.ours.psnr_y > self.best or self.config.gan is not None:
-            self.best = self.validation.ours.psnr_y
-            save_generator(self.output / BEST_FILE, self.average.state_dict(), self.config.model)
-        strip.write(self.output, self.iteration)
-        log.validation(self.iteration, self.seconds, loss, self.validation, scores)
+        if self.validation.ours.psnr_y > state.best or self.config.gan is not None:
+            state.best = self.validation.ours.psnr_y
+            save_generator(self.output / BEST_FILE, state.average.state_dict(), self.config.model)
+        strip.write(self.output, state.iteration)
+        log.validation(
+            state.iteration,
+            seconds=state.seconds,
+            loss=loss,
+            mean=self.validation,
+            films=scores,
+        )
+        return ""
 
     def _write_card(self) -> None:
-        """Measure the finished model, and say what it is."""
+        """Score the finished model on whole films, and write its card."""
+        state = self.state
         scores: dict[str, FilmScore] = {}
-        if self._held_back:
-            with self.average.applied_to(self.generator):
-                for kind in Degradation:
-                    found = self._held_back.score(self.generator, kind, Strip())
-                    scores[kind.value] = mean_scores(found)
+        if self._held_out:
+            with state.average.applied_to(state.generator):
+                for degradation in Degradation:
+                    films = self._held_out.score(state.generator, degradation, Strip())
+                    scores[degradation.value] = mean_scores(films)
         write_run_card(
             self.output / CARD_FILE,
             self.store,
             self.config.card,
             name=self.output.name,
             scale=self.config.model.scale,
-            parameters=sum(weight.numel() for weight in self.generator.parameters()),
-            multiplies_per_pixel=multiplies_per_pixel(self.generator),
+            parameters=sum(weight.numel() for weight in state.generator.parameters()),
+            multiplies_per_pixel=multiplies_per_pixel(state.generator),
             machine=describe_machine(self.device),
-            minutes=self.seconds / 60,
-            iterations=self.iteration,
+            minutes=state.seconds / 60,
+            iterations=state.iteration,
             recipe=self._recipe,
             scores=scores,
         )
 
     def _save(self) -> None:
-        """Write the averaged model, and all that resuming needs; each whole or not at all."""
-        carried = [
-            [self.processes.all_gather(tensor) for tensor in state] for state in self._carried
-        ]
-        if not self.processes.is_main:
-            return
-        if not self.average.is_finite():
-            return  # nobody wants to go on from there
-        save_generator(self.output / MODEL_FILE, self.average.state_dict(), self.config.model)
-        self._checkpoints.save(
-            self.iteration,
-            {
-                "config": self.config.model_dump_json(),
-                "iteration": self.iteration,
-                "seconds": self.seconds,
-                "best": self.best,
-                "rate_factor": self._rate_factor,
-                "generator": self.generator.state_dict(),
-                "average": self.average.weights,
-                "optimiser": self.optimiser.state_dict(),
-                "carried": carried,
-                "adversary": self.adversary.state() if self.adversary is not None else None,
-            },
-        )
-
-    def _go_back(self) -> str:
-        """Take up the newest checkpoint again, at half the learning rate; gives what to say."""
-        lost = self.iteration
-        if not self._checkpoints.paths() or self._returns == _MOST_RETURNS:
-            raise TrainingError(
-                f"the loss was not a number {_BAD_STEPS_IN_A_ROW} times in a row at iteration "
-                f"{lost}; lower training.learning_rate and start again"
-            )
-        self._returns += 1
-        factor = self._rate_factor / 2
-        lines: list[str] = []
-        self._take(self._checkpoints.load(self.device, lines.append))
-        self._rate_factor = factor
-        lines.append(
-            f"the loss was not a number {_BAD_STEPS_IN_A_ROW} times in a row at iteration {lost}; "
-            f"going on from iteration {self.iteration} at {factor:g} of the learning rate"
-        )
-        return "; ".join(lines)
-
-    def _take(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint's state; raises `TrainingError` where it isn't this run's."""
-        try:
-            was = TrainConfig.model_validate_json(state["config"])
-        except (KeyError, ValueError) as error:
-            raise TrainingError(f"{self.output}: not the state of a run of this version") from error
-        free = {key: getattr(self.config.training, key) for key in _FREE_TO_CHANGE}
-        was = was.model_copy(update={"training": was.training.model_copy(update=free)})
-        for part in ("model", "data", "training", "gan"):
-            if getattr(was, part) != getattr(self.config, part):
-                raise TrainingError(
-                    f"{self.output}: its run was made with another [{part}]; of that, only "
-                    f"{', '.join(f'training.{key}' for key in _FREE_TO_CHANGE)} may change"
-                )
-        self.generator.load_state_dict(state["generator"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.adversary is not None:
-            self.adversary.take(state["adversary"])
-        self.average.weights = state["average"]
-        self.iteration = state["iteration"]
-        self.seconds = state["seconds"]
-        self.best = state["best"]
-        self._rate_factor = state["rate_factor"]
-        state_types = [
-            generator.state_type
-            for generator in (self.generator, self.teacher)
-            if generator is not None
-        ]
-        self._carried = [
-            state_type(*(self.processes.local_shard(tensor) for tensor in tensors))
-            for state_type, tensors in zip(state_types, state["carried"], strict=False)
-        ]
+        """Write the averaged model and a checkpoint, each whole or not at all."""
+        state = self.state
+        saved = state.to_dict()  # all processes contribute
+        # A checkpoint of weights that are not finite would be of no use.
+        if self.processes.is_main and state.average.is_finite():
+            save_generator(self.output / MODEL_FILE, state.average.state_dict(), self.config.model)
+            self._checkpoints.save(state.iteration, saved)
 
 
-def _smoothed(rate: float, latest: float) -> float:
-    return latest if rate == 0 else 0.95 * rate + 0.05 * latest
+class _Clock:
+    """Times of a run: of its steps, and since it was last saved."""
 
+    def __init__(self) -> None:
+        self.rate = 0.0
+        """Iterations a second, smoothed."""
+        self._ticked = self._step_started = self._saved = time.monotonic()
 
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """A list that SIGINT and SIGTERM are put into instead of ending the process."""
-    caught: list[int] = []
+    @property
+    def seconds_since_save(self) -> float:
+        """Seconds since the last save, or since the start."""
+        return time.monotonic() - self._saved
 
-    def note(number: int, frame: FrameType | None) -> Any:
-        caught.append(number)
+    def tick(self) -> float:
+        """End a step, and return the seconds since the step before ended."""
+        now = time.monotonic()
+        latest = 1 / (now - self._step_started)
+        self.rate = latest if self.rate == 0 else 0.95 * self.rate + 0.05 * latest
+        elapsed = now - self._ticked
+        self._ticked = self._step_started = now
+        return elapsed
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def start_step(self) -> None:
+        """Leave the time since the last step out of the rate."""
+        self._step_started = time.monotonic()
+
+    def saved(self) -> None:
+        """Restart the time since the last save."""
+        self._saved = time.monotonic()

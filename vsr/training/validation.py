@@ -1,4 +1,4 @@
-"""How a run is judged: its averaged weights on films held back."""
+"""Validation of a run on held-out films."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -17,7 +17,7 @@ from vsr.training.run_log import Strip
 
 
 class Validation:
-    """The films of a data set that are held back: the first clip of each."""
+    """The held-out films of a data set: the first clip of each."""
 
     def __init__(self, store: Store, device: torch.device) -> None:
         self._store = store
@@ -30,7 +30,7 @@ class Validation:
         self._clips = [(names[source].name, clip) for source, clip in first.items()]
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether there are held-out films."""
         return bool(self._clips)
 
     def score(
@@ -40,20 +40,20 @@ class Validation:
         strip: Strip,
         most_frames: int | None = None,
     ) -> list[FilmScore]:
-        """Each film's, by its first frames or by all; `strip` gets a picture of each."""
+        """Score each film by its first `most_frames` frames, or by all; add crops to `strip`."""
         return [
             score_film(
                 generator,
                 name,
                 islice(self._frames(clip), most_frames),
                 degradation,
-                strip.of(name, min(most_frames or clip.frames, clip.frames)),
+                strip.observer(name, min(most_frames or clip.frames, clip.frames)),
             )
             for name, clip in self._clips
         ]
 
     def _frames(self, clip: StoredClip) -> Iterator[tuple[Tensor, bool]]:
         planes = [torch.from_numpy(plane) for plane in self._store.read(clip)]
-        for number in range(clip.frames):
-            one = [plane[number].to(self._device) for plane in planes]
-            yield on_8_bit_levels(to_rgb(one, clip.spec)), number == 0
+        for index in range(clip.frames):
+            frame = [plane[index].to(self._device) for plane in planes]
+            yield on_8_bit_levels(to_rgb(frame, clip.spec)), index == 0

@@ -2,9 +2,9 @@
 
 import math
 import shutil
-import sys
 from pathlib import Path
 
+import compare_models
 import numpy as np
 import pytest
 import torch
@@ -15,13 +15,10 @@ import vsr.zoo
 from vsr.metrics.meter import Row
 from vsr.zoo.card import read_card
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-import compare_models
-
 
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of a card, and an empty file of references, for the tool to write to."""
+    """A folder with a copy of a card and no file of references, to which the tool writes."""
     (tmp_path / "cards").mkdir()
     shutil.copy(Path(vsr.zoo.__file__).parent / "cards" / "tiny-x4.toml", tmp_path / "cards")
     monkeypatch.setattr(compare_models, "ZOO", tmp_path)
@@ -30,7 +27,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def rows(psnr: float) -> list[Row]:
-    """Two films' means, a decibel to either side of `psnr`."""
+    """Means of two films, 1 dB below and 1 dB above `psnr`."""
     others = dict.fromkeys(compare_models.METRICS[1:], 0.5)
     return [{compare_models.METRICS[0]: value, **others} for value in (psnr - 1, psnr + 1)]
 
@@ -63,8 +60,8 @@ def test_a_card_keeps_what_it_does_not_measure_again(places: Path) -> None:
 
 def test_the_unsharp_mask_adds_what_a_gaussian_takes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = torch.rand(3, 24, 32, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(compare_models, "model_way", lambda generator: lambda low, cut: low)
-    sharpened: Tensor = compare_models.unsharp_way(vsr.zoo.load("tiny-x4"))(picture, True)
+    monkeypatch.setattr(compare_models, "model_upscale", lambda generator: lambda low, cut: low)
+    sharpened: Tensor = compare_models.unsharp_upscale(vsr.zoo.load("tiny-x4"))(picture, True)
     blurred = gaussian_filter(picture.numpy(), (0, 1.5, 1.5), mode="mirror", truncate=4)
     expected = np.clip(picture.numpy() + 0.5 * (picture.numpy() - blurred), 0, 1)
     assert np.allclose(sharpened.numpy(), expected, atol=2e-3)
