@@ -69,7 +69,7 @@ def test_what_teaches_nothing_is_left_out_with_its_reason(tmp_path: Path) -> Non
     film(tmp_path / "a.mp4", frames + moving(0, 12))
     store = prepare([tmp_path / "a.mp4"], tmp_path / "set", HEADER)
     assert [clip.frames for clip in store.clips()] == [12]
-    reasons = [line.reason for line in store.left_out()]
+    reasons = [line.reason for line in store.rejected()]
     assert reasons == ["short", "static", "blurred", "flat", "duplicate"]
     row = summarise(store)[0]
     assert row.left_out == {"short": 5, "static": 10, "blurred": 10, "flat": 8, "duplicate": 12}

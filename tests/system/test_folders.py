@@ -60,7 +60,7 @@ def test_names_that_are_no_utf_8_are_listed_with_escapes(tmp_path: Path) -> None
     film.rename(tmp_path / "caf\udce9.mp4")
     store = prepare([tmp_path], tmp_path / "set", Header(shortest=7, val_share=0))
     assert [source.name for source in store.sources.values()] == ["caf\\xe9.mp4"]
-    assert not any(line.error for line in store.ended.values())
+    assert not any(line.error for line in store.finished.values())
 
 
 def test_films_are_paired_by_the_same_rule(tmp_path: Path) -> None:

@@ -1,102 +1,30 @@
 """Pairs of clips to learn from: low and target, cut from a data set and degraded on the fly."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from functools import partial
-from pathlib import Path
-from threading import Lock
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.random import Generator as Random
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from vsr.config import Config
 from vsr.data.camera_motion import glide
+from vsr.data.clip_pool import ClipPool
+from vsr.data.config import DataConfig
 from vsr.data.real_degradation import degrade_as_real, through_codec
-from vsr.data.shared_arrays import Entry, SharedArrays
-from vsr.data.store import Split, Store, StoredClip
-from vsr.data.targets import Features, Scene, SharpeningConfig, Take, TargetKind, Targets
+from vsr.data.targets import FrameRange, SourceCrop, Targets
 from vsr.errors import DataError
 from vsr.frames.web_degradation import degrade_as_web
-from vsr.imaging.colour import to_rgb
-from vsr.imaging.degrade import Degradation, Phase, add_gaussian_noise, degrade
-from vsr.imaging.tensors import on_8_bit_levels, to_float, to_uint8
+from vsr.imaging.degrade import Degradation, add_gaussian_noise, degrade
+from vsr.imaging.tensors import on_8_bit_levels, to_float
 
 _MARGIN = 4
 """Low-resolution pixels around a crop that filters may look at, cut off after degrading."""
-_SHARED_PART = 0.8
-"""Of the memory for decoded clips, what workers share if not all clips fit."""
 _LENGTH_POWER = 0.5
 """A long source has more to show than a short one, but not in proportion."""
 
 
-class DegradationShares(Config):
-    """How often each degradation is used, and with what; the shares are relative."""
-
-    bi: NonNegativeFloat = 0.5
-    """Antialiased bicubic."""
-    bd: NonNegativeFloat = 0.15
-    """Gaussian blur and subsampling."""
-    codec: NonNegativeFloat = 0.2
-    """Bicubic, then H.264 on the low-resolution clip, with the chroma of video."""
-    real: NonNegativeFloat = 0.15
-    """Blur, resizing, noise and JPEG, twice, then a codec."""
-    web: NonNegativeFloat = 0.0
-    """What uploads, DVDs and camcorders do: blur, noise and a real codec, sometimes twice."""
-    bd_sigma: PositiveFloat | None = None
-    """Blur of `bd` in high-resolution pixels; 0.4 times the scale if not given."""
-    bd_phase: Phase = Phase.MIDDLE
-    """Where `bd` samples: "middle" of each cell, or its "first" pixel as in benchmarks."""
-    codec_crf: tuple[int, int] = (16, 26)
-    """Lowest and highest constant rate factor of `codec`."""
-    real_strength: float = Field(default=0.5, gt=0, le=1)
-    """How far `real` goes; 1 is what Real-ESRGAN trains on."""
-
-
-class DataConfig(Config):
-    """What to learn from, and how clips are cut from it."""
-
-    dataset: Path
-    """A folder made by `vsr data prepare`."""
-    memory_gb: PositiveFloat = 8.0
-    """Decoded clips that are kept in memory, over all worker processes; the others are decoded
-    again."""
-    motion_crop: PositiveInt = Field(default=64, multiple_of=2)
-    """Side, in low-resolution pixels, of the pairs that teach motion: room for the
-    motion that films have."""
-    stills_share: float = Field(default=0.25, ge=0, le=1)
-    """Clips made of a photograph under a moving camera, of all clips."""
-    micro_share: float = Field(default=0.05, ge=0, le=1)
-    """Clips made of a photograph under a camera that moves by hundredths of a pixel."""
-    static_share: float = Field(default=0.05, ge=0, le=1)
-    """Clips in which nothing moves."""
-    static_noise: NonNegativeFloat = 0.0
-    """Of clips in which nothing moves, the largest standard deviation of noise, in code values,
-    that is added to each low frame anew: so that memory learns to average it away."""
-    spliced_share: float = Field(default=0.03, ge=0, le=1)
-    """Clips with a cut in their midst that nobody tells the network of."""
-    degradation: DegradationShares = DegradationShares()
-    targets: TargetKind = "original"
-    """What outputs are compared with: the "original"; what a teacher made of it ("taught", by `vsr
-    data teach`); the "sharpened" original; or taught where that agrees with the original by
-    features, else sharpened ("agreeing"). Photographs under a camera are never taught."""
-    taught_by: str | None = None
-    """Name or identity of the teacher, if the data set holds targets of several."""
-    native_share: float = Field(default=0.0, ge=0, le=1)
-    """Of scenes of films, the share that `vsr data teach --native` taught: their input is the
-    stored frame as it is."""
-    agreement: PositiveFloat = 0.15
-    """Distance by features up to which a taught target counts as agreeing, see
-    `data.targets.feature_distance`."""
-    sharpening: SharpeningConfig = SharpeningConfig()
-    """How originals are sharpened."""
-
-
-class Shape(NamedTuple):
+class ClipShape(NamedTuple):
     """Of the clips of a batch."""
 
     frames: int
@@ -115,130 +43,6 @@ class ClipPair(NamedTuple):
     """(T, 3, H, W): the input without noise and compression, for the temporal filter."""
 
 
-Held = TypeVar("Held", tuple[Tensor, Tensor, Tensor], NDArray[np.uint8], Tensor)
-
-
-class ClipPool:
-    """The clips of a split, decoded when first asked for and kept while there is room."""
-
-    def __init__(
-        self,
-        store: Store,
-        split: Split,
-        config: DataConfig,
-        features: Features | None = None,
-    ) -> None:
-        """`features` is what `targets = "agreeing"` compares by."""
-        self.features = features
-        self.store = store
-        clips = store.clips(split)
-        self.films = [clip for clip in clips if clip.frames > 1]
-        self.pictures = [clip for clip in clips if clip.frames == 1]
-        self._memory_bytes = self._room = int(config.memory_gb * 1e9)
-        self._shared: SharedArrays | None = None
-        self._empty()
-
-    def _empty(self) -> None:
-        self._held: OrderedDict[Hashable, tuple[int, object]] = OrderedDict()
-        self._lock = Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the decoded clips: a worker process decodes its own."""
-        return {key: value for key, value in vars(self).items() if key not in ("_held", "_lock")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._empty()
-
-    def share(self, processes: int) -> None:
-        """Decode clips once into memory that worker processes share, as far as `memory_gb` goes.
-
-        Each of `processes` decodes the remaining clips by itself, and keeps what fits into its
-        equal share of the remaining memory.
-        """
-        entries: dict[Hashable, Entry] = {}
-        for clip in self.films:
-            chroma = clip.frames, clip.height // 2, clip.width // 2
-            shapes = (clip.frames, clip.height, clip.width), chroma, chroma
-            entries["film", clip.key] = Entry(shapes, partial(self._decode_film, clip))
-        for clip in self.pictures:
-            shape = clip.height, clip.width, 3
-            entries["picture", clip.key] = Entry((shape,), partial(self._decode_picture, clip))
-        wanted = sum(entry.size for entry in entries.values())
-        fits = wanted <= self._memory_bytes
-        room = self._memory_bytes if fits else int(_SHARED_PART * self._memory_bytes)
-        self._shared = SharedArrays(entries, room, threads=processes)
-        self._room = (self._memory_bytes - self._shared.size) // processes
-
-    def _decode_film(self, clip: StoredClip) -> tuple[Tensor, Tensor, Tensor]:
-        y, cb, cr = (torch.from_numpy(plane) for plane in self.store.read(clip))
-        return y, cb, cr
-
-    def _decode_picture(self, clip: StoredClip) -> tuple[Tensor]:
-        planes = [torch.from_numpy(plane) for plane in self.store.read(clip)]
-        return (torch.from_numpy(_picture(planes, clip)),)
-
-    def film(self, clip: StoredClip) -> tuple[Tensor, Tensor, Tensor]:
-        """Its planes, uint8: Y (T, H, W), Cb and Cr (T, H/2, W/2)."""
-        if self._shared is not None and ("film", clip.key) in self._shared:
-            y, cb, cr = self._shared["film", clip.key]
-            return y, cb, cr
-
-        def load() -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
-            y, cb, cr = self._decode_film(clip)
-            return y.numel() * 3 // 2, (y, cb, cr)
-
-        return self.keep(("film", clip.key), load)
-
-    def taught(self, take: Take) -> tuple[Tensor, Tensor, Tensor]:
-        """The planes of a teacher's outputs for all frames of a take, as those of `film`."""
-
-        def load() -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
-            blocks = [self.store.read_taught(block) for block in take.taught]
-            y, cb, cr = (
-                torch.from_numpy(np.concatenate(planes)) for planes in zip(*blocks, strict=True)
-            )
-            return y.numel() * 3 // 2, (y, cb, cr)
-
-        return self.keep(("taught", take.taught[0].teaching, take.clip.key), load)
-
-    def low(self, clip: StoredClip) -> tuple[Tensor, Tensor, Tensor]:
-        """The planes of a clip's own low version, as those of `film`."""
-
-        def load() -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
-            y, cb, cr = (torch.from_numpy(p) for p in self.store.read_low(clip))
-            return y.numel() * 3 // 2, (y, cb, cr)
-
-        return self.keep(("low", clip.key), load)
-
-    def picture(self, clip: StoredClip, number: int = 0) -> NDArray[np.uint8]:
-        """A frame as RGB, (H, W, 3): what a camera may move over."""
-        if self._shared is not None and ("picture", clip.key) in self._shared:
-            return self._shared["picture", clip.key][0].numpy()
-
-        def load() -> tuple[int, NDArray[np.uint8]]:
-            picture = self._decode_picture(clip)[0].numpy()
-            return picture.size, picture
-
-        if clip.frames == 1:
-            return self.keep(("picture", clip.key), load)
-        planes = [plane[number : number + 1] for plane in self.film(clip)]
-        return _picture(planes, clip)
-
-    def keep(self, key: Hashable, load: Callable[[], tuple[int, Held]]) -> Held:
-        """What `load` gives, with its bytes; kept by `key` while there is room."""
-        with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key][1]  # type: ignore[return-value]
-        size, value = load()
-        with self._lock:
-            self._held[key] = (size, value)
-            while sum(size for size, _ in self._held.values()) > self._room and len(self._held) > 1:
-                self._held.popitem(last=False)
-        return value
-
-
 class ClipPairs:
     """An endless, seeded list of (low, target) clips: the same number is the same clip.
 
@@ -246,7 +50,7 @@ class ClipPairs:
     """
 
     def __init__(
-        self, pool: ClipPool, config: DataConfig, scale: int, seed: int, shape: Shape
+        self, pool: ClipPool, config: DataConfig, scale: int, seed: int, shape: ClipShape
     ) -> None:
         """Raises `DataError` where nothing in the data set is long and large enough."""
         self._pool = pool
@@ -277,7 +81,7 @@ class ClipPairs:
         self._weights = _weights(self._films)
         self._native_weights = _weights(self._native)
 
-    def _fitting(self, takes: list[Take]) -> list[Take]:
+    def _fitting(self, takes: list[FrameRange]) -> list[FrameRange]:
         """Those that are long and large enough."""
         return [
             take
@@ -302,7 +106,7 @@ class ClipPairs:
         random = np.random.default_rng((self._seed, number))
         return self._without_margin(self._whole_scene(random, number, 0).target)
 
-    def _whole_scene(self, random: Random, number: int, segment: int) -> Scene:
+    def _whole_scene(self, random: Random, number: int, segment: int) -> SourceCrop:
         """A segment of a clip with a margin, (T, 3, side, side)."""
         frames = self._shape.frames
         scene = self._scene(random, segment)
@@ -325,7 +129,7 @@ class ClipPairs:
 
         return scene.changed(turned)
 
-    def _scene(self, random: Random, segment: int) -> Scene:
+    def _scene(self, random: Random, segment: int) -> SourceCrop:
         """A segment of a film, or of a picture under a camera, (T, 3, side, side)."""
         config, frames = self._config, self._shape.frames
         micro, still = config.micro_share, config.micro_share + config.stills_share
@@ -339,7 +143,7 @@ class ClipPairs:
             return self._targets.of_picture(high)
         return self._film_scene(random, segment)
 
-    def _film_scene(self, random: Random, segment: int) -> Scene:
+    def _film_scene(self, random: Random, segment: int) -> SourceCrop:
         frames, side = self._shape.frames, self._side
         takes, weights = self._films, self._weights
         if self._native and (not takes or random.random() < self._config.native_share):
@@ -400,13 +204,7 @@ class ClipPairs:
         return low[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].contiguous()
 
 
-def _picture(planes: list[Tensor], clip: StoredClip) -> NDArray[np.uint8]:
-    """The first of some frames as an array (H, W, 3)."""
-    rgb = to_uint8(to_rgb(planes, clip.spec)[0]).permute(1, 2, 0)
-    return np.ascontiguousarray(rgb.cpu().numpy())
-
-
-def _weights(films: list[Take]) -> NDArray[np.float64]:
+def _weights(films: list[FrameRange]) -> NDArray[np.float64]:
     """How often each take is chosen: sources by the root of their length, takes by theirs."""
     frames: dict[str, int] = {}
     for film in films:

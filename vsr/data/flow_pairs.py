@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from vsr.data.clip_pairs import ClipPairs, ClipPool, DataConfig, Shape
+from vsr.data.clip_pairs import ClipPairs, ClipShape
+from vsr.data.clip_pool import ClipPool
+from vsr.data.config import DataConfig
 from vsr.imaging.degrade import Degradation, degrade
 from vsr.imaging.tensors import warp
 
@@ -27,7 +29,7 @@ class MotionPairs:
 
     def __init__(self, pool: ClipPool, config: DataConfig, scale: int, seed: int) -> None:
         config = config.model_copy(update={"targets": "original", "native_share": 0.0})
-        self._pictures = ClipPairs(pool, config, scale, seed, Shape(1, config.motion_crop))
+        self._pictures = ClipPairs(pool, config, scale, seed, ClipShape(1, config.motion_crop))
         self._scale = scale
         self._seed = seed
 

@@ -96,7 +96,7 @@ def prepare(
         gallery.add(clip.hashes, clip.source, clip.shot)
     for number, source in enumerate(sources):
         identity = source.identity()
-        if identity in store.ended:
+        if identity in store.finished:
             continue
 
         def report(
@@ -106,8 +106,8 @@ def prepare(
 
         _Intake(store, gallery, source, identity, held_back).run(report)
     if not store.clips():
-        reasons = {line.error for line in store.ended.values() if line.error}
-        left_out = Counter(line.reason for line in store.left_out())
+        reasons = {line.error for line in store.finished.values() if line.error}
+        left_out = Counter(line.reason for line in store.rejected())
         why = "; ".join([*reasons, *(f"{n} {reason}" for reason, n in left_out.items())])
         raise DataError(f"{dataset}: nothing of the footage could be taken: {why or 'no frames'}")
     return store
@@ -129,7 +129,7 @@ class _Intake:
         self._source = source
         self._identity = identity
         self._held_back = held_back
-        done: list[StoredClip | RejectedStretch] = [*store.clips(), *store.left_out()]
+        done: list[StoredClip | RejectedStretch] = [*store.clips(), *store.rejected()]
         self._done = {(line.shot, line.piece) for line in done if line.source == identity}
 
     def run(self, report: Callable[[int, int | None], None]) -> None:

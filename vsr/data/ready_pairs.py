@@ -90,7 +90,7 @@ def prepare_pairs(
         gallery.add(clip.hashes, clip.source, clip.shot)
     for number, pair in enumerate(pairs):
         identity = pair.whole.identity()
-        if identity in store.ended:
+        if identity in store.finished:
             continue
         frames, error = 0, None
         try:
@@ -101,7 +101,7 @@ def prepare_pairs(
             error = str(caught)
         store.add(SourceEnd(source=identity, name=pair.high.name, frames=frames, error=error))
     if not store.clips():
-        reasons = {line.error or "too short, or duplicates" for line in store.ended.values()}
+        reasons = {line.error or "too short, or duplicates" for line in store.finished.values()}
         raise DataError(f"{dataset}: no pair could be taken: {'; '.join(sorted(reasons))}")
     return store
 
@@ -116,7 +116,7 @@ class _Intake:
         self._gallery = gallery
         self._pair = pair
         self._identity = identity
-        done: list[StoredClip | RejectedStretch] = [*store.clips(), *store.left_out()]
+        done: list[StoredClip | RejectedStretch] = [*store.clips(), *store.rejected()]
         self._done = {(line.shot, line.piece) for line in done if line.source == identity}
 
     def run(self) -> Iterator[_Piece]:

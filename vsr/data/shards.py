@@ -13,7 +13,7 @@ def shard_path(folder: Path, split: str, number: int) -> Path:
     return folder / f"{split}-{number:03d}.clips"
 
 
-def taught_path(folder: Path, number: int) -> Path:
+def teacher_output_path(folder: Path, number: int) -> Path:
     """The file that holds a teacher's outputs."""
     return shard_path(folder, "taught", number)
 

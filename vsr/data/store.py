@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vsr.config import Config
 from vsr.data.clip_codec import Planes420, encode_clip, encode_lossless
-from vsr.data.shards import append, read_planes, shard_path, taught_path
+from vsr.data.shards import append, read_planes, shard_path, teacher_output_path
 from vsr.errors import DataError
 from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.system.files import make_folder, writing
@@ -134,7 +134,7 @@ class SourceEnd(Config):
     """Why it could not be read, or not to its end."""
 
 
-class Teaching(Config):
+class TeacherRun(Config):
     """A teacher and how it taught, before the first of its outputs."""
 
     kind: Literal["teaching"] = "teaching"
@@ -155,7 +155,7 @@ class Teaching(Config):
     shrunk by `scale`."""
 
 
-class Taught(Config):
+class TeacherOutput(Config):
     """A teacher's outputs for consecutive frames of a clip."""
 
     kind: Literal["taught"] = "taught"
@@ -186,7 +186,7 @@ class Taught(Config):
 ClipKey = tuple[str, int, int]
 """Source, shot and piece of a clip."""
 
-Line = Header | SourceStart | StoredClip | RejectedStretch | SourceEnd | Teaching | Taught
+Line = Header | SourceStart | StoredClip | RejectedStretch | SourceEnd | TeacherRun | TeacherOutput
 _LINE: TypeAdapter[Line] = TypeAdapter(Line)
 
 
@@ -215,7 +215,7 @@ class Store:
         return {line.source: line for line in self.lines if isinstance(line, SourceStart)}
 
     @property
-    def ended(self) -> dict[str, SourceEnd]:
+    def finished(self) -> dict[str, SourceEnd]:
         """Those done with, by identity."""
         return {line.source: line for line in self.lines if isinstance(line, SourceEnd)}
 
@@ -224,18 +224,18 @@ class Store:
         clips = [line for line in self.lines if isinstance(line, StoredClip)]
         return [clip for clip in clips if split in (None, clip.split)]
 
-    def left_out(self) -> list[RejectedStretch]:
+    def rejected(self) -> list[RejectedStretch]:
         """What was not taken, in order."""
         return [line for line in self.lines if isinstance(line, RejectedStretch)]
 
     @property
-    def teachings(self) -> dict[str, Teaching]:
+    def teacher_runs(self) -> dict[str, TeacherRun]:
         """Those begun, by identity, in order."""
-        return {line.teaching: line for line in self.lines if isinstance(line, Teaching)}
+        return {line.teaching: line for line in self.lines if isinstance(line, TeacherRun)}
 
-    def taught(self, teaching: str | None = None) -> list[Taught]:
+    def teacher_outputs(self, teaching: str | None = None) -> list[TeacherOutput]:
         """The outputs of a teaching, or all, in order."""
-        taught = [line for line in self.lines if isinstance(line, Taught)]
+        taught = [line for line in self.lines if isinstance(line, TeacherOutput)]
         return [line for line in taught if teaching in (None, line.teaching)]
 
     def read(self, clip: StoredClip) -> Planes420:
@@ -249,9 +249,9 @@ class Store:
         path = shard_path(self.folder, clip.split, clip.shard)
         return _read_planes(path, clip.low, clip.frames)
 
-    def read_taught(self, taught: Taught) -> Planes420:
+    def read_teacher_output(self, taught: TeacherOutput) -> Planes420:
         """The planes of a teacher's outputs; raises `DataError` if their file is damaged."""
-        return _read_planes(taught_path(self.folder, taught.shard), taught, taught.frames)
+        return _read_planes(teacher_output_path(self.folder, taught.shard), taught, taught.frames)
 
 
 class StoreWriter(Store):
@@ -323,23 +323,23 @@ class StoreWriter(Store):
         self.add(clip)
         return clip
 
-    def add_taught(
+    def add_teacher_output(
         self,
         planes: Planes420,
         teaching: str,
         clip: StoredClip,
         first: int,
         corner: tuple[int, int],
-    ) -> Taught:
+    ) -> TeacherOutput:
         """Write a teacher's outputs for frames `first` and on of a clip.
 
         `corner` is the top left of the part of the stored frame that the outputs show.
         """
         coded = encode_lossless(planes)
-        shard, offset = _end_of(next(reversed(self.taught()), None))
-        append(taught_path(self.folder, shard), offset, coded)
+        shard, offset = _end_of(next(reversed(self.teacher_outputs()), None))
+        append(teacher_output_path(self.folder, shard), offset, coded)
         frames, height, width = planes[0].shape
-        taught = Taught(
+        taught = TeacherOutput(
             teaching=teaching,
             source=clip.source,
             shot=clip.shot,
@@ -365,11 +365,13 @@ class StoreWriter(Store):
                 index.truncate(whole)
 
 
-def _read_planes(path: Path, clip: StoredClip | LowVersion | Taught, frames: int) -> Planes420:
+def _read_planes(
+    path: Path, clip: StoredClip | LowVersion | TeacherOutput, frames: int
+) -> Planes420:
     return read_planes(path, clip.offset, clip.size, (frames, clip.height, clip.width))
 
 
-def _end_of(last: StoredClip | Taught | None) -> tuple[int, int]:
+def _end_of(last: StoredClip | TeacherOutput | None) -> tuple[int, int]:
     """The shard to write to and where its last clip ends."""
     if last is None:
         return 0, 0

@@ -44,9 +44,9 @@ class Row(NamedTuple):
 
 def summarise(store: Store) -> list[Row]:
     """What became of each source that is done with, in order."""
-    sources, clips, left_out = store.sources, store.clips(), store.left_out()
+    sources, clips, left_out = store.sources, store.clips(), store.rejected()
     rows = []
-    for identity, ended in store.ended.items():
+    for identity, ended in store.finished.items():
         begun = sources.get(identity)
         taken = [clip for clip in clips if clip.source == identity]
         reasons: Counter[str] = Counter()

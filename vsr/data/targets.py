@@ -1,48 +1,26 @@
 """What a clip's output is compared with: the original, a teacher's output, or a mixture."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 from torch.nn import functional as F
 
-from vsr.config import Config
-from vsr.data.store import ClipKey, Store, StoredClip, Taught, Teaching
+from vsr.data.agreement import feature_distance
+from vsr.data.clip_pool import ClipPool
+from vsr.data.config import DataConfig
+from vsr.data.sharpening import sharpened
+from vsr.data.store import ClipKey, Store, StoredClip, TeacherOutput, TeacherRun
 from vsr.errors import DataError
 from vsr.imaging.colour import to_rgb
 from vsr.imaging.tensors import on_8_bit_levels
 
-if TYPE_CHECKING:
-    from vsr.data.clip_pairs import ClipPool, DataConfig
-
-TargetKind = Literal["original", "taught", "sharpened", "agreeing"]
-
-Features = Callable[[Tensor], Sequence[Tensor]]
-"""A network that sees RGB (N, 3, H, W) in [0, 1] and gives feature maps (N, C, h, w) of some of its
-layers."""
-
-_CELL = 32
-"""Side of the cells, in pixels of the target, for which agreement is measured."""
 _SOFTNESS = 0.25
 """Share of the limit by which agreement fades out below and above it."""
 
 
-class SharpeningConfig(Config):
-    """An unsharp mask; by default that of Real-ESRGAN (Wang et al., 2021) and RealBasicVSR (Chan et
-    al., 2022): `usm_sharp` with radius 50, weight 0.5 and threshold 10.
-    """
-
-    sigma: PositiveFloat = 8.0
-    """Of the Gaussian, in pixels; OpenCV's choice for a kernel of 51 pixels."""
-    amount: NonNegativeFloat = 0.5
-    """How much of the difference from the blurred picture is added."""
-    threshold: float = Field(default=10.0, ge=0, lt=255)
-    """Difference in code values up to which nothing is added."""
-
-
-class Take(NamedTuple):
+class FrameRange(NamedTuple):
     """Consecutive frames of a clip that scenes are cut from."""
 
     clip: StoredClip
@@ -54,19 +32,19 @@ class Take(NamedTuple):
     width: int
     step: int = 2
     """Corners of crops are multiples of this."""
-    taught: tuple[Taught, ...] = ()
+    taught: tuple[TeacherOutput, ...] = ()
     """Blocks of a teacher's outputs, which follow one another; none for originals alone."""
     native: bool = False
     """The clip's own frames are the input, and the teacher's outputs the only target."""
 
     @classmethod
-    def whole(cls, clip: StoredClip, scale: int) -> "Take":
+    def whole(cls, clip: StoredClip, scale: int) -> "FrameRange":
         """All frames of a clip."""
         step = _step(clip, scale)
         return cls(clip, 0, clip.frames, clip.height, clip.width, step)
 
 
-class Scene(NamedTuple):
+class SourceCrop(NamedTuple):
     """Frames cut from a data set, RGB in [0, 1], (T, 3, side, side)."""
 
     high: Tensor
@@ -81,11 +59,11 @@ class Scene(NamedTuple):
         """What the output is compared with."""
         return self.high if self.other is None else self.other
 
-    def changed(self, change: Callable[[Tensor], Tensor]) -> "Scene":
+    def changed(self, change: Callable[[Tensor], Tensor]) -> "SourceCrop":
         """The scene with a change of all its tensors."""
-        return Scene(*(None if part is None else change(part) for part in self))  # type: ignore[arg-type]
+        return SourceCrop(*(None if part is None else change(part) for part in self))  # type: ignore[arg-type]
 
-    def spliced(self, place: int, following: "Scene") -> "Scene":
+    def spliced(self, place: int, following: "SourceCrop") -> "SourceCrop":
         """The scene up to frame `place`, and another one from there on."""
 
         def splice(one: Tensor, other: Tensor) -> Tensor:
@@ -93,7 +71,7 @@ class Scene(NamedTuple):
 
         own = self.other is None and following.other is None
         given = self.low is not None and following.low is not None
-        return Scene(
+        return SourceCrop(
             splice(self.high, following.high),
             None if own else splice(self.target, following.target),
             splice(self.low, following.low) if given else None,  # type: ignore[arg-type]
@@ -103,70 +81,76 @@ class Scene(NamedTuple):
 class Targets:
     """Cuts scenes with the targets that a recipe asks for."""
 
-    def __init__(self, pool: "ClipPool", config: "DataConfig", scale: int) -> None:
+    def __init__(self, pool: ClipPool, config: DataConfig, scale: int) -> None:
         """Raises `DataError` if the data set lacks those targets."""
         self._pool = pool
         self._config = config
         self._scale = scale
-        self.films: list[Take] = []
+        self.films: list[FrameRange] = []
         """Takes that scenes of films are cut from."""
-        self.native: list[Take] = []
+        self.native: list[FrameRange] = []
         """Takes whose clips are the input as they are, for `native_share` of the scenes."""
         kind, native_share = config.targets, config.native_share
         if kind == "agreeing" and pool.features is None:
             raise DataError('data.targets = "agreeing" needs a network of features')
         if kind in ("original", "sharpened"):
             paired = [clip for clip in pool.pictures if clip.low_scale == scale]
-            self.films = [Take.whole(clip, scale) for clip in (*pool.films, *paired)]
+            self.films = [FrameRange.whole(clip, scale) for clip in (*pool.films, *paired)]
         elif native_share < 1:
             self.films = self._taught_takes(native=False)
         if native_share:
             self.native = self._taught_takes(native=True)
 
-    def of_picture(self, high: Tensor) -> Scene:
+    def of_picture(self, high: Tensor) -> SourceCrop:
         """A scene (T, 3, side, side) of a picture under a camera, with its target."""
         if self._config.targets in ("sharpened", "agreeing"):
-            return Scene(high, sharpened(high, self._config.sharpening))
-        return Scene(high)
+            return SourceCrop(high, sharpened(high, self._config.sharpening))
+        return SourceCrop(high)
 
-    def of_film(self, take: Take, places: Tensor, corner: tuple[int, int], side: int) -> Scene:
+    def of_film(
+        self, take: FrameRange, places: Tensor, corner: tuple[int, int], side: int
+    ) -> SourceCrop:
         """A scene of a take: its frames `places` (T), cut at `corner` (top, left)."""
         taught = (
-            _cut(self._pool.taught(take), take.clip, places, corner, side) if take.taught else None
+            _cut(self._pool.teacher_outputs(take.taught), take.clip, places, corner, side)
+            if take.taught
+            else None
         )
         if take.native:
             assert taught is not None
-            return Scene(taught, low=self._native_low(take, places, corner, side))
+            return SourceCrop(taught, low=self._native_low(take, places, corner, side))
         own = self._pool.film(take.clip)
         high = _cut(own, take.clip, take.first + places, corner, side)
         low = self._own_low(take, places, corner, side)
         match self._config.targets:
             case "taught":
-                return Scene(high, taught, low)
+                return SourceCrop(high, taught, low)
             case "agreeing":
                 assert taught is not None
                 share = self._agreement(take, places, corner, side)
                 plain = sharpened(high, self._config.sharpening)
-                return Scene(high, plain.lerp(taught, share), low)
+                return SourceCrop(high, plain.lerp(taught, share), low)
             case "sharpened":
-                return Scene(high, sharpened(high, self._config.sharpening), low)
+                return SourceCrop(high, sharpened(high, self._config.sharpening), low)
             case _:
-                return Scene(high, low=low)
+                return SourceCrop(high, low=low)
 
-    def luma(self, take: Take, number: int) -> Tensor:
+    def luma(self, take: FrameRange, number: int) -> Tensor:
         """The luma (H, W) of a take's frame, in the target's pixels."""
         if take.native:
-            return self._pool.taught(take)[0][number]
+            return self._pool.teacher_outputs(take.taught)[0][number]
         return self._pool.film(take.clip)[0][take.first + number]
 
-    def _native_low(self, take: Take, places: Tensor, corner: tuple[int, int], side: int) -> Tensor:
+    def _native_low(
+        self, take: FrameRange, places: Tensor, corner: tuple[int, int], side: int
+    ) -> Tensor:
         scale, block = self._scale, take.taught[0]
         within = (block.top + corner[0] // scale, block.left + corner[1] // scale)
         planes = self._pool.film(take.clip)
         return _cut(planes, take.clip, take.first + places, within, side // scale)
 
     def _own_low(
-        self, take: Take, places: Tensor, corner: tuple[int, int], side: int
+        self, take: FrameRange, places: Tensor, corner: tuple[int, int], side: int
     ) -> Tensor | None:
         """The input of a ready pair; None of other clips, and of a pair of another scale."""
         scale = self._scale
@@ -176,21 +160,23 @@ class Targets:
         planes = self._pool.low(take.clip)
         return _cut(planes, take.clip, take.first + places, within, side // scale)
 
-    def _agreement(self, take: Take, places: Tensor, corner: tuple[int, int], side: int) -> Tensor:
+    def _agreement(
+        self, take: FrameRange, places: Tensor, corner: tuple[int, int], side: int
+    ) -> Tensor:
         """The share of the teacher's output in each pixel, (T, 1, side, side)."""
         shares = torch.stack([self._frame_agreement(take, int(n)) for n in places])
         shares = F.interpolate(shares, size=(take.height, take.width), mode="bilinear")
         top, left = corner
         return shares[..., top : top + side, left : left + side]
 
-    def _frame_agreement(self, take: Take, number: int) -> Tensor:
+    def _frame_agreement(self, take: FrameRange, number: int) -> Tensor:
         """The share of the teacher's output in each cell of a frame, (1, h, w); kept."""
 
         def load() -> tuple[int, Tensor]:
             features = self._pool.features
             assert features is not None
             own = [p[take.first + number, None] for p in self._pool.film(take.clip)]
-            theirs = [plane[number, None] for plane in self._pool.taught(take)]
+            theirs = [plane[number, None] for plane in self._pool.teacher_outputs(take.taught)]
             original, taught = (on_8_bit_levels(to_rgb(p, take.clip.spec)) for p in (own, theirs))
             original = original[..., : take.height, : take.width]
             limit = self._config.agreement
@@ -201,11 +187,11 @@ class Targets:
         key = ("agreement", take.taught[0].teaching, *take.clip.key, take.first + number)
         return self._pool.keep(key, load)
 
-    def _taught_takes(self, native: bool) -> list[Take]:
+    def _taught_takes(self, native: bool) -> list[FrameRange]:
         teaching = _teaching_for(self._pool.store, self._config.taught_by, self._scale, native)
         clips = {clip.key: clip for clip in (*self._pool.films, *self._pool.pictures)}
-        blocks: dict[ClipKey, list[Taught]] = {}
-        for line in self._pool.store.taught(teaching.teaching):
+        blocks: dict[ClipKey, list[TeacherOutput]] = {}
+        for line in self._pool.store.teacher_outputs(teaching.teaching):
             if line.clip_key in clips:
                 blocks.setdefault(line.clip_key, []).append(line)
         return [_taught_take(clips[key], found, teaching) for key, found in blocks.items()]
@@ -214,49 +200,6 @@ class Targets:
 def _step(clip: StoredClip, scale: int) -> int:
     """What corners of crops are multiples of: the input's 4:2:0 samples must not be divided."""
     return 2 * scale if clip.low_scale == scale else 2
-
-
-def sharpened(pictures: Tensor, config: SharpeningConfig) -> Tensor:
-    """Pictures (N, 3, H, W) in [0, 1] after an unsharp mask, clamped to [0, 1].
-
-    Where a picture differs from its blurred version by more than the threshold, that difference is
-    added; the border of those areas is blurred by the same Gaussian.
-    """
-    difference = pictures - _blurred(pictures, config.sigma)
-    chosen = (difference.abs() * 255 > config.threshold).to(pictures.dtype)
-    sharp = (pictures + config.amount * difference).clamp(0, 1)
-    return pictures.lerp(sharp, _blurred(chosen, config.sigma).clamp(0, 1))
-
-
-@torch.no_grad()
-def feature_distance(features: Features, one: Tensor, other: Tensor) -> Tensor:
-    """How far pictures (N, 3, H, W) differ, in cells of 32 pixels: (N, 1, h, w).
-
-    The squared distance of unit-normalised features at half the size (texture counts less there
-    than structure), from 0 to 4, mean over each cell and over layers.
-    """
-    count, (height, width) = len(one), one.shape[-2:]
-    cells = (-(-height // _CELL), -(-width // _CELL))
-    halved = F.avg_pool2d(torch.cat((one, other)), 2)
-    maps = []
-    for layer in features(halved):
-        unit = F.normalize(layer.float(), dim=1)
-        distance = (unit[:count] - unit[count:]).square().sum(dim=1, keepdim=True)
-        maps.append(F.interpolate(distance, size=cells, mode="area"))
-    return torch.stack(maps).mean(dim=0)
-
-
-def _blurred(pictures: Tensor, sigma: float) -> Tensor:
-    """(N, C, H, W) after a Gaussian; pictures are mirrored at their borders."""
-    reach = round(3.125 * sigma)  # 25 pixels of a sigma of 8, as in a kernel of 51
-    taps = torch.arange(-reach, reach + 1, dtype=pictures.dtype, device=pictures.device)
-    kernel = torch.exp(-(taps**2) / (2 * sigma**2))
-    kernel = kernel / kernel.sum()
-    height, width = pictures.shape[-2:]
-    planes = pictures.reshape(-1, 1, height, width)
-    planes = F.conv2d(F.pad(planes, (reach, reach, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
-    planes = F.conv2d(F.pad(planes, (0, 0, reach, reach), mode="reflect"), kernel.view(1, 1, -1, 1))
-    return planes.view_as(pictures)
 
 
 def _cut(
@@ -275,9 +218,9 @@ def _cut(
     return on_8_bit_levels(to_rgb(cut, clip.spec))
 
 
-def _taught_take(clip: StoredClip, blocks: list[Taught], teaching: Teaching) -> Take:
+def _taught_take(clip: StoredClip, blocks: list[TeacherOutput], teaching: TeacherRun) -> FrameRange:
     """The longest stretch of a clip's taught frames without a gap."""
-    runs: list[list[Taught]] = []
+    runs: list[list[TeacherOutput]] = []
     for block in sorted(blocks, key=lambda block: block.first):
         if runs and runs[-1][-1].first + runs[-1][-1].frames == block.first:
             runs[-1].append(block)
@@ -285,7 +228,7 @@ def _taught_take(clip: StoredClip, blocks: list[Taught], teaching: Teaching) -> 
             runs.append([block])
     run = max(runs, key=lambda run: sum(block.frames for block in run))
     native = teaching.native_crop is not None
-    return Take(
+    return FrameRange(
         clip=clip,
         first=run[0].first,
         frames=sum(block.frames for block in run),
@@ -297,9 +240,9 @@ def _taught_take(clip: StoredClip, blocks: list[Taught], teaching: Teaching) -> 
     )
 
 
-def _teaching_for(store: Store, teacher: str | None, scale: int, native: bool) -> Teaching:
+def _teaching_for(store: Store, teacher: str | None, scale: int, native: bool) -> TeacherRun:
     """The one teaching of a data set that serves a recipe; raises `DataError`."""
-    found = [t for t in store.teachings.values() if teacher in (None, t.teacher, t.teaching)]
+    found = [t for t in store.teacher_runs.values() if teacher in (None, t.teacher, t.teaching)]
     by = f" by {teacher}" if teacher else ""
     command = f"vsr data teach {store.folder} --model FILE" + (" --native" if native else "")
     found = [t for t in found if (t.native_crop is not None) == native]

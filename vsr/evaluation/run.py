@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vsr.data.clip_pairs import DegradationShares
+from vsr.data.config import DegradationShares
 from vsr.data.real_degradation import degrade_as_real
 from vsr.data.sources import Source, SourceType, find_sources, open_source, source_frames
 from vsr.errors import ConfigError, DataError, ModelError

@@ -1,7 +1,7 @@
 """The network that decides where a taught target agrees with the original."""
 
-from vsr.data.clip_pairs import DataConfig
-from vsr.data.targets import Features
+from vsr.data.agreement import Features
+from vsr.data.config import DataConfig
 from vsr.models.vgg16 import Vgg16Features
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.data.clip_pairs import ClipPairs, ClipPool, DataConfig, Shape
+from vsr.data.clip_pairs import ClipPairs, ClipShape
+from vsr.data.clip_pool import ClipPool
+from vsr.data.config import DataConfig
 from vsr.data.flow_pairs import MotionPairs
 from vsr.training.config import TrainingConfig
 from vsr.training.prefetch import by_processes
@@ -27,7 +29,7 @@ Item = TypeVar("Item")
 class SchedulePoint(NamedTuple):
     """Where an iteration lies in the schedule."""
 
-    shape: Shape
+    shape: ClipShape
     first: int
     """Iteration at which clips of this shape begin."""
 
@@ -69,7 +71,7 @@ class Batches:
         self._device = device
         self._motion = MotionPairs(pool, data, scale, training.seed) if motion_iterations else None
         self._motion_iterations = motion_iterations
-        shapes = {Shape(stage.frames, stage.crop) for stage in training.stages}
+        shapes = {ClipShape(stage.frames, stage.crop) for stage in training.stages}
         self._pairs = {
             shape: ClipPairs(pool, data, scale, training.seed, shape) for shape in shapes
         }
@@ -108,7 +110,7 @@ class Batches:
         for stage in self._training.stages:
             end = begun + round(stage.until * whole)
             if iteration < end or stage.until == 1:
-                return SchedulePoint(Shape(stage.frames, stage.crop), first)
+                return SchedulePoint(ClipShape(stage.frames, stage.crop), first)
             first = end
         raise AssertionError("the last stage has no end")
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vsr.data.clip_pairs import ClipPool
+from vsr.data.clip_pool import ClipPool
 from vsr.data.store import Store
 from vsr.errors import DataError, TrainingError
 from vsr.imaging.degrade import Degradation
