@@ -11,7 +11,8 @@ from vsr.data.store import Header
 from vsr.engine.batch import film_jobs
 from vsr.engine.image import picture_jobs
 from vsr.errors import MediaError, OutputError
-from vsr.evaluation.pairing import find_clips, numbered_pictures
+from vsr.evaluation.frame_sequence import find_clips
+from vsr.media.image_sequence import numbered_images
 from vsr.system.folders import FILM_SUFFIXES, files_in, skipped
 
 HIDDEN = ("._a.mp4", ".hidden/b.mp4", "deep/.c.mp4", "deep/.d.mp4.vsr/000000.mp4")
@@ -75,7 +76,7 @@ def test_numbered_frames_are_told_from_what_macos_leaves(tmp_path: Path) -> None
     for number in range(3):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f"f{number}.tif")
         (tmp_path / f"._f{number}.tif").touch()
-    assert [path.name for path in numbered_pictures(tmp_path)] == ["f0.tif", "f1.tif", "f2.tif"]
+    assert [path.name for path in numbered_images(tmp_path)] == ["f0.tif", "f1.tif", "f2.tif"]
 
 
 def test_pictures_in_place_of_films_are_told_of_vsr_image(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vsr.data.clip_codec import Planes420
 from vsr.data.clip_quality import DuplicateIndex, RejectReason, signature
 from vsr.data.prepare import LONGEST_PIECE, PrepareProgress, stored_spec
-from vsr.data.sources import Source, SourceType, find_sources, open_source
+from vsr.data.sources import Source, SourceType, find_sources, open_source, source_info
 from vsr.data.store import (
     Header,
     RejectedStretch,
@@ -27,7 +27,6 @@ from vsr.errors import DataError, MediaError
 from vsr.frames.shots import mark_cuts
 from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.imaging.colour import ColourSpec
-from vsr.media.decode.reader import VideoReader
 from vsr.media.frame import Frame, StreamInfo
 
 _SCALES = (2, 4)
@@ -216,7 +215,7 @@ def _checked(low: Source, high: Source) -> SourcePair:
     counts = (len(low.files), len(high.files))
     if counts[0] != counts[1]:  # of films, they show when these are read
         raise DataError(f"{where}: have {counts[0]} and {counts[1]} frames")
-    small, large = _info(low), _info(high)
+    small, large = source_info(low), source_info(high)
     scale = large.height // small.height
     if scale not in _SCALES or (large.height, large.width) != (
         scale * small.height,
@@ -227,13 +226,6 @@ def _checked(low: Source, high: Source) -> SourcePair:
             "the sides of one must be 2 or 4 times those of the other"
         )
     return SourcePair(low, high, scale)
-
-
-def _info(source: Source) -> StreamInfo:
-    if source.kind is SourceType.FILM:
-        with VideoReader(source.files[0]) as reader:
-            return reader.info
-    return open_source(source)[0]
 
 
 def _planes(

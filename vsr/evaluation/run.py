@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from vsr.data.config import DegradationShares
 from vsr.data.real_degradation import degrade_as_real
-from vsr.data.sources import Source, SourceType, find_sources, open_source, source_frames
+from vsr.data.sources import Source, SourceType, find_sources, source_frames, source_info
 from vsr.errors import ConfigError, DataError, ModelError
+from vsr.evaluation.frame_sequence import find_clips, open_sequence
 from vsr.evaluation.highlights import Highlights
-from vsr.evaluation.pairing import Align, Pairing, find_clips, open_clip
+from vsr.evaluation.pairing import Align, Pairing
 from vsr.evaluation.report import FilmReport, Report
 from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic
 from vsr.metrics.blur import BLUR_SMALLEST_SIDE
@@ -86,7 +87,7 @@ def evaluate(
             trios = [(n, [*ab, c]) for (n, ab), (_, _, c) in zip(trios, sources, strict=True)]
     else:
         trios = [(name, [a, b]) for name, a, b in find_clips(output, Path(str(source)))]
-    jobs = [(name, [open_clip(path) for path in paths]) for name, paths in trios]
+    jobs = [(name, [open_sequence(path) for path in paths]) for name, paths in trios]
     default = COMPARING if reference is not None else ()
     plan = _Plan.of(metrics, (*default, *((Metric.FLICKER,) if source is not None else ())))
     if reference is None and any(metric.needs_target for metric in plan.metrics):
@@ -138,7 +139,7 @@ def evaluate_model(
     if not sources:
         raise DataError(f"{data}: holds no film")
     plan = _Plan.of(metrics, (*COMPARING, Metric.FLICKER))
-    infos = [open_source(source)[0] for source in sources]
+    infos = [source_info(source) for source in sources]
     plan.fit(min(min(info.height, info.width) for info in infos) // 8 * 8)
     run = _Run(plan, rules, where, gallery, watch, [info.frame_count for info in infos])
     films = []
@@ -312,7 +313,7 @@ def _compared(
         if low is not None:
             size = (output.shape[-2], output.shape[-1])
             panels[_BICUBIC] = resize_bicubic(low[None], size)[0].clamp(0, 1)
-        yield panels, target, low, frames[1].begins_shot
+        yield panels, target, low, frames[1].starts_shot
 
 
 def _panels_of(pictures: Pictures) -> dict[str, Tensor]:
