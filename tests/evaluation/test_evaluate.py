@@ -157,8 +157,8 @@ def test_what_frames_are_too_small_for_is_left_out_unless_asked_for(tmp_path: Pa
     path = write_film(tmp_path / "a.mkv", scenes(64, 40, [3]), **CODED)  # type: ignore[arg-type]
     known = evaluate(path, path)
     assert "tof" not in known.metrics
-    assert any("tof needs sides of 48 pixels" in line for line in known.left_out)
-    with pytest.raises(DataError, match="ms_ssim_y needs sides of 176 pixels and more, not 40"):
+    assert any("tof needs sides of at least 48 pixels" in line for line in known.left_out)
+    with pytest.raises(DataError, match="ms_ssim_y needs sides of at least 176 pixels, not 40"):
         evaluate(path, path, metrics=["psnr_y", "ms_ssim_y"])
 
 
@@ -166,17 +166,20 @@ def test_what_frames_are_too_small_for_is_left_out_unless_asked_for(tmp_path: Pa
     ("asked", "said"),
     [
         ({}, "nothing to evaluate against"),
-        ({"reference": "reference", "metrics": ["flicker"]}, "flicker is measured by the film"),
+        (
+            {"reference": "reference", "metrics": ["flicker"]},
+            "flicker is measured against the film",
+        ),
         (
             {"reference": "reference", "metrics": ["excess_flicker"]},
-            "excess_flicker is measured by",
+            "excess_flicker is measured against",
         ),
         ({"source": "source", "metrics": ["psnr"]}, "only flicker can be measured"),
         (
             {"reference": "reference", "protocol": "ours"},
-            "unknown protocol 'ours'; there are: plain",
+            "unknown protocol 'ours'; choose one of: plain",
         ),
-        ({"reference": "reference", "source": "source", "align": "crop"}, "don't go together"),
+        ({"reference": "reference", "source": "source", "align": "crop"}, "can't be combined"),
     ],
 )
 def test_what_does_not_make_sense_is_told(
@@ -231,7 +234,7 @@ def test_the_worst_frames_are_the_worst_of_their_half_seconds(report: Report) ->
     assert gallery is not None
     values = [row["psnr_y"] for row in report.films[0].rows]  # type: ignore[index]
     # 25 frames a second: stretches of twelve.
-    assert {frame.number for frame in gallery.worst} == {
+    assert {frame.index for frame in gallery.worst} == {
         int(np.argmin(values[:12])),
         12 + int(np.argmin(values[12:])),
     }
