@@ -59,7 +59,7 @@ def score_model(
 ) -> dict[str, dict[str, DegradationScores]]:
     """The part of a card that is measured, on the first `frames` of each film, or on all (0)."""
     generator = load_generator(model).to(DEVICE)
-    films = [source for source in find_sources([data]) if source.kind is SourceType.FILM]
+    films = [source for source in find_sources([data]) if source.type is SourceType.FILM]
     scores = {}
     for kind in Degradation:
         scored = [

@@ -25,7 +25,7 @@ def test_films_frames_and_photographs_are_told_apart(tmp_path: Path) -> None:
     write_frames(tmp_path, [p[:300, :400] for p in pictures], "DSC_{:04d}.jpg")
     (tmp_path / "notes.txt").write_text("no footage")
     sources = find_sources([tmp_path])
-    kinds = {source.name: source.kind for source in sources}
+    kinds = {source.name: source.type for source in sources}
     assert kinds["clip/im*.png"] is SourceType.FRAMES
     assert kinds["deep/a.mp4"] is SourceType.FILM
     assert [kind for name, kind in kinds.items() if name.startswith("DSC")] == [
@@ -37,7 +37,7 @@ def test_films_frames_and_photographs_are_told_apart(tmp_path: Path) -> None:
 def test_a_numbered_run_with_a_gap_is_no_film(tmp_path: Path) -> None:
     write_frames(tmp_path, scenes(96, 64, [8]))
     (tmp_path / "im004.png").unlink()
-    assert {source.kind for source in find_sources([tmp_path])} == {SourceType.PHOTOGRAPH}
+    assert {source.type for source in find_sources([tmp_path])} == {SourceType.PHOTOGRAPH}
 
 
 def test_a_file_that_is_named_twice_counts_once(small_film: Path) -> None:
@@ -95,7 +95,7 @@ def test_images_keep_the_colour_of_each_pixel(tmp_path: Path) -> None:
     frame[::2, ::2] = 255 - frame[::2, ::2]
     write_frames(tmp_path, [frame] * 6)
     (source,) = find_sources([tmp_path])
-    assert source.kind is SourceType.FRAMES
+    assert source.type is SourceType.FRAMES
     for pixels, _ in source_frames(source, torch.device("cpu")):
         assert np.array_equal((pixels.permute(1, 2, 0).numpy() * 255).round(), frame)
 

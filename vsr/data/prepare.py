@@ -159,14 +159,14 @@ class _Intake:
         luma = [plane for plane in luma if plane.shape == (info.height, info.width)]
         if not luma:
             raise MediaError(f"{self._source.files[0]}: no frame of it can be decoded")
-        is_film = self._source.kind is not SourceType.PHOTOGRAPH
+        is_film = self._source.type is not SourceType.PHOTOGRAPH
         crop = picture_area(luma) if is_film else whole_area(luma[0])
         top, left, height, width = crop
         share = true_share([plane[top : top + height, left : left + width] for plane in luma])
         begun = SourceStart(
             source=self._identity,
             name=self._source.name,
-            type=self._source.kind.value,
+            type=self._source.type.value,
             split=self._split(),
             width=info.width,
             height=info.height,
@@ -184,7 +184,7 @@ class _Intake:
         if self._held_back is not None:
             return "val" if self._identity in self._held_back else "train"
         share = self._store.header.val_share
-        if self._source.kind is SourceType.PHOTOGRAPH or share == 0:
+        if self._source.type is SourceType.PHOTOGRAPH or share == 0:
             return "train"
         films = [s for s in self._store.sources.values() if s.type != "photograph"]
         # The second of every so many, so that two films are enough for one of each.
@@ -213,7 +213,7 @@ class _Intake:
             return
         fault: RejectReason | None = None
         hashes: tuple[str, ...] = ()
-        is_film = self._source.kind is not SourceType.PHOTOGRAPH
+        is_film = self._source.type is not SourceType.PHOTOGRAPH
         if is_film and len(piece.planes) < self._store.header.shortest:
             fault = RejectReason.SHORT
         else:

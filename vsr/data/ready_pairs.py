@@ -45,7 +45,7 @@ class SourcePair(NamedTuple):
     @property
     def whole(self) -> Source:
         """Both in one, for an identity that covers them."""
-        return Source(self.high.name, self.high.kind, (*self.high.files, *self.low.files))
+        return Source(self.high.name, self.high.type, (*self.high.files, *self.low.files))
 
 
 class _Piece(NamedTuple):
@@ -135,7 +135,7 @@ class _Intake:
         begun = SourceStart(
             source=self._identity,
             name=self._pair.high.name,
-            type=self._pair.high.kind.value,
+            type=self._pair.high.type.value,
             split="train",
             width=info.width,
             height=info.height,
@@ -175,7 +175,7 @@ class _Intake:
         luma = [planes[0] for planes in piece.high]
         hashes = signature(luma)
         fault: RejectReason | None = None
-        is_film = self._pair.high.kind is not SourceType.PHOTOGRAPH
+        is_film = self._pair.high.type is not SourceType.PHOTOGRAPH
         if is_film and len(luma) < self._store.header.shortest:
             fault = RejectReason.SHORT
         elif self._gallery.holds(hashes, self._identity, piece.shot):
@@ -210,8 +210,8 @@ def _by_name(folder: Path) -> dict[str, Source]:
 def _checked(low: Source, high: Source) -> SourcePair:
     """A pair whose kinds, sizes and numbers of frames match."""
     where = f"{low.files[0]} and {high.files[0]}"
-    if low.kind is not high.kind:
-        raise DataError(f"{where}: one is {low.kind.value}, the other {high.kind.value}")
+    if low.type is not high.type:
+        raise DataError(f"{where}: one is {low.type.value}, the other {high.type.value}")
     counts = (len(low.files), len(high.files))
     if counts[0] != counts[1]:  # of films, they show when these are read
         raise DataError(f"{where}: have {counts[0]} and {counts[1]} frames")

@@ -8,20 +8,20 @@ from vsr.data.config import SharpeningConfig
 
 
 def sharpened(pictures: Tensor, config: SharpeningConfig) -> Tensor:
-    """Pictures (N, 3, H, W) in [0, 1] after an unsharp mask, clamped to [0, 1].
+    """Apply an unsharp mask to pictures (N, 3, H, W) in [0, 1], clamped to [0, 1].
 
-    Where a picture differs from its blurred version by more than the threshold, that difference is
-    added; the border of those areas is blurred by the same Gaussian.
+    The difference from the blurred picture is added where it exceeds the threshold. The border of
+    these areas is blurred by the same Gaussian.
     """
     difference = pictures - _blurred(pictures, config.sigma)
-    chosen = (difference.abs() * 255 > config.threshold).to(pictures.dtype)
+    mask = (difference.abs() * 255 > config.threshold).to(pictures.dtype)
     sharp = (pictures + config.amount * difference).clamp(0, 1)
-    return pictures.lerp(sharp, _blurred(chosen, config.sigma).clamp(0, 1))
+    return pictures.lerp(sharp, _blurred(mask, config.sigma).clamp(0, 1))
 
 
 def _blurred(pictures: Tensor, sigma: float) -> Tensor:
-    """(N, C, H, W) after a Gaussian; pictures are mirrored at their borders."""
-    reach = round(3.125 * sigma)  # 25 pixels of a sigma of 8, as in a kernel of 51
+    """Blur (N, C, H, W) by a Gaussian, with mirrored borders."""
+    reach = round(3.125 * sigma)  # 25 pixels for a sigma of 8: a kernel of 51
     taps = torch.arange(-reach, reach + 1, dtype=pictures.dtype, device=pictures.device)
     kernel = torch.exp(-(taps**2) / (2 * sigma**2))
     kernel = kernel / kernel.sum()

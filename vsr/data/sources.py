@@ -51,7 +51,7 @@ class Source:
     """One piece of footage: the unit that is assigned to train or val as a whole."""
 
     name: str
-    kind: SourceType
+    type: SourceType
     files: tuple[Path, ...]
     """One file, or the frames in order."""
 
@@ -109,7 +109,7 @@ def find_sources(
 
 def source_info(source: Source) -> StreamInfo:
     """Describe the planes that `open_source` reads; raises `MediaError` where it can't."""
-    if source.kind is SourceType.FILM:
+    if source.type is SourceType.FILM:
         with VideoReader(source.files[0]) as reader:
             return reader.info
     height, width = ImageSequence(source.files).size
@@ -132,7 +132,7 @@ def open_source(source: Source) -> tuple[StreamInfo, Iterator[Frame]]:
     `source_frames` keeps their full colour resolution. Raises `MediaError` where the source can't
     be read, also while the frames are read.
     """
-    if source.kind is SourceType.FILM:
+    if source.type is SourceType.FILM:
         reader = VideoReader(source.files[0])
         return reader.info, _closing(reader)
     info = source_info(source)
@@ -141,11 +141,11 @@ def open_source(source: Source) -> tuple[StreamInfo, Iterator[Frame]]:
 
 def sample_source(source: Source, count: int) -> list[Frame]:
     """Read at most `count` frames spread over a source; none where it can't be read."""
-    if source.kind is SourceType.FILM:
+    if source.type is SourceType.FILM:
         with VideoReader(source.files[0]) as reader:
             return reader.sample(count)
     step = -(-len(source.files) // count)
-    chosen = Source(source.name, source.kind, source.files[::step])
+    chosen = Source(source.name, source.type, source.files[::step])
     _, frames = open_source(chosen)
     return list(frames)
 
@@ -155,7 +155,7 @@ def source_frames(source: Source, device: torch.device) -> Iterator[tuple[Tensor
 
     Images keep the colour of each pixel.
     """
-    if source.kind is not SourceType.FILM:
+    if source.type is not SourceType.FILM:
         yield from rgb_frames(ImageSequence(source.files).frames(), device)
         return
     info, frames = open_source(source)

@@ -51,7 +51,7 @@ def evaluate_model(
     rules, torch_device = find_protocol(protocol), pick_device(device)
     generator = load(model, detail=detail).to(torch_device)
     sources = [
-        source for source in find_sources([data]) if source.kind is not SourceType.PHOTOGRAPH
+        source for source in find_sources([data]) if source.type is not SourceType.PHOTOGRAPH
     ]
     if not sources:
         raise DataError(
