@@ -44,7 +44,7 @@ def add(store: StoreWriter, name: str, frames: Sequence[np.ndarray]) -> None:
         frame_rate="25",
     )
     store.add(source)
-    store.add_clip(planes_of(frames), ColourSpec(Matrix.BT601), (source, 0, 0), [])
+    store.add_clip(planes_of(frames), ColourSpec(Matrix.BT601), source, shot=0, piece=0, hashes=[])
 
 
 def wandering(picture: np.ndarray, frames: int, side: int = 176) -> list[np.ndarray]:

@@ -196,13 +196,13 @@ def test_other_settings_or_other_files_are_not_mixed_in(footage: Path, tmp_path:
         StoreWriter(tmp_path / "set", Header(shortest=9, val_share=0.1))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(DataError, match="holds other things"):
+    with pytest.raises(DataError, match="holds other files"):
         prepare([footage / "b.mp4"], tmp_path / "mine", HEADER)
 
 
 def test_footage_of_which_nothing_can_be_taken_is_an_error(tmp_path: Path) -> None:
     film(tmp_path / "a.mp4", moving(0, 4))
-    with pytest.raises(DataError, match="nothing of the footage could be taken: 1 short"):
+    with pytest.raises(DataError, match="no part of the footage is suitable: 1 short"):
         prepare([tmp_path / "a.mp4"], tmp_path / "set", HEADER)
 
 

@@ -188,7 +188,7 @@ def test_films_of_different_lengths_are_reported(
     write(low / "film.mp4", [brighter_and_smaller(f) for f in moving(data.astronaut(), 9)])
     store = prepare_pairs(find_pairs(low, high), tmp_path / "set", HEADER)
     (error,) = (line.error for line in store.finished.values() if line.error)
-    assert "film.mp4: has not as many frames as" in error
+    assert "film.mp4: differs in its number of frames from" in error
 
 
 def test_the_command_takes_pairs(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def add(store: StoreWriter, name: str, frames: Sequence[NDArray[np.uint8]]) -> N
         frame_rate="25",
     )
     store.add(source)
-    store.add_clip(planes_of(frames), ColourSpec(Matrix.BT601), (source, 0, 0), [])
+    store.add_clip(planes_of(frames), ColourSpec(Matrix.BT601), source, shot=0, piece=0, hashes=[])
 
 
 def teaching(name: str, scale: int = 4, native_crop: int | None = None) -> TeacherRun:

@@ -45,7 +45,7 @@ def add(store: StoreWriter, name: str, frames: Sequence[NDArray[np.uint8]]) -> N
         frame_rate="25",
     )
     store.add(source)
-    store.add_clip(planes_of(frames), SPEC, (source, 0, 0), [])
+    store.add_clip(planes_of(frames), SPEC, source, shot=0, piece=0, hashes=[])
 
 
 def wandering(picture: NDArray[np.uint8], frames: int, side: int) -> list[NDArray[np.uint8]]:
