@@ -13,7 +13,7 @@ from safetensors import safe_open
 from tests.conftest import planes_of, scenes, write_film
 from vsr.config import load_toml
 from vsr.data.prepare import prepare
-from vsr.data.store import Header, RejectedStretch, Store, StoreWriter, Teaching
+from vsr.data.store import Header, RejectedStretch, Store, StoreWriter, TeacherRun
 from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.models import Recurrent, RecurrentConfig, RrdbnetConfig, SrresnetConfig, build_generator
 from vsr.training.config import TrainConfig
@@ -186,10 +186,12 @@ def test_a_new_index_has_the_keys_of_its_format(tmp_path: Path) -> None:
     writer = StoreWriter(store.folder, store.header)
     source = next(iter(store.sources.values()))
     planes = planes_of(scenes(32, 32, [2]))
-    clip = writer.add_clip(planes, ColourSpec(Matrix.BT601), (source, 9, 0), ["0f"], low=planes)
+    clip = writer.add_clip(
+        planes, ColourSpec(Matrix.BT601), source, shot=9, piece=0, hashes=["0f"], low=planes
+    )
     writer.add(RejectedStretch(source="ab", shot=1, piece=0, frames=3, reason="short"))
-    writer.add(Teaching.model_validate_json(INDEX.splitlines()[5]))
-    writer.add_taught(planes, "cd", clip, 0, (0, 0))
+    writer.add(TeacherRun.model_validate_json(INDEX.splitlines()[5]))
+    writer.add_teacher_output(planes, "cd", clip, 0, (0, 0))
     assert keys_by_kind((store.folder / "index.jsonl").read_text()) == keys_by_kind(INDEX)
 
 

@@ -41,7 +41,7 @@ def test_motion_has_no_meaning_on_the_first_frame_and_across_a_cut() -> None:
 
 def test_the_papers_protocols_know_no_cuts() -> None:
     meter = FilmMeter([Metric.TOF], PROTOCOLS["tecogan"])
-    found = [meter.add([p], p, begins_shot=True)[0][Metric.TOF] for p in film(3)]
+    found = [meter.add([p], p, starts_shot=True)[0][Metric.TOF] for p in film(3)]
     assert [math.isnan(value) for value in found] == [True, False, False]
 
 

@@ -57,7 +57,7 @@ def main() -> None:
 
 def _clips(data: Path, scale: int) -> Iterator[Iterator[Tensor]]:
     for source in find_sources([data]):
-        if source.kind is SourceType.FILM:
+        if source.type is SourceType.FILM:
             for degradation in (Degradation.BI, Degradation.BD):
                 pairs = degraded(islice(source_frames(source, _CPU), _FRAMES), scale, degradation)
                 yield (low for low, _, _ in pairs)
@@ -68,7 +68,7 @@ def _psnr(generator: Generator[Any], data: Path) -> float:
     """Luma PSNR in dB: mean over films of the mean over their first frames."""
     means = []
     for source in find_sources([data]):
-        if source.kind is SourceType.FILM:
+        if source.type is SourceType.FILM:
             frames = islice(source_frames(source, _CPU), _FRAMES)
             pairs = upscale_pairs(generator, degraded(frames, generator.scale, Degradation.BI))
             values = [float(psnr_y(p.output, p.target)) for p, _ in pairs]

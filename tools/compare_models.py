@@ -100,7 +100,7 @@ def measure(
     networks: dict[Metric, nn.Module] = {Metric.FEATURES: FeatureDistance().to(DEVICE)}
     means: dict[str, list[Row]] = {name: [] for name in methods}
     for film in find_sources([data]):
-        if film.kind is not SourceType.FILM:
+        if film.type is not SourceType.FILM:
             continue
         meter = FilmMeter(METRICS, PROTOCOLS["plain"], networks)
         found: list[list[Row]] = []

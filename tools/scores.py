@@ -59,7 +59,7 @@ def score_model(
 ) -> dict[str, dict[str, DegradationScores]]:
     """Scores for a card, from the first `frames` of each film, or from all (0)."""
     generator = load_generator(model).to(DEVICE)
-    films = [source for source in find_sources([data]) if source.kind is SourceType.FILM]
+    films = [source for source in find_sources([data]) if source.type is SourceType.FILM]
     scores = {}
     for degradation in Degradation:
         scored = [

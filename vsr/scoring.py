@@ -1,4 +1,4 @@
-"""How well films do against what they should have been, frame by frame."""
+"""Score a model on degraded films: means over frames, beside bicubic interpolation."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from vsr.errors import DataError
 from vsr.frames.web_degradation import degrade_film_as_web
 from vsr.imaging.degrade import Degradation, degrade
 from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic
@@ -23,16 +22,16 @@ FilmDegradation = Literal["bi", "bd", "web"]
 
 
 class Scores(NamedTuple):
-    """Means over frames."""
+    """Means over the frames of a film."""
 
     psnr_y: float
     """Luma PSNR in dB."""
     ssim_y: float
     """Structural similarity of luma."""
     tof: float
-    """Distance of the motion from the target's in pixels; NaN for single frames."""
+    """Distance of the optical flow from the target's in pixels; NaN for single frames."""
     sharpness: float
-    """Energy over the target's in the upper half of the spectrum."""
+    """Energy in the upper half of the spectrum over the target's."""
     warping_error: float
     """1000 times the squared change along the target's motion; NaN for single frames."""
     flicker: float
@@ -44,22 +43,22 @@ _SCORED = tuple(Metric(name) for name in Scores._fields)
 
 @dataclass(frozen=True)
 class FilmScore:
-    """What was measured on one film."""
+    """Scores of a model on one film."""
 
     name: str
     frames: int
     ours: Scores
     bicubic: Scores
-    """Of bicubic interpolation of the same frames."""
+    """Scores of bicubic interpolation of the same frames."""
 
     @property
     def gain(self) -> float:
-        """Luma PSNR over bicubic, in dB."""
+        """Luma PSNR above that of bicubic, in dB."""
         return self.ours.psnr_y - self.bicubic.psnr_y
 
 
 class Pictures(NamedTuple):
-    """One frame in all its forms, RGB (3, H, W) or (3, sH, sW) on 8-bit levels."""
+    """One frame in all its versions, RGB (3, H, W) or (3, sH, sW) on 8-bit levels."""
 
     low: Tensor
     bicubic: Tensor
@@ -71,41 +70,41 @@ class Pictures(NamedTuple):
 def upscale_pairs(
     generator: Generator[Any], pairs: Iterable[tuple[Tensor, Tensor, bool]]
 ) -> Iterable[tuple[Pictures, bool]]:
-    """Upscale the low frames of a film shot by shot, beside bicubic interpolation.
+    """Upscale the low frames of a film, shot by shot, with the generator and with bicubic.
 
-    `pairs` are (low, target, begins_shot), RGB (3, H, W) and (3, sH, sW), on the generator's
-    device; what comes back is on 8-bit levels.
+    `pairs` are (low, target, starts_shot), RGB (3, H, W) and (3, sH, sW), on the generator's
+    device. Yields the frames on 8-bit levels, each with whether it starts a shot.
     """
     state: tuple[Tensor, ...] = ()
-    for low, target, begins_shot in pairs:
-        seen = low[None].contiguous(memory_format=torch.channels_last)
-        if begins_shot or not state:
-            state = generator.start(seen)
-        high, state = generator.step(seen, state)
+    for low, target, starts_shot in pairs:
+        batch = low[None].contiguous(memory_format=torch.channels_last)
+        if starts_shot or not state:
+            state = generator.start(batch)
+        high, state = generator.step(batch, state)
         bicubic = resize_bicubic(low[None], (target.shape[-2], target.shape[-1]))
-        # What is no number stays so, and is told: on 8-bit levels it would pass for black.
+        # NaN and infinity are kept, so that they are reported; rounding would turn them into black.
         output = torch.where(high.isfinite(), on_8_bit_levels(high), high)
-        yield Pictures(low, on_8_bit_levels(bicubic)[0], output[0], target), begins_shot
+        yield Pictures(low, on_8_bit_levels(bicubic)[0], output[0], target), starts_shot
 
 
 def degraded(
     frames: Iterable[tuple[Tensor, bool]],
     scale: int,
-    kind: Degradation | FilmDegradation,
+    degradation: Degradation | FilmDegradation,
     name: str = "",
 ) -> Iterator[tuple[Tensor, Tensor, bool]]:
-    """(low, target, begins_shot) of frames (3, H, W).
+    """Yield (low, target, starts_shot) of frames (3, H, W) with their cuts.
 
-    Sides are cut to multiples of `scale`, or of twice that for `web`, whose parameters follow
-    from the film's `name`. Raises `DataError` where frames are too small for `web`.
+    Sides are cut to multiples of `scale`, or of twice that for "web", whose parameters depend on
+    the film's `name` alone. Raises `DataError` where frames are too small for "web".
     """
-    if kind == "web":
+    if degradation == "web":
         yield from degrade_film_as_web(frames, scale, name)
         return
-    for frame, begins_shot in frames:
+    for frame, starts_shot in frames:
         height, width = (side - side % scale for side in frame.shape[-2:])
         target = frame[:, :height, :width]
-        yield degrade(target[None], scale, Degradation(kind))[0], target, begins_shot
+        yield degrade(target[None], scale, Degradation(degradation))[0], target, starts_shot
 
 
 def score_film(
@@ -113,29 +112,27 @@ def score_film(
     name: str,
     frames: Iterable[tuple[Tensor, bool]],
     degradation: Degradation | FilmDegradation,
-    watch: Callable[[int, Pictures], None] = lambda number, pictures: None,
+    watch: Callable[[int, Pictures], None] = lambda index, pictures: None,
 ) -> FilmScore:
-    """Degrade a film, upscale it shot by shot, and compare with what it was.
+    """Degrade a film, upscale it shot by shot, and compare the result with the original.
 
-    `frames` are RGB (3, H, W) in [0, 1], on the generator's device, and whether each begins a
-    shot. By the protocol `plain`: whole frames count, each alike. `watch` sees each frame.
+    `frames` are RGB (3, H, W) in [0, 1] on the generator's device, each with whether it starts a
+    shot. Measured by the protocol "plain": whole frames of equal weight. `watch` receives the
+    index and the versions of each frame. Raises `DataError` for outputs that are NaN or infinite.
     """
     rows: tuple[list[Row], list[Row]] = ([], [])
     meter: FilmMeter | None = None
     pairs = degraded(frames, generator.scale, degradation, name)
-    for number, (pictures, begins_shot) in enumerate(upscale_pairs(generator, pairs)):
+    for index, (pictures, starts_shot) in enumerate(upscale_pairs(generator, pairs)):
         if meter is None:
             has_motion = min(pictures.target.shape[-2:]) >= TOF_SMALLEST_SIDE
             metrics = [m for m in _SCORED if m is not Metric.TOF or has_motion]
-            meter = FilmMeter(metrics, PROTOCOLS["plain"])
+            meter = FilmMeter(metrics, PROTOCOLS["plain"], name=name)
         outputs = (pictures.output, pictures.bicubic)
-        try:
-            measured = meter.add(outputs, pictures.target, begins_shot, pictures.low)
-        except DataError as error:
-            raise DataError(f"{name}: frame {number} {error}") from error
-        for kept, row in zip(rows, measured, strict=True):
-            kept.append(row)
-        watch(number, pictures)
+        measured = meter.add(outputs, pictures.target, starts_shot, pictures.low)
+        for film_rows, row in zip(rows, measured, strict=True):
+            film_rows.append(row)
+        watch(index, pictures)
     ours, bicubic = (
         Scores(*(mean_of(row.get(metric, math.nan) for row in film) for metric in _SCORED))
         for film in rows
@@ -144,7 +141,7 @@ def score_film(
 
 
 def mean_scores(scores: Sequence[FilmScore]) -> FilmScore:
-    """The mean over films, each counting alike."""
+    """Mean over films of equal weight."""
     ours, bicubic = (
         Scores(*(mean_of(values) for values in zip(*films, strict=True)))
         for films in ([s.ours for s in scores], [s.bicubic for s in scores])
@@ -153,7 +150,7 @@ def mean_scores(scores: Sequence[FilmScore]) -> FilmScore:
 
 
 def degradation_scores(score: FilmScore, frames: int = 0) -> DegradationScores:
-    """The scores of a model card, measured on the first `frames` of each film, or on all (0)."""
+    """Convert to scores of a model card; `frames` are those measured of each film, 0 for all."""
     ours = {key: round(value, 4) for key, value in score.ours._asdict().items()}
     theirs = {f"bicubic_{k}": round(v, 4) for k, v in score.bicubic._asdict().items()}
     return DegradationScores(**ours, **theirs, frames=frames)

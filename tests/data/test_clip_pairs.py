@@ -9,7 +9,9 @@ from skimage import data
 
 from tests.conftest import planes_of
 from vsr.data.camera_motion import glide
-from vsr.data.clip_pairs import ClipPairs, ClipPool, DataConfig, Shape
+from vsr.data.clip_pairs import ClipPairs, ClipShape
+from vsr.data.clip_pool import ClipPool
+from vsr.data.config import DataConfig
 from vsr.data.flow_pairs import MotionPairs
 from vsr.data.real_degradation import degrade_as_real
 from vsr.data.store import Header, SourceStart, StoreWriter
@@ -42,7 +44,7 @@ def add(store: StoreWriter, name: str, frames: Sequence[np.ndarray]) -> None:
         frame_rate="25",
     )
     store.add(source)
-    store.add_clip(planes_of(frames), ColourSpec(Matrix.BT601), (source, 0, 0), [])
+    store.add_clip(planes_of(frames), ColourSpec(Matrix.BT601), source, shot=0, piece=0, hashes=[])
 
 
 def wandering(picture: np.ndarray, frames: int, side: int = 176) -> list[np.ndarray]:
@@ -60,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def clips(
-    folder: Path, scale: int = 4, seed: int = 0, shape: Shape = Shape(4, 12), **changes: Any
+    folder: Path, scale: int = 4, seed: int = 0, shape: ClipShape = ClipShape(4, 12), **changes: Any
 ) -> ClipPairs:
     config = DataConfig.model_validate({"dataset": folder} | changes)
     pool = ClipPool(StoreWriter(folder, Header(shortest=7, val_share=0)), "train", config)
@@ -95,7 +97,7 @@ def test_every_degradation_is_seeded(folder: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", list(Degradation))
 def test_low_clips_are_their_targets_degraded(folder: Path, kind: Degradation) -> None:
     """Away from the border, where the low clip has seen beyond its target."""
-    pairs = clips(folder, shape=Shape(4, 24), degradation=only(kind.value))
+    pairs = clips(folder, shape=ClipShape(4, 24), degradation=only(kind.value))
     for number in range(6):
         low, target, _ = pairs.pair(number)
         expected = degrade(target, 4, kind)
@@ -108,7 +110,7 @@ def test_low_clips_are_their_targets_degraded(folder: Path, kind: Degradation) -
 def test_codecs_leave_marks_but_the_picture_too(
     folder: Path, kind: str, least: float, most: float
 ) -> None:
-    pairs = clips(folder, shape=Shape(4, 24), degradation=only(kind))
+    pairs = clips(folder, shape=ClipShape(4, 24), degradation=only(kind))
     for number in range(6):
         low, target, _ = pairs.pair(number)
         difference = (low - degrade(target, 4, Degradation.BI)).abs().mean() * 255
@@ -127,7 +129,7 @@ def test_segments_follow_one_another(folder: Path, share: str | None) -> None:
 
 def test_a_film_turns_round_at_its_ends(folder: Path) -> None:
     """Nine frames, again and again: every sixteenth is the same."""
-    pairs = clips(folder, shape=Shape(9, 12), **NO_EXTRAS)
+    pairs = clips(folder, shape=ClipShape(9, 12), **NO_EXTRAS)
     whole = torch.cat([pairs.pair(3, segment)[1] for segment in range(8)])
     frames = {tuple(frame.flatten().tolist()) for frame in whole}
     assert len(frames) == 9
@@ -174,8 +176,8 @@ def test_micro_motion_is_there_but_small(folder: Path) -> None:
 
 
 def test_a_spliced_clip_has_a_cut_in_it(folder: Path) -> None:
-    spliced = clips(folder, shape=Shape(8, 12), **NO_EXTRAS | {"spliced_share": 1.0})
-    whole = clips(folder, shape=Shape(8, 12), **NO_EXTRAS)
+    spliced = clips(folder, shape=ClipShape(8, 12), **NO_EXTRAS | {"spliced_share": 1.0})
+    whole = clips(folder, shape=ClipShape(8, 12), **NO_EXTRAS)
 
     def jumps(pairs: ClipPairs) -> float:
         steps = [pairs.target(n).diff(dim=0).abs().mean(dim=(1, 2, 3)) for n in range(12)]
@@ -199,7 +201,7 @@ def test_without_photographs_the_camera_moves_over_film(tmp_path: Path) -> None:
 
 def test_a_data_set_too_small_for_its_clips_is_refused(folder: Path) -> None:
     with pytest.raises(DataError, match=r"no film in it has 832x832 pixels"):
-        clips(folder, shape=Shape(4, 200))
+        clips(folder, shape=ClipShape(4, 200))
 
 
 def test_a_gliding_camera_moves_a_sharp_picture() -> None:

@@ -12,10 +12,10 @@ from vsr.data.clip_quality import (
     DuplicateIndex,
     RejectReason,
     bandwidth,
-    fault_of,
+    find_defect,
     picture_area,
     signature,
-    true_share,
+    true_scale,
 )
 
 Luma = NDArray[np.uint8]
@@ -36,32 +36,32 @@ def resized(frames: Sequence[Luma], share: float, how: int) -> list[Luma]:
 
 
 def test_a_sharp_moving_clip_has_no_fault(sharp: list[Luma]) -> None:
-    assert fault_of(sharp) is None
+    assert find_defect(sharp) is None
 
 
 def test_a_picture_that_stands_still_is_static_even_with_some_noise(sharp: list[Luma]) -> None:
     random = np.random.default_rng(0)
     noisy = [np.clip(sharp[0] + random.normal(0, 0.4, sharp[0].shape), 0, 255) for _ in range(9)]
-    assert fault_of([frame.astype(np.uint8) for frame in noisy]) is RejectReason.STATIC
-    assert fault_of(sharp[:1]) is None  # a photograph may stand still
+    assert find_defect([frame.astype(np.uint8) for frame in noisy]) is RejectReason.STATIC
+    assert find_defect(sharp[:1]) is None  # a photograph may stand still
 
 
 def test_nothing_to_see_is_flat() -> None:
     random = np.random.default_rng(0)
     frames = [(60 + random.normal(0, 2, (90, 160))).astype(np.uint8) for _ in range(9)]
-    assert fault_of(frames) is RejectReason.FLAT
+    assert find_defect(frames) is RejectReason.FLAT
 
 
 def test_out_of_focus_is_blurred(sharp: list[Luma]) -> None:
     soft = [np.asarray(cv2.GaussianBlur(frame, (0, 0), 4), np.uint8) for frame in sharp]
-    assert fault_of(soft) is RejectReason.BLURRED
+    assert find_defect(soft) is RejectReason.BLURRED
 
 
 @pytest.mark.parametrize("how", [cv2.INTER_CUBIC, cv2.INTER_LANCZOS4])
 def test_an_enlarged_film_is_recognised_with_its_true_size(sharp: list[Luma], how: int) -> None:
     small = resized(sharp, 0.7, cv2.INTER_AREA)
-    assert true_share(small) == 1
-    assert true_share(resized(small, 2, how)) == pytest.approx(0.5, abs=0.1)
+    assert true_scale(small) == 1
+    assert true_scale(resized(small, 2, how)) == pytest.approx(0.5, abs=0.1)
 
 
 def test_bandwidth_tells_how_far_the_spectrum_reaches(sharp: list[Luma]) -> None:

@@ -69,7 +69,7 @@ def test_what_teaches_nothing_is_left_out_with_its_reason(tmp_path: Path) -> Non
     film(tmp_path / "a.mp4", frames + moving(0, 12))
     store = prepare([tmp_path / "a.mp4"], tmp_path / "set", HEADER)
     assert [clip.frames for clip in store.clips()] == [12]
-    reasons = [line.reason for line in store.left_out()]
+    reasons = [line.reason for line in store.rejected()]
     assert reasons == ["short", "static", "blurred", "flat", "duplicate"]
     row = summarise(store)[0]
     assert row.left_out == {"short": 5, "static": 10, "blurred": 10, "flat": 8, "duplicate": 12}
@@ -196,13 +196,13 @@ def test_other_settings_or_other_files_are_not_mixed_in(footage: Path, tmp_path:
         StoreWriter(tmp_path / "set", Header(shortest=9, val_share=0.1))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(DataError, match="holds other things"):
+    with pytest.raises(DataError, match="holds other files"):
         prepare([footage / "b.mp4"], tmp_path / "mine", HEADER)
 
 
 def test_footage_of_which_nothing_can_be_taken_is_an_error(tmp_path: Path) -> None:
     film(tmp_path / "a.mp4", moving(0, 4))
-    with pytest.raises(DataError, match="nothing of the footage could be taken: 1 short"):
+    with pytest.raises(DataError, match="no part of the footage is suitable: 1 short"):
         prepare([tmp_path / "a.mp4"], tmp_path / "set", HEADER)
 
 

@@ -13,7 +13,9 @@ from skimage import data
 
 from tests.conftest import write_film
 from vsr.cli import cli
-from vsr.data.clip_pairs import ClipPairs, ClipPool, DataConfig, Shape
+from vsr.data.clip_pairs import ClipPairs, ClipShape
+from vsr.data.clip_pool import ClipPool
+from vsr.data.config import DataConfig
 from vsr.data.prepare import prepare
 from vsr.data.ready_pairs import find_pairs, prepare_pairs
 from vsr.data.store import INDEX_FILE, Header, Store
@@ -68,7 +70,9 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return low, high
 
 
-def clips(folder: Path, scale: int = 4, shape: Shape = Shape(4, 12), **changes: Any) -> ClipPairs:
+def clips(
+    folder: Path, scale: int = 4, shape: ClipShape = ClipShape(4, 12), **changes: Any
+) -> ClipPairs:
     config = DataConfig.model_validate({"dataset": folder} | PLAIN | changes)
     return ClipPairs(ClipPool(Store(folder), "train", config), config, scale, 0, shape)
 
@@ -100,7 +104,7 @@ def test_pairs_enter_with_their_low_versions(folders: tuple[Path, Path], tmp_pat
 
 def test_the_given_low_version_is_learnt_from(folders: tuple[Path, Path], tmp_path: Path) -> None:
     prepare_pairs(find_pairs(*folders), tmp_path / "set", HEADER)
-    for shape in (Shape(4, 12), Shape(1, 12)):
+    for shape in (ClipShape(4, 12), ClipShape(1, 12)):
         added = brightness_added(clips(tmp_path / "set", shape=shape, spliced_share=0.5), 4)
         assert all(abs(value - 20) < 2 for value in added)
 
@@ -183,8 +187,8 @@ def test_films_of_different_lengths_are_reported(
     low, high = folders
     write(low / "film.mp4", [brighter_and_smaller(f) for f in moving(data.astronaut(), 9)])
     store = prepare_pairs(find_pairs(low, high), tmp_path / "set", HEADER)
-    (error,) = (line.error for line in store.ended.values() if line.error)
-    assert "film.mp4: has not as many frames as" in error
+    (error,) = (line.error for line in store.finished.values() if line.error)
+    assert "film.mp4: differs in its number of frames from" in error
 
 
 def test_the_command_takes_pairs(folders: tuple[Path, Path], tmp_path: Path) -> None:

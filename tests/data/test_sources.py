@@ -25,7 +25,7 @@ def test_films_frames_and_photographs_are_told_apart(tmp_path: Path) -> None:
     write_frames(tmp_path, [p[:300, :400] for p in pictures], "DSC_{:04d}.jpg")
     (tmp_path / "notes.txt").write_text("no footage")
     sources = find_sources([tmp_path])
-    kinds = {source.name: source.kind for source in sources}
+    kinds = {source.name: source.type for source in sources}
     assert kinds["clip/im*.png"] is SourceType.FRAMES
     assert kinds["deep/a.mp4"] is SourceType.FILM
     assert [kind for name, kind in kinds.items() if name.startswith("DSC")] == [
@@ -37,7 +37,7 @@ def test_films_frames_and_photographs_are_told_apart(tmp_path: Path) -> None:
 def test_a_numbered_run_with_a_gap_is_no_film(tmp_path: Path) -> None:
     write_frames(tmp_path, scenes(96, 64, [8]))
     (tmp_path / "im004.png").unlink()
-    assert {source.kind for source in find_sources([tmp_path])} == {SourceType.PHOTOGRAPH}
+    assert {source.type for source in find_sources([tmp_path])} == {SourceType.PHOTOGRAPH}
 
 
 def test_a_file_that_is_named_twice_counts_once(small_film: Path) -> None:
@@ -67,7 +67,7 @@ def test_frames_of_another_size_in_between_are_an_error(tmp_path: Path) -> None:
     write_frames(tmp_path, scenes(96, 64, [8]))
     Image.new("RGB", (50, 50)).save(tmp_path / "im007.png")
     source = find_sources([tmp_path])[0]
-    with pytest.raises(MediaError, match=r"im007.png: not of the size"):
+    with pytest.raises(MediaError, match=r"im007.png: is 50x50, the images before it 96x64"):
         list(open_source(source)[1])
 
 
@@ -89,8 +89,25 @@ def test_source_frames_are_rgb_with_their_cuts(tmp_path: Path) -> None:
     assert 0 <= float(frames[0][0].min()) <= float(frames[0][0].max()) <= 1
 
 
+def test_images_keep_the_colour_of_each_pixel(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    frame = np.kron(random.integers(0, 256, (8, 12, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    frame[::2, ::2] = 255 - frame[::2, ::2]
+    write_frames(tmp_path, [frame] * 6)
+    (source,) = find_sources([tmp_path])
+    assert source.type is SourceType.FRAMES
+    for pixels, _ in source_frames(source, torch.device("cpu")):
+        assert np.array_equal((pixels.permute(1, 2, 0).numpy() * 255).round(), frame)
+
+
+def test_cuts_between_images_are_found(tmp_path: Path) -> None:
+    write_frames(tmp_path, scenes(96, 64, [9, 8]))
+    frames = source_frames(find_sources([tmp_path])[0], torch.device("cpu"))
+    assert [index for index, (_, starts_shot) in enumerate(frames) if starts_shot] == [0, 9]
+
+
 def test_no_footage_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         find_sources([tmp_path / "none"])
-    with pytest.raises(DataError, match="holds no film and no picture"):
+    with pytest.raises(DataError, match="holds no film and no image"):
         find_sources([tmp_path])

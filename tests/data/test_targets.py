@@ -11,11 +11,14 @@ from skimage import data
 from torch import Tensor
 
 from tests.conftest import planes_of
+from vsr.data.agreement import Features, feature_distance
 from vsr.data.clip_codec import Planes420
-from vsr.data.clip_pairs import ClipPairs, ClipPool, DataConfig, Shape
+from vsr.data.clip_pairs import ClipPairs, ClipShape
+from vsr.data.clip_pool import ClipPool
+from vsr.data.config import DataConfig, SharpeningConfig
 from vsr.data.flow_pairs import MotionPairs
-from vsr.data.store import Header, SourceStart, Store, StoreWriter, Teaching
-from vsr.data.targets import Features, SharpeningConfig, feature_distance, sharpened
+from vsr.data.sharpening import sharpened
+from vsr.data.store import Header, SourceStart, Store, StoreWriter, TeacherRun
 from vsr.errors import DataError
 from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.imaging.degrade import Degradation, degrade
@@ -39,11 +42,11 @@ def add(store: StoreWriter, name: str, frames: Sequence[NDArray[np.uint8]]) -> N
         frame_rate="25",
     )
     store.add(source)
-    store.add_clip(planes_of(frames), ColourSpec(Matrix.BT601), (source, 0, 0), [])
+    store.add_clip(planes_of(frames), ColourSpec(Matrix.BT601), source, shot=0, piece=0, hashes=[])
 
 
-def teaching(name: str, scale: int = 4, native_crop: int | None = None) -> Teaching:
-    return Teaching(
+def teaching(name: str, scale: int = 4, native_crop: int | None = None) -> TeacherRun:
+    return TeacherRun(
         teaching=f"{name} x{scale}{' native' if native_crop else ''}",
         teacher=name,
         sha256="0",
@@ -89,12 +92,12 @@ def teach_negatives(folder: Path, first: int = 0, frames: int | None = None) -> 
         end = clip.frames if frames is None else min(first + frames, clip.frames)
         for begin in range(first, end, 4):
             planes = part(store.read(clip), begin, min(4, end - begin))
-            store.add_taught(negative(planes), lesson.teaching, clip, begin, (0, 0))
+            store.add_teacher_output(negative(planes), lesson.teaching, clip, begin, (0, 0))
 
 
 def clips(
     folder: Path,
-    shape: Shape = Shape(4, 12),
+    shape: ClipShape = ClipShape(4, 12),
     scale: int = 4,
     features: Features | None = None,
     **changes: Any,
@@ -121,7 +124,7 @@ def test_taught_targets_lie_where_the_originals_lie(folder: Path, spliced: float
 
 def test_taught_scenes_are_cut_from_taught_frames_alone(folder: Path) -> None:
     teach_negatives(folder, first=4, frames=8)
-    pairs = clips(folder, shape=Shape(7, 12), targets="taught", spliced_share=0.0, **PLAIN)
+    pairs = clips(folder, shape=ClipShape(7, 12), targets="taught", spliced_share=0.0, **PLAIN)
     for number in range(16):
         low, target, _ = pairs.pair(number, 1)
         shrunk = degrade(target, 4, Degradation.BI)
@@ -133,13 +136,15 @@ def test_taught_photographs_serve_clips_of_one_frame(folder: Path) -> None:
     lesson = teaching("Teacher")
     store.add(lesson)
     photograph = next(clip for clip in store.clips() if clip.frames == 1)
-    store.add_taught(negative(store.read(photograph)), lesson.teaching, photograph, 0, (0, 0))
-    pairs = clips(folder, shape=Shape(1, 12), targets="taught", **PLAIN)
+    store.add_teacher_output(
+        negative(store.read(photograph)), lesson.teaching, photograph, 0, (0, 0)
+    )
+    pairs = clips(folder, shape=ClipShape(1, 12), targets="taught", **PLAIN)
     for number in range(4):
         low, target, _ = pairs.pair(number)
         assert (degrade(target, 4, Degradation.BI) - (1 - low)).abs().mean() < 4 / 255
     with pytest.raises(DataError, match="no taught clip has 4 frames"):
-        clips(folder, shape=Shape(4, 12), targets="taught", **PLAIN)
+        clips(folder, shape=ClipShape(4, 12), targets="taught", **PLAIN)
 
 
 def test_photographs_under_a_camera_keep_their_original(folder: Path) -> None:
@@ -212,7 +217,7 @@ def test_agreeing_targets_are_taught_where_features_agree_and_sharpened_elsewher
         for own, other in zip(planes, mixed, strict=True):
             middle = own.shape[2] // 2
             other[..., middle:] = own[..., middle:]
-        store.add_taught(mixed, lesson.teaching, clip, 0, (0, 0))
+        store.add_teacher_output(mixed, lesson.teaching, clip, 0, (0, 0))
     extras = PLAIN | {"spliced_share": 0.0}
     agreeing = clips(folder, targets="agreeing", features=colours, agreement=0.2, **extras)
     taught = clips(folder, targets="taught", **extras)
@@ -258,7 +263,9 @@ def test_native_targets_come_with_the_stored_frame_as_their_input(folder: Path) 
             for plane, n in zip(store.read(clip), (1, 2, 2), strict=True)
         )
         large = [plane.repeat(4, axis=1).repeat(4, axis=2) for plane in (y, cb, cr)]
-        store.add_taught((large[0], large[1], large[2]), lesson.teaching, clip, 0, (top, left))
+        store.add_teacher_output(
+            (large[0], large[1], large[2]), lesson.teaching, clip, 0, (top, left)
+        )
     pairs = clips(folder, targets="taught", native_share=1.0, **PLAIN)
     again = clips(folder, targets="taught", native_share=1.0, **PLAIN)
     for number in range(8):
@@ -304,7 +311,7 @@ def test_several_teachers_must_be_told_apart(folder: Path) -> None:
 def test_too_few_taught_frames_are_reported(folder: Path) -> None:
     teach_negatives(folder, frames=4)
     with pytest.raises(DataError, match="no taught clip has 7 frames"):
-        clips(folder, shape=Shape(9, 12), targets="taught")
+        clips(folder, shape=ClipShape(9, 12), targets="taught")
 
 
 def test_agreeing_targets_without_features_are_reported(folder: Path) -> None:

@@ -31,7 +31,7 @@ def test_what_browsers_do_not_play_is_copied_beside_the_page(tmp_path: Path) -> 
     told: list[str] = []
     write_comparison([fine, deep], tmp_path / "page.html", tell=told.append)
     copy = tmp_path / "page-deep.mp4"
-    assert told == [f"{deep}: browsers don't play it (ffv1); a copy for them is {copy}"]
+    assert told == [f"{deep}: browsers don't play it (ffv1); writing a copy, {copy}"]
     with VideoReader(copy) as reader:
         assert (reader.codec, reader.info.layout.name) == ("h264", "yuv420p")
     assert len(frame_times(copy)) == 6

@@ -8,7 +8,8 @@ from PIL import Image
 
 from tests.conftest import scenes, write_film
 from vsr.errors import DataError, MediaError
-from vsr.evaluation.pairing import Align, Pairing, find_clips, numbered_pictures, open_clip
+from vsr.evaluation.frame_sequence import find_clips, open_sequence
+from vsr.evaluation.pairing import Align, Pairing
 
 CPU = torch.device("cpu")
 CODED = {"codec": "libx264", "options": {"crf": "4"}}
@@ -22,8 +23,8 @@ def pictures(folder: Path, count: int, first: int = 0, size: tuple[int, int] = (
 
 
 def pairs(output: Path, reference: Path, align: Align = "strict") -> tuple[Pairing, int]:
-    pairing = Pairing([open_clip(output), open_clip(reference)], align, sizes_agree=True)
-    return pairing, sum(1 for _ in pairing.frames(CPU, tells_shots=False))
+    pairing = Pairing([open_sequence(output), open_sequence(reference)], align, sizes_agree=True)
+    return pairing, sum(1 for _ in pairing.frames(CPU, detect_cuts=False))
 
 
 def film(path: Path, count: int, **options: object) -> Path:
@@ -54,10 +55,10 @@ def test_a_film_that_is_shorter_is_told_and_not_cut_silently(tmp_path: Path) -> 
 
 
 def test_beside_a_source_cropping_is_not_advised(tmp_path: Path) -> None:
-    clips = [open_clip(film(tmp_path / f"{n}.mp4", n)) for n in (6, 8)]
+    clips = [open_sequence(film(tmp_path / f"{n}.mp4", n)) for n in (6, 8)]
     pairing = Pairing(clips, "strict", sizes_agree=False)
     with pytest.raises(DataError, match=r"6\.mp4: has 6 frames, .*8\.mp4 has 8$"):
-        list(pairing.frames(CPU, tells_shots=False))
+        list(pairing.frames(CPU, detect_cuts=False))
 
 
 def test_another_rate_is_told_at_the_first_frame_that_shows_it(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_another_rate_is_told_at_the_first_frame_that_shows_it(tmp_path: Path) -
 def test_films_that_never_meet_are_told(tmp_path: Path) -> None:
     one = film(tmp_path / "a.mkv", 4)
     other = film(tmp_path / "b.mkv", 4, pts=[512 * n + 12_800 for n in range(4)])
-    with pytest.raises(DataError, match="none of its frames is shown when"):
+    with pytest.raises(DataError, match="has no frame that is shown at the time of one of"):
         pairs(one, other, "crop")
 
 
@@ -82,8 +83,8 @@ def test_another_size_is_told_or_cropped(tmp_path: Path) -> None:
     other = write_film(tmp_path / "b.mp4", scenes(60, 50, [3]), **CODED)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"a\.mp4: is 64x48, .*b\.mp4 is 60x50; --align crop"):
         pairs(one, other)
-    pairing = Pairing([open_clip(one), open_clip(other)], "crop", sizes_agree=True)
-    for frames in pairing.frames(CPU, tells_shots=False):
+    pairing = Pairing([open_sequence(one), open_sequence(other)], "crop", sizes_agree=True)
+    for frames in pairing.frames(CPU, detect_cuts=False):
         assert {tuple(frame.picture.shape) for frame in frames} == {(3, 48, 60)}
     assert pairing.notes == ["compared the upper left 60x48 of 64x48 and 60x50"]
 
@@ -91,26 +92,16 @@ def test_another_size_is_told_or_cropped(tmp_path: Path) -> None:
 def test_a_folder_goes_by_order_and_may_begin_at_any_number(tmp_path: Path) -> None:
     one = pictures(tmp_path / "a", 4)
     other = pictures(tmp_path / "b", 4, first=17)
-    pairing = Pairing([open_clip(one), open_clip(other)], "strict", sizes_agree=True)
-    for ours, theirs in pairing.frames(CPU, tells_shots=True):
+    pairing = Pairing([open_sequence(one), open_sequence(other)], "strict", sizes_agree=True)
+    for ours, theirs in pairing.frames(CPU, detect_cuts=True):
         assert torch.equal(ours.picture, theirs.picture)
-
-
-def test_a_missing_number_is_named(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "a", 5)
-    (folder / "frame-0002.png").unlink()
-    with pytest.raises(DataError, match="frame 2 is missing; after 1 comes 3"):
-        numbered_pictures(folder)
-    (folder / "title.png").write_bytes((folder / "frame-0000.png").read_bytes())
-    with pytest.raises(DataError, match=r"title\.png: has no number"):
-        numbered_pictures(folder)
 
 
 def test_a_picture_of_another_size_is_named(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "a", 3)
     Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(folder / "frame-0003.png")
-    clip = open_clip(folder)
-    with pytest.raises(MediaError, match=r"frame-0003\.png: is 20x20, the ones before 64x48"):
+    clip = open_sequence(folder)
+    with pytest.raises(MediaError, match=r"frame-0003\.png: is 20x20, the images before it 64x48"):
         list(clip.read(CPU, False))
 
 
@@ -119,13 +110,13 @@ def test_shots_of_a_folder_are_told_apart(tmp_path: Path) -> None:
     folder.mkdir()
     for number, frame in enumerate(scenes(96, 64, [8, 8])):
         Image.fromarray(frame).save(folder / f"{number}.png")
-    begins = [frame.begins_shot for frame in open_clip(folder).read(CPU, True)]
+    begins = [frame.starts_shot for frame in open_sequence(folder).read(CPU, True)]
     assert [number for number, first in enumerate(begins) if first] == [0, 8]
 
 
 def test_ten_bits_are_compared_as_ten_bits(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mkv", 2, pixel_format="yuv420p10le")
-    (first, _) = list(open_clip(path).read(CPU, False))
+    (first, _) = list(open_sequence(path).read(CPU, False))
     levels = first.picture * 255
     assert (levels - levels.round()).abs().max() > 0.2
 

@@ -12,7 +12,8 @@ from vsr.data.store import Header
 from vsr.engine.batch import pair_films
 from vsr.engine.image import pair_images
 from vsr.errors import MediaError, OutputError
-from vsr.evaluation.pairing import find_clips, numbered_pictures
+from vsr.evaluation.frame_sequence import find_clips
+from vsr.media.image_sequence import numbered_images
 from vsr.system.folders import FILM_SUFFIXES, files_in, skipped
 
 HIDDEN = ("._a.mp4", ".hidden/b.mp4", "deep/.c.mp4", "deep/.d.mp4.vsr/000000.mp4")
@@ -61,7 +62,7 @@ def test_names_that_are_no_utf_8_are_listed_with_escapes(tmp_path: Path) -> None
     film.rename(tmp_path / "caf\udce9.mp4")
     store = prepare([tmp_path], tmp_path / "set", Header(shortest=7, val_share=0))
     assert [source.name for source in store.sources.values()] == ["caf\\xe9.mp4"]
-    assert not any(line.error for line in store.ended.values())
+    assert not any(line.error for line in store.finished.values())
 
 
 def test_films_are_paired_by_the_same_rule(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_numbered_frames_are_told_from_what_macos_leaves(tmp_path: Path) -> None
     for number in range(3):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f"f{number}.tif")
         (tmp_path / f"._f{number}.tif").touch()
-    assert [path.name for path in numbered_pictures(tmp_path)] == ["f0.tif", "f1.tif", "f2.tif"]
+    assert [path.name for path in numbered_images(tmp_path)] == ["f0.tif", "f1.tif", "f2.tif"]
 
 
 def test_pictures_in_place_of_films_are_told_of_vsr_image(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from skimage import data
 
 from tests.conftest import planes_of
-from vsr.data.store import Header, SourceStart, Store, StoreWriter, Taught
+from vsr.data.store import Header, SourceStart, Store, StoreWriter, TeacherOutput
 from vsr.errors import DataError, ModelError
 from vsr.imaging.colour import ColourSpec, Matrix, from_rgb, to_rgb
 from vsr.imaging.degrade import Degradation, degrade
@@ -45,7 +45,7 @@ def add(store: StoreWriter, name: str, frames: Sequence[NDArray[np.uint8]]) -> N
         frame_rate="25",
     )
     store.add(source)
-    store.add_clip(planes_of(frames), SPEC, (source, 0, 0), [])
+    store.add_clip(planes_of(frames), SPEC, source, shot=0, piece=0, hashes=[])
 
 
 def wandering(picture: NDArray[np.uint8], frames: int, side: int) -> list[NDArray[np.uint8]]:
@@ -91,7 +91,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def clean_low(store: Store, taught: Taught) -> torch.Tensor:
+def clean_low(store: Store, taught: TeacherOutput) -> torch.Tensor:
     """What the teacher saw."""
     clip = next(clip for clip in store.clips() if clip.key == taught.clip_key)
     frames = slice(taught.first, taught.first + taught.frames)
@@ -103,11 +103,11 @@ def test_targets_are_what_the_teacher_computes(dataset: Path, teacher: Path) -> 
     teach(dataset, str(teacher), EXACT)
     store = Store(dataset)
     network = load_generator(teacher)
-    for taught in store.taught():
+    for taught in store.teacher_outputs():
         with torch.inference_mode():
             high = network(clean_low(store, taught)[:, None])[:, 0]
         for kept, expected in zip(
-            store.read_taught(taught), from_rgb(high.clamp(0, 1), SPEC), strict=True
+            store.read_teacher_output(taught), from_rgb(high.clamp(0, 1), SPEC), strict=True
         ):
             assert np.abs(kept.astype(int) - expected.numpy()).max() <= 1
 
@@ -117,7 +117,7 @@ def test_every_training_frame_is_taught_once_and_no_other(dataset: Path, teacher
     assert (outcome.frames, outcome.frame_count, outcome.finished) == (51, 51, True)
     frames = [
         (line.source, line.first + number)
-        for line in Store(dataset).taught()
+        for line in Store(dataset).teacher_outputs()
         for number in range(line.frames)
     ]
     expected = [("a", n) for n in range(20)] + [("b", n) for n in range(30)] + [("photo", 0)]
@@ -126,7 +126,7 @@ def test_every_training_frame_is_taught_once_and_no_other(dataset: Path, teacher
 
 def test_the_index_names_the_teacher_its_hash_and_its_licence(dataset: Path, teacher: Path) -> None:
     teach(dataset, str(teacher), EXACT)
-    (line,) = Store(dataset).teachings.values()
+    (line,) = Store(dataset).teacher_runs.values()
     assert (line.teacher, line.licence, line.scale) == ("Teacher", "MIT", 4)
     assert line.sha256 == hashlib.sha256(teacher.read_bytes()).hexdigest()
 
@@ -164,9 +164,11 @@ def test_back_projected_targets_shrink_to_what_the_teacher_saw(
     )
     store = Store(dataset)
     errors = []
-    for identity in store.teachings:
-        taught = store.taught(identity)[0]
-        high = to_rgb([torch.from_numpy(plane) for plane in store.read_taught(taught)], SPEC)
+    for identity in store.teacher_runs:
+        taught = store.teacher_outputs(identity)[0]
+        high = to_rgb(
+            [torch.from_numpy(plane) for plane in store.read_teacher_output(taught)], SPEC
+        )
         low = degrade(high, 4, Degradation.BI)
         errors.append(float((low - clean_low(store, taught)).abs().mean()))
     assert errors[1] < errors[0] / 4
@@ -176,7 +178,9 @@ def test_bf16_differs_little_from_f32(dataset: Path, teacher: Path) -> None:
     teach(dataset, str(teacher), TeachingOptions(frames=1, back_projections=0, precision="f32"))
     teach(dataset, str(teacher), TeachingOptions(frames=1, back_projections=0, precision="bf16"))
     store = Store(dataset)
-    exact, half = (store.read_taught(store.taught(one)[0])[0] for one in store.teachings)
+    exact, half = (
+        store.read_teacher_output(store.teacher_outputs(one)[0])[0] for one in store.teacher_runs
+    )
     assert 0 < np.abs(exact.astype(int) - half).mean() < 1
 
 
@@ -184,12 +188,12 @@ def test_fewer_frames_are_the_middle_ones_and_the_first_of_more(
     dataset: Path, teacher: Path
 ) -> None:
     teach(dataset, str(teacher), TeachingOptions(frames=9, precision="f32"))
-    few = Store(dataset).taught()
+    few = Store(dataset).teacher_outputs()
     assert [(line.source, line.first) for line in few] == [
         ("a", 8), ("b", 8), ("photo", 0), ("a", 16), ("b", 16),
     ]  # fmt: skip
     teach(dataset, str(teacher), TeachingOptions(precision="f32"))
-    more = Store(dataset).taught()
+    more = Store(dataset).teacher_outputs()
     assert more[: len(few)] == few
     assert {(line.source, line.first) for line in more[len(few) :]} == {
         ("a", 0), ("b", 0), ("b", 24),
@@ -198,7 +202,7 @@ def test_fewer_frames_are_the_middle_ones_and_the_first_of_more(
 
 def test_photographs_can_be_left_alone(dataset: Path, teacher: Path) -> None:
     teach(dataset, str(teacher), TeachingOptions(photographs=False, frames=1))
-    assert {line.source for line in Store(dataset).taught()} == {"a", "b"}
+    assert {line.source for line in Store(dataset).teacher_outputs()} == {"a", "b"}
 
 
 def test_native_targets_show_parts_of_the_stored_frames(dataset: Path, teacher: Path) -> None:
@@ -209,14 +213,16 @@ def test_native_targets_show_parts_of_the_stored_frames(dataset: Path, teacher: 
     )
     store = Store(dataset)
     places: dict[str, set[tuple[int, int]]] = {"a": set(), "b": set()}
-    for taught in store.taught():
+    for taught in store.teacher_outputs():
         places[taught.source].add((taught.top, taught.left))
         assert (taught.height, taught.width) == (128, 128)
         clip = next(clip for clip in store.clips() if clip.key == taught.clip_key)
         frames = slice(taught.first, taught.first + taught.frames)
         rgb = to_rgb([torch.from_numpy(plane[frames]) for plane in store.read(clip)], SPEC)
         part = rgb[..., taught.top : taught.top + 32, taught.left : taught.left + 32]
-        high = to_rgb([torch.from_numpy(plane) for plane in store.read_taught(taught)], SPEC)
+        high = to_rgb(
+            [torch.from_numpy(plane) for plane in store.read_teacher_output(taught)], SPEC
+        )
         low = degrade(high, 4, Degradation.BI)
         assert (low - part.clamp(0, 1)).abs().mean() < 3 / 255
     assert all(len(found) == 1 for found in places.values())
@@ -233,13 +239,16 @@ def test_tiles_give_what_whole_frames_give(
     monkeypatch.setattr(teaching, "_OVERLAP", 14)
     teach(dataset, str(teacher), TeachingOptions(precision="f32", back_projections=0, frames=1))
     tiled = Store(dataset)
-    for one in tiled.taught():
+    for one in tiled.teacher_outputs():
         other = next(
             line
-            for line in Store(whole).taught()
+            for line in Store(whole).teacher_outputs()
             if (line.clip_key, line.first) == (one.clip_key, one.first)
         )
-        difference = tiled.read_taught(one)[0].astype(int) - Store(whole).read_taught(other)[0]
+        difference = (
+            tiled.read_teacher_output(one)[0].astype(int)
+            - Store(whole).read_teacher_output(other)[0]
+        )
         assert np.abs(difference).max() <= 1
 
 
@@ -282,11 +291,11 @@ def test_the_command_survives_being_killed(dataset: Path, teacher: Path, tmp_pat
     command = [sys.executable, "-m", "vsr", "data", "teach", "--model", str(teacher)]
     process = subprocess.Popen([*command, str(dataset)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not Store(dataset).taught() and time.monotonic() < deadline:
+    while not Store(dataset).teacher_outputs() and time.monotonic() < deadline:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert 0 < len(Store(dataset).taught()) < 8
+    assert 0 < len(Store(dataset).teacher_outputs()) < 8
     for folder in (dataset, undisturbed):
         done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=True)
     assert "51 of 51 frames taught by Teacher (MIT) (done)" in done.stdout
@@ -309,7 +318,7 @@ def test_a_teacher_without_a_licence_is_refused(dataset: Path, tmp_path: Path) -
     save_generator(path, build_generator(config).state_dict(), config)
     with pytest.raises(ModelError, match="states no licence"):
         teach(dataset, str(path), TeachingOptions())
-    assert not Store(dataset).teachings
+    assert not Store(dataset).teacher_runs
     outcome = teach(dataset, str(path), TeachingOptions(frames=1), licence="CC0-1.0")
     assert (outcome.teaching.teacher, outcome.teaching.licence) == ("plain", "CC0-1.0")
 

@@ -1,1 +1,1 @@
-"""Footage, and the pairs of clips that are learnt from."""
+"""Data sets of footage, and the training pairs drawn from them."""

@@ -1,13 +1,13 @@
-"""A camera that glides over a picture: motion that is true below a pixel."""
+"""Render a camera that moves over a picture, with exact sub-pixel motion."""
 
 import cv2
 import numpy as np
 from numpy.random import Generator as Random
 from numpy.typing import NDArray
 
-_FAST, _FASTEST = 2.5, 8.0
-_SLOW = 0.05
-"""Mean pan, and the most, in pixels a frame; and the mean of micro-motion."""
+_MEAN_PAN, _MAX_PAN = 2.5, 8.0
+"""Pixels a frame."""
+_MEAN_MICRO_PAN = 0.05
 
 
 def glide(
@@ -18,32 +18,36 @@ def glide(
     random: Random,
     micro: bool = False,
 ) -> NDArray[np.uint8]:
-    """Frames `first` and on, (frames, side, side, 3), of a camera over a picture.
+    """Render frames from index `first` on, (frames, side, side, 3), of a camera over a picture.
 
-    It pans, zooms, turns and tilts a little, by fractions of a pixel, or by hundredths
-    where the motion is to be `micro`, and turns back when it comes to the picture's
-    border. Each frame is rendered at twice the size and averaged down, which keeps it
-    sharp and free of aliasing. The picture's sides must be at least 2 `side`.
+    The camera pans, zooms, rotates and tilts slightly, by fractions of a pixel, or by hundredths of
+    a pixel with `micro`. It reverses at the border of the picture. Each frame is rendered at twice
+    the size and averaged, which keeps it sharp and free of aliasing. The sides of the picture must
+    be at least 2 `side`.
     """
     height, width = picture.shape[:2]
     pixels_per_output = random.uniform(1.2, 1.8)
-    calm = 0.02 if micro else 1.0
-    zoom, turn, *tilt = calm * random.normal(0, (0.004, 0.006, 0.01, 0.01))
+    amplitude = 0.02 if micro else 1.0
+    zoom, rotation, *tilt = amplitude * random.normal(0, (0.004, 0.006, 0.01, 0.01))
     direction = random.uniform(0, 2 * np.pi)
-    speed = random.exponential(_SLOW) if micro else min(random.exponential(_FAST), _FASTEST)
+    speed = (
+        random.exponential(_MEAN_MICRO_PAN)
+        if micro
+        else min(random.exponential(_MEAN_PAN), _MAX_PAN)
+    )
     pan = speed * pixels_per_output * np.array([np.cos(direction), np.sin(direction)])
     reach = 0.75 * side * pixels_per_output
-    room = np.array([max(width - 2 * reach, 1), max(height - 2 * reach, 1)])
+    travel = np.array([max(width - 2 * reach, 1), max(height - 2 * reach, 1)])
     nearest = np.minimum(reach, (width / 2, height / 2))
-    begin = random.uniform(0, 1, 2) * room
+    start = random.uniform(0, 1, 2) * travel
     clip = []
-    for number in range(first, first + frames):
-        # To and fro between the borders, and between the ends of zoom, turn and tilt.
-        middle = nearest + _to_and_fro(begin + pan * number, room)
-        swing = 8 * np.sin(number / 8)
+    for index in range(first, first + frames):
+        # Back and forth between the borders, and between the extremes of zoom, rotation and tilt.
+        middle = nearest + _reflected(start + pan * index, travel)
+        swing = 8 * np.sin(index / 8)
         scale = pixels_per_output * np.exp(zoom * swing) / 2
-        cosine, sine = scale * np.cos(turn * swing), scale * np.sin(turn * swing)
-        tilted = np.array(tilt) * np.sin(number / 8) / side
+        cosine, sine = scale * np.cos(rotation * swing), scale * np.sin(rotation * swing)
+        tilted = np.array(tilt) * np.sin(index / 8) / side
         matrix = np.array([[cosine, -sine, middle[0]], [sine, cosine, middle[1]], [0, 0, 1]])
         matrix = matrix @ np.array([[1, 0, 0], [0, 1, 0], [*tilted, 1]])
         matrix = matrix @ np.array([[1, 0, 0.5 - side], [0, 1, 0.5 - side], [0, 0, 1]])
@@ -58,7 +62,7 @@ def glide(
     return np.stack(clip).astype(np.uint8, copy=False)
 
 
-def _to_and_fro(place: NDArray[np.float64], room: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Positions reflected into [0, room]."""
-    there = np.mod(place, 2 * room)
-    return np.minimum(there, 2 * room - there)
+def _reflected(position: NDArray[np.float64], limit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Reflect positions into [0, limit]."""
+    unfolded = np.mod(position, 2 * limit)
+    return np.minimum(unfolded, 2 * limit - unfolded)

@@ -1,4 +1,4 @@
-"""Clips through a codec, in memory: nearly without loss to keep them, lossily to teach with."""
+"""Encode and decode clips in memory: near-lossless for storage, lossy for training."""
 
 from fractions import Fraction
 from io import BytesIO
@@ -16,23 +16,23 @@ Planes420 = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 LossyCodec = Literal["h264", "mpeg4"]
 
-_KEEPING_CRF = "6"
+_STORAGE_CRF = "6"
 
 
 def encode_clip(planes: Planes420) -> bytes:
-    """A clip as a file of H.264 that loses next to nothing (luma PSNR of some 50 dB)."""
-    options = {"crf": _KEEPING_CRF, "preset": "ultrafast", "g": "250", "sc_threshold": "0"}
+    """Encode a clip as a near-lossless H.264 file (luma PSNR of some 50 dB)."""
+    options = {"crf": _STORAGE_CRF, "preset": "ultrafast", "g": "250", "sc_threshold": "0"}
     return _encode(planes, "libx264", options)
 
 
 def encode_lossless(planes: Planes420) -> bytes:
-    """A clip as a file of H.264 that loses nothing; one thread gives the same bytes everywhere."""
+    """Encode a clip as a lossless H.264 file; one thread makes the bytes reproducible."""
     options = {"qp": "0", "preset": "ultrafast", "g": "250", "sc_threshold": "0", "threads": "1"}
     return _encode(planes, "libx264", options)
 
 
 def decode_clip(coded: bytes) -> Planes420:
-    """What `encode_clip` was given, as far as it was kept."""
+    """Decode a file of `encode_clip` or `encode_lossless`."""
     with av.open(BytesIO(coded), "r") as source:
         source.streams.video[0].thread_type = "AUTO"
         frames = [
@@ -44,12 +44,12 @@ def decode_clip(coded: bytes) -> Planes420:
 
 
 def recompress(planes: Planes420, codec: LossyCodec, level: int) -> Planes420:
-    """A clip after a lossy codec, at H.264's constant rate factor or MPEG-4's quantiser.
+    """Encode a clip lossily and decode it, at a constant rate factor (H.264) or quantiser (MPEG-4).
 
-    One thread, so that the same clip gives the same samples everywhere.
+    One thread makes the samples reproducible.
     """
     if codec == "h264":
-        # Of pictures this small, x264's macroblock tree isn't the same every time.
+        # x264's macroblock tree is not reproducible for frames this small.
         options = {"crf": str(level), "preset": "veryfast", "threads": "1"}
         options["x264-params"] = "mbtree=0"
         return decode_clip(_encode(planes, "libx264", options))
@@ -60,16 +60,15 @@ def _encode(
     planes: Planes420, encoder: str, options: dict[str, str], quantiser: int | None = None
 ) -> bytes:
     memory = BytesIO()
-    same_bytes = {"fflags": "+bitexact"}  # otherwise Matroska's identity is a random number
+    same_bytes = {"fflags": "+bitexact"}  # otherwise Matroska's UIDs are random
     with av.open(memory, "w", format="matroska", container_options=same_bytes) as output:
         stream: Any = output.add_stream(encoder, rate=Fraction(25), options=options)
         stream.height, stream.width = planes[0].shape[1:]
         stream.pix_fmt = "yuv420p"
         if quantiser is not None:
             stream.codec_context.qmin = stream.codec_context.qmax = quantiser
-        for number in range(len(planes[0])):
-            output.mux(
-                stream.encode(video_frame([plane[number] for plane in planes], PixelLayout()))
-            )
+        for index in range(len(planes[0])):
+            frame = video_frame([plane[index] for plane in planes], PixelLayout())
+            output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return memory.getvalue()

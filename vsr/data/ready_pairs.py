@@ -1,4 +1,4 @@
-"""Ready pairs: films and pictures that come with their own low-resolution versions."""
+"""Prepare a data set from ready pairs: footage that has its own low-resolution version."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vsr.data.clip_codec import Planes420
 from vsr.data.clip_quality import DuplicateIndex, RejectReason, signature
 from vsr.data.prepare import LONGEST_PIECE, PrepareProgress, stored_spec
-from vsr.data.sources import Source, SourceType, find_sources, open_source
+from vsr.data.sources import Source, SourceType, find_sources, open_source, source_info
 from vsr.data.store import (
     Header,
     RejectedStretch,
@@ -27,17 +27,16 @@ from vsr.errors import DataError, MediaError
 from vsr.frames.shots import mark_cuts
 from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.imaging.colour import ColourSpec
-from vsr.media.decode.reader import VideoReader
 from vsr.media.frame import Frame, StreamInfo
 
 _SCALES = (2, 4)
 _SCALE_SUFFIX = re.compile(r"[-_]?x[234]$", re.IGNORECASE)
-"""What data sets add to the names of low versions: 0001x4.png."""
+"""Suffixes that data sets add to the names of low versions: 0001x4.png."""
 _CPU = torch.device("cpu")
 
 
 class SourcePair(NamedTuple):
-    """A source and its low version."""
+    """A source and its low-resolution version."""
 
     low: Source
     high: Source
@@ -45,30 +44,30 @@ class SourcePair(NamedTuple):
 
     @property
     def whole(self) -> Source:
-        """Both in one, for an identity that covers them."""
-        return Source(self.high.name, self.high.kind, (*self.high.files, *self.low.files))
+        """A source of the files of both, whose identity covers both."""
+        return Source(self.high.name, self.high.type, (*self.high.files, *self.low.files))
 
 
 class _Piece(NamedTuple):
     """Consecutive frames of one shot, as they will be stored."""
 
     shot: int
-    number: int
+    part: int
     high: list[tuple[NDArray[np.uint8], ...]]
     low: list[tuple[NDArray[np.uint8], ...]]
 
 
 def find_pairs(low: Path, high: Path) -> list[SourcePair]:
-    """Match the sources in two folders by name, whatever their suffixes.
+    """Match the sources in two folders by name, ignoring suffixes.
 
-    Raises `DataError` if names, numbers of frames or sizes do not match.
+    Raises `DataError` if the names, frame counts or sizes don't match.
     """
     lows, highs = _by_name(low), _by_name(high)
     for one, other, folder in ((highs, lows, low), (lows, highs, high)):
-        alone = sorted(one.keys() - other.keys())
-        if alone:
-            source = one[alone[0]]
-            more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
+        unmatched = sorted(one.keys() - other.keys())
+        if unmatched:
+            source = one[unmatched[0]]
+            more = f" (and {len(unmatched) - 1} more)" if len(unmatched) > 1 else ""
             raise DataError(f"{source.files[0]}: has no counterpart in {folder}{more}")
     return [_checked(lows[name], highs[name]) for name in sorted(highs)]
 
@@ -79,64 +78,72 @@ def prepare_pairs(
     header: Header,
     watch: Callable[[PrepareProgress], None] = lambda progress: None,
 ) -> Store:
-    """Add to a data set what it doesn't hold yet of ready pairs, for training.
+    """Add ready pairs to the training split of a data set, skipping those that it already holds.
 
-    Shots that are too short and duplicates are left out; nothing is cropped or shrunk. Interrupted
-    anywhere, the same call resumes. Raises `DataError`.
+    Short shots and duplicates are rejected; frames are neither cropped nor resized. An interrupted
+    call is resumed by repeating it. Raises `DataError`.
     """
     store = StoreWriter(dataset, header)
-    gallery = DuplicateIndex()
+    duplicates = DuplicateIndex()
     for clip in store.clips():
-        gallery.add(clip.hashes, clip.source, clip.shot)
-    for number, pair in enumerate(pairs):
+        duplicates.add(clip.hashes, clip.source, clip.shot)
+    for index, pair in enumerate(pairs):
         identity = pair.whole.identity()
-        if identity in store.ended:
+        if identity in store.finished:
             continue
         frames, error = 0, None
         try:
-            for piece in _Intake(store, gallery, pair, identity).run():
+            for piece in _Intake(store, duplicates, pair, identity).run():
                 frames += len(piece.high)
-                watch(PrepareProgress(pair.high.name, number, len(pairs), frames, None))
+                watch(
+                    PrepareProgress(
+                        source=pair.high.name,
+                        number=index,
+                        count=len(pairs),
+                        frames=frames,
+                        frame_count=None,
+                    )
+                )
         except MediaError as caught:
             error = str(caught)
         store.add(SourceEnd(source=identity, name=pair.high.name, frames=frames, error=error))
     if not store.clips():
-        reasons = {line.error or "too short, or duplicates" for line in store.ended.values()}
-        raise DataError(f"{dataset}: no pair could be taken: {'; '.join(sorted(reasons))}")
+        reasons = {line.error or "too short, or duplicates" for line in store.finished.values()}
+        raise DataError(f"{dataset}: no pair is suitable: {'; '.join(sorted(reasons))}")
     return store
 
 
 class _Intake:
-    """One pair on its way into the data set."""
+    """Adds one pair to a data set."""
 
     def __init__(
-        self, store: StoreWriter, gallery: DuplicateIndex, pair: SourcePair, identity: str
+        self, store: StoreWriter, duplicates: DuplicateIndex, pair: SourcePair, identity: str
     ) -> None:
         self._store = store
-        self._gallery = gallery
+        self._duplicates = duplicates
         self._pair = pair
         self._identity = identity
-        done: list[StoredClip | RejectedStretch] = [*store.clips(), *store.left_out()]
+        done: list[StoredClip | RejectedStretch] = [*store.clips(), *store.rejected()]
         self._done = {(line.shot, line.piece) for line in done if line.source == identity}
 
     def run(self) -> Iterator[_Piece]:
-        """Take the pieces; each is given once it is stored."""
+        """Store the pieces, yielding each when it is done."""
         low_info, low_frames = open_source(self._pair.low)
         info, frames = open_source(self._pair.high)
-        begun = self._store.sources.get(self._identity) or self._begin(info, low_info)
+        start = self._store.sources.get(self._identity) or self._start(info, low_info)
         spec = stored_spec(info)
-        for piece in self._pieces((info, frames), (low_info, low_frames), begun):
-            if (piece.shot, piece.number) not in self._done:
-                self._take(piece, begun, spec)
+        for piece in self._pieces((info, frames), (low_info, low_frames), start):
+            if (piece.shot, piece.part) not in self._done:
+                self._add(piece, start, spec)
             yield piece
 
-    def _begin(self, info: StreamInfo, low_info: StreamInfo) -> SourceStart:
+    def _start(self, info: StreamInfo, low_info: StreamInfo) -> SourceStart:
         scale = self._pair.scale
         height, width = scale * (low_info.height // 2 * 2), scale * (low_info.width // 2 * 2)
-        begun = SourceStart(
+        start = SourceStart(
             source=self._identity,
             name=self._pair.high.name,
-            type=self._pair.high.kind.value,
+            type=self._pair.high.type.value,
             split="train",
             width=info.width,
             height=info.height,
@@ -144,79 +151,86 @@ class _Intake:
             stored=(height, width),
             frame_rate=str(info.frame_rate),
         )
-        self._store.add(begun)
-        return begun
+        self._store.add(start)
+        return start
 
     def _pieces(
         self,
         high: tuple[StreamInfo, Iterator[Frame]],
         low: tuple[StreamInfo, Iterator[Frame]],
-        begun: SourceStart,
+        start: SourceStart,
     ) -> Iterator[_Piece]:
         (info, frames), (low_info, low_frames) = high, low
-        spec, size = stored_spec(info), begun.stored
+        spec, size = stored_spec(info), start.stored
         low_size = (size[0] // self._pair.scale, size[1] // self._pair.scale)
-        piece = _Piece(0, 0, [], [])
-        for marked, low_frame in zip_longest(mark_cuts(frames), low_frames):
-            if marked is None or low_frame is None:
+        piece = _Piece(shot=0, part=0, high=[], low=[])
+        for high_frame, low_frame in zip_longest(mark_cuts(frames), low_frames):
+            if high_frame is None or low_frame is None:
                 files = (self._pair.low.files[0], self._pair.high.files[0])
-                raise MediaError(f"{files[0]}: has not as many frames as {files[1]}")
-            frame, cut = marked
+                raise MediaError(f"{files[0]}: differs in its number of frames from {files[1]}")
+            frame, starts_shot = high_frame
             assert isinstance(frame, Frame)
-            if piece.high and (cut or len(piece.high) == LONGEST_PIECE):
+            if piece.high and (starts_shot or len(piece.high) == LONGEST_PIECE):
                 yield piece
-                following = (piece.shot + 1, 0) if cut else (piece.shot, piece.number + 1)
-                piece = _Piece(*following, [], [])
+                following = (piece.shot + 1, 0) if starts_shot else (piece.shot, piece.part + 1)
+                piece = _Piece(*following, high=[], low=[])
             piece.high.append(_planes(frame, colour_spec(info), spec, size))
             piece.low.append(_planes(low_frame, colour_spec(low_info), spec, low_size))
         if piece.high:
             yield piece
 
-    def _take(self, piece: _Piece, begun: SourceStart, spec: ColourSpec) -> None:
+    def _add(self, piece: _Piece, start: SourceStart, spec: ColourSpec) -> None:
         luma = [planes[0] for planes in piece.high]
         hashes = signature(luma)
-        fault: RejectReason | None = None
-        is_film = self._pair.high.kind is not SourceType.PHOTOGRAPH
+        reason: RejectReason | None = None
+        is_film = self._pair.high.type is not SourceType.PHOTOGRAPH
         if is_film and len(luma) < self._store.header.shortest:
-            fault = RejectReason.SHORT
-        elif self._gallery.holds(hashes, self._identity, piece.shot):
-            fault = RejectReason.DUPLICATE
-        if fault is not None:
+            reason = RejectReason.SHORT
+        elif self._duplicates.holds(hashes, self._identity, piece.shot):
+            reason = RejectReason.DUPLICATE
+        if reason is not None:
             self._store.add(
                 RejectedStretch(
                     source=self._identity,
                     shot=piece.shot,
-                    piece=piece.number,
+                    piece=piece.part,
                     frames=len(luma),
-                    reason=fault.value,
+                    reason=reason.value,
                 )
             )
             return
-        place = (begun, piece.shot, piece.number)
-        self._store.add_clip(_stacked(piece.high), spec, place, hashes, _stacked(piece.low))
-        self._gallery.add(hashes, self._identity, piece.shot)
+        self._store.add_clip(
+            _stacked(piece.high),
+            spec,
+            source=start,
+            shot=piece.shot,
+            piece=piece.part,
+            hashes=hashes,
+            low=_stacked(piece.low),
+        )
+        self._duplicates.add(hashes, self._identity, piece.shot)
 
 
 def _by_name(folder: Path) -> dict[str, Source]:
-    """The sources in a folder by name, without suffixes and marks of the scale."""
+    """The sources in a folder by name, without suffixes and scale marks."""
     found: dict[str, Source] = {}
     for source in find_sources([folder]):
         name = _SCALE_SUFFIX.sub("", str(Path(source.name).with_suffix("")))
         if name in found:
-            raise DataError(f"{source.files[0]}: has the name of {found[name].files[0]}")
+            raise DataError(f"{source.files[0]}: has the same name as {found[name].files[0]}")
         found[name] = source
     return found
 
 
 def _checked(low: Source, high: Source) -> SourcePair:
-    """A pair whose kinds, sizes and numbers of frames match."""
+    """Pair two sources whose types, sizes and frame counts match; raises `DataError`."""
     where = f"{low.files[0]} and {high.files[0]}"
-    if low.kind is not high.kind:
-        raise DataError(f"{where}: one is {low.kind.value}, the other {high.kind.value}")
+    if low.type is not high.type:
+        raise DataError(f"{where}: one is {low.type.value}, the other {high.type.value}")
     counts = (len(low.files), len(high.files))
-    if counts[0] != counts[1]:  # of films, they show when these are read
+    if counts[0] != counts[1]:  # those of films are checked while reading
         raise DataError(f"{where}: have {counts[0]} and {counts[1]} frames")
-    small, large = _info(low), _info(high)
+    small, large = source_info(low), source_info(high)
     scale = large.height // small.height
     if scale not in _SCALES or (large.height, large.width) != (
         scale * small.height,
@@ -229,25 +243,18 @@ def _checked(low: Source, high: Source) -> SourcePair:
     return SourcePair(low, high, scale)
 
 
-def _info(source: Source) -> StreamInfo:
-    if source.kind is SourceType.FILM:
-        with VideoReader(source.files[0]) as reader:
-            return reader.info
-    return open_source(source)[0]
-
-
 def _planes(
-    frame: Frame, read: ColourSpec, kept: ColourSpec, size: tuple[int, int]
+    frame: Frame, spec: ColourSpec, clip_spec: ColourSpec, size: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], ...]:
-    """Y, Cb and Cr of a frame, 8-bit 4:2:0, cut to its first (height, width) pixels."""
+    """Convert a frame to Y, Cb and Cr in 8-bit 4:2:0, cropped to its upper left (height, width)."""
     height, width = size
-    if read == kept:
+    if spec == clip_spec:
         return tuple(
             plane.view(np.uint8)[: height // n, : width // n]
             for plane, n in zip(frame.planes, (1, 2, 2), strict=True)
         )
-    rgb = planes_to_rgb(frame.planes, read, _CPU)[:, :height, :width]
-    return tuple(plane.view(np.uint8) for plane in rgb_to_planes(rgb, kept))
+    rgb = planes_to_rgb(frame.planes, spec, _CPU)[:, :height, :width]
+    return tuple(plane.view(np.uint8) for plane in rgb_to_planes(rgb, clip_spec))
 
 
 def _stacked(frames: Sequence[tuple[NDArray[np.uint8], ...]]) -> Planes420:

@@ -1,4 +1,4 @@
-"""The large files of a data set, in which clips lie one after another."""
+"""Shards of a data set: large files of concatenated clips."""
 
 import os
 from pathlib import Path
@@ -8,18 +8,18 @@ from vsr.errors import DataError
 from vsr.system.files import output_errors
 
 
-def shard_path(folder: Path, split: str, number: int) -> Path:
-    """The file that holds the clips of a shard."""
-    return folder / f"{split}-{number:03d}.clips"
+def shard_path(folder: Path, split: str, index: int) -> Path:
+    """Path of a shard of clips."""
+    return folder / f"{split}-{index:03d}.clips"
 
 
-def taught_path(folder: Path, number: int) -> Path:
-    """The file that holds a teacher's outputs."""
-    return shard_path(folder, "taught", number)
+def teacher_output_path(folder: Path, index: int) -> Path:
+    """Path of a shard of a teacher's outputs."""
+    return shard_path(folder, "taught", index)
 
 
 def append(path: Path, offset: int, coded: bytes) -> None:
-    """Write at `offset` for good; discard what an interrupted run left there.
+    """Write at `offset` and sync to disk, discarding leftovers of an interrupted run behind it.
 
     Raises `OutputError`.
     """
@@ -32,7 +32,7 @@ def append(path: Path, offset: int, coded: bytes) -> None:
 
 
 def read_planes(path: Path, offset: int, size: int, shape: tuple[int, int, int]) -> Planes420:
-    """The planes of a coded clip, whose luma has `shape`; raises `DataError` if it is damaged."""
+    """Decode a clip whose luma has `shape`; raises `DataError` where it is damaged."""
     try:
         with path.open("rb") as shard:
             shard.seek(offset)
@@ -40,5 +40,5 @@ def read_planes(path: Path, offset: int, size: int, shape: tuple[int, int, int])
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: can't be read at {offset}: {error}") from error
     if planes[0].shape != shape:
-        raise DataError(f"{path}: damaged at {offset}; prepare the data set anew")
+        raise DataError(f"{path}: damaged at {offset}; prepare the data set again")
     return planes

@@ -1,4 +1,4 @@
-"""Decoded clips in memory that the training process shares with its workers."""
+"""Arrays in memory shared by the training process and its workers."""
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -9,53 +9,53 @@ import torch
 from torch import Tensor
 
 Shapes = tuple[tuple[int, ...], ...]
-"""Of the uint8 arrays of an entry, in order."""
+"""Shapes of the uint8 arrays of an entry, in order."""
 
 
 class Entry(NamedTuple):
-    """Arrays to be shared, and how to decode them."""
+    """Arrays to share, and the function that decodes them."""
 
     shapes: Shapes
     decode: Callable[[], Sequence[Tensor]]
-    """Arrays of these shapes, uint8; runs in a thread."""
+    """Returns uint8 arrays of these shapes; called in a thread."""
 
     @property
     def size(self) -> int:
-        """Bytes of all its arrays."""
+        """Bytes of all arrays."""
         return sum(math.prod(shape) for shape in self.shapes)
 
 
 class SharedArrays:
-    """uint8 arrays by key, side by side in one block of shared memory.
+    """uint8 arrays by key in one block of shared memory.
 
-    A pickled copy in another process reads the same memory: many small blocks would need a file
-    descriptor each.
+    A pickled copy in another process reads the same memory. A single block needs a single file
+    descriptor.
     """
 
-    def __init__(self, entries: Mapping[Hashable, Entry], room: int, threads: int) -> None:
-        """Decode entries in order, as many as fit into `room` bytes."""
-        self._places: dict[Hashable, tuple[int, Shapes]] = {}
+    def __init__(self, entries: Mapping[Hashable, Entry], limit: int, threads: int) -> None:
+        """Decode entries in order, as many as fit into `limit` bytes."""
+        self._layout: dict[Hashable, tuple[int, Shapes]] = {}
         end = 0
         for key, entry in entries.items():
-            if end + entry.size > room:
+            if end + entry.size > limit:
                 break
-            self._places[key] = end, entry.shapes
+            self._layout[key] = end, entry.shapes
             end += entry.size
         self._block = torch.empty(end, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
         with ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(lambda key: self._fill(key, entries[key]), self._places):
+            for _ in pool.map(lambda key: self._fill(key, entries[key]), self._layout):
                 pass
 
     def _fill(self, key: Hashable, entry: Entry) -> None:
-        for place, decoded in zip(self[key], entry.decode(), strict=True):
-            place.copy_(decoded)
+        for array, decoded in zip(self[key], entry.decode(), strict=True):
+            array.copy_(decoded)
 
     def __contains__(self, key: Hashable) -> bool:
-        return key in self._places
+        return key in self._layout
 
     def __getitem__(self, key: Hashable) -> tuple[Tensor, ...]:
-        """The arrays of an entry: views of the shared memory, not to be written."""
-        offset, shapes = self._places[key]
+        """The arrays of an entry: read-only views of the shared memory."""
+        offset, shapes = self._layout[key]
         arrays = []
         for shape in shapes:
             size = math.prod(shape)
@@ -65,5 +65,5 @@ class SharedArrays:
 
     @property
     def size(self) -> int:
-        """Bytes in use."""
+        """Bytes used by the arrays."""
         return len(self._block)

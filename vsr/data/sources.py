@@ -1,7 +1,6 @@
-"""What footage may be: films, numbered frames in a folder, and photographs."""
+"""Footage: films, folders of numbered frames, and photographs."""
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vsr.data.rgb_frames import rgb_frames
 from vsr.errors import DataError, MediaError
 from vsr.frames.shots import mark_cuts
 from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
@@ -23,20 +23,23 @@ from vsr.imaging.tensors import on_8_bit_levels, to_float
 from vsr.media.decode.reader import VideoReader
 from vsr.media.frame import ColourTags, Frame, PixelLayout, StreamInfo
 from vsr.media.image import read_still
+from vsr.media.image_sequence import ImageSequence, parse_name
 from vsr.system.address import is_pipe, printable
 from vsr.system.folders import FILM_SUFFIXES, STILL_SUFFIXES, files_in, skipped
 
-_FEWEST_NUMBERED = 5
-_ALIKE = 0.6
-"""Correlation of thumbnails of two frames of one shot, at least."""
-_STILLS_RATE = Fraction(25)
+MIN_NUMBERED_FRAMES = 5
+"""Numbered images that are taken for a film; fewer are photographs."""
+_MIN_CORRELATION = 0.6
+"""Of the thumbnails of two consecutive frames of one shot."""
+_SEQUENCE_RATE = Fraction(25)
+"""Frames a second assumed of numbered images."""
 _HASHED_BYTES = 1 << 20
-_PHOTOGRAPHS = STILL_SUFFIXES - {".gif", ".apng"}
-"""What moves, or has few colours, is no photograph."""
+_PHOTOGRAPH_SUFFIXES = STILL_SUFFIXES - {".gif", ".apng"}
+"""Animated or palette-based formats are not photographs."""
 
 
 class SourceType(StrEnum):
-    """What a source is."""
+    """Type of a source."""
 
     FILM = "film"
     FRAMES = "frames"
@@ -45,17 +48,17 @@ class SourceType(StrEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """One piece of footage: the unit that lies in train or in val, never in both."""
+    """One piece of footage: the unit that is assigned to train or val as a whole."""
 
     name: str
-    kind: SourceType
+    type: SourceType
     files: tuple[Path, ...]
-    """One, or the frames in order."""
+    """One file, or the frames in order."""
 
     def identity(self) -> str:
-        """A hash of size, beginning and end of its files: the same wherever it lies.
+        """Hash the size, the first and the last MiB of each file, independent of its path.
 
-        Raises `DataError` where one can't be read.
+        Raises `DataError` where a file can't be read.
         """
         digest = hashlib.sha256()
         for path in self.files:
@@ -76,11 +79,12 @@ def find_sources(
     without: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[Source]:
-    """The footage among files and (recursively) folders, in order of path.
+    """Find the footage among files and, recursively, folders, in order of path.
 
-    Numbered pictures of one size that look like one film are frames; other pictures
-    are photographs. What lies under `without`, an output, is none; `tell` hears of files
-    that are neither. Raises `DataError` for a place that doesn't exist or holds nothing.
+    Numbered images of one size that resemble one another are the frames of a film; other images
+    are photographs. Files under `without`, an output folder, are excluded. `tell` receives a line
+    about files that are neither. Raises `DataError` for a path that doesn't exist or holds no
+    footage.
     """
     found: dict[Path, Source] = {}
     for place in places:
@@ -89,14 +93,13 @@ def find_sources(
         if is_pipe(place):
             raise DataError(f"{place}: is a pipe, which can be read only once; name a file")
         if not place.is_dir():
-            kind = (
-                SourceType.PHOTOGRAPH if place.suffix.lower() in _PHOTOGRAPHS else SourceType.FILM
-            )
-            found[place.resolve()] = Source(printable(place.name), kind, (place,))
+            is_photograph = place.suffix.lower() in _PHOTOGRAPH_SUFFIXES
+            source_type = SourceType.PHOTOGRAPH if is_photograph else SourceType.FILM
+            found[place.resolve()] = Source(printable(place.name), source_type, (place,))
             continue
-        files, others = files_in(place, FILM_SUFFIXES | _PHOTOGRAPHS, without)
+        files, others = files_in(place, FILM_SUFFIXES | _PHOTOGRAPH_SUFFIXES, without)
         if not files:
-            raise DataError(f"{place}: holds no film and no picture")
+            raise DataError(f"{place}: holds no film and no image")
         for line in skipped(place, others, "films or photographs"):
             tell(line)
         sources = _sources_among(files, place)
@@ -104,47 +107,62 @@ def find_sources(
     return [found[path] for path in sorted(found)]
 
 
-def open_source(source: Source) -> tuple[StreamInfo, Iterator[Frame]]:
-    """What a source says of itself, and its frames; a photograph has one.
-
-    Raises `MediaError` where it can't be read, also in the midst of the frames.
-    """
-    if source.kind is SourceType.FILM:
-        reader = VideoReader(source.files[0])
-        return reader.info, _closing(reader)
-    first = read_still(source.files[0]).rgb
-    height, width = first.shape[:2]
-    info = StreamInfo(
+def source_info(source: Source) -> StreamInfo:
+    """Describe the planes that `open_source` reads; raises `MediaError` where it can't."""
+    if source.type is SourceType.FILM:
+        with VideoReader(source.files[0]) as reader:
+            return reader.info
+    height, width = ImageSequence(source.files).size
+    return StreamInfo(
         width=width,
         height=height,
         layout=PixelLayout(),
         colour=ColourTags(matrix=1),
-        time_base=1 / _STILLS_RATE,
-        frame_rate=_STILLS_RATE,
+        time_base=1 / _SEQUENCE_RATE,
+        frame_rate=_SEQUENCE_RATE,
         frame_count=len(source.files),
         sample_aspect_ratio=Fraction(1),
     )
-    return info, _still_frames(source, (height, width), colour_spec(info))
+
+
+def open_source(source: Source) -> tuple[StreamInfo, Iterator[Frame]]:
+    """Describe a source and read it as Y'CbCr planes; a photograph has one frame.
+
+    A film keeps its pixel format. Images become 8-bit 4:2:0, the format of a data set;
+    `source_frames` keeps their full colour resolution. Raises `MediaError` where the source can't
+    be read, also while the frames are read.
+    """
+    if source.type is SourceType.FILM:
+        reader = VideoReader(source.files[0])
+        return reader.info, _closing(reader)
+    info = source_info(source)
+    return info, _image_planes(ImageSequence(source.files), colour_spec(info))
 
 
 def sample_source(source: Source, count: int) -> list[Frame]:
-    """Some frames spread over a source, at most `count`; none where it can't be read."""
-    if source.kind is SourceType.FILM:
+    """Read at most `count` frames spread over a source; none where it can't be read."""
+    if source.type is SourceType.FILM:
         with VideoReader(source.files[0]) as reader:
             return reader.sample(count)
     step = -(-len(source.files) // count)
-    chosen = Source(source.name, source.kind, source.files[::step])
+    chosen = Source(source.name, source.type, source.files[::step])
     _, frames = open_source(chosen)
     return list(frames)
 
 
 def source_frames(source: Source, device: torch.device) -> Iterator[tuple[Tensor, bool]]:
-    """RGB (3, H, W) in [0, 1] on 8-bit levels, and whether a frame begins a shot."""
+    """Read RGB (3, H, W) in [0, 1] on 8-bit levels, each with whether it starts a shot.
+
+    Images keep the colour of each pixel.
+    """
+    if source.type is not SourceType.FILM:
+        yield from rgb_frames(ImageSequence(source.files).frames(), device)
+        return
     info, frames = open_source(source)
     spec = colour_spec(info)
-    for frame, cut in mark_cuts(frames):
+    for frame, starts_shot in mark_cuts(frames):
         assert isinstance(frame, Frame)
-        yield on_8_bit_levels(planes_to_rgb(frame.planes, spec, device)), cut
+        yield on_8_bit_levels(planes_to_rgb(frame.planes, spec, device)), starts_shot
 
 
 def _closing(reader: VideoReader) -> Iterator[Frame]:
@@ -152,27 +170,27 @@ def _closing(reader: VideoReader) -> Iterator[Frame]:
         yield from reader.frames()
 
 
-def _still_frames(source: Source, size: tuple[int, int], spec: ColourSpec) -> Iterator[Frame]:
-    for number, path in enumerate(source.files):
-        rgb = read_still(path).rgb
-        if rgb.shape[:2] != size:
-            raise MediaError(f"{path}: not of the size of the frames before it")
-        pixels = to_float(torch.from_numpy(rgb.copy())).permute(2, 0, 1)
-        yield Frame(rgb_to_planes(pixels, spec), number)
+def _image_planes(sequence: ImageSequence, spec: ColourSpec) -> Iterator[Frame]:
+    for index, still in enumerate(sequence.frames()):
+        pixels = to_float(torch.from_numpy(still.rgb.copy())).permute(2, 0, 1)
+        yield Frame(rgb_to_planes(pixels, spec), index)
 
 
 def _sources_among(files: Sequence[Path], folder: Path) -> list[Source]:
     sources = []
-    pictures: dict[tuple[Path, str, str], list[tuple[int, Path]]] = defaultdict(list)
+    images: dict[tuple[Path, str, str], list[tuple[int, Path]]] = defaultdict(list)
     for path in files:
         suffix = path.suffix.lower()
         name = printable(path.relative_to(folder))
         if suffix in FILM_SUFFIXES:
             sources.append(Source(name, SourceType.FILM, (path,)))
+            continue
+        parsed = parse_name(path)
+        if parsed.number is None or parsed.tail:  # only a number at the end orders frames
+            images[path.parent, path.stem, suffix].append((-1, path))
         else:
-            head, digits = re.fullmatch(r"(.*?)(\d*)", path.stem, re.DOTALL).groups()  # type: ignore[union-attr]
-            pictures[path.parent, head, suffix].append((int(digits or -1), path))
-    for (parent, head, suffix), numbered in pictures.items():
+            images[path.parent, parsed.head, suffix].append((parsed.number, path))
+    for (parent, head, suffix), numbered in images.items():
         frames = tuple(path for _, path in sorted(numbered))
         if _is_film([number for number, _ in sorted(numbered)], frames):
             name = printable((parent / f"{head}*{suffix}").relative_to(folder))
@@ -186,17 +204,17 @@ def _sources_among(files: Sequence[Path], folder: Path) -> list[Source]:
 
 
 def _is_film(numbers: Sequence[int], files: Sequence[Path]) -> bool:
-    """Whether pictures follow one another in number and in what they show."""
-    if len(files) < _FEWEST_NUMBERED or numbers[0] < 0:
+    """Whether images have consecutive numbers, one size and similar content."""
+    if len(files) < MIN_NUMBERED_FRAMES or numbers[0] < 0:
         return False
     if numbers[-1] - numbers[0] != len(numbers) - 1:
         return False
     try:
-        first = [read_still(path).rgb for path in files[:_FEWEST_NUMBERED]]
+        first = [read_still(path).rgb for path in files[:MIN_NUMBERED_FRAMES]]
     except MediaError:
         return False
     if len({picture.shape for picture in first}) > 1:
         return False
     small = [cv2.resize(p, (32, 32), interpolation=cv2.INTER_AREA).ravel() for p in first]
-    alike = [bool(np.corrcoef(a, b)[0, 1] > _ALIKE) for a, b in pairwise(small)]
-    return sum(alike) > len(alike) / 2
+    similar = [bool(np.corrcoef(a, b)[0, 1] > _MIN_CORRELATION) for a, b in pairwise(small)]
+    return sum(similar) > len(similar) / 2

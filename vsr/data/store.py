@@ -1,14 +1,13 @@
-"""A data set on disk: a few large files of clips, and an index that tells where each lies.
+"""Data set on disk: shards of encoded clips, and an index of their positions.
 
-    index.jsonl       a line for each thing that was done, in order; written last
-    train-000.clips   clips one after another, each a small H.264 file of its own
+    index.jsonl       a line for each completed step, in order; written last
+    train-000.clips   concatenated clips, each a small H.264 file
     val-000.clips
     taught-000.clips  a teacher's outputs for the clips of train
 
-Clips are 8-bit 4:2:0 and differ from their source by a luma PSNR of some 50 dB; a teacher's
-outputs are stored without loss in 8-bit 4:2:0. Lines are
-only ever added: what a line tells of lies whole in its file, and what an interrupted
-run left behind the last line is cut off before the next adds to it.
+Clips are 8-bit 4:2:0 with a luma PSNR of some 50 dB to their source. A teacher's outputs are
+lossless 8-bit 4:2:0. Lines are only appended, each after the data that it refers to is complete.
+The next run truncates data that an interrupted run left behind the last line.
 """
 
 import json
@@ -21,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vsr.config import Config
 from vsr.data.clip_codec import Planes420, encode_clip, encode_lossless
-from vsr.data.shards import append, read_planes, shard_path, taught_path
+from vsr.data.shards import append, read_planes, shard_path, teacher_output_path
 from vsr.errors import DataError
 from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.system.files import make_folder, output_errors
@@ -33,37 +32,37 @@ _SHARD_BYTES = 2 << 30
 
 
 class Header(Config):
-    """The first line: how the data set is made."""
+    """The first line: settings of the data set."""
 
     kind: Literal["header"] = "header"
     version: Literal[1] = 1
     shortest: int
-    """Fewest frames of a clip."""
+    """Minimal frames of a clip."""
     val_share: float
-    """Of the sources, how many are held back for validation."""
+    """Share of the sources held out for validation."""
 
 
 class SourceStart(Config):
-    """A source, before its first clip."""
+    """A source; written before its first clip."""
 
     kind: Literal["source"] = "source"
     source: str
-    """Its identity."""
+    """Identity of the source."""
     name: str
     type: Literal["film", "frames", "photograph"]
     split: Split
     width: int
     height: int
-    """Of its frames, in pixels."""
+    """Of the frames, in pixels."""
     crop: tuple[int, int, int, int]
-    """The part without black bars: top, left, height, width."""
+    """The area without black bars: top, left, height, width."""
     stored: tuple[int, int]
-    """Height and width of its clips: smaller where it had been enlarged."""
+    """Height and width of its clips; smaller than the crop if the source had been enlarged."""
     frame_rate: str
 
 
 class LowVersion(Config):
-    """The low-resolution version that a clip came with; it lies in the clip's shard."""
+    """The low-resolution version of a ready pair, stored in the clip's shard."""
 
     offset: int
     size: int
@@ -73,13 +72,13 @@ class LowVersion(Config):
 
 
 class StoredClip(Config):
-    """A clip that was taken."""
+    """A clip that was accepted."""
 
     kind: Literal["clip"] = "clip"
     source: str
     shot: int
     piece: int
-    """Of the shot: a long one is taken in pieces."""
+    """Index within the shot: long shots are split into pieces."""
     split: Split
     shard: int
     offset: int
@@ -91,28 +90,28 @@ class StoredClip(Config):
     matrix: Matrix
     full_range: bool
     hashes: tuple[str, ...]
-    """Of some of its frames, to recognise what is like it."""
+    """Perceptual hashes of some of its frames, to find duplicates."""
     low: LowVersion | None = None
-    """Only of ready pairs."""
+    """Present for ready pairs only."""
 
     @property
     def key(self) -> "ClipKey":
-        """What no other clip has."""
+        """Unique key of the clip."""
         return self.source, self.shot, self.piece
 
     @property
     def low_scale(self) -> int | None:
-        """The clip's side over that of its own low version."""
+        """Ratio of the clip's side to that of its low version; None without one."""
         return self.height // self.low.height if self.low else None
 
     @property
     def spec(self) -> ColourSpec:
-        """How to read its planes as colour."""
+        """Colour specification of its planes."""
         return ColourSpec(self.matrix, self.full_range)
 
 
 class RejectedStretch(Config):
-    """A stretch that was not taken."""
+    """Consecutive frames that were rejected."""
 
     kind: Literal["left_out"] = "left_out"
     source: str
@@ -123,23 +122,23 @@ class RejectedStretch(Config):
 
 
 class SourceEnd(Config):
-    """A source, after its last clip."""
+    """A source; written after its last clip."""
 
     kind: Literal["end"] = "end"
     source: str
     name: str
     frames: int
-    """Decoded."""
+    """Decoded frames."""
     error: str | None = None
-    """Why it could not be read, or not to its end."""
+    """Why the source could not be read to its end."""
 
 
-class Teaching(Config):
-    """A teacher and how it taught, before the first of its outputs."""
+class TeacherRun(Config):
+    """A teacher and its settings; written before the first of its outputs."""
 
     kind: Literal["teaching"] = "teaching"
     teaching: str
-    """Identity: a hash of the weights and of everything that the outputs depend on."""
+    """Identity: a hash of the weights and of all settings that the outputs depend on."""
     teacher: str
     """Name of the model."""
     sha256: str
@@ -151,11 +150,11 @@ class Teaching(Config):
     back_projections: int
     precision: Literal["bf16", "f32"]
     native_crop: int | None
-    """Largest side of the stored frame's part that the teacher saw; None if it saw whole frames
-    shrunk by `scale`."""
+    """Largest side of the crops of stored frames that the teacher upscaled; None if it upscaled
+    whole frames shrunk by `scale`."""
 
 
-class Taught(Config):
+class TeacherOutput(Config):
     """A teacher's outputs for consecutive frames of a clip."""
 
     kind: Literal["taught"] = "taught"
@@ -164,11 +163,11 @@ class Taught(Config):
     shot: int
     piece: int
     first: int
-    """Number of the first frame in the clip."""
+    """Index of the first frame in the clip."""
     frames: int
     top: int
     left: int
-    """Corner of the part of the stored frame that the outputs show."""
+    """Position of the outputs in the stored frame."""
     height: int
     width: int
     """Of the outputs."""
@@ -179,102 +178,107 @@ class Taught(Config):
 
     @property
     def clip_key(self) -> "ClipKey":
-        """The clip that it belongs to."""
+        """Key of the clip that it belongs to."""
         return self.source, self.shot, self.piece
 
 
 ClipKey = tuple[str, int, int]
 """Source, shot and piece of a clip."""
 
-Line = Header | SourceStart | StoredClip | RejectedStretch | SourceEnd | Teaching | Taught
+Line = Header | SourceStart | StoredClip | RejectedStretch | SourceEnd | TeacherRun | TeacherOutput
 _LINE: TypeAdapter[Line] = TypeAdapter(Line)
 
 
 class Store:
-    """A data set, to read; raises `DataError` where the folder holds none."""
+    """A data set opened for reading."""
 
     def __init__(self, folder: Path) -> None:
+        """Read the index; raises `DataError` where the folder holds no data set."""
         self.folder = folder
         index = folder / INDEX_FILE
         if not index.is_file():
             raise DataError(f"{folder}: not a data set; make one with vsr data prepare")
         self.lines = list(_read_lines(index))
         if not self.lines or not isinstance(self.lines[0], Header):
-            raise DataError(f"{index}: not an index of vsr's")
+            raise DataError(f"{index}: not the index of a data set")
 
     @property
     def header(self) -> Header:
-        """How it is made."""
+        """Settings of the data set."""
         header = self.lines[0]
         assert isinstance(header, Header)
         return header
 
     @property
     def sources(self) -> dict[str, SourceStart]:
-        """Those begun, by identity, in order."""
+        """Sources that were started, by identity, in order."""
         return {line.source: line for line in self.lines if isinstance(line, SourceStart)}
 
     @property
-    def ended(self) -> dict[str, SourceEnd]:
-        """Those done with, by identity."""
+    def finished(self) -> dict[str, SourceEnd]:
+        """Sources that were completed, by identity."""
         return {line.source: line for line in self.lines if isinstance(line, SourceEnd)}
 
     def clips(self, split: Split | None = None) -> list[StoredClip]:
-        """Those of a split, or all, in order."""
+        """Clips of a split, or all, in order."""
         clips = [line for line in self.lines if isinstance(line, StoredClip)]
         return [clip for clip in clips if split in (None, clip.split)]
 
-    def left_out(self) -> list[RejectedStretch]:
-        """What was not taken, in order."""
+    def rejected(self) -> list[RejectedStretch]:
+        """Rejected stretches, in order."""
         return [line for line in self.lines if isinstance(line, RejectedStretch)]
 
     @property
-    def teachings(self) -> dict[str, Teaching]:
-        """Those begun, by identity, in order."""
-        return {line.teaching: line for line in self.lines if isinstance(line, Teaching)}
+    def teacher_runs(self) -> dict[str, TeacherRun]:
+        """Teacher runs, by identity, in order."""
+        return {line.teaching: line for line in self.lines if isinstance(line, TeacherRun)}
 
-    def taught(self, teaching: str | None = None) -> list[Taught]:
-        """The outputs of a teaching, or all, in order."""
-        taught = [line for line in self.lines if isinstance(line, Taught)]
-        return [line for line in taught if teaching in (None, line.teaching)]
+    def teacher_outputs(self, teaching: str | None = None) -> list[TeacherOutput]:
+        """Outputs of a teacher run, or all, in order."""
+        outputs = [line for line in self.lines if isinstance(line, TeacherOutput)]
+        return [line for line in outputs if teaching in (None, line.teaching)]
 
     def read(self, clip: StoredClip) -> Planes420:
-        """The planes of a clip; raises `DataError` where its file is damaged."""
+        """Decode a clip; raises `DataError` where it is damaged."""
         path = shard_path(self.folder, clip.split, clip.shard)
         return _read_planes(path, clip, clip.frames)
 
     def read_low(self, clip: StoredClip) -> Planes420:
-        """The planes of a clip's own low version; raises `DataError` if its file is damaged."""
+        """Decode a clip's low version; raises `DataError` where it is damaged."""
         assert clip.low is not None
         path = shard_path(self.folder, clip.split, clip.shard)
         return _read_planes(path, clip.low, clip.frames)
 
-    def read_taught(self, taught: Taught) -> Planes420:
-        """The planes of a teacher's outputs; raises `DataError` if their file is damaged."""
-        return _read_planes(taught_path(self.folder, taught.shard), taught, taught.frames)
+    def read_teacher_output(self, taught: TeacherOutput) -> Planes420:
+        """Decode a teacher's outputs; raises `DataError` where they are damaged."""
+        return _read_planes(teacher_output_path(self.folder, taught.shard), taught, taught.frames)
 
 
 class StoreWriter(Store):
-    """A data set that is being added to."""
+    """A data set opened for appending."""
 
     def __init__(self, folder: Path, header: Header) -> None:
-        """Begin a data set, or go on with one that was made the same way."""
+        """Create a data set, or resume one with the same settings; raises `DataError` otherwise."""
         make_folder(folder)
         self._index = folder / INDEX_FILE
         if not self._index.exists():
             self.lines: list[Line] = []
             self.folder = folder
             if any(folder.iterdir()):
-                raise DataError(f"{folder}: holds other things; name a new or empty folder")
+                raise DataError(f"{folder}: holds other files; name a new or empty folder")
             self.add(header)
         super().__init__(folder)
         if self.header != header:
-            was = ", ".join(f"{k} {v}" for k, v in self.header.model_dump().items() if k != "kind")
-            raise DataError(f"{folder}: was made with {was}; keep to it, or name a new folder")
-        self._cut_unfinished_line()
+            settings = ", ".join(
+                f"{k} {v}" for k, v in self.header.model_dump().items() if k != "kind"
+            )
+            raise DataError(
+                f"{folder}: was made with {settings}; use the same settings, or name a new folder"
+            )
+        self._truncate_partial_line()
 
     def add(self, line: Line) -> None:
-        """Write a line of the index, for good."""
+        """Append a line to the index and sync it to disk."""
         with output_errors(self._index), self._index.open("a", encoding="utf-8") as index:
             index.write(line.model_dump_json() + "\n")
             index.flush()
@@ -285,14 +289,15 @@ class StoreWriter(Store):
         self,
         planes: Planes420,
         spec: ColourSpec,
-        place: tuple[SourceStart, int, int],
+        source: SourceStart,
+        shot: int,
+        piece: int,
         hashes: Sequence[str],
         low: Planes420 | None = None,
     ) -> StoredClip:
-        """Write a clip; `place` is its source, shot and piece, `low` its own low version."""
-        source, shot, piece = place
+        """Append a clip; `low` is the low version of a ready pair."""
         coded = encode_clip(planes)
-        shard, offset = _end_of(next(reversed(self.clips(source.split)), None))
+        shard, offset = _next_position(next(reversed(self.clips(source.split)), None))
         frames, height, width = planes[0].shape
         low_coded, low_version = b"", None
         if low is not None:
@@ -323,23 +328,23 @@ class StoreWriter(Store):
         self.add(clip)
         return clip
 
-    def add_taught(
+    def add_teacher_output(
         self,
         planes: Planes420,
         teaching: str,
         clip: StoredClip,
         first: int,
         corner: tuple[int, int],
-    ) -> Taught:
-        """Write a teacher's outputs for frames `first` and on of a clip.
+    ) -> TeacherOutput:
+        """Append a teacher's outputs for the frames of a clip from index `first` on.
 
-        `corner` is the top left of the part of the stored frame that the outputs show.
+        `corner` is the top left of their area in the stored frame.
         """
         coded = encode_lossless(planes)
-        shard, offset = _end_of(next(reversed(self.taught()), None))
-        append(taught_path(self.folder, shard), offset, coded)
+        shard, offset = _next_position(next(reversed(self.teacher_outputs()), None))
+        append(teacher_output_path(self.folder, shard), offset, coded)
         frames, height, width = planes[0].shape
-        taught = Taught(
+        taught = TeacherOutput(
             teaching=teaching,
             source=clip.source,
             shot=clip.shot,
@@ -357,29 +362,31 @@ class StoreWriter(Store):
         self.add(taught)
         return taught
 
-    def _cut_unfinished_line(self) -> None:
+    def _truncate_partial_line(self) -> None:
         text = self._index.read_bytes()
-        whole = text.rfind(b"\n") + 1
-        if whole < len(text):
+        complete = text.rfind(b"\n") + 1
+        if complete < len(text):
             with output_errors(self._index), self._index.open("r+b") as index:
-                index.truncate(whole)
+                index.truncate(complete)
 
 
-def _read_planes(path: Path, clip: StoredClip | LowVersion | Taught, frames: int) -> Planes420:
+def _read_planes(
+    path: Path, clip: StoredClip | LowVersion | TeacherOutput, frames: int
+) -> Planes420:
     return read_planes(path, clip.offset, clip.size, (frames, clip.height, clip.width))
 
 
-def _end_of(last: StoredClip | Taught | None) -> tuple[int, int]:
-    """The shard to write to and where its last clip ends."""
+def _next_position(last: StoredClip | TeacherOutput | None) -> tuple[int, int]:
+    """Shard and offset behind the last entry; a new shard after 2 GiB."""
     if last is None:
         return 0, 0
-    part = last.low if isinstance(last, StoredClip) and last.low else last
-    end = part.offset + part.size
+    tail = last.low if isinstance(last, StoredClip) and last.low else last
+    end = tail.offset + tail.size
     return (last.shard, end) if end < _SHARD_BYTES else (last.shard + 1, 0)
 
 
 def _read_lines(index: Path) -> list[Line]:
-    """The whole lines; one that was cut off at the end counts for nothing."""
+    """Parse the complete lines; a partial line at the end is ignored."""
     lines = []
     text = index.read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines()):

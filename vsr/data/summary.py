@@ -1,4 +1,4 @@
-"""What a data set holds, for people: a table, a JSON file and a sheet of pictures."""
+"""Summarise a data set: a table, a JSON file and a contact sheet."""
 
 import json
 from collections import Counter
@@ -20,11 +20,11 @@ SUMMARY_FILE = "summary.json"
 SHEET_FILE = "contact-sheet.png"
 _THUMBNAIL = (160, 90)
 _COLUMNS = 8
-_MOST_PICTURES = 96
+_MAX_PICTURES = 96
 
 
-class Row(NamedTuple):
-    """What became of one source."""
+class SourceSummary(NamedTuple):
+    """Result of preparing one source."""
 
     name: str
     type: str
@@ -32,48 +32,48 @@ class Row(NamedTuple):
     width: int
     height: int
     stored_width: int
-    """Of its clips: without black bars, and smaller where it had been enlarged."""
+    """Size of its clips: without black bars, and smaller if the source had been enlarged."""
     stored_height: int
     frames: int
     clips: int
     frames_taken: int
     left_out: dict[str, int]
-    """Frames, by reason."""
+    """Rejected frames, by reason."""
     error: str | None
 
 
-def summarise(store: Store) -> list[Row]:
-    """What became of each source that is done with, in order."""
-    sources, clips, left_out = store.sources, store.clips(), store.left_out()
+def summarise(store: Store) -> list[SourceSummary]:
+    """Summarise each completed source, in order."""
+    sources, clips, rejected = store.sources, store.clips(), store.rejected()
     rows = []
-    for identity, ended in store.ended.items():
-        begun = sources.get(identity)
-        taken = [clip for clip in clips if clip.source == identity]
+    for identity, end in store.finished.items():
+        start = sources.get(identity)
+        accepted = [clip for clip in clips if clip.source == identity]
         reasons: Counter[str] = Counter()
-        for line in left_out:
+        for line in rejected:
             if line.source == identity:
                 reasons[line.reason] += line.frames
         rows.append(
-            Row(
-                name=ended.name,
-                type=begun.type if begun else "",
-                split=begun.split if begun else "",
-                width=begun.width if begun else 0,
-                height=begun.height if begun else 0,
-                stored_width=begun.stored[1] if begun else 0,
-                stored_height=begun.stored[0] if begun else 0,
-                frames=ended.frames,
-                clips=len(taken),
-                frames_taken=sum(clip.frames for clip in taken),
+            SourceSummary(
+                name=end.name,
+                type=start.type if start else "",
+                split=start.split if start else "",
+                width=start.width if start else 0,
+                height=start.height if start else 0,
+                stored_width=start.stored[1] if start else 0,
+                stored_height=start.stored[0] if start else 0,
+                frames=end.frames,
+                clips=len(accepted),
+                frames_taken=sum(clip.frames for clip in accepted),
                 left_out=dict(reasons),
-                error=ended.error,
+                error=end.error,
             )
         )
     return rows
 
 
-def table(rows: Sequence[Row]) -> list[str]:
-    """Lines for a terminal; photographs that were taken whole share one."""
+def table(rows: Sequence[SourceSummary]) -> list[str]:
+    """Format the summaries for a terminal; accepted photographs share a line."""
     lines = [f"{'source':<34} {'split':<5} {'size':>9} {'kept at':>9} {'frames':>7} {'taken':>6}  "]
     lines[0] += "left out (frames)"
     photographs = [row for row in rows if row.type == "photograph" and row.clips]
@@ -90,22 +90,23 @@ def table(rows: Sequence[Row]) -> list[str]:
     if photographs:
         lines.append(f"and {len(photographs)} photographs")
     for split in ("train", "val"):
-        mine = [row for row in rows if row.split == split]
-        frames, clips = sum(r.frames_taken for r in mine), sum(r.clips for r in mine)
-        lines.append(f"{split}: {clips} clips, {frames} frames, of {len(mine)} sources")
+        in_split = [row for row in rows if row.split == split]
+        frames = sum(row.frames_taken for row in in_split)
+        clips = sum(row.clips for row in in_split)
+        lines.append(f"{split}: {clips} clips, {frames} frames, of {len(in_split)} sources")
     return lines
 
 
-def write_summary(store: Store, rows: Sequence[Row]) -> None:
-    """As `summary.json`, whole or not at all."""
+def write_summary(store: Store, rows: Sequence[SourceSummary]) -> None:
+    """Write `summary.json` atomically."""
     tree = {"sources": [row._asdict() for row in rows], "bytes": _bytes(store)}
     write_text(store.folder / SUMMARY_FILE, json.dumps(tree, indent=1) + "\n")
 
 
 def write_contact_sheet(store: Store) -> None:
-    """The middle frame of clips spread over the data set, as `contact-sheet.png`."""
+    """Write `contact-sheet.png`: the middle frame of clips spread over the data set."""
     clips = store.clips()
-    step = max(1, -(-len(clips) // _MOST_PICTURES))
+    step = max(1, -(-len(clips) // _MAX_PICTURES))
     names = store.sources
     pictures = [_thumbnail(store, clip, names[clip.source].name) for clip in clips[::step]]
     rows = [pictures[n : n + _COLUMNS] for n in range(0, len(pictures), _COLUMNS)]

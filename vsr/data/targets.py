@@ -1,320 +1,269 @@
-"""What a clip's output is compared with: the original, a teacher's output, or a mixture."""
+"""Targets of training clips: originals, a teacher's outputs, or a mixture."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 from torch.nn import functional as F
 
-from vsr.config import Config
-from vsr.data.store import ClipKey, Store, StoredClip, Taught, Teaching
+from vsr.data.agreement import feature_distance
+from vsr.data.clip_pool import ClipPool
+from vsr.data.config import DataConfig
+from vsr.data.sharpening import sharpened
+from vsr.data.store import ClipKey, Store, StoredClip, TeacherOutput, TeacherRun
 from vsr.errors import DataError
 from vsr.imaging.colour import to_rgb
 from vsr.imaging.tensors import on_8_bit_levels
 
-if TYPE_CHECKING:
-    from vsr.data.clip_pairs import ClipPool, DataConfig
-
-TargetKind = Literal["original", "taught", "sharpened", "agreeing"]
-
-Features = Callable[[Tensor], Sequence[Tensor]]
-"""A network that sees RGB (N, 3, H, W) in [0, 1] and gives feature maps (N, C, h, w) of some of its
-layers."""
-
-_CELL = 32
-"""Side of the cells, in pixels of the target, for which agreement is measured."""
 _SOFTNESS = 0.25
 """Share of the limit by which agreement fades out below and above it."""
 
 
-class SharpeningConfig(Config):
-    """An unsharp mask; by default that of Real-ESRGAN (Wang et al., 2021) and RealBasicVSR (Chan et
-    al., 2022): `usm_sharp` with radius 50, weight 0.5 and threshold 10.
-    """
-
-    sigma: PositiveFloat = 8.0
-    """Of the Gaussian, in pixels; OpenCV's choice for a kernel of 51 pixels."""
-    amount: NonNegativeFloat = 0.5
-    """How much of the difference from the blurred picture is added."""
-    threshold: float = Field(default=10.0, ge=0, lt=255)
-    """Difference in code values up to which nothing is added."""
-
-
-class Take(NamedTuple):
-    """Consecutive frames of a clip that scenes are cut from."""
+class FrameRange(NamedTuple):
+    """Consecutive frames of a clip that training clips are cut from."""
 
     clip: StoredClip
     first: int
-    """Number of the first frame in the clip."""
+    """Index of the first frame in the clip."""
     frames: int
     height: int
-    """Of the target, as the next."""
+    """Height of the target in pixels."""
     width: int
     step: int = 2
     """Corners of crops are multiples of this."""
-    taught: tuple[Taught, ...] = ()
-    """Blocks of a teacher's outputs, which follow one another; none for originals alone."""
+    taught: tuple[TeacherOutput, ...] = ()
+    """Consecutive blocks of a teacher's outputs; empty if only originals are used."""
     native: bool = False
-    """The clip's own frames are the input, and the teacher's outputs the only target."""
+    """Whether the stored frames are the input, and the teacher's outputs the only target."""
 
     @classmethod
-    def whole(cls, clip: StoredClip, scale: int) -> "Take":
-        """All frames of a clip."""
-        step = _step(clip, scale)
-        return cls(clip, 0, clip.frames, clip.height, clip.width, step)
+    def whole(cls, clip: StoredClip, scale: int) -> "FrameRange":
+        """Select all frames of a clip."""
+        return cls(
+            clip=clip,
+            first=0,
+            frames=clip.frames,
+            height=clip.height,
+            width=clip.width,
+            step=_step(clip, scale),
+        )
 
 
-class Scene(NamedTuple):
-    """Frames cut from a data set, RGB in [0, 1], (T, 3, side, side)."""
+class CropArea(NamedTuple):
+    """A square of a frame, in pixels of the target."""
+
+    top: int
+    left: int
+    side: int
+
+
+class SourceCrop(NamedTuple):
+    """Frames cut from a data set before degradation, RGB in [0, 1], (T, 3, side, side)."""
 
     high: Tensor
-    """What the input is made of."""
-    other: Tensor | None = None
-    """The target, unless that is `high`."""
+    """The frames that the input is derived from."""
+    separate_target: Tensor | None = None
+    """The target, if it differs from `high`."""
     low: Tensor | None = None
-    """The input, if it is not made of `high`; (T, 3, side / s, side / s)."""
+    """The input, if it is not derived from `high`; (T, 3, side / s, side / s)."""
 
     @property
     def target(self) -> Tensor:
-        """What the output is compared with."""
-        return self.high if self.other is None else self.other
+        """The frames that the output is compared with."""
+        return self.high if self.separate_target is None else self.separate_target
 
-    def changed(self, change: Callable[[Tensor], Tensor]) -> "Scene":
-        """The scene with a change of all its tensors."""
-        return Scene(*(None if part is None else change(part) for part in self))  # type: ignore[arg-type]
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> "SourceCrop":
+        """Apply a function to each tensor."""
+        return SourceCrop(*(None if part is None else function(part) for part in self))  # type: ignore[arg-type]
 
-    def spliced(self, place: int, following: "Scene") -> "Scene":
-        """The scene up to frame `place`, and another one from there on."""
+    def spliced(self, index: int, following: "SourceCrop") -> "SourceCrop":
+        """Replace the frames from `index` on by those of another crop."""
 
         def splice(one: Tensor, other: Tensor) -> Tensor:
-            return torch.cat((one[:place], other[place:]))
+            return torch.cat((one[:index], other[index:]))
 
-        own = self.other is None and following.other is None
-        given = self.low is not None and following.low is not None
-        return Scene(
+        is_plain = self.separate_target is None and following.separate_target is None
+        has_low = self.low is not None and following.low is not None
+        return SourceCrop(
             splice(self.high, following.high),
-            None if own else splice(self.target, following.target),
-            splice(self.low, following.low) if given else None,  # type: ignore[arg-type]
+            None if is_plain else splice(self.target, following.target),
+            splice(self.low, following.low) if has_low else None,  # type: ignore[arg-type]
         )
 
 
 class Targets:
-    """Cuts scenes with the targets that a recipe asks for."""
+    """Cuts source crops with the targets that a recipe selects."""
 
-    def __init__(self, pool: "ClipPool", config: "DataConfig", scale: int) -> None:
+    def __init__(self, pool: ClipPool, config: DataConfig, scale: int) -> None:
         """Raises `DataError` if the data set lacks those targets."""
         self._pool = pool
         self._config = config
         self._scale = scale
-        self.films: list[Take] = []
-        """Takes that scenes of films are cut from."""
-        self.native: list[Take] = []
-        """Takes whose clips are the input as they are, for `native_share` of the scenes."""
-        kind, native_share = config.targets, config.native_share
-        if kind == "agreeing" and pool.features is None:
+        self.films: list[FrameRange] = []
+        """Ranges that crops of films are cut from."""
+        self.native: list[FrameRange] = []
+        """Ranges whose stored frames are the input, for `native_share` of the crops of films."""
+        native_share = config.native_share
+        if config.targets == "agreeing" and pool.features is None:
             raise DataError('data.targets = "agreeing" needs a network of features')
-        if kind in ("original", "sharpened"):
+        if config.targets in ("original", "sharpened"):
             paired = [clip for clip in pool.pictures if clip.low_scale == scale]
-            self.films = [Take.whole(clip, scale) for clip in (*pool.films, *paired)]
+            self.films = [FrameRange.whole(clip, scale) for clip in (*pool.films, *paired)]
         elif native_share < 1:
-            self.films = self._taught_takes(native=False)
+            self.films = self._taught_ranges(native=False)
         if native_share:
-            self.native = self._taught_takes(native=True)
+            self.native = self._taught_ranges(native=True)
 
-    def of_picture(self, high: Tensor) -> Scene:
-        """A scene (T, 3, side, side) of a picture under a camera, with its target."""
+    def of_picture(self, high: Tensor) -> SourceCrop:
+        """Add the target to frames (T, 3, side, side) of a picture under a moving camera."""
         if self._config.targets in ("sharpened", "agreeing"):
-            return Scene(high, sharpened(high, self._config.sharpening))
-        return Scene(high)
+            return SourceCrop(high, sharpened(high, self._config.sharpening))
+        return SourceCrop(high)
 
-    def of_film(self, take: Take, places: Tensor, corner: tuple[int, int], side: int) -> Scene:
-        """A scene of a take: its frames `places` (T), cut at `corner` (top, left)."""
-        taught = (
-            _cut(self._pool.taught(take), take.clip, places, corner, side) if take.taught else None
-        )
-        if take.native:
+    def of_film(self, source: FrameRange, indices: Tensor, area: CropArea) -> SourceCrop:
+        """Cut the frames `indices` (T) of a range."""
+        taught = None
+        if source.taught:
+            taught = _cut(self._pool.teacher_outputs(source.taught), source.clip, indices, area)
+        if source.native:
             assert taught is not None
-            return Scene(taught, low=self._native_low(take, places, corner, side))
-        own = self._pool.film(take.clip)
-        high = _cut(own, take.clip, take.first + places, corner, side)
-        low = self._own_low(take, places, corner, side)
+            return SourceCrop(taught, low=self._native_low(source, indices, area))
+        original = self._pool.film(source.clip)
+        high = _cut(original, source.clip, source.first + indices, area)
+        low = self._stored_low(source, indices, area)
         match self._config.targets:
             case "taught":
-                return Scene(high, taught, low)
+                return SourceCrop(high, taught, low)
             case "agreeing":
                 assert taught is not None
-                share = self._agreement(take, places, corner, side)
-                plain = sharpened(high, self._config.sharpening)
-                return Scene(high, plain.lerp(taught, share), low)
+                share = self._agreement(source, indices, area)
+                fallback = sharpened(high, self._config.sharpening)
+                return SourceCrop(high, fallback.lerp(taught, share), low)
             case "sharpened":
-                return Scene(high, sharpened(high, self._config.sharpening), low)
+                return SourceCrop(high, sharpened(high, self._config.sharpening), low)
             case _:
-                return Scene(high, low=low)
+                return SourceCrop(high, low=low)
 
-    def luma(self, take: Take, number: int) -> Tensor:
-        """The luma (H, W) of a take's frame, in the target's pixels."""
-        if take.native:
-            return self._pool.taught(take)[0][number]
-        return self._pool.film(take.clip)[0][take.first + number]
+    def luma(self, source: FrameRange, index: int) -> Tensor:
+        """The luma (H, W) of a frame of a range, in pixels of the target."""
+        if source.native:
+            return self._pool.teacher_outputs(source.taught)[0][index]
+        return self._pool.film(source.clip)[0][source.first + index]
 
-    def _native_low(self, take: Take, places: Tensor, corner: tuple[int, int], side: int) -> Tensor:
-        scale, block = self._scale, take.taught[0]
-        within = (block.top + corner[0] // scale, block.left + corner[1] // scale)
-        planes = self._pool.film(take.clip)
-        return _cut(planes, take.clip, take.first + places, within, side // scale)
+    def _native_low(self, source: FrameRange, indices: Tensor, area: CropArea) -> Tensor:
+        """The stored frames where the teacher's outputs show them."""
+        low, block = self._low_area(area), source.taught[0]
+        low = low._replace(top=block.top + low.top, left=block.left + low.left)
+        planes = self._pool.film(source.clip)
+        return _cut(planes, source.clip, source.first + indices, low)
 
-    def _own_low(
-        self, take: Take, places: Tensor, corner: tuple[int, int], side: int
-    ) -> Tensor | None:
-        """The input of a ready pair; None of other clips, and of a pair of another scale."""
-        scale = self._scale
-        if take.clip.low_scale != scale:
+    def _stored_low(self, source: FrameRange, indices: Tensor, area: CropArea) -> Tensor | None:
+        """The input of a ready pair; None for other clips, and for a pair of another scale."""
+        if source.clip.low_scale != self._scale:
             return None
-        within = (corner[0] // scale, corner[1] // scale)
-        planes = self._pool.low(take.clip)
-        return _cut(planes, take.clip, take.first + places, within, side // scale)
+        planes = self._pool.low(source.clip)
+        return _cut(planes, source.clip, source.first + indices, self._low_area(area))
 
-    def _agreement(self, take: Take, places: Tensor, corner: tuple[int, int], side: int) -> Tensor:
+    def _low_area(self, area: CropArea) -> CropArea:
+        return CropArea(*(value // self._scale for value in area))
+
+    def _agreement(self, source: FrameRange, indices: Tensor, area: CropArea) -> Tensor:
         """The share of the teacher's output in each pixel, (T, 1, side, side)."""
-        shares = torch.stack([self._frame_agreement(take, int(n)) for n in places])
-        shares = F.interpolate(shares, size=(take.height, take.width), mode="bilinear")
-        top, left = corner
-        return shares[..., top : top + side, left : left + side]
+        shares = torch.stack([self._frame_agreement(source, int(n)) for n in indices])
+        shares = F.interpolate(shares, size=(source.height, source.width), mode="bilinear")
+        rows = slice(area.top, area.top + area.side)
+        return shares[..., rows, area.left : area.left + area.side]
 
-    def _frame_agreement(self, take: Take, number: int) -> Tensor:
-        """The share of the teacher's output in each cell of a frame, (1, h, w); kept."""
+    def _frame_agreement(self, source: FrameRange, index: int) -> Tensor:
+        """The share of the teacher's output in each cell of a frame, (1, h, w); cached."""
 
         def load() -> tuple[int, Tensor]:
             features = self._pool.features
             assert features is not None
-            own = [p[take.first + number, None] for p in self._pool.film(take.clip)]
-            theirs = [plane[number, None] for plane in self._pool.taught(take)]
-            original, taught = (on_8_bit_levels(to_rgb(p, take.clip.spec)) for p in (own, theirs))
-            original = original[..., : take.height, : take.width]
+            stored = [p[source.first + index, None] for p in self._pool.film(source.clip)]
+            output = [p[index, None] for p in self._pool.teacher_outputs(source.taught)]
+            original, taught = (
+                on_8_bit_levels(to_rgb(planes, source.clip.spec)) for planes in (stored, output)
+            )
+            original = original[..., : source.height, : source.width]
             limit = self._config.agreement
             distance = feature_distance(features, taught, original)
             share = ((limit - distance) / (2 * _SOFTNESS * limit) + 0.5).clamp(0, 1)[0]
             return share.numel() * 4, share
 
-        key = ("agreement", take.taught[0].teaching, *take.clip.key, take.first + number)
-        return self._pool.keep(key, load)
+        key = ("agreement", source.taught[0].teaching, *source.clip.key, source.first + index)
+        return self._pool.cached(key, load)
 
-    def _taught_takes(self, native: bool) -> list[Take]:
-        teaching = _teaching_for(self._pool.store, self._config.taught_by, self._scale, native)
+    def _taught_ranges(self, native: bool) -> list[FrameRange]:
+        run = _find_run(self._pool.store, self._config.taught_by, self._scale, native)
         clips = {clip.key: clip for clip in (*self._pool.films, *self._pool.pictures)}
-        blocks: dict[ClipKey, list[Taught]] = {}
-        for line in self._pool.store.taught(teaching.teaching):
-            if line.clip_key in clips:
-                blocks.setdefault(line.clip_key, []).append(line)
-        return [_taught_take(clips[key], found, teaching) for key, found in blocks.items()]
+        blocks: dict[ClipKey, list[TeacherOutput]] = {}
+        for output in self._pool.store.teacher_outputs(run.teaching):
+            if output.clip_key in clips:
+                blocks.setdefault(output.clip_key, []).append(output)
+        return [_taught_range(clips[key], found, run) for key, found in blocks.items()]
 
 
 def _step(clip: StoredClip, scale: int) -> int:
-    """What corners of crops are multiples of: the input's 4:2:0 samples must not be divided."""
+    """Multiple for the corners of crops that keeps the input's 4:2:0 samples whole."""
     return 2 * scale if clip.low_scale == scale else 2
 
 
-def sharpened(pictures: Tensor, config: SharpeningConfig) -> Tensor:
-    """Pictures (N, 3, H, W) in [0, 1] after an unsharp mask, clamped to [0, 1].
-
-    Where a picture differs from its blurred version by more than the threshold, that difference is
-    added; the border of those areas is blurred by the same Gaussian.
-    """
-    difference = pictures - _blurred(pictures, config.sigma)
-    chosen = (difference.abs() * 255 > config.threshold).to(pictures.dtype)
-    sharp = (pictures + config.amount * difference).clamp(0, 1)
-    return pictures.lerp(sharp, _blurred(chosen, config.sigma).clamp(0, 1))
-
-
-@torch.no_grad()
-def feature_distance(features: Features, one: Tensor, other: Tensor) -> Tensor:
-    """How far pictures (N, 3, H, W) differ, in cells of 32 pixels: (N, 1, h, w).
-
-    The squared distance of unit-normalised features at half the size (texture counts less there
-    than structure), from 0 to 4, mean over each cell and over layers.
-    """
-    count, (height, width) = len(one), one.shape[-2:]
-    cells = (-(-height // _CELL), -(-width // _CELL))
-    halved = F.avg_pool2d(torch.cat((one, other)), 2)
-    maps = []
-    for layer in features(halved):
-        unit = F.normalize(layer.float(), dim=1)
-        distance = (unit[:count] - unit[count:]).square().sum(dim=1, keepdim=True)
-        maps.append(F.interpolate(distance, size=cells, mode="area"))
-    return torch.stack(maps).mean(dim=0)
-
-
-def _blurred(pictures: Tensor, sigma: float) -> Tensor:
-    """(N, C, H, W) after a Gaussian; pictures are mirrored at their borders."""
-    reach = round(3.125 * sigma)  # 25 pixels of a sigma of 8, as in a kernel of 51
-    taps = torch.arange(-reach, reach + 1, dtype=pictures.dtype, device=pictures.device)
-    kernel = torch.exp(-(taps**2) / (2 * sigma**2))
-    kernel = kernel / kernel.sum()
-    height, width = pictures.shape[-2:]
-    planes = pictures.reshape(-1, 1, height, width)
-    planes = F.conv2d(F.pad(planes, (reach, reach, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
-    planes = F.conv2d(F.pad(planes, (0, 0, reach, reach), mode="reflect"), kernel.view(1, 1, -1, 1))
-    return planes.view_as(pictures)
-
-
-def _cut(
-    planes: Sequence[Tensor], clip: StoredClip, places: Tensor, corner: tuple[int, int], side: int
-) -> Tensor:
-    """Frames of 4:2:0 planes, cut, as RGB (T, 3, side, side) on the levels of an 8-bit file."""
-    top, left = corner
+def _cut(planes: Sequence[Tensor], clip: StoredClip, indices: Tensor, area: CropArea) -> Tensor:
+    """Cut frames of 4:2:0 planes, as RGB (T, 3, side, side) on 8-bit levels."""
     cut = [
         plane[
-            places.to(plane.device),
-            top // n : (top + side) // n,
-            left // n : (left + side) // n,
+            indices.to(plane.device),
+            area.top // n : (area.top + area.side) // n,
+            area.left // n : (area.left + area.side) // n,
         ]
         for plane, n in zip(planes, (1, 2, 2), strict=True)
     ]
     return on_8_bit_levels(to_rgb(cut, clip.spec))
 
 
-def _taught_take(clip: StoredClip, blocks: list[Taught], teaching: Teaching) -> Take:
-    """The longest stretch of a clip's taught frames without a gap."""
-    runs: list[list[Taught]] = []
+def _taught_range(clip: StoredClip, blocks: list[TeacherOutput], run: TeacherRun) -> FrameRange:
+    """The longest range of a clip whose frames all have a teacher's output."""
+    ranges: list[list[TeacherOutput]] = []
     for block in sorted(blocks, key=lambda block: block.first):
-        if runs and runs[-1][-1].first + runs[-1][-1].frames == block.first:
-            runs[-1].append(block)
+        if ranges and ranges[-1][-1].first + ranges[-1][-1].frames == block.first:
+            ranges[-1].append(block)
         else:
-            runs.append([block])
-    run = max(runs, key=lambda run: sum(block.frames for block in run))
-    native = teaching.native_crop is not None
-    return Take(
+            ranges.append([block])
+    longest = max(ranges, key=lambda found: sum(block.frames for block in found))
+    native = run.native_crop is not None
+    return FrameRange(
         clip=clip,
-        first=run[0].first,
-        frames=sum(block.frames for block in run),
-        height=run[0].height,
-        width=run[0].width,
-        step=2 * teaching.scale if native else _step(clip, teaching.scale),
-        taught=tuple(run),
+        first=longest[0].first,
+        frames=sum(block.frames for block in longest),
+        height=longest[0].height,
+        width=longest[0].width,
+        step=2 * run.scale if native else _step(clip, run.scale),
+        taught=tuple(longest),
         native=native,
     )
 
 
-def _teaching_for(store: Store, teacher: str | None, scale: int, native: bool) -> Teaching:
-    """The one teaching of a data set that serves a recipe; raises `DataError`."""
-    found = [t for t in store.teachings.values() if teacher in (None, t.teacher, t.teaching)]
+def _find_run(store: Store, teacher: str | None, scale: int, native: bool) -> TeacherRun:
+    """The only teacher run of a data set that fits a recipe; raises `DataError`."""
+    found = [t for t in store.teacher_runs.values() if teacher in (None, t.teacher, t.teaching)]
     by = f" by {teacher}" if teacher else ""
     command = f"vsr data teach {store.folder} --model FILE" + (" --native" if native else "")
     found = [t for t in found if (t.native_crop is not None) == native]
-    what = f"{'native' if native else 'taught'} targets{by}"
+    targets = f"{'native' if native else 'taught'} targets{by}"
     if not found:
-        raise DataError(f"{store.folder}: holds no {what}; add them by {command}")
+        raise DataError(f"{store.folder}: holds no {targets}; add them by {command}")
     fitting = [t for t in found if t.scale == scale]
     if not fitting:
         scales = " and ".join(sorted({f"x{t.scale}" for t in found}))
         raise DataError(
-            f"{store.folder}: its {what} are for {scales}, not for x{scale}; add some by {command}"
+            f"{store.folder}: its {targets} are for {scales}, not for x{scale}; "
+            f"add some by {command}"
         )
     if len(fitting) > 1:
         known = ", ".join(f"{t.teaching} ({t.teacher})" for t in fitting)
         raise DataError(
-            f"{store.folder}: holds several {what}; choose one by data.taught_by: {known}"
+            f"{store.folder}: holds several {targets}; choose one by data.taught_by: {known}"
         )
     return fitting[0]

@@ -1,6 +1,7 @@
-"""How good an output or a model is, as numbers, as pages, and side by side."""
+"""Evaluate outputs and models: measurements, reports and comparison pages."""
 
+from vsr.evaluation.model_evaluation import evaluate_model
+from vsr.evaluation.output_evaluation import evaluate
 from vsr.evaluation.report import FilmReport, MetricSummary, Report
-from vsr.evaluation.run import evaluate, evaluate_model
 
 __all__ = ["FilmReport", "MetricSummary", "Report", "evaluate", "evaluate_model"]

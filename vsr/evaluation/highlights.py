@@ -1,4 +1,4 @@
-"""Pictures worth looking at, gathered while a film streams by; few are held."""
+"""Select pictures of a film for its report while it is streamed; only a few are kept."""
 
 import math
 from dataclasses import dataclass, field
@@ -15,139 +15,146 @@ from vsr.metrics.temporal import temporal_profile
 
 Pixels = NDArray[np.uint8]
 Panels = dict[str, Pixels]
-"""The same place in the output, its reference and more, (H, W, 3) each, by name."""
+"""The same area of the output, its reference and other versions, (H, W, 3) each, by name."""
 
-_WORST = 3
+_WORST_FRAMES = 3
 _CROP = 192
 _SECOND_CROP = 144
-_MOST_FRAMES_OF_A_SECOND = 30
-_FEWEST_FRAMES = 5
-"""Of a second that a cut or the end makes shorter."""
+_MAX_SECOND_FRAMES = 30
+_MIN_SECOND_FRAMES = 5
+"""Of a second that is cut short by a cut or the end of the film."""
 _SLICE_FRAMES, _SLICE_WIDTH = 400, 480
-_STEADINESS = (Metric.FLICKER, Metric.WARPING_ERROR, Metric.TOF)
-"""What tells a flickering second, the best first."""
+_FLICKER_METRICS = (Metric.FLICKER, Metric.WARPING_ERROR, Metric.TOF)
+"""Metrics that rank seconds by flicker, in order of preference."""
 
 
 @dataclass(frozen=True)
 class WorstFrame:
-    """Where an output is farthest from its reference."""
+    """A frame of low PSNR, cropped where it differs most from its reference."""
 
-    number: int
+    index: int
     psnr_y: float
     panels: Panels
 
 
 @dataclass
 class Second:
-    """A second of film around one place."""
+    """A crop of a second of film."""
 
     first: int
+    """Index of its first frame."""
     corner: tuple[int, int]
+    """Top and left of the crop."""
     frames: list[Panels] = field(default_factory=list)
     changes: list[float] = field(default_factory=list)
+    """The flicker metric of each frame."""
 
     @property
     def flicker(self) -> float:
-        """How unsteady it is."""
+        """The mean of the flicker metric; NaN if no frame has one."""
         return mean_of(self.changes)
 
 
 class Highlights:
-    """Of one film: its worst frames, its steadiest and most flickering second, x-t slices."""
+    """The worst frames, the steadiest and the most flickering second, and x-t slices of a film."""
 
     def __init__(self, frame_rate: float) -> None:
-        self._length = min(max(round(frame_rate), 4), _MOST_FRAMES_OF_A_SECOND)
-        self._apart = max(round(frame_rate / 2), 1)
+        self._length = min(max(round(frame_rate), 4), _MAX_SECOND_FRAMES)
+        self._spacing = max(round(frame_rate / 2), 1)
         self._candidates: list[WorstFrame] = []
-        self._stretch: WorstFrame | None = None
+        self._current: WorstFrame | None = None
         self._second: Second | None = None
         self._rows: dict[str, list[Tensor]] = {}
-        self._slice_place: tuple[int, int] | None = None
+        self._slice_corner: tuple[int, int] | None = None
         self._seconds: list[Second] = []
-        self.steadiness: Metric | None = None
-        """What the seconds were chosen by."""
+        self.flicker_metric: Metric | None = None
+        """The metric that the seconds are ranked by."""
 
-    def see(self, number: int, panels: dict[str, Tensor], row: Row) -> None:
-        """A frame in all its forms, RGB (3, H, W) in [0, 1], the output first."""
+    def add(self, index: int, panels: dict[str, Tensor], row: Row) -> None:
+        """Add a frame in all its versions, RGB (3, H, W) in [0, 1], the output first."""
         output, other = list(panels.values())[:2]
         if Metric.PSNR_Y in row:
-            self._judge(number, panels, row[Metric.PSNR_Y], output, other)
-        if self.steadiness is None:
-            self.steadiness = next((metric for metric in _STEADINESS if metric in row), None)
-        if self.steadiness is not None:
-            self._watch(number, panels, row.get(self.steadiness, math.nan), other)
-        if self._slice_place is None:
-            self._slice_place = _busiest(other, _SECOND_CROP)
+            self._update_worst(index, panels, row[Metric.PSNR_Y], output - other)
+        if self.flicker_metric is None:
+            self.flicker_metric = next(
+                (metric for metric in _FLICKER_METRICS if metric in row), None
+            )
+        if self.flicker_metric is not None:
+            self._update_second(index, panels, row.get(self.flicker_metric, math.nan), other)
+        if self._slice_corner is None:
+            self._slice_corner = _busiest(other, _SECOND_CROP)
         if len(next(iter(self._rows.values()), [])) < _SLICE_FRAMES:
-            middle = self._slice_place[0] + min(_SECOND_CROP, output.shape[-2]) // 2
+            middle = self._slice_corner[0] + min(_SECOND_CROP, output.shape[-2]) // 2
             for name, picture in panels.items():
                 line = temporal_profile(picture[None], middle)[:, 0]
                 left = (line.shape[-1] - min(line.shape[-1], _SLICE_WIDTH)) // 2
-                kept = to_uint8(line[:, left : left + _SLICE_WIDTH])
-                self._rows.setdefault(name, []).append(kept.T.cpu())
+                pixels = to_uint8(line[:, left : left + _SLICE_WIDTH])
+                self._rows.setdefault(name, []).append(pixels.T.cpu())
 
     @property
     def worst(self) -> list[WorstFrame]:
-        """Each the worst of its half second, the worst first."""
-        found = [*self._candidates, *([self._stretch] if self._stretch else [])]
-        return sorted(found, key=lambda frame: frame.psnr_y)[:_WORST]
+        """At most three frames, each the worst of its half second, the worst first."""
+        found = [*self._candidates, *([self._current] if self._current else [])]
+        return sorted(found, key=lambda frame: frame.psnr_y)[:_WORST_FRAMES]
 
     @property
     def seconds(self) -> list[Second]:
         """The steadiest second and the most flickering one, or the only one, or none."""
-        self._finish()
+        self._finish_second()
         return self._seconds
 
     @property
     def slices(self) -> Panels:
-        """The x-t slices, (T, W, 3), time going down."""
+        """The x-t slices, (T, W, 3), with time downwards."""
         return {name: np.stack([r.numpy() for r in rows]) for name, rows in self._rows.items()}
 
-    def _judge(
-        self, number: int, panels: dict[str, Tensor], score: float, output: Tensor, other: Tensor
+    def _update_worst(
+        self, index: int, panels: dict[str, Tensor], score: float, error: Tensor
     ) -> None:
-        if self._stretch and number // self._apart != self._stretch.number // self._apart:
-            self._candidates, self._stretch = self.worst, None
-        if math.isinf(score) or (self._stretch and self._stretch.psnr_y <= score):
+        if self._current and index // self._spacing != self._current.index // self._spacing:
+            self._candidates, self._current = self.worst, None
+        if math.isinf(score) or (self._current and self._current.psnr_y <= score):
             return
-        if len(self._candidates) == _WORST and self._candidates[-1].psnr_y <= score:
+        if len(self._candidates) == _WORST_FRAMES and self._candidates[-1].psnr_y <= score:
             return
-        corner = _busiest(output - other, _CROP, gradient=False)
-        self._stretch = WorstFrame(number, score, _cut(panels, corner, _CROP))
+        corner = _busiest(error, _CROP, gradient=False)
+        self._current = WorstFrame(index, score, _cut(panels, corner, _CROP))
 
-    def _watch(self, number: int, panels: dict[str, Tensor], change: float, other: Tensor) -> None:
-        # Where nothing is known of the change, a shot begins: a second lies within one.
+    def _update_second(
+        self, index: int, panels: dict[str, Tensor], change: float, other: Tensor
+    ) -> None:
+        # A frame without a change starts a shot, and a second must not span two shots.
         if math.isnan(change) or (self._second and len(self._second.frames) == self._length):
-            self._finish()
+            self._finish_second()
         if self._second is None:
-            self._second = Second(number, _busiest(other, _SECOND_CROP))
+            self._second = Second(index, _busiest(other, _SECOND_CROP))
         second = self._second
         second.frames.append(_cut(panels, second.corner, _SECOND_CROP))
-        # The first frame's change is from what the second doesn't show.
+        # The first frame changes from one that is not part of the second.
         second.changes.append(change if len(second.frames) > 1 else math.nan)
 
-    def _finish(self) -> None:
-        """Keep the second at hand if it is the steadiest or the most flickering so far."""
+    def _finish_second(self) -> None:
+        """Keep the current second if it is the steadiest or the most flickering so far."""
         second, self._second = self._second, None
-        if second is None or len(second.frames) < min(_FEWEST_FRAMES, self._length):
+        if second is None or len(second.frames) < min(_MIN_SECOND_FRAMES, self._length):
             return
         if math.isnan(second.flicker):
             return
-        known = sorted([*self._seconds, second], key=lambda each: each.flicker)
-        self._seconds = known if len(known) < 2 else [known[0], known[-1]]
+        ranked = sorted([*self._seconds, second], key=lambda each: each.flicker)
+        self._seconds = ranked if len(ranked) < 2 else [ranked[0], ranked[-1]]
 
 
 def _busiest(picture: Tensor, side: int, gradient: bool = True) -> tuple[int, int]:
-    """Top and left of the square of (3, H, W) in which most happens."""
-    tall, wide = min(side, picture.shape[-2]), min(side, picture.shape[-1])
+    """Top and left of the square of (3, H, W) with the largest sum of magnitudes or gradients."""
+    rows, columns = min(side, picture.shape[-2]), min(side, picture.shape[-1])
     grey = picture.mean(dim=0)
     if gradient:
         grey = (grey[:-1, 1:] - grey[:-1, :-1]).abs() + (grey[1:, :-1] - grey[:-1, :-1]).abs()
-        tall, wide = min(tall, grey.shape[0]), min(wide, grey.shape[1])
+        rows, columns = min(rows, grey.shape[0]), min(columns, grey.shape[1])
     step = 16
-    sums = F.avg_pool2d(grey.abs()[None, None], (tall, wide), step)[0, 0]
-    place = int(sums.argmax())
-    return place // sums.shape[1] * step, place % sums.shape[1] * step
+    sums = F.avg_pool2d(grey.abs()[None, None], (rows, columns), step)[0, 0]
+    best = int(sums.argmax())
+    return best // sums.shape[1] * step, best % sums.shape[1] * step
 
 
 def _cut(panels: dict[str, Tensor], corner: tuple[int, int], side: int) -> Panels:

@@ -1,4 +1,4 @@
-"""A report as one page: no network, nothing beside the file."""
+"""Render a report as a self-contained HTML page."""
 
 import base64
 import io
@@ -19,8 +19,8 @@ _STRIP_ZOOM = 2
 
 
 def report_page(report: Report) -> str:
-    """The report as HTML: tables, curves, and what its films' galleries hold."""
-    films = "".join(_film(film, place) for place, film in enumerate(report.films))
+    """Render tables, curves and the highlights of each film as HTML."""
+    films = "".join(_film(film, index) for index, film in enumerate(report.films))
     notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     body = f"""<main>
@@ -29,16 +29,16 @@ def report_page(report: Report) -> str:
 {f"<ul>{notes}</ul>" if notes else ""}
 <div class="scroll">{_table(report)}</div>
 {films}
-<h2>How it was made</h2>
+<h2>Reproduction</h2>
 <p><code>{escape(report.command or "vsr.evaluate")}</code></p>
 <p class="faint">{escape(versions)}</p>
 </main>
 <script type="application/json" id="data">{_data(report)}</script>"""
-    return whole_page(f"{report.subject}: report", body, "report")
+    return render_page(f"{report.subject}: report", body, "report")
 
 
-def whole_page(title: str, body: str, kind: str) -> str:
-    """A page with its style and script inside, which are `assets/{kind}.css` and `.js`."""
+def render_page(title: str, body: str, asset_name: str) -> str:
+    """Render a page with `assets/{asset_name}.css` and `.js` embedded."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -47,24 +47,24 @@ def whole_page(title: str, body: str, kind: str) -> str:
 <link rel="icon" href="data:,">
 <title>{escape(title)}</title>
 <style>
-{asset("page.css")}{asset(f"{kind}.css")}</style>
+{asset("page.css")}{asset(f"{asset_name}.css")}</style>
 </head>
 <body>
 {body}
 <script>
-{asset(f"{kind}.js")}</script>
+{asset(f"{asset_name}.js")}</script>
 </body>
 </html>
 """
 
 
 def as_script_data(value: object) -> str:
-    """JSON that can't end the script element it stands in."""
+    """Serialise as JSON that is safe inside a script element."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def asset(name: str) -> str:
-    """A piece of a page that ships as a file."""
+    """Read a packaged part of a page."""
     return (files("vsr.evaluation") / "assets" / name).read_text(encoding="utf-8")
 
 
@@ -77,39 +77,40 @@ def _table(report: Report) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
 
 
-def _film(film: FilmReport, place: int) -> str:
-    pictures = _gallery(film.gallery, film.frame_rate) if film.gallery else ""
+def _film(film: FilmReport, index: int) -> str:
+    pictures = _highlights(film.gallery, film.frame_rate) if film.gallery else ""
     return f"""<section>
 <h2>{escape(film.name)}</h2>
-<div id="curves-{place}"></div>
+<div id="curves-{index}"></div>
 {pictures}
 </section>"""
 
 
-def _gallery(gallery: Highlights, frame_rate: float) -> str:
+def _highlights(highlights: Highlights, frame_rate: float) -> str:
     parts = []
-    if gallery.worst:
+    if highlights.worst:
         parts.append("<h3>Worst frames</h3>")
-        for frame in gallery.worst:
-            caption = f"frame {frame.number}, {frame.psnr_y:.2f} dB"
+        for frame in highlights.worst:
+            caption = f"frame {frame.index}, {frame.psnr_y:.2f} dB"
             shown = "".join(
                 _figure(_image(pixels, "PNG"), pixels, f"{name}, {caption}")
                 for name, pixels in frame.panels.items()
             )
             parts.append(f'<div class="row">{shown}</div>')
-    seconds = gallery.seconds
+    seconds = highlights.seconds
     if seconds:
         parts.append('<p><button id="pause" aria-pressed="false">Hold still</button></p>')
     for title, second in zip(
         ("Most flickering second", "Steadiest second"), seconds[::-1], strict=False
     ):
-        by = gallery.steadiness.heading if gallery.steadiness else ""
+        metric = highlights.flicker_metric
+        heading = metric.heading if metric else ""
         parts.append(
-            f"<h3>{title}: from frame {second.first}, {escape(by)} {second.flicker:.3f}</h3>"
+            f"<h3>{title}: from frame {second.first}, {escape(heading)} {second.flicker:.3f}</h3>"
             f'<div class="row">{_strips(second, frame_rate)}</div>'
         )
-    slices = gallery.slices
-    parts.append("<h3>x-t slices: one row of the picture, time going down</h3>")
+    slices = highlights.slices
+    parts.append("<h3>x-t slices: one row of the picture, time downwards</h3>")
     shown = "".join(
         _figure(_image(pixels, "WEBP"), pixels, name) for name, pixels in slices.items()
     )
@@ -143,12 +144,12 @@ def _figure(source: str, pixels: Pixels, caption: str) -> str:
     )
 
 
-def _image(pixels: Pixels, kind: str) -> str:
-    """A data URI; PNG where pixels are to be looked at one by one."""
+def _image(pixels: Pixels, image_format: str) -> str:
+    """Encode a picture as a data URI; PNG keeps every pixel."""
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, kind, quality=90)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, image_format, quality=90)
     coded = base64.b64encode(file.getvalue()).decode()
-    return f"data:image/{kind.lower()};base64,{coded}"
+    return f"data:image/{image_format.lower()};base64,{coded}"
 
 
 def _data(report: Report) -> str:
@@ -174,7 +175,7 @@ def _data(report: Report) -> str:
 
 
 def _points(values: list[float], metric: Metric, stride: int) -> list[float | None]:
-    """The worst of each stretch; what can't be drawn is nothing."""
+    """The worst value of each `stride` frames; None if there is no finite one."""
     worst = min if metric.higher_is_better else max
     points: list[float | None] = []
     for start in range(0, len(values), stride):

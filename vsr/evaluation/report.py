@@ -1,4 +1,4 @@
-"""What was measured, to read, to plot and to quote: a table, JSON and CSV."""
+"""Results of an evaluation, as a table, JSON and CSV."""
 
 import csv
 import io
@@ -15,65 +15,66 @@ from vsr.metrics.protocol import Metric, Protocol
 
 
 class MetricSummary(NamedTuple):
-    """One metric over all frames that count."""
+    """A metric over all frames that the protocol includes."""
 
     mean: float
-    """By the protocol: over all frames, or over the clips' own means."""
+    """Over all frames, or over the means of the clips, as the protocol defines."""
     worst: float
+    """Of a single frame."""
 
 
 @dataclass(frozen=True)
 class FilmReport:
-    """What was measured on one film: each frame, those that the protocol drops included."""
+    """Measurements of one film, including the frames that the protocol drops."""
 
     name: str
     rows: list[Row]
     bicubic: list[Row] | None = None
-    """Of bicubic interpolation of the same frames, where their source is known."""
+    """The same for bicubic interpolation, if the source is known."""
     notes: tuple[str, ...] = ()
     frame_rate: float = 25.0
     gallery: Highlights | None = None
-    """Pictures, if they were asked for."""
+    """Pictures for the HTML page, if requested."""
 
     def values(self, metric: Metric, protocol: Protocol, of_bicubic: bool = False) -> list[float]:
-        """Of the frames that count; NaN where the metric has no meaning.
+        """Values of the frames that the protocol includes; NaN where the metric is undefined.
 
-        The first frame that counts has none before it.
+        Temporal metrics are undefined at the first of these frames.
         """
         rows = (self.bicubic or []) if of_bicubic else self.rows
-        kept = rows[protocol.dropped : len(rows) - protocol.dropped]
-        values = [row.get(metric, math.nan) for row in kept]
+        included = rows[protocol.dropped : len(rows) - protocol.dropped]
+        values = [row.get(metric, math.nan) for row in included]
         if metric.is_temporal and values:
             values[0] = math.nan
         return values
 
     def mean(self, metric: Metric, protocol: Protocol, of_bicubic: bool = False) -> float:
-        """Over the frames that count; NaN where the metric has no meaning."""
+        """Mean over the frames that the protocol includes; NaN where the metric is undefined."""
         return mean_over_frames(metric, self.values(metric, protocol, of_bicubic))
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that one evaluation found; `report["psnr_y"].mean` is its mean luma PSNR."""
+    """Results of an evaluation; `report["psnr_y"].mean` is its mean luma PSNR."""
 
     films: tuple[FilmReport, ...]
     protocol: Protocol
     metrics: tuple[Metric, ...]
     subject: str
-    """What was evaluated, in words."""
+    """What was evaluated, for the heading."""
     command: str
     versions: dict[str, str]
     left_out: tuple[str, ...] = ()
-    """What was asked for and could not be measured, and why."""
+    """Metrics that could not be measured, with the reason."""
 
     def __getitem__(self, metric: str) -> MetricSummary:
-        """Raises KeyError for a metric that wasn't measured."""
+        """Summarise a metric; raises KeyError for one that wasn't measured."""
         if metric not in self.metrics:
             raise KeyError(f"{metric} was not measured; {', '.join(self.metrics)} were")
         return self.summary(Metric(metric))
 
     def summary(self, metric: Metric, of_bicubic: bool = False) -> MetricSummary:
-        """Over all films."""
+        """Summarise a metric over all films."""
         films = [film.values(metric, self.protocol, of_bicubic) for film in self.films]
         every = [value for film in films for value in film]
         if self.protocol.averages == "frames":
@@ -86,26 +87,26 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader has to know beside the protocol, in words."""
+        """Remarks on how the result was obtained, beside the protocol."""
         films = [f"{film.name}: {note}" for film in self.films for note in film.notes]
         return [*self.left_out, *films]
 
     @property
     def frames(self) -> int:
-        """Measured, in all films."""
+        """Frames measured in all films."""
         return sum(len(film.rows) for film in self.films)
 
 
 def mean_over_frames(metric: Metric, values: Sequence[float]) -> float:
-    """The mean of those values of frames that are numbers; NaN if there are none.
+    """Mean over frames, ignoring NaN; NaN if no value remains.
 
-    Of `cvvdp` it is the quality that ColorVideoVDP gives for all these frames together.
+    For `cvvdp`, the quality that ColorVideoVDP assigns to all these frames together.
     """
     return pooled(values) if metric is Metric.CVVDP else mean_of(values)
 
 
 def summary_rows(report: Report) -> list[list[str]]:
-    """Cells to read: heads, a film a row, and the mean last if there are several."""
+    """Table cells: headings, a row for each film, and the mean of several films last."""
     both = any(film.bicubic for film in report.films)
     head = ["film", "frames"]
     for metric in report.metrics:
@@ -114,34 +115,34 @@ def summary_rows(report: Report) -> list[list[str]]:
     for film in report.films:
         cells = [film.name, str(len(film.rows))]
         for metric in report.metrics:
-            cells.append(number(film.mean(metric, report.protocol), metric))
+            cells.append(format_value(film.mean(metric, report.protocol), metric))
             if both:
-                cells.append(number(film.mean(metric, report.protocol, True), metric))
+                cells.append(format_value(film.mean(metric, report.protocol, True), metric))
         rows.append(cells)
     if len(report.films) > 1:
         cells = ["mean", str(report.frames)]
         for metric in report.metrics:
-            cells.append(number(report.summary(metric).mean, metric))
+            cells.append(format_value(report.summary(metric).mean, metric))
             if both:
-                cells.append(number(report.summary(metric, True).mean, metric))
+                cells.append(format_value(report.summary(metric, True).mean, metric))
         rows.append(cells)
     return rows
 
 
 def table(report: Report) -> str:
-    """Lines for a terminal: a film each, then their mean; bicubic's beside them if known."""
+    """Format a report for a terminal: a row for each film, with bicubic beside it if known."""
     rows = summary_rows(report)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for name, *cells in rows:
-        told = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *told]).rstrip())
+        aligned = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *aligned]).rstrip())
     rules = f"protocol {report.protocol}"
     return "\n".join([report.subject, rules, *report.notes, "", *lines])
 
 
 def as_json(report: Report) -> str:
-    """Everything, each frame included; what has no meaning is null, and so is infinity."""
+    """Serialise a report with all frames as JSON; NaN and infinity become null."""
     films: list[dict[str, Any]] = []
     for film in report.films:
         described: dict[str, Any] = {
@@ -172,7 +173,7 @@ def as_json(report: Report) -> str:
 
 
 def as_csv(report: Report) -> str:
-    """A line for each frame."""
+    """Serialise a report as CSV, a line for each frame."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     both = any(film.bicubic for film in report.films)
@@ -180,10 +181,10 @@ def as_csv(report: Report) -> str:
     lines.writerow(["film", "frame", "counts", *heads])
     for film in report.films:
         first, last = report.protocol.dropped, len(film.rows) - report.protocol.dropped
-        for number, row in enumerate(film.rows):
-            rows = [row, *([film.bicubic[number]] if film.bicubic else [])]
+        for index, row in enumerate(film.rows):
+            rows = [row, *([film.bicubic[index]] if film.bicubic else [])]
             cells = [_cell(each.get(metric)) for each in rows for metric in report.metrics]
-            lines.writerow([film.name, number, int(first <= number < last), *cells])
+            lines.writerow([film.name, index, int(first <= index < last), *cells])
     return text.getvalue()
 
 
@@ -205,6 +206,6 @@ def _cell(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.6f}"
 
 
-def number(value: float, metric: Metric) -> str:
-    """As people read it."""
+def format_value(value: float, metric: Metric) -> str:
+    """Round a value for display; "-" for NaN."""
     return "-" if math.isnan(value) else f"{value:.{metric.digits}f}"

@@ -1,7 +1,7 @@
 """Features by which taught targets are compared with the originals."""
 
-from vsr.data.clip_pairs import DataConfig
-from vsr.data.targets import Features
+from vsr.data.agreement import Features
+from vsr.data.config import DataConfig
 from vsr.models.vgg16 import Vgg16Features
 
 

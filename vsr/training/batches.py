@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.data.clip_pairs import ClipPairs, ClipPool, DataConfig, Shape
+from vsr.data.clip_pairs import ClipPairs, ClipShape
+from vsr.data.clip_pool import ClipPool
+from vsr.data.config import DataConfig
 from vsr.data.flow_pairs import MotionPairs
 from vsr.training.prefetch import by_processes
 from vsr.training.schedule import ClipSchedule, RepeatPoint
@@ -71,7 +73,7 @@ class Batches:
         self._motion = (
             MotionPairs(pool, data, scale, training.seed) if schedule.motion_iterations else None
         )
-        shapes = {Shape(stage.frames, stage.crop) for stage in training.stages}
+        shapes = {ClipShape(stage.frames, stage.crop) for stage in training.stages}
         self._pairs = {
             shape: ClipPairs(pool, data, scale, training.seed, shape) for shape in shapes
         }

@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from vsr.config import Config
-from vsr.data.clip_pairs import DataConfig
+from vsr.data.config import DataConfig
 from vsr.models import GeneratorConfig, RecurrentConfig
 from vsr.scoring import FilmDegradation
 from vsr.training.discriminator import LearningRate

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vsr.data.clip_pairs import Shape
+from vsr.data.clip_pairs import ClipShape
 from vsr.training.config import TrainingConfig
 
 _CARRY = 2
@@ -14,9 +14,9 @@ GROUP = 8
 
 
 class SchedulePoint(NamedTuple):
-    """Shape of the clips of an iteration."""
+    """ClipShape of the clips of an iteration."""
 
-    shape: Shape
+    shape: ClipShape
     first: int
     """First iteration with clips of this shape."""
 
@@ -50,13 +50,13 @@ class ClipSchedule:
         return self.group * self.training.repeats
 
     def point(self, iteration: int) -> SchedulePoint:
-        """Shape of the clips that are prepared for an iteration."""
+        """ClipShape of the clips that are prepared for an iteration."""
         clip_iterations = self.training.iterations - self.motion_iterations
         first = self.motion_iterations
         for stage in self.training.stages:
             end = self.motion_iterations + round(stage.until * clip_iterations)
             if iteration < end or stage.until == 1:
-                return SchedulePoint(Shape(stage.frames, stage.crop), first)
+                return SchedulePoint(ClipShape(stage.frames, stage.crop), first)
             first = end
         raise AssertionError("the last stage has no end")
 

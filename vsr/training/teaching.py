@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from vsr.data.clip_codec import Planes420
-from vsr.data.store import Store, StoredClip, StoreWriter, Teaching
+from vsr.data.store import Store, StoredClip, StoreWriter, TeacherRun
 from vsr.errors import DataError, ModelError
 from vsr.imaging.colour import from_rgb, to_rgb
 from vsr.imaging.degrade import Degradation, degrade
@@ -73,7 +73,7 @@ class TeachingResult(NamedTuple):
 
     frames: int
     frame_count: int
-    teaching: Teaching
+    teaching: TeacherRun
 
     @property
     def finished(self) -> bool:
@@ -116,9 +116,9 @@ def teach(
     count = sum(block.frames for block in blocks)
     with _locked(dataset):
         writer = StoreWriter(dataset, store.header)
-        if teaching.teaching not in writer.teachings:
+        if teaching.teaching not in writer.teacher_runs:
             writer.add(teaching)
-        done = {(line.clip_key, line.first) for line in writer.taught(teaching.teaching)}
+        done = {(line.clip_key, line.first) for line in writer.teacher_outputs(teaching.teaching)}
         taught = sum(b.frames for b in blocks if (b.clip.key, b.first) in done)
         placed = _Teacher(teacher, options, device)
         for block in blocks:
@@ -132,7 +132,7 @@ def teach(
     return TeachingResult(taught, count, teaching)
 
 
-def _teaching(model: str, scale: int, options: TeachingOptions, licence: str | None) -> Teaching:
+def _teaching(model: str, scale: int, options: TeachingOptions, licence: str | None) -> TeacherRun:
     path = model_path(model)
     origin = read_origin(path) or _shipped_origin(model)
     facts = {
@@ -146,7 +146,7 @@ def _teaching(model: str, scale: int, options: TeachingOptions, licence: str | N
     stated = licence or (origin.licence if origin else None)
     if stated is None:
         raise ModelError(f"{model}: states no licence; name the licence of the weights: --licence")
-    return Teaching(
+    return TeacherRun(
         teaching=identity,
         teacher=origin.name if origin else path.stem,
         licence=stated,
@@ -182,7 +182,7 @@ def _blocks(clips: Sequence[StoredClip], scale: int, options: TeachingOptions) -
 
 
 def _teach_block(
-    writer: StoreWriter, teacher: "_Teacher", teaching: Teaching, block: _Block
+    writer: StoreWriter, teacher: "_Teacher", teaching: TeacherRun, block: _Block
 ) -> None:
     clip = block.clip
     planes = writer.read(clip)
@@ -199,7 +199,7 @@ def _teach_block(
     outputs = [from_rgb(teacher.target(frame[None])[0], clip.spec) for frame in low]
     y, cb, cr = (torch.stack(planes).numpy() for planes in zip(*outputs, strict=True))
     taught: Planes420 = (y, cb, cr)
-    writer.add_taught(taught, teaching.teaching, clip, block.first, (top, left))
+    writer.add_teacher_output(taught, teaching.teaching, clip, block.first, (top, left))
 
 
 def _native_crop(clip: StoredClip, planes: Planes420, crop: int) -> tuple[int, int, int, int]:

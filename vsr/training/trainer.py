@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from vsr.data.clip_pairs import ClipPool
+from vsr.data.clip_pool import ClipPool
 from vsr.data.store import Store
 from vsr.errors import DataError, TrainingError
 from vsr.imaging.degrade import Degradation

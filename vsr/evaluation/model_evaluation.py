@@ -1,0 +1,87 @@
+"""Evaluate a model on films that are degraded first."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vsr.data.sources import (
+    MIN_NUMBERED_FRAMES,
+    SourceType,
+    find_sources,
+    source_frames,
+    source_info,
+)
+from vsr.errors import DataError
+from vsr.evaluation.degradation import EvaluatedDegradation, degrade_film
+from vsr.evaluation.measurement import (
+    BICUBIC,
+    OUTPUT,
+    REFERENCE,
+    FrameProgress,
+    MeasuredFrame,
+    Measurement,
+    find_protocol,
+)
+from vsr.evaluation.metric_plan import MetricPlan
+from vsr.evaluation.report import Report
+from vsr.metrics.protocol import COMPARING, Metric
+from vsr.scoring import Pictures, upscale_pairs
+from vsr.system.machine import pick_device
+from vsr.zoo import load
+
+
+def evaluate_model(
+    model: str,
+    data: Path,
+    degradation: EvaluatedDegradation = "bi",
+    *,
+    detail: float = 0.0,
+    protocol: str = "plain",
+    metrics: Sequence[str] | None = None,
+    device: str = "auto",
+    gallery: bool = False,
+    command: str = "",
+    watch: FrameProgress = lambda done, total: None,
+) -> Report:
+    """Degrade films, upscale them, and measure the result beside bicubic interpolation.
+
+    `data` is a film, a folder of numbered images, or a folder of either; photographs are skipped.
+    `degradation` is explained at `degrade_film`. `gallery` collects pictures for the HTML page.
+    Raises `VsrError`.
+    """
+    rules, torch_device = find_protocol(protocol), pick_device(device)
+    generator = load(model, detail=detail).to(torch_device)
+    sources = [
+        source for source in find_sources([data]) if source.type is not SourceType.PHOTOGRAPH
+    ]
+    if not sources:
+        raise DataError(
+            f"{data}: holds no film, and no {MIN_NUMBERED_FRAMES} images or more that are numbered "
+            "without a gap, such as 0001.png"
+        )
+    plan = MetricPlan.create(metrics, (*COMPARING, Metric.FLICKER))
+    infos = [source_info(source) for source in sources]
+    plan.require_side(min(min(info.height, info.width) for info in infos) // 8 * 8)
+    measurement = Measurement(
+        plan=plan,
+        protocol=rules,
+        device=torch_device,
+        gallery=gallery,
+        watch=watch,
+        counts=[info.frame_count for info in infos],
+    )
+    films = []
+    for source, info in zip(sources, infos, strict=True):
+        frames = source_frames(source, torch_device)
+        pairs = degrade_film(frames, generator.scale, degradation, source.name)
+        upscaled = (
+            _measured(pictures, starts_shot)
+            for pictures, starts_shot in upscale_pairs(generator, pairs)
+        )
+        films.append(measurement.measure(source.name, upscaled, float(info.frame_rate)))
+    name = f"{model} at detail {detail:g}" if detail else model
+    return measurement.report(films, f"{name} on {data}, degraded by {degradation}", command)
+
+
+def _measured(pictures: Pictures, starts_shot: bool) -> MeasuredFrame:
+    panels = {OUTPUT: pictures.output, REFERENCE: pictures.target, BICUBIC: pictures.bicubic}
+    return MeasuredFrame(panels, pictures.target, pictures.low, starts_shot)
