@@ -1,6 +1,6 @@
 """Every kind of film through `vsr upscale`, and the table of what became of each.
 
-python -m tests.formats.matrix    # writes docs/formats.md
+python -m tests.formats.matrix    # writes docs/reference/formats.md
 """
 
 import tempfile
@@ -21,7 +21,7 @@ from vsr.models import Recurrent, RecurrentConfig
 from vsr.zoo.model_file import save_generator
 
 KEPT, NO_SUCH_FILM = "kept", "-"
-DOC = Path(__file__).parents[2] / "docs" / "formats.md"
+DOC = Path(__file__).parents[2] / "docs" / "reference" / "formats.md"
 _WRITTEN = (".mp4", ".mov", ".mkv", ".webm")
 _SCALE = 4
 
@@ -92,7 +92,7 @@ def outcome(cell: Cell, folder: Path, model: Path) -> str:
 
 
 def page(outcomes: Mapping[Cell, str]) -> str:
-    """docs/formats.md of what became of all cells."""
+    """docs/reference/formats.md of what became of all cells."""
     notes: list[str] = []
     parts = [_HEAD]
     kinds = {
