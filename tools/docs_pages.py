@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[1]
 _REQUEST = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 _SCORES = re.compile(r"<!-- scores -->\n(.*?)<!-- end of scores -->", re.DOTALL)
 _LOADED_BY_PAGE = re.compile(
-    r"""<(?:script|img|iframe)[^>]*\ssrc=["']?https?://|<link[^>]*rel=["']?stylesheet["']?[^>]*"""
-    r"""href=["']?https?://|@import\s+url\(["']?https?://|url\(["']?https?://"""
+    r"""<(?:script|img|iframe)\b[^>]*\ssrc=["']?https?://"""
+    r"""|<link\b(?=[^>]*\brel=["']?(?:stylesheet|preload|icon))[^>]*\bhref=["']?https?://"""
+    r"""|(?:@import\s+|url\()["']?https?://"""
 )
 """What a browser would load from another host when it opens a page."""
 
