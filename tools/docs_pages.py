@@ -121,8 +121,8 @@ def _type(value: Schema, definitions: Schema) -> str:
     if values:
         return ", ".join(f"`{json.dumps(choice)}`" for choice in values)
     if value.get("type") == "array":
-        parts = dict.fromkeys(_type(item, definitions) for item in _items(value))
-        return f"list of {' or '.join(parts)}" if parts else "list"
+        types = dict.fromkeys(_type(item, definitions) for item in _items(value))
+        return f"list of {' or '.join(types)}" if types else "list"
     return f"{value.get('type', 'table')}{_bounds(value)}"
 
 
