@@ -1,18 +1,24 @@
-# make demo    set up, then upscale a short clip and say how well it went
-# make test    the tests
-# make check   style, types and layers
-# make scores  measure every model that ships on the films in DATA, for the cards and the README
-# make clean   remove what these made
+# make demo    install into .venv, upscale a short clip, and print how well it went
+# make test    run the tests
+# make check   check style, types and layers
+# make docs    build the documentation into build/site; a broken link is an error
+# make scores  measure all included models on the films in DATA, for their cards and the README
+# make clean   remove everything that these targets create
 .DEFAULT_GOAL := demo
-.PHONY: demo test check scores clean
+.PHONY: demo test check docs scores clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+DOCS_INSTALLED := .venv/docs-installed
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	touch $@
 
 demo: $(INSTALLED)
@@ -26,6 +32,9 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(DOCS_INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
 DATA ?= footage/val
 scores: $(INSTALLED)

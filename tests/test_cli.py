@@ -177,7 +177,7 @@ def test_footage_becomes_a_data_set_with_a_table(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "a.mp4" in done.stdout
     assert "train: " in done.stdout
-    assert "passed over: " in done.stderr
+    assert "skipped: " in done.stderr
     assert (tmp_path / "set" / "contact-sheet.png").exists()
     told = json.loads(vsr("data", "prepare", films, tmp_path / "set", "--json").stdout)
     assert [source["name"] for source in told["sources"]] == ["a.mp4", "b.mp4", "broken.mp4"]
@@ -208,7 +208,7 @@ def test_training_runs_stops_on_ctrl_c_and_resumes(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "go on with --resume" in out
+    assert "resume with --resume" in out
     assert "holds a run; add --resume" in complaint(*arguments)
     (run / "state-9999999.pt").write_bytes(b"cut off")
     done = vsr(*arguments, *endless, "--resume", "--minutes", "0")

@@ -42,11 +42,11 @@ def test_a_folder_keeps_its_tree_goes_on_past_bad_films_and_skips_what_is_done(
     done = vsr("upscale", source, output, "--model", tiny_model)
     assert done.returncode == 1
     assert f"vsr: {source}/1999/broken.mp4: can't be read as video" in done.stderr
-    assert f"{output}: 2 films done, 0 there already, 1 failed" in done.stdout
+    assert f"{output}: 2 films upscaled, 0 already present, 1 failed" in done.stdout
     made = sorted(str(p.relative_to(output)) for p in output.rglob("*") if p.is_file())
     assert made == ["1999/summer/two.mp4", "one.mp4"]
     again = vsr("upscale", source, output, "--model", tiny_model)
-    assert "0 films done, 2 there already, 1 failed" in again.stdout
+    assert "0 films upscaled, 2 already present, 1 failed" in again.stdout
 
 
 def test_what_of_a_folder_is_not_written_becomes_mkv(tmp_path: Path, tiny_model: Path) -> None:
@@ -153,4 +153,4 @@ def test_a_profile_tells_what_each_stage_did(film: Path, tmp_path: Path, tiny_mo
     assert again == f"vsr: {profile}: exists; use --overwrite to replace it\n"
     assert not (tmp_path / "c.mp4").exists()
     folder = complaint("upscale", film.parent, tmp_path / "out", *options)
-    assert folder == "vsr: --profile is of one film; name a film, not a folder\n"
+    assert folder == "vsr: --profile traces one film; name a film, not a folder\n"

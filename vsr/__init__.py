@@ -1,13 +1,13 @@
-"""vsr: video super-resolution. Makes film sharper and larger.
+"""Video super-resolution with recurrent networks.
 
     import vsr
     model = vsr.load("tiny-x4")         # an nn.Module: (B, T, 3, H, W) to (B, T, 3, 4H, 4W)
     vsr.upscale_video("in.mp4", "out.mp4")
     vsr.upscale_image(array)            # uint8 (H, W, 3)
     vsr.evaluate("out.mp4", "reference.mp4")["psnr_y"].mean
-    vsr.list_models()                   # what ships
+    vsr.list_models()                   # the models in the package
 
-Names are loaded when they are first used, so that importing `vsr` costs nothing.
+Each name is imported when it is first used, so that `import vsr` is cheap.
 """
 
 from importlib import import_module
@@ -16,26 +16,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vsr.engine.image import upscale_image
     from vsr.engine.upscale import upscale_video
+    from vsr.errors import VsrError
     from vsr.evaluation import evaluate
+    from vsr.media.encode.settings import EncoderSettings
     from vsr.zoo import list_models, load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "list_models", "load", "upscale_image", "upscale_video"]
+__all__ = [
+    "EncoderSettings",
+    "VsrError",
+    "__version__",
+    "evaluate",
+    "list_models",
+    "load",
+    "upscale_image",
+    "upscale_video",
+]
 
-_HOMES = {
-    "evaluate": ("vsr.evaluation", "evaluate"),
-    "list_models": ("vsr.zoo", "list_models"),
-    "load": ("vsr.zoo", "load"),
-    "upscale_image": ("vsr.engine.image", "upscale_image"),
-    "upscale_video": ("vsr.engine.upscale", "upscale_video"),
+_MODULES = {
+    "EncoderSettings": "vsr.media.encode.encoder",
+    "VsrError": "vsr.errors",
+    "evaluate": "vsr.evaluation",
+    "list_models": "vsr.zoo",
+    "load": "vsr.zoo",
+    "upscale_image": "vsr.engine.image",
+    "upscale_video": "vsr.engine.upscale",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'vsr' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(import_module(module), attribute)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

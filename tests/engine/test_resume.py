@@ -263,7 +263,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, tiny_mo
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "ending the segment in hand" in told
+    assert "finishing the current segment" in told
     assert "stopped; 240 frames are finished, and the same command resumes" in told
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "resuming after 240 finished frames" in done.stderr

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-_MOST_DIGITS = 9
+_MAX_DIGITS = 9
 
 
 class _FilePath(click.Path):
-    """A path as `pathlib.Path`; `./-` is a file of that name, `-` a standard stream."""
+    """A path as `pathlib.Path`. `-` is a standard stream, `./-` a file of that name."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = super().convert(value, param, ctx)
@@ -26,15 +26,15 @@ device_option = click.option(
 model_option = click.option(
     "--model",
     metavar="fast|best|NAME|FILE",
-    help="fast, best (the largest that ships for the scale), a name from `vsr models`, or a model "
-    "file; `vsr plan` measures the time of each.",
+    help="fast, best (the largest included model of the scale), a name from `vsr models`, or a "
+    "model file. `vsr plan` measures the speed of each.",
 )
 detail_option = click.option(
     "--detail",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="0 is faithful; up to 1, the model's -gan twin invents texture.",
+    help="0 is faithful. Towards 1, the -gan twin of the model adds texture, some of it invented.",
 )
 _film_options = (
     click.option(
@@ -42,7 +42,7 @@ _film_options = (
         type=click.Choice(["auto", "2", "4"]),
         default="auto",
         show_default=True,
-        help="auto is 4 for films of up to 576 lines, else 2.",
+        help="Output size over input size. auto: 4 for films of up to 576 lines, else 2.",
     ),
     model_option,
     detail_option,
@@ -52,92 +52,102 @@ _film_options = (
         type=click.Choice(["auto", "torch", "openvino"]),
         default="auto",
         show_default=True,
-        help="What computes: OpenVINO on a CPU where it is worth it, else torch.",
+        help="Runtime. auto: OpenVINO on a CPU if the film is long enough, else torch.",
     ),
     click.option(
         "--precision",
         type=click.Choice(["auto", "f32", "f16", "int8"]),
         default="auto",
         show_default=True,
-        help="Arithmetic of convolutions: f16 on GPUs; int8 by OpenVINO loses hundredths of a dB.",
+        help="Arithmetic of convolutions. f16 is for GPUs; int8 needs OpenVINO and costs a few "
+        "hundredths of a dB.",
     ),
     click.option(
         "--tile",
         default="auto",
         show_default=True,
         metavar="auto|off|N",
-        help="Do frames in overlapping tiles: where memory asks for it, never, or of N pixels.",
+        help="Process frames in overlapping tiles. auto: if memory requires it. N: tiles of N "
+        "pixels a side.",
     ),
     click.option(
         "--codec",
         type=click.Choice(["h264", "hevc", "av1", "prores", "ffv1"]),
-        help="How the video is encoded: h264 unless the output is .webm, which holds av1.",
+        help="Video codec. Default: h264, or av1 in .webm.",
     ),
-    click.option("--crf", type=click.IntRange(0, 63), help="Lower is better and larger."),
-    click.option("--preset", help="The encoder's speed against size, such as veryfast."),
+    click.option(
+        "--crf",
+        type=click.IntRange(0, 63),
+        help="Constant rate factor: lower is better and larger. Default: that of the codec.",
+    ),
+    click.option("--preset", help="Speed preset of the encoder, such as veryfast or slow."),
     click.option(
         "--encoder",
         type=click.Choice(["cpu", "gpu"]),
         default="cpu",
         show_default=True,
-        help="Whose: NVIDIA's cards encode h264, hevc and av1, faster and less well.",
+        help="gpu: encode h264, hevc or av1 with NVENC, faster at lower quality.",
     ),
     click.option(
         "--decoder",
         type=click.Choice(["cpu", "gpu"]),
         default="cpu",
         show_default=True,
-        help="Whose: an NVIDIA card's where it knows the film's codec.",
+        help="gpu: decode with NVDEC if it supports the film's codec.",
     ),
     click.option(
         "--deinterlace",
         type=click.Choice(["auto", "on", "off"]),
         default="auto",
         show_default=True,
-        help="Make interlaced frames whole: where they say so, always, or never.",
+        help="auto: deinterlace frames flagged as interlaced. on: all frames.",
     ),
     click.option(
         "--rotate",
         type=click.Choice(["keep", "apply"]),
         default="keep",
         show_default=True,
-        help="Leave turning the picture to players, as the film tells them, or do it.",
+        help="keep: copy the rotation tag for players. apply: rotate the frames.",
     ),
 )
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing files.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
-def of_films(command: Callable[..., None]) -> Callable[..., None]:
-    """All options of how a film is upscaled."""
+def film_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add all options that say how a film is upscaled."""
     for option in reversed(_film_options):
         command = option(command)
     return command
 
 
-def chosen_options(suffix: str, given: dict[str, Any]) -> dict[str, Any]:
-    """What the options of `of_films` give, as `engine.job.Options` has it."""
+def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Convert the values of `film_options` to keyword arguments of `engine.UpscaleOptions`.
+
+    `suffix` is that of the output, in lower case.
+    """
     from vsr.media.encode.settings import EncoderSettings
 
-    codec: Any = given.pop("codec") or ("av1" if suffix == ".webm" else "h264")
-    coding = (given.pop(name) for name in ("crf", "preset", "encoder"))
-    scale, tile = given.pop("scale"), given.pop("tile")
-    return given | {
+    rest = dict(values)
+    codec: Any = rest.pop("codec") or ("av1" if suffix == ".webm" else "h264")
+    coding = {name: rest.pop(name) for name in ("crf", "preset", "encoder")}
+    scale, tile = rest.pop("scale"), rest.pop("tile")
+    return rest | {
         "scale": None if scale == "auto" else int(scale),
         "tiling": _tiling(tile),
-        "settings": EncoderSettings(codec, *coding),
+        "settings": EncoderSettings(codec, **coding),
     }
 
 
 def _tiling(text: str) -> Any:
     if text in ("auto", "off"):
         return text
-    if (side := whole_number(text)) is None:
+    if (side := parse_positive_int(text)) is None:
         raise click.BadParameter(f"{text!r} is neither auto, off nor a number", param_hint="--tile")
     return side
 
 
-def whole_number(text: str) -> int | None:
-    """A number above 0 in plain digits of a sane count; None for any other text."""
-    is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+def parse_positive_int(text: str) -> int | None:
+    """Parse ASCII digits as an integer above 0; None for any other text or more than 9 digits."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
     return (int(text) or None) if is_number else None

@@ -1,11 +1,11 @@
-"""How commands tell of their progress, and how they are stopped."""
+"""Progress on standard error, and a clean stop at Ctrl-C."""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from vsr.cli.streams import is_terminal, say, tell
+from vsr.cli.streams import is_terminal, print_message, print_result
 
 if TYPE_CHECKING:
     import threading
@@ -13,17 +13,19 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
 INTERRUPTED = 130
-"""The exit code of what was stopped."""
+"""Exit code of an interrupted command: 128 + SIGINT."""
 _PLAIN_PROGRESS_SECONDS = 10
+"""Seconds between progress lines where standard error is not a terminal."""
 
 
 @contextmanager
 def progress_bar(
     columns: list[str], quiet: bool = False, **fields: Any
 ) -> Iterator[Callable[..., None]]:
-    """A function `update(done, total, **fields)` that draws progress on standard error.
+    """Show progress on standard error: a bar on a terminal, elsewhere a line every ten seconds.
 
-    A bar on a terminal; elsewhere a plain line now and then.
+    Yields `update(done, total, **fields)`. `columns` are format strings with the fields as
+    `task.fields[NAME]`; `fields` holds their first values. `quiet` shows nothing.
     """
     if quiet:
         yield lambda done, total, **fields: None
@@ -67,41 +69,41 @@ def _plain_progress(columns: list[str]) -> Callable[..., None]:
         task = SimpleNamespace(fields=fields)
         values = "".join(f", {text}" for column in columns if (text := column.format(task=task)))
         left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
-        say(f"{done} of {total or '?'}{values}{left}", err=True)
+        print_result(f"{done} of {total or '?'}{values}{left}", err=True)
 
     return update
 
 
 @contextmanager
-def stop_gently() -> "Iterator[threading.Event]":
-    """An event that the first Ctrl-C sets; the second ends at once."""
+def stop_on_interrupt() -> "Iterator[threading.Event]":
+    """Yield an event that the first Ctrl-C sets. The second raises `KeyboardInterrupt`."""
     import threading
 
     stop = threading.Event()
 
-    def interrupt(number: int, frame: Any) -> None:
+    def interrupt(signum: int, frame: Any) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        tell("ending the segment in hand; Ctrl-C again to end at once")
+        print_message("finishing the current segment; press Ctrl-C again to stop at once")
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    previous = signal.signal(signal.SIGINT, interrupt)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 @contextmanager
 def stop_on_signals() -> "Iterator[threading.Event]":
-    """An event that SIGINT and SIGTERM set instead of ending the process."""
+    """Yield an event that SIGINT and SIGTERM set instead of ending the process."""
     import threading
 
     stop = threading.Event()
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in signals}
+    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in signals}
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""What commands print, also where a standard stream is closed, full or gone."""
+"""Output of commands, also where a standard stream is closed or full."""
 
 import contextlib
 import os
@@ -9,20 +9,20 @@ import click
 from vsr.errors import OutputError
 
 _failures: list[OSError] = []
-"""Of standard output, the first of this command."""
+"""The first error of standard output in this command, if any."""
 
 
 def open_standard_streams() -> None:
-    """Have the numbers 0 to 2 taken, so that no file opened later gets one of them.
+    """Open file descriptors 0 to 2 where they are closed, so that no other file gets one of them.
 
-    Libraries print to 2 by its number: without this, into a film. `sys.stdin`, `sys.stdout` and
-    `sys.stderr` stay None where they were closed. Characters that a stream's encoding lacks are
-    escaped, for names of files may hold any.
+    Libraries write to descriptor 2: without this, they could write into a film. `sys.stdin`,
+    `sys.stdout` and `sys.stderr` stay None where they were closed. Characters that a stream's
+    encoding lacks are escaped, since file names can contain any.
     """
     _failures.clear()
-    for number in range(3):
+    for descriptor in range(3):
         try:
-            os.fstat(number)
+            os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     for stream in (sys.stdout, sys.stderr):
@@ -30,11 +30,11 @@ def open_standard_streams() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def say(text: str, err: bool = False, nl: bool = True) -> None:
-    """Print a result on standard output, or else on standard error.
+def print_result(text: str, err: bool = False, nl: bool = True) -> None:
+    """Print a result on standard output, or with `err` on standard error.
 
-    An error of standard output waits until the command is done, see `check_said`; of standard
-    error, there is nobody left to hear of it.
+    An error of standard output is kept until the command is done, see `raise_output_errors`. An
+    error of standard error is ignored, since it can't be reported anywhere.
     """
     if _failures and not err:
         return
@@ -46,26 +46,26 @@ def say(text: str, err: bool = False, nl: bool = True) -> None:
         _silence(2 if err else 1)
 
 
-def tell(line: str) -> None:
-    """Print a line that the user should know on standard error, if anybody can read it."""
-    say(f"vsr: {line}", err=True)
+def print_message(line: str) -> None:
+    """Print a line for the user on standard error."""
+    print_result(f"vsr: {line}", err=True)
 
 
-def check_said() -> None:
-    """Raise `OutputError` where a result couldn't be printed."""
+def raise_output_errors() -> None:
+    """Raise `OutputError` if a result couldn't be printed."""
     if _failures:
         error = _failures[0]
         raise OutputError(f"standard output: {str(error.strerror or error).lower()}")
 
 
 def is_terminal() -> bool:
-    """Whether standard error is one."""
+    """Whether standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-def _silence(number: int) -> None:
-    """Lead a stream nowhere, or Python complains once more when it ends."""
+def _silence(descriptor: int) -> None:
+    """Redirect a stream to the null device, or Python reports the error again at exit."""
     with contextlib.suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, number)
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, descriptor)
+        os.close(null)

@@ -1,0 +1,40 @@
+"""`vsr doctor`: the facts that a bug report needs."""
+
+import click
+
+from vsr import __version__
+from vsr.cli.streams import print_result
+
+
+@click.command("doctor")
+def doctor_command() -> None:
+    """Print versions and devices, for bug reports.
+
+    \b
+    vsr doctor
+    """
+    import platform
+
+    import av
+    import torch
+
+    from vsr.engine.backends import openvino_version
+    from vsr.media.encode.codecs import available_encoders
+    from vsr.zoo import list_models
+
+    print_result(f"vsr      {__version__}")
+    print_result(f"python   {platform.python_version()} on {platform.platform()}")
+    print_result(f"torch    {torch.__version__}, {torch.get_num_threads()} threads")
+    libraries = ", ".join(
+        f"{name[3:]} {'.'.join(map(str, version))}" for name, version in av.library_versions.items()
+    )
+    print_result(f"openvino {openvino_version() or 'not installed'}")
+    print_result(f"PyAV     {av.__version__} ({libraries})")
+    gpus = [
+        f", cuda:{index} {torch.cuda.get_device_name(index)}"
+        for index in range(torch.cuda.device_count())
+    ]
+    print_result(f"devices  cpu{''.join(gpus)}")
+    for codec, present in available_encoders().items():
+        print_result(f"{codec:<8} {'yes' if present else 'no encoder'}")
+    print_result(f"models   {', '.join(card.name for card in list_models()) or 'none'}")

@@ -1,0 +1,80 @@
+"""`vsr plan`: time, memory and disk that upscaling a film will take."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vsr.cli.options import (
+    FILE,
+    film_options,
+    json_option,
+    overwrite_option,
+    parse_film_options,
+)
+from vsr.cli.streams import print_result
+
+
+@click.command("plan")
+@click.argument("source", metavar="IN", type=FILE)
+@film_options
+@click.option(
+    "--container", default=".mp4", show_default=True, help="Container of the planned output."
+)
+@click.option("--preview", type=FILE, help="Write a picture that compares one frame.")
+@overwrite_option
+@json_option
+def plan_command(
+    source: Path,
+    container: str,
+    preview: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    **film: Any,
+) -> None:
+    """Estimate time, memory and disk before upscaling a film.
+
+    The plan also lists what can't be kept. The estimate is measured: frames from the middle of IN
+    are upscaled for two seconds. The preview shows one of them, bicubic on the left, upscaled on
+    the right.
+
+    \b
+    vsr plan holiday.mp4 --preview preview.png
+    """
+    from vsr.engine.plan import plan_video
+    from vsr.engine.session import UpscaleOptions
+
+    container = f".{container.lower().lstrip('.')}"
+    options = UpscaleOptions(**parse_film_options(container, film))
+    plan = plan_video(source, container, options, preview, overwrite)
+    if as_json:
+        print_result(json.dumps(asdict(plan)))
+    else:
+        print_result("\n".join(_lines(source, plan)))
+
+
+def _lines(source: Path, plan: Any) -> list[str]:
+    about = "" if plan.frames_are_counted else "about "
+    frames = f"{about}{plan.frames} frames" if plan.frames else "frames"
+    lines = [
+        f"{source}: {frames} to {plan.width}x{plan.height} ({plan.model} by {plan.backend})",
+        f"time    {_duration(plan.seconds)}, {plan.frames_per_second:.1f} frames/s",
+        f"memory  {plan.memory_bytes / 1e9:.1f} GB",
+    ]
+    if plan.output_bytes is not None and plan.disk_bytes is not None:
+        output, peak = plan.output_bytes / 1e6, plan.disk_bytes / 1e6
+        lines.append(f"disk    {output:.0f} MB of video, {peak:.0f} MB during the run")
+    lines.append(f"tested  {plan.tried_frames} frames from the middle")
+    lines += [f"lost    {what}" for what in plan.left_out]
+    lines += [f"note    {note}" for note in plan.notes]
+    return lines
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown: the film does not state its length"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"about {hours} h {minutes} min" if hours else f"about {minutes} min {rest} s"

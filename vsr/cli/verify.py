@@ -1,0 +1,37 @@
+"""`vsr verify`: what an output kept of its source."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from vsr.cli.options import FILE, json_option
+from vsr.cli.streams import print_result
+from vsr.errors import VsrError
+
+
+@click.command("verify")
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("output", metavar="OUT", type=FILE)
+@json_option
+def verify_command(source: Path, output: Path, as_json: bool) -> None:
+    """Check that an upscaled film kept all of its source.
+
+    Timestamps, streams, chapters and tags of OUT are compared with those of IN. Sound, subtitles
+    and attachments are compared packet by packet. The exit code is 1 if anything was lost or
+    changed.
+
+    \b
+    vsr verify holiday.mp4 holiday-large.mp4
+    """
+    from vsr.media.verify import format_findings, verify_film
+
+    findings = verify_film(source, output)
+    if as_json:
+        print_result(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        print_result(format_findings(findings))
+    lost = [finding.what for finding in findings if not finding.kept]
+    if lost:
+        raise VsrError(f"{output}: lost or changed: {', '.join(lost)}")
