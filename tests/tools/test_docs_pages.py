@@ -92,3 +92,10 @@ def test_every_command_is_in_the_readme() -> None:
         names = command.commands if isinstance(command, click.Group) else [""]
         for subcommand in names:
             assert f"`vsr {name} {subcommand}".rstrip() in readme
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_links_to_files_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text(encoding="utf-8"))
+    assert len(links) > 5
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
