@@ -85,7 +85,8 @@ def _command_sections(command: click.Command, context: click.Context) -> Iterato
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         is_example = paragraph.startswith("\b\n")
         text = paragraph.removeprefix("\b\n")
-        yield f"```\n{text}\n```" if is_example else text
+        # Joined to one line, since a line that starts with "- " would be a list.
+        yield f"```\n{text}\n```" if is_example else " ".join(text.split())
     if isinstance(command, click.Group):
         for name, child in sorted(command.commands.items()):
             subcontext = click.Context(child, parent=context, info_name=name)
