@@ -1,17 +1,21 @@
 """MkDocs hook: the parts of the documentation that are generated from the code.
 
-A page asks for one by a comment on a line of its own: `<!-- generated: configuration -->` for all
-keys of recipes, `<!-- generated: models -->` for the cards of the included models, and
-`<!-- generated: scores -->` for the README's table.
+A page requests one by a comment on a line of its own: `<!-- generated: commands -->` for the
+command line, `configuration` for all keys of recipes, `models` for the cards of the included
+models, and `scores` for the README's table.
 """
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+
 import vsr.zoo
+from vsr.cli import cli
 from vsr.training.config import TrainConfig
 from vsr.zoo import Card
 
@@ -42,6 +46,11 @@ def on_post_build(config: Any, **context: Any) -> None:
                 raise RuntimeError(f"{path}: loads from another host: {found.group()}")
 
 
+def commands() -> str:
+    """Write a section for each command: its description, examples, usage and options."""
+    return "\n\n".join(_command_sections(cli, click.Context(cli, info_name="vsr")))
+
+
 def configuration() -> str:
     """Write a section for each table of a recipe, with a row for each key."""
     schema = TrainConfig.model_json_schema()
@@ -62,10 +71,34 @@ def scores() -> str:
 
 
 GENERATED: dict[str, Callable[[], str]] = {
+    "commands": commands,
     "configuration": configuration,
     "models": models,
     "scores": scores,
 }
+
+
+def _command_sections(command: click.Command, context: click.Context) -> Iterator[str]:
+    """Yield the section of a command, then those of its subcommands."""
+    if context.parent is not None:
+        yield f"{'#' * (2 + context.command_path.count(' ') - 1)} `{context.command_path}`"
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        is_example = paragraph.startswith("\b\n")
+        text = paragraph.removeprefix("\b\n")
+        # Joined to one line, since a line that starts with "- " would be a list.
+        yield f"```\n{text}\n```" if is_example else " ".join(text.split())
+    if isinstance(command, click.Group):
+        for name, child in sorted(command.commands.items()):
+            subcontext = click.Context(child, parent=context, info_name=name)
+            yield from _command_sections(child, subcontext)
+        return
+    pieces = command.collect_usage_pieces(context)
+    yield f"Usage: `{' '.join([context.command_path, *pieces])}`"
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    if options:
+        records = [option.get_help_record(context) for option in options]
+        rows = [f"| `{_cell(record[0])}` | {_cell(record[1])} |" for record in records if record]
+        yield "\n".join(["| option | |", "|---|---|", *rows])
 
 
 def _table_sections(schema: Schema, definitions: Schema, path: str) -> Iterator[str]:

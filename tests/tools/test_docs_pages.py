@@ -15,6 +15,18 @@ ROOT = Path(__file__).parents[2]
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 
 
+def test_every_option_of_every_command_is_documented() -> None:
+    page = docs_pages.commands()
+    for section in page.split("\n## ")[1:]:
+        assert "\n```\nvsr " in section  # an example
+    for name, command in cli.commands.items():
+        section = page.split(f"## `vsr {name}`\n")[1].split("\n## ")[0]
+        parts = command.commands.values() if isinstance(command, click.Group) else [command]
+        for option in (param for part in parts for param in part.params):
+            if isinstance(option, click.Option):
+                assert f"`{option.opts[0]}" in section
+
+
 def test_every_key_of_a_recipe_is_documented() -> None:
     rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", docs_pages.configuration(), re.MULTILINE)
     definitions = TrainConfig.model_json_schema()["$defs"]
@@ -80,3 +92,10 @@ def test_every_command_is_in_the_readme() -> None:
         names = command.commands if isinstance(command, click.Group) else [""]
         for subcommand in names:
             assert f"`vsr {name} {subcommand}".rstrip() in readme
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_links_to_files_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text(encoding="utf-8"))
+    assert len(links) > 5
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
