@@ -14,6 +14,7 @@ from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.errors import MediaError
 from vsr.system.address import PIPE
+from vsr.zoo import choose_model
 
 
 def test_a_plan_reckons_the_whole_from_a_part(
@@ -50,7 +51,22 @@ def test_people_read_a_plan_in_words(tmp_path: Path, tiny_model: Path) -> None:
     done = vsr("plan", film, "--model", tiny_model)
     assert done.returncode == 0, done.stderr
     words = [line.split()[0] for line in done.stdout.splitlines()[1:]]
-    assert words == ["time", "memory", "disk", "tried"]
+    assert words == ["time", "memory", "disk", "tested"]
+
+
+def test_the_model_of_the_other_quality_is_tried_too(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "_TRIAL_SECONDS", 0.0)
+    film = write_film(tmp_path / "a.mp4", scenes(32, 24, [12]))
+    for quality, other in (("fast", "best"), ("best", "fast")):
+        found = plan_video(film, options=UpscaleOptions(model=quality, scale=4, device="cpu"))
+        (alternative,) = found.alternatives
+        assert alternative.quality == other
+        assert alternative.model == choose_model(other, 4, 0) != found.model
+        assert alternative.seconds == pytest.approx(12 / alternative.frames_per_second)
+    named = plan_video(film, options=UpscaleOptions(model=str(tiny_model), device="cpu"))
+    assert named.alternatives == ()
 
 
 def test_what_can_not_be_tried_is_refused(tmp_path: Path) -> None:

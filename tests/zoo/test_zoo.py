@@ -15,7 +15,7 @@ from vsr.imaging.degrade import Degradation, degrade
 from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic, to_float
 from vsr.metrics.image import psnr_y, sharpness
 from vsr.metrics.temporal import flicker, motion_to_previous
-from vsr.zoo import choose_model, list_models, load
+from vsr.zoo import choose_model, default_detail, list_models, load
 
 NAMES = [card.name for card in list_models()]
 FAITHFUL = [name for name in NAMES if not name.endswith("-gan")]
@@ -180,6 +180,14 @@ def test_best_is_the_largest_that_ships_at_the_scale() -> None:
         assert all(card.parameters <= best.parameters for card in cards.values())
         assert not best.name.endswith("-gan")
         assert load("best", scale).scale == scale
+
+
+def test_the_default_detail_is_that_of_the_card() -> None:
+    for card in list_models():
+        assert default_detail(card.name) == card.default_detail
+        twin = f"{card.name}-gan"
+        assert not card.default_detail or twin in NAMES
+    assert default_detail("runs/best.safetensors") == 0
 
 
 def test_other_names_and_files_are_taken_literally() -> None:

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import click
 
-from vsr.cli.options import FILE, detail_option, device_option, model_option, overwrite_option
+from vsr.cli.options import (
+    FILE,
+    default_detail_option,
+    device_option,
+    model_option,
+    overwrite_option,
+)
 from vsr.cli.progress import progress_bar
 from vsr.cli.streams import print_message, print_result
 from vsr.errors import VsrError
@@ -19,7 +25,7 @@ from vsr.errors import VsrError
     help="Output size over input size. Default: 4, or the scale of --model.",
 )
 @model_option
-@detail_option
+@default_detail_option
 @device_option
 @click.option(
     "--strict", is_flag=True, help="Fail before any work if anything in a picture can't be kept."
@@ -30,7 +36,7 @@ def image_command(
     output: Path,
     scale: str | None,
     model: str | None,
-    detail: float,
+    detail: float | None,
     device: str,
     strict: bool,
     overwrite: bool,

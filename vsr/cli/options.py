@@ -36,6 +36,12 @@ detail_option = click.option(
     show_default=True,
     help="0 is faithful. Towards 1, the -gan twin of the model adds texture, some of it invented.",
 )
+default_detail_option = click.option(
+    "--detail",
+    type=click.FloatRange(0, 1),
+    help="0 is faithful. Towards 1, the -gan twin of the model adds texture, some of it invented. "
+    "By default that of the model, see `vsr models`.",
+)
 _film_options = (
     click.option(
         "--scale",
@@ -45,7 +51,7 @@ _film_options = (
         help="Output size over input size. auto: 4 for films of up to 576 lines, else 2.",
     ),
     model_option,
-    detail_option,
+    default_detail_option,
     device_option,
     click.option(
         "--backend",

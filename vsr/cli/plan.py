@@ -63,6 +63,11 @@ def _lines(source: Path, plan: Any) -> list[str]:
         f"time    {_duration(plan.seconds)}, {plan.frames_per_second:.1f} frames/s",
         f"memory  {plan.memory_bytes / 1e9:.1f} GB",
     ]
+    lines[2:2] = [
+        f"        with --model {other.quality} ({other.model}): {_duration(other.seconds)}, "
+        f"{other.frames_per_second:.1f} frames/s"
+        for other in plan.alternatives
+    ]
     if plan.output_bytes is not None and plan.disk_bytes is not None:
         output, peak = plan.output_bytes / 1e6, plan.disk_bytes / 1e6
         lines.append(f"disk    {output:.0f} MB of video, {peak:.0f} MB during the run")

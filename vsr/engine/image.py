@@ -24,7 +24,7 @@ from vsr.models import Generator
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
 from vsr.system.machine import pick_device
-from vsr.zoo import choose_model, load
+from vsr.zoo import choose_model, default_detail, load
 
 _JPEGS = (".jpe", ".jfif")
 _BAND_LINES = 256
@@ -39,10 +39,13 @@ class StillUpscaler:
         model: str | None = None,
         scale: int | None = None,
         device: str = "auto",
-        detail: float = 0.0,
+        detail: float | None = None,
     ) -> None:
         """Load `model`, or the default one for `scale` (4). Raises `VsrError`."""
-        generator: Generator[Any] = load(choose_model(model, scale or 4, 0), scale, detail)
+        name = choose_model(model, scale or 4, 0)
+        if detail is None:
+            detail = default_detail(name)
+        generator: Generator[Any] = load(name, scale, detail)
         self._upscaler = Upscaler(generator, pick_device(device))
 
     @property
@@ -97,12 +100,13 @@ def upscale_image(
     model: str | None = None,
     scale: int | None = None,
     device: str = "auto",
-    detail: float = 0.0,
+    detail: float | None = None,
 ) -> NDArray[np.uint8]:
     """Upscale one RGB picture, uint8 (H, W, 3) to (sH, sW, 3).
 
     `model` is a name from `vsr.list_models()` or a file, by default the model for `scale`, which
-    is 4 by default. `detail` is that of `vsr.load`. Raises ValueError for another shape or type,
+    is 4 by default. `detail` is that of `vsr.load`, by default
+    that of the model's card. Raises ValueError for another shape or type,
     and `VsrError`.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +25,25 @@ from vsr.media.mux.writer import VIDEO_SUFFIXES
 from vsr.system.address import is_pipe
 from vsr.system.files import check_distinct
 from vsr.system.machine import peak_memory_bytes
+from vsr.zoo import QUALITIES, choose_model
 
 _TRIAL_SECONDS = 2.0
 _MIN_FRAMES = 3
 _COUNT_SECONDS = 1.0
 """Time limit for counting packets."""
 _CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Estimated speed of the other quality."""
+
+    quality: str
+    """Value of `--model`."""
+    model: str
+    frames_per_second: float
+    seconds: float | None
+    """Time for the whole film."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,8 @@ class Plan:
     """Contents of the source that can't be kept."""
     notes: tuple[str, ...] = ()
     """Findings about the source."""
+    alternatives: tuple[Alternative, ...] = ()
+    """Other models that `--model` offers by quality, unless one was named."""
 
 
 def plan_video(
@@ -112,7 +127,38 @@ def plan_video(
         disk_bytes=None if video is None else 2 * video + size,
         left_out=left_out,
         notes=notes,
+        alternatives=tuple(
+            _alternatives(
+                source,
+                suffix,
+                options,
+                model=session.model,
+                scale=session.scale,
+                frames=frames,
+            )
+        ),
     )
+
+
+def _alternatives(
+    source: Path, suffix: str, options: UpscaleOptions, model: str, scale: int, frames: int | None
+) -> Iterator[Alternative]:
+    """Try the models of the other qualities that ship at the same scale."""
+    if options.model is not None and options.model not in QUALITIES:
+        return
+    for quality in QUALITIES:
+        if choose_model(quality, scale, height=0) == model:
+            continue
+        session = UpscaleSession(source, replace(options, model=quality), suffix)
+        with session.reader:
+            trial = _Trial(session)
+            trial.run()
+        yield Alternative(
+            quality=quality,
+            model=session.model,
+            frames_per_second=1 / trial.seconds_per_frame,
+            seconds=None if frames is None else trial.seconds_per_frame * frames,
+        )
 
 
 class _Trial:

@@ -37,7 +37,7 @@ from vsr.media.side_data_support import (
 )
 from vsr.system.address import is_pipe
 from vsr.system.machine import pick_device
-from vsr.zoo import choose_model, load
+from vsr.zoo import choose_model, default_detail, load
 
 Rotate = Literal["keep", "apply"]
 
@@ -53,7 +53,7 @@ class UpscaleOptions:
 
     model: str | None = None
     scale: int | None = None
-    detail: float = 0.0
+    detail: float | None = None
     device: str = "auto"
     backend: BackendName = "auto"
     precision: Precision = "auto"
@@ -89,7 +89,8 @@ class UpscaleSession:
         try:
             source_info = self.reader.info
             self.model = choose_model(options.model, options.scale, source_info.height)
-            generator = load(self.model, options.scale, options.detail)
+            self.detail = default_detail(self.model) if options.detail is None else options.detail
+            generator = load(self.model, options.scale, self.detail)
             self.weights = _digest(generator.state_dict())
             self.scale = generator.scale
             read_as = colour_spec(source_info)
@@ -221,7 +222,7 @@ class UpscaleSession:
             "weights": self.weights,
             "model": self.model,
             "scale": self.scale,
-            "detail": options.detail,
+            "detail": self.detail,
             "device": self.device.type,
             "backend": self.backend.name,
             "precision": options.precision,

@@ -28,7 +28,7 @@ def upscale_video(
     output: Path | str,
     model: str | None = None,
     scale: int | None = None,
-    detail: float = 0.0,
+    detail: float | None = None,
     device: str = "auto",
     settings: EncoderSettings = EncoderSettings(),
     *,
@@ -51,7 +51,7 @@ def upscale_video(
 
     **Model.** `model` is a name from `vsr.list_models()` or a file. By default, it is the model
     for `scale`, which by default is 4 up to 576 lines and 2 above. `detail` goes from 0, faithful,
-    to 1, where a twin of the model invents texture.
+    to 1, where a twin of the model invents texture; the model's card has its default.
 
     **Computing.** `backend` "auto" is OpenVINO on a CPU if the film is long enough to be worth its
     start-up time, else torch. `precision` "auto" is "int8" with OpenVINO if the model is

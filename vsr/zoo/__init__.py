@@ -39,6 +39,11 @@ def choose_model(name: str | None, scale: int | None, height: int) -> str:
     return f"{family if family in families else families[-1]}-x{scale}"
 
 
+def default_detail(name: str) -> float:
+    """Return the `detail` that a shipped model is upscaled with by default; 0 for a file."""
+    return next((card.default_detail for card in list_models() if card.name == name), 0.0)
+
+
 def load(name: str | Path, scale: int | None = None, detail: float = 0.0) -> Generator[Any]:
     """Load the generator of a shipped model or of a file, in evaluation mode, on the CPU in f32.
 
@@ -93,6 +98,7 @@ __all__ = [
     "QUALITIES",
     "Card",
     "choose_model",
+    "default_detail",
     "list_models",
     "load",
     "model_path",

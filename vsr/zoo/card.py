@@ -82,6 +82,8 @@ class Card(Config):
     scale: int
     summary: str
     parameters: int
+    default_detail: float = Field(default=0.0, ge=0, le=1)
+    """`--detail` of upscaling if none is given."""
     multiplies_per_pixel: int
     """Multiply-accumulates of convolutions for each low-resolution pixel."""
     licence: str
