@@ -144,13 +144,13 @@ def test_subtitles_that_can_not_be_encoded_are_reported(
     def refuse(words: object) -> None:
         raise av.error.InvalidDataError(1, "words that can't be encoded")
 
-    lay_out = StreamCopier.__init__
+    original = StreamCopier.__init__
 
-    def without_encoder(lane: StreamCopier, *given: Any) -> None:
-        lay_out(lane, *given)
-        if lane._mode == "text":
+    def without_encoder(copier: StreamCopier, *args: Any, **options: Any) -> None:
+        original(copier, *args, **options)
+        if copier._mode == "text":
             encoder = SimpleNamespace(encode_subtitle=refuse)
-            lane._copy = SimpleNamespace(codec_context=encoder, time_base=lane._copy.time_base)
+            copier._copy = SimpleNamespace(codec_context=encoder, time_base=copier._copy.time_base)
 
     monkeypatch.setattr(StreamCopier, "__init__", without_encoder)
     source, output = with_cues(tmp_path, OVERLAP), tmp_path / "o.mp4"

@@ -310,8 +310,8 @@ def _shrink(high: Tensor, scale: int, style: Style, times: Tensor) -> Tensor:
 def _draw_coding(profile: Profile, random: Random) -> Coding:
     chance = random.random()
 
-    def between(least: int, most: int) -> int:
-        return int(random.integers(least, most + 1))
+    def between(low: int, high: int) -> int:
+        return int(random.integers(low, high + 1))
 
     match profile:
         case Profile.UPLOAD if chance < 0.8:

@@ -64,8 +64,8 @@ def alpha_to_plane(alpha: Plane, scale: int, bit_depth: int, output_depth: int) 
     height, width = alpha.shape
     values = torch.from_numpy(alpha).to(torch.float32)[None, None]
     high = resize_bicubic(values, (height * scale, width * scale))[0, 0]
-    most = 2**output_depth - 1
-    codes = (high * (most / (2**bit_depth - 1))).round().clamp(0, most)
+    maximum = 2**output_depth - 1
+    codes = (high * (maximum / (2**bit_depth - 1))).round().clamp(0, maximum)
     return _as_array(codes.to(torch.uint8 if output_depth == 8 else torch.int16), output_depth)
 
 

@@ -72,7 +72,7 @@ class Hdr:
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """Properties of a video stream, known before it is decoded."""
+    """Properties of a video stream, available before its frames are read."""
 
     width: int
     height: int

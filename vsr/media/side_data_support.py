@@ -128,7 +128,7 @@ def unsupported_changes(source: StreamInfo, survey: Survey, output: StreamInfo) 
 
 
 def _base_layer_warning(configuration: bytes) -> str:
-    """Warn where Dolby Vision's base layer has wrong colours, by its profile (bits 17 to 23)."""
+    """Return a warning if Dolby Vision's base layer has wrong colours, by profile (bits 17-23)."""
     if len(configuration) >= 3 and configuration[2] >> 1 == 5:
         return " (profile 5: without it, colours are wrong)"
     return ""

@@ -1,1 +1,1 @@
-"""From files to frames and packets."""
+"""Read files as frames and packets."""

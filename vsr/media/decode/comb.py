@@ -50,9 +50,9 @@ class CombFinder:
     @property
     def interlaced(self) -> bool:
         """Whether enough frames are combed, in the same field order."""
-        most, least = max(self._orders.values()), min(self._orders.values())
-        enough = most >= max(_MIN_FRAMES, _MIN_SHARE * self._moving)
-        return enough and least <= _MAX_OPPOSED * most
+        prevailing, opposed = max(self._orders.values()), min(self._orders.values())
+        enough = prevailing >= max(_MIN_FRAMES, _MIN_SHARE * self._moving)
+        return enough and opposed <= _MAX_OPPOSED * prevailing
 
 
 def thin_out(luma: NDArray[Any], bit_depth: int) -> Luma:

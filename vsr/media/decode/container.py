@@ -117,7 +117,7 @@ def shift_packet(packet: AnyPacket, seconds: Fraction) -> AnyPacket:
 
 
 def frame_rate_of(stream: VideoStream) -> Fraction:
-    """Average frames per second of a stream.
+    """Return the average frames per second of a stream.
 
     FFmpeg's guess is the lowest rate that represents all timestamps, so no average exceeds it. A
     larger average comes from a clock instead, as in raw DV.

@@ -18,7 +18,7 @@ Decoder = Literal["cpu", "gpu"]
 _DECODER_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
-def decoder_of(stream: VideoStream, wanted: Decoder, keep_on_gpu: bool) -> VideoCodecContext:
+def decoder_of(stream: VideoStream, device: Decoder, keep_on_gpu: bool) -> VideoCodecContext:
     """Choose a decoder. For VP8 and VP9 with alpha it is libvpx: FFmpeg's own ones ignore alpha.
 
     `keep_on_gpu` leaves frames in the memory of the GPU that decodes them.
@@ -28,7 +28,7 @@ def decoder_of(stream: VideoStream, wanted: Decoder, keep_on_gpu: bool) -> Video
         decoder = av.CodecContext.create(_DECODER_WITH_ALPHA[own.name], "r")
         assert isinstance(decoder, VideoCodecContext)
         return decoder
-    return (_decoder_on_gpu(own, keep_on_gpu) if wanted == "gpu" else None) or own
+    return (_decoder_on_gpu(own, keep_on_gpu) if device == "gpu" else None) or own
 
 
 def layout_of(stream: VideoStream, decoder: VideoCodecContext) -> PixelLayout:

@@ -1,4 +1,4 @@
-"""Read the packets of a film's file, of which one stream is the film."""
+"""Open a film's file, choose its video stream, and read its packets."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Demuxer:
     """
 
     def __init__(self, path: Path, once: bool, notes: list[str]) -> None:
-        """Open a file; see `open_input`. A line is added to `notes` if streams compete."""
+        """Open a file; see `open_input`. A line is added to `notes` if there are several."""
         self.path, self._notes = path, notes
         self.damage = Damage([])
         self._pipe_end = StreamEnd()

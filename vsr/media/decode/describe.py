@@ -136,6 +136,6 @@ def _estimate_frame_count(
     elif container.duration:
         count = round(container.duration * rate / av.time_base)
     if path.is_file() and not is_pipe(path):
-        most = path.stat().st_size // _MIN_BYTES_PER_FRAME
-        count = count if count <= most else 0
+        limit = path.stat().st_size // _MIN_BYTES_PER_FRAME
+        count = count if count <= limit else 0
     return count if count > 0 else None

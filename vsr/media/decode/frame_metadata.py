@@ -42,8 +42,8 @@ def hdr_of(frame: VideoFrame) -> Hdr:
             if has_primaries and has_luminance and all(bottom for _, bottom in pairs):
                 mastering = tuple(Fraction(top, bottom) for top, bottom in pairs)
         elif data.type == "CONTENT_LIGHT_LEVEL":
-            most, mean = _LIGHT.unpack_from(data.payload)
-            light = (most, mean)
+            maximum, mean = _LIGHT.unpack_from(data.payload)
+            light = (maximum, mean)
     return Hdr(mastering, light)
 
 

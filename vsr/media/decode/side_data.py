@@ -70,7 +70,7 @@ def is_worth_a_line(item: SideData) -> bool:
         return item.payload[:16] not in _ENCODER_UUIDS
     if item.type == STEREO:
         return bool(_STEREO.unpack_from(item.payload)[0])  # 0 is a plain 2D picture
-    if item.type == PANSCAN:  # every MPEG-2 frame has windows, mostly at the centre
+    if item.type == PANSCAN:  # every MPEG-2 frame has windows: only displaced ones count
         return any(_PANSCAN.unpack_from(item.payload)[3:])
     return item.type in SIDE_DATA_NAMES
 

@@ -38,8 +38,8 @@ def candidates(container: InputContainer) -> list[VideoStream]:
 def choose(container: InputContainer) -> Choice | None:
     """Choose the film: among decodable streams with more than one picture, the default one.
 
-    Without exactly one default stream, the first one is chosen. The first packets are read if there
-    are several streams. None where there is no video at all.
+    If several of them are default, or none is, the first of these is chosen. Packets are read only
+    if there are several streams. None where there is no video at all.
     """
     streams = candidates(container)
     if not streams:

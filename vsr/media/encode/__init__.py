@@ -1,1 +1,1 @@
-"""From frames to packets."""
+"""Encode frames to packets."""

@@ -10,9 +10,9 @@ def x265_params(hdr: Hdr) -> list[str]:
     params = []
     if hdr.mastering:
         rx, ry, gx, gy, bx, by, wx, wy = (round(50_000 * value) for value in hdr.mastering[:8])
-        least, most = (round(10_000 * value) for value in hdr.mastering[8:])
+        darkest, brightest = (round(10_000 * value) for value in hdr.mastering[8:])
         primaries = f"G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})"
-        params.append(f"master-display={primaries}L({most},{least})")
+        params.append(f"master-display={primaries}L({brightest},{darkest})")
     if hdr.light:
         params.append(f"max-cll={hdr.light[0]},{hdr.light[1]}")
     return params
@@ -22,9 +22,11 @@ def svt_params(hdr: Hdr) -> list[str]:
     """Format parameters of SVT-AV1: chromaticities, and luminances in cd/m2, as decimals."""
     params = []
     if hdr.mastering:
-        rx, ry, gx, gy, bx, by, wx, wy, least, most = (_decimal(value) for value in hdr.mastering)
+        rx, ry, gx, gy, bx, by, wx, wy, darkest, brightest = (
+            _decimal(value) for value in hdr.mastering
+        )
         primaries = f"G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})"
-        params.append(f"mastering-display={primaries}L({most},{least})")
+        params.append(f"mastering-display={primaries}L({brightest},{darkest})")
     if hdr.light:
         params.append(f"content-light={hdr.light[0]},{hdr.light[1]}")
     return params

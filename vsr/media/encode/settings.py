@@ -25,17 +25,17 @@ class EncoderSettings:
         """The encoder's capabilities; raises `OutputError` where a GPU has no such encoder."""
         return codec_of(self.codec, self.encoder)
 
-    def layout_for(self, wanted: PixelLayout) -> PixelLayout:
-        """Choose the supported layout nearest to `wanted`, with the least loss."""
+    def layout_for(self, layout: PixelLayout) -> PixelLayout:
+        """Choose the supported layout nearest to `layout`, with the least loss."""
         codec = self.capabilities
-        chroma = (wanted.across, wanted.down)
+        chroma = (layout.across, layout.down)
         if chroma not in codec.chroma:
             # Finer chroma than the codec supports becomes its finest, coarser its coarsest.
             chroma = codec.chroma[-1] if chroma < codec.chroma[-1] else codec.chroma[0]
-        if wanted.alpha and codec.alpha and chroma not in codec.alpha:
+        if layout.alpha and codec.alpha and chroma not in codec.alpha:
             chroma = codec.alpha[0]
-        depth = wanted.bit_depth if wanted.bit_depth in codec.depths else codec.depths[-1]
-        return PixelLayout(depth, *chroma, alpha=wanted.alpha and bool(codec.alpha))
+        depth = layout.bit_depth if layout.bit_depth in codec.depths else codec.depths[-1]
+        return PixelLayout(depth, *chroma, alpha=layout.alpha and bool(codec.alpha))
 
 
 def check_options(settings: EncoderSettings, suffix: str) -> None:

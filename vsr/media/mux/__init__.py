@@ -1,1 +1,1 @@
-"""From packets to files."""
+"""Write packets to files."""

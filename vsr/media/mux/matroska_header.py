@@ -36,8 +36,8 @@ def template_stream(video: CodedVideo, info: StreamInfo) -> InputContainer:
     if info.hdr.light:
         colour += [_element(0x55BC, info.hdr.light[0]), _element(0x55BD, info.hdr.light[1])]
     if info.hdr.mastering:
-        *primaries, least, most = info.hdr.mastering
-        values = [*zip(_MASTERING, primaries, strict=True), (0x55D9, most), (0x55DA, least)]
+        *primaries, darkest, brightest = info.hdr.mastering
+        values = [*zip(_MASTERING, primaries, strict=True), (0x55D9, brightest), (0x55DA, darkest)]
         colour.append(_element(0x55D0, [_element(key, value) for key, value in values]))
     picture = [_element(0xB0, info.width), _element(0xBA, info.height), _element(0x55B0, colour)]
     if info.stereo_mode:

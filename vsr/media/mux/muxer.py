@@ -255,14 +255,14 @@ def mux(
 
 def _others(source: InputContainer, plan: CopyPlan) -> Iterator[AnyPacket]:
     """Packets of the copied streams, each with a time, on the clock of `VideoReader`."""
-    wanted = {copied.index for copied in plan.streams}
-    if not wanted:
+    indices = {copied.index for copied in plan.streams}
+    if not indices:
         return
     video = source.streams[plan.video]
     assert isinstance(video, VideoStream)
     times: dict[int, int] = {}
     for packet in on_one_clock(packets_of(source), video, frame_rate_of(video)):
-        if packet.stream_index in wanted:
+        if packet.stream_index in indices:
             yield set_missing_times(shift_packet(packet, plan.lead), times)
 
 

@@ -223,9 +223,9 @@ class StreamCopier:
             for name in ("pts", "dts", "duration")
             if (value := getattr(packet, name)) is not None
         }
-        least = ticks["dts"] if self._last is None else self._last + self._step
-        if least > ticks["dts"]:
-            ticks["dts"], ticks["pts"] = least, max(least, ticks.get("pts", least))
+        earliest = ticks["dts"] if self._last is None else self._last + self._step
+        if earliest > ticks["dts"]:
+            ticks["dts"], ticks["pts"] = earliest, max(earliest, ticks.get("pts", earliest))
         for name, value in ticks.items():
             setattr(packet, name, value)
         packet.time_base = base
