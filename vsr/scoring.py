@@ -152,5 +152,5 @@ def mean_scores(scores: Sequence[FilmScore]) -> FilmScore:
 def degradation_scores(score: FilmScore, frames: int = 0) -> DegradationScores:
     """Convert to scores of a model card; `frames` are those measured of each film, 0 for all."""
     ours = {key: round(value, 4) for key, value in score.ours._asdict().items()}
-    theirs = {f"bicubic_{k}": round(v, 4) for k, v in score.bicubic._asdict().items()}
-    return DegradationScores(**ours, **theirs, frames=frames)
+    bicubic = {f"bicubic_{k}": round(v, 4) for k, v in score.bicubic._asdict().items()}
+    return DegradationScores(**ours, **bicubic, frames=frames)

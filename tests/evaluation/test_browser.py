@@ -176,7 +176,7 @@ def test_films_play_under_one_clock(comparing: Chrome) -> None:
     assert together[0] > 0
     assert together[0] == pytest.approx(together[1], abs=0.1)
     press(comparing, " ")
-    frame = runs(comparing, "return going.then(() => state.frame)")
+    frame = runs(comparing, "return seeking.then(() => state.frame)")
     assert frame > 0
     # Held, both show the same frame: by their clocks and by their pixels.
     times = runs(comparing, "return all.map((film) => film.video.currentTime)")
@@ -268,7 +268,7 @@ def test_pages_follow_the_systems_colours(comparing: Chrome, scheme: str, is_dar
 def test_large_films_are_played_from_beside_the_page(
     browser: Chrome, page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compare, "_INSIDE_BYTES", 0)
+    monkeypatch.setattr(compare, "_EMBEDDED_BYTES", 0)
     films = [page.parent / "low.mp4", page.parent / "high film.mp4"]
     write_comparison(films, tmp_path / "beside.html")
     text = (tmp_path / "beside.html").read_text()

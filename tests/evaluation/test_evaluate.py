@@ -305,6 +305,13 @@ def test_a_folder_of_images_is_the_truth_in_full_colour(tmp_path: Path, tiny_mod
     assert [row[Metric.PSNR] for row in rows] == pytest.approx(expected, abs=0.02)
 
 
+def test_photographs_are_no_film_to_evaluate_on(tmp_path: Path, tiny_model: Path) -> None:
+    for index, frame in enumerate(scenes(WIDTH, HEIGHT, [4])):
+        Image.fromarray(frame).save(tmp_path / f"{index:04d}.png")
+    with pytest.raises(DataError, match=r"holds no film, and no 5 images or more .* numbered"):
+        evaluate_model(str(tiny_model), tmp_path, device="cpu")
+
+
 def test_a_model_that_gives_no_numbers_is_told(films: dict[str, Path], tmp_path: Path) -> None:
     from vsr.models import Recurrent, RecurrentConfig
     from vsr.zoo.model_file import save_generator

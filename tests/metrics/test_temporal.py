@@ -60,7 +60,7 @@ def test_the_same_motion_is_no_distance() -> None:
 
 def test_tof_of_too_small_a_frame_is_refused() -> None:
     flow = np.zeros((47, 90, 2), np.float32)
-    with pytest.raises(ValueError, match="tOF needs sides of 48 pixels and more, not 90x47"):
+    with pytest.raises(ValueError, match="tOF needs sides of at least 48 pixels, not 90x47"):
         tof(flow, flow)
 
 

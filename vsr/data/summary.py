@@ -74,18 +74,20 @@ def summarise(store: Store) -> list[SourceSummary]:
 
 def table(rows: Sequence[SourceSummary]) -> list[str]:
     """Format the summaries for a terminal; accepted photographs share a line."""
-    lines = [f"{'source':<34} {'split':<5} {'size':>9} {'kept at':>9} {'frames':>7} {'taken':>6}  "]
-    lines[0] += "left out (frames)"
+    lines = [
+        f"{'source':<34} {'split':<5} {'size':>9} {'stored':>9} {'frames':>7} {'used':>6}  "
+        "rejected (frames)"
+    ]
     photographs = [row for row in rows if row.type == "photograph" and row.clips]
     for row in rows:
         if row in photographs:
             continue
-        size, kept = f"{row.width}x{row.height}", f"{row.stored_width}x{row.stored_height}"
-        why = ", ".join(f"{count} {reason}" for reason, count in row.left_out.items())
-        shown = row.name if len(row.name) <= 34 else f"{row.name[:33]}~"
+        size, stored = f"{row.width}x{row.height}", f"{row.stored_width}x{row.stored_height}"
+        rejected = ", ".join(f"{count} {reason}" for reason, count in row.left_out.items())
+        name = row.name if len(row.name) <= 34 else f"{row.name[:33]}~"
         lines.append(
-            f"{shown:<34} {row.split:<5} {size:>9} {kept:>9} {row.frames:>7} "
-            f"{row.frames_taken:>6}  {why or ''}{' broken' if row.error else ''}".rstrip()
+            f"{name:<34} {row.split:<5} {size:>9} {stored:>9} {row.frames:>7} "
+            f"{row.frames_taken:>6}  {rejected}{' read error' if row.error else ''}".rstrip()
         )
     if photographs:
         lines.append(f"and {len(photographs)} photographs")

@@ -1,4 +1,4 @@
-"""How good a picture or a film is, in numbers: pure functions of tensors, on any device."""
+"""Image and video quality metrics: pure functions of tensors on any device."""
 
 from vsr.metrics.image import ms_ssim_y, psnr, psnr_y, sharpness, ssim_y
 from vsr.metrics.perceptual import Lpips, tlp

@@ -1,4 +1,4 @@
-"""ColorVideoVDP: how visible the difference of two films is to a viewer, in JOD."""
+"""ColorVideoVDP: visibility of the difference of two films to a viewer, in JOD."""
 
 import importlib
 import math
@@ -19,11 +19,11 @@ from vsr.metrics.blur import filtered, gaussian_taps
 from vsr.metrics.image import filters_by_opencv
 
 DISPLAY = "standard_4k"
-"""A 30-inch monitor of 3840x2160 and 200 cd/m2 in an office (250 lux), seen from twice its
+"""A 30-inch monitor of 3840x2160 and 200 cd/m2 in an office (250 lux), viewed from twice its
 height: 75 pixels a degree. A film is shown on it pixel for pixel."""
 
 CVVDP_SMALLEST_SIDE = 32
-"""Pixels under which the pyramid has too few bands to be meaningful."""
+"""Minimal side in pixels for a meaningful number of bands in the pyramid."""
 
 _VERSIONS = "cvvdp>=0.5.7,<0.6"
 _SERIES = "0.5."
@@ -32,15 +32,15 @@ _CHANNELS = 4
 """Sustained luminance, red-green, violet-yellow, transient luminance."""
 
 _SLOPE, _EXPONENT, _LINEAR_BELOW = 0.0439569391310215, 0.9302042722702026, 0.1
-"""Of the step from the pooled difference Q to JOD: 10 - slope Q^exponent, linear for small Q."""
+"""Mapping of the pooled difference Q to JOD: 10 - slope Q^exponent, linear for small Q."""
 
 
 class ColorVideoVdp:
-    """ColorVideoVDP of one film, which is handed over frame by frame.
+    """ColorVideoVDP of one film, computed frame by frame.
 
     Mantiuk et al., "ColorVideoVDP: A visual difference predictor for image, video and display
-    distortions", 2024, by the package `cvvdp`. It holds the frames of the temporal filter, a
-    quarter of a second, whatever the film's length. `pooled` gives the film's quality.
+    distortions", 2024, by the package `cvvdp`. Only the frames of the temporal filter are kept, a
+    quarter of a second. `pooled` computes the quality of the film.
     """
 
     def __init__(self, frame_rate: float, device: torch.device) -> None:
@@ -52,12 +52,12 @@ class ColorVideoVdp:
         self._metric.filter_len = len(self._metric.F[0])
         self._pyramid: Any = None
         self._buffers: Any = None
-        self._number = 0
+        self._index = 0
 
-    def add(self, output: Tensor, target: Tensor, begins_shot: bool = False) -> float:
-        """The next frame, RGB (3, H, W) in [0, 1] as sRGB: its quality in JOD, 10 at best.
+    def add(self, output: Tensor, target: Tensor, starts_shot: bool = False) -> float:
+        """Measure the next frame, RGB (3, H, W) in [0, 1] as sRGB: its quality in JOD, at most 10.
 
-        Before the first frame of a film or of a shot, that frame is assumed to have stood still.
+        The first frame of a film or shot is treated as preceded by a still of itself.
         """
         height, width = target.shape[-2:]
         if self._pyramid is None:
@@ -68,8 +68,8 @@ class ColorVideoVdp:
                 self._metric.device,
                 contrast=self._metric.contrast,
             )
-        if self._buffers is None or begins_shot:
-            self._buffers, self._number = self._library.cvvdp_frame_buffers(), 0
+        if self._buffers is None or starts_shot:
+            self._buffers, self._index = self._library.cvvdp_frame_buffers(), 0
         pair = _Pair(output, target, self._metric.display_photometry)
         channels = self._metric.read_block_of_frames(
             vid_source=pair,
@@ -77,22 +77,22 @@ class ColorVideoVdp:
             fb=self._buffers,
             block_N_frames=1,
             met_colorspace=_COLOURS,
-            ff=self._number,
+            ff=self._index,
             cur_block_N_frames=1,
         )
-        self._number += 1
+        self._index += 1
         difference, _ = self._metric.process_block_of_frames(
             R=channels, vid_sz=pair.get_video_size(), temp_ch=2, lpyr=self._pyramid, is_image=False
         )
-        # Two equal frames: a single one would be pooled as a photograph.
+        # Repeated, because a single frame would be pooled as a photograph.
         return float(self._metric.do_pooling_and_jods(difference.expand(-1, -1, 2, -1)))
 
 
 def pooled(qualities: Sequence[float]) -> float:
-    """The quality in JOD of frames together, from the quality of each; NaN if there are none.
+    """Pool the qualities of frames in JOD; NaN if there are none.
 
     ColorVideoVDP pools over time by the root of the mean square of the frames' differences Q,
-    and maps the result to JOD by 10 - a Q^b. A few bad frames count for more than by a mean.
+    and maps the result to JOD by 10 - a Q^b. A few bad frames weigh more than in a mean.
     """
     known = [quality for quality in qualities if not math.isnan(quality)]
     if not known:
@@ -119,15 +119,15 @@ def _jod(difference: float) -> float:
 
 
 def _difference(jod: float) -> float:
-    lost = max(10 - jod, 0.0) / _SLOPE
-    linear = lost / math.pow(_LINEAR_BELOW, _EXPONENT - 1)
-    return linear if linear <= _LINEAR_BELOW else math.pow(lost, 1 / _EXPONENT)
+    loss = max(10 - jod, 0.0) / _SLOPE
+    linear = loss / math.pow(_LINEAR_BELOW, _EXPONENT - 1)
+    return linear if linear <= _LINEAR_BELOW else math.pow(loss, 1 / _EXPONENT)
 
 
 class _Pair:
-    """One frame of the output and of the target, in the form that the package reads.
+    """One frame of output and target as a video source of the package.
 
-    The package's own video sources warn, by way of the root logger, of dark frames.
+    The package's own sources log warnings about dark frames to the root logger.
     """
 
     def __init__(self, output: Tensor, target: Tensor, display: Any) -> None:
@@ -135,7 +135,7 @@ class _Pair:
         self._display = display
 
     def get_video_size(self) -> tuple[int, int, int]:
-        """Height, width, and any number of frames above one: a film, not a photograph."""
+        """Height, width and a frame count above one, as of a film, not a photograph."""
         height, width = self._pictures[0].shape[-2:]
         return height, width, 2
 
@@ -149,14 +149,14 @@ class _Pair:
         return self._shown(self._pictures[1], colorspace)
 
     def _shown(self, picture: Tensor, colorspace: str) -> Tensor:
-        """What the display emits, (1, 3, 1, H, W)."""
-        seen = picture.float().clamp(0, 1)[None, :, None]
-        shown: Tensor = self._display.source_2_target_colorspace(seen, colorspace)
-        return shown
+        """Light emitted by the display, (1, 3, 1, H, W)."""
+        batch = picture.float().clamp(0, 1)[None, :, None]
+        emitted: Tensor = self._display.source_2_target_colorspace(batch, colorspace)
+        return emitted
 
 
 class _Blur:
-    """The package's Gaussian blur, one direction after the other on a CPU: thrice as fast."""
+    """Separable version of the package's Gaussian blur, three times as fast on a CPU."""
 
     def __init__(self, original: Any, sigma: float) -> None:
         self._original = original
@@ -164,7 +164,7 @@ class _Blur:
         self._taps = gaussian_taps(sigma, reach)
 
     def forward(self, planes: Tensor) -> Tensor:
-        """(N, 1, H, W) to the same."""
+        """Blur planes (N, 1, H, W)."""
         if filters_by_opencv(planes):
             return filtered(planes, self._taps)
         blurred: Tensor = self._original.forward(planes)
@@ -173,10 +173,7 @@ class _Blur:
 
 @cache
 def _library() -> Any:
-    """The module of the package that computes the metric.
-
-    Raises `ModelError` without it.
-    """
+    """Import the module that computes the metric; raises `ModelError` without the package."""
     require_cvvdp()
     spec = find_spec("pycvvdp")
     if spec is None:
@@ -187,41 +184,41 @@ def _library() -> Any:
 
 @contextmanager
 def _bare_package(package: ModuleType) -> Iterator[None]:
-    """Import modules of pycvvdp without what the metric doesn't need.
+    """Import modules of pycvvdp without the dependencies that the metric doesn't need.
 
     The package's `__init__` imports readers of files, the client of a model hub and a plotting
-    library; the module of the metric runs a command to learn the processor's name, prepares
-    benchmarks and extends `sys.path`. Stand-ins take their places for the time of the import,
-    after which `sys.modules` and `sys.path` are as before.
+    library; the module of the metric runs a command to query the processor's name, prepares
+    benchmarks and extends `sys.path`. Stubs replace them during the import, after which
+    `sys.modules` and `sys.path` are restored.
     """
-    stand_ins: dict[str, ModuleType | None] = {
+    stubs: dict[str, ModuleType | None] = {
         "pycvvdp": package,
-        "pycvvdp.video_writer": _stand_in("pycvvdp.video_writer", "VideoWriter", "ImageWriter"),
-        "third_party": _stand_in("third_party"),
-        "third_party.cpuinfo": _stand_in("third_party.cpuinfo", "cpuinfo"),
-        "torch.utils.benchmark": _stand_in("torch.utils.benchmark"),
+        "pycvvdp.video_writer": _stub("pycvvdp.video_writer", "VideoWriter", "ImageWriter"),
+        "third_party": _stub("third_party"),
+        "third_party.cpuinfo": _stub("third_party.cpuinfo", "cpuinfo"),
+        "torch.utils.benchmark": _stub("torch.utils.benchmark"),
         "matplotlib": None,
         "pynvml": None,
     }
 
-    def ours(name: str) -> bool:
-        return name in stand_ins or name.split(".")[0] in ("pycvvdp", "third_party", "interp")
+    def is_affected(name: str) -> bool:
+        return name in stubs or name.split(".")[0] in ("pycvvdp", "third_party", "interp")
 
-    before = {name: module for name, module in sys.modules.items() if ours(name)}
+    before = {name: module for name, module in sys.modules.items() if is_affected(name)}
     path = list(sys.path)
     for name in before:
         del sys.modules[name]
-    sys.modules.update(stand_ins)  # type: ignore[arg-type]  # None refuses an import
+    sys.modules.update(stubs)  # type: ignore[arg-type]  # None blocks an import
     try:
         yield
     finally:
-        for name in [name for name in sys.modules if ours(name)]:
+        for name in [name for name in sys.modules if is_affected(name)]:
             del sys.modules[name]
         sys.modules.update(before)
         sys.path[:] = path
 
 
-def _stand_in(name: str, *attributes: str) -> ModuleType:
+def _stub(name: str, *attributes: str) -> ModuleType:
     module = ModuleType(name)
     for attribute in attributes:
         setattr(module, attribute, None)

@@ -7,15 +7,16 @@ from torch.nn import functional as F
 from vsr.models.vgg16 import Vgg16Features
 
 FEATURES_SMALLEST_SIDE = 4
-"""Pixels under which nothing is left after two max-poolings."""
+"""Minimal side in pixels: two max-poolings must leave one."""
 
 _LAYERS = ("1_2", "2_2", "3_3")
 _STRIDES = (1, 2, 4)
 _STRIP = 256
-"""Rows that are computed at once, a multiple of the largest stride: 2160 lines of 64 channels
-would take gigabytes."""
+"""Rows computed at once, a multiple of the largest stride: 2160 rows of 64 channels would take
+gigabytes."""
 _MARGIN = 24
-"""Rows above and below a strip that its features depend on: 3_3 sees 20 in each direction."""
+"""Rows above and below a strip that its features depend on; the receptive field of 3_3 extends 20
+in each direction."""
 
 
 class FeatureDistance(nn.Module):
@@ -33,18 +34,18 @@ class FeatureDistance(nn.Module):
         self._features = Vgg16Features(_LAYERS, what_for="the metric 'features'")
 
     def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """RGB in [0, 1], (N, 3, H, W) against (3, H, W), to (N); sides of 4 pixels and more.
+        """Compare RGB in [0, 1], (N, 3, H, W) with (3, H, W), to (N); sides of at least 4 pixels.
 
-        Computed in strips of rows, with the same result as for the whole picture: memory
-        grows with the width only.
+        Computed in strips of rows, with the same result as for whole pictures, so that memory grows
+        with the width only.
         """
         height, width = target.shape[-2:]
         pictures = torch.cat((outputs, target[None]))
         totals = outputs.new_zeros((len(_LAYERS), len(outputs)), dtype=torch.float64)
         for top in range(0, height, _STRIP):
             first, last = max(top - _MARGIN, 0), min(top + _STRIP + _MARGIN, height)
-            found = self._features(pictures[..., first:last, :])
-            for layer, (features, stride) in enumerate(zip(found, _STRIDES, strict=True)):
+            layers = self._features(pictures[..., first:last, :])
+            for layer, (features, stride) in enumerate(zip(layers, _STRIDES, strict=True)):
                 rows = slice((top - first) // stride, (top - first + _STRIP) // stride)
                 unit = F.normalize(features[..., rows, :], dim=1)
                 difference = (unit[:-1] - unit[-1:]).square_().sum(dim=1)

@@ -1,4 +1,4 @@
-"""How far one picture is from another."""
+"""Full-reference image metrics: PSNR, SSIM, MS-SSIM and sharpness."""
 
 import cv2
 import numpy as np
@@ -15,37 +15,37 @@ _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 SSIM_SMALLEST_SIDE = _WINDOW
 MS_SSIM_SMALLEST_SIDE = _WINDOW * 2 ** (len(_MS_SSIM_WEIGHTS) - 1)
-"""Pixels under which there is no place for the window, at the coarsest scale."""
+"""Minimal sides in pixels: the window must fit inside the picture, at the coarsest scale."""
 
 
 def psnr(output: Tensor, target: Tensor) -> Tensor:
-    """PSNR in dB of RGB pictures in [0, 1], (..., 3, H, W) to (...).
+    """Compute PSNR in dB of RGB pictures in [0, 1], (..., 3, H, W) to (...).
 
-    10 log10(1 / MSE) over all samples of the picture; infinite where they are equal.
+    10 log10(1 / MSE) over all samples of the picture; infinite if they are equal.
     """
     error = (output - target).square().mean(dim=(-3, -2, -1), dtype=torch.float64)
     return -10 * torch.log10(error)
 
 
 def psnr_y(output: Tensor, target: Tensor) -> Tensor:
-    """Luma PSNR in dB of RGB pictures in [0, 1], (..., 3, H, W) to (...).
+    """Compute luma PSNR in dB of RGB pictures in [0, 1], (..., 3, H, W) to (...).
 
     10 log10(255^2 / MSE) on BT.601 studio luma in code values, over the whole picture;
-    infinite where the pictures are equal. The convention of the super-resolution
+    infinite if the pictures are equal. The convention of the super-resolution
     literature since SRCNN (Dong et al., 2014).
     """
-    # Luma is linear, and differences keep digits that two lumas of some hundred would lose.
+    # Luma is linear: that of the difference is more precise than a difference of two lumas.
     difference = luma_of(output - target) - 16
     error = difference.square().mean(dim=(-2, -1), dtype=torch.float64)
     return 10 * torch.log10(255**2 / error)
 
 
 def ssim_y(output: Tensor, target: Tensor) -> Tensor:
-    """Structural similarity of the luma of RGB pictures in [0, 1], (N, 3, H, W) to (N), in [-1, 1].
+    """Compute SSIM of the luma of RGB pictures in [0, 1], (N, 3, H, W) to (N), in [-1, 1].
 
     Gaussian window of 11 pixels and sigma 1.5, K1 0.01, K2 0.03, BT.601 studio luma with a
-    range of 255, mean over the places where the window lies inside the picture (Wang et
-    al., 2004). Raises ValueError where a side has fewer than 11 pixels.
+    range of 255, mean over all positions of the window inside the picture (Wang et al., 2004).
+    Raises ValueError if a side has fewer than 11 pixels.
     """
     _check_sides(output, SSIM_SMALLEST_SIDE, "SSIM")
     similarity, _ = _similarity(luma_of(output), luma_of(target))
@@ -53,42 +53,43 @@ def ssim_y(output: Tensor, target: Tensor) -> Tensor:
 
 
 def ms_ssim_y(output: Tensor, target: Tensor) -> Tensor:
-    """Multi-scale structural similarity of luma, (N, 3, H, W) in [0, 1] to (N), in [0, 1].
+    """Compute multi-scale SSIM of luma, RGB (N, 3, H, W) in [0, 1] to (N), in [0, 1].
 
-    Contrast and structure at five scales, luminance at the coarsest, each to its own
-    power (Wang, Simoncelli and Bovik, 2003); a scale is the mean of 2x2 pixels of the one
-    before. Negative structure counts as none. Raises ValueError where a side has fewer
-    than 176 pixels.
+    Contrast and structure at five scales, luminance at the coarsest, with one exponent for each
+    scale (Wang, Simoncelli and Bovik, 2003). Each scale averages 2x2 pixels of the previous one.
+    Negative structure is clamped to 0. Raises ValueError if a side has fewer than 176 pixels.
     """
     _check_sides(output, MS_SSIM_SMALLEST_SIDE, "MS-SSIM")
-    here, there = luma_of(output), luma_of(target)
-    result = torch.ones(len(here), device=here.device)
+    luma, target_luma = luma_of(output), luma_of(target)
+    result = torch.ones(len(luma), device=luma.device)
     for scale, weight in enumerate(_MS_SSIM_WEIGHTS):
-        similarity, structure = _similarity(here, there)
+        similarity, structure = _similarity(luma, target_luma)
         last = scale == len(_MS_SSIM_WEIGHTS) - 1
         result = result * (similarity if last else structure).clamp_min(0) ** weight
         if not last:
-            here, there = (F.avg_pool2d(luma.unsqueeze(1), 2).squeeze(1) for luma in (here, there))
+            luma, target_luma = (
+                F.avg_pool2d(plane.unsqueeze(1), 2).squeeze(1) for plane in (luma, target_luma)
+            )
     return result
 
 
 def sharpness(output: Tensor, target: Tensor) -> Tensor:
-    """Energy of the output's luma over the target's in the upper half of the spectrum.
+    """Compute the ratio of luma energy to the target's in the upper half of the spectrum.
 
-    RGB pictures in [0, 1], (N, 3, H, W) to (N): 1 is as sharp as the target, less is blurred,
-    more is grain or ringing. Frequencies above a quarter of a cycle a pixel count, in any
-    direction, under a Hann window, so that the picture's borders don't.
+    RGB pictures in [0, 1], (N, 3, H, W) to (N): 1 is as sharp as the target, less is blurred, more
+    is grain or ringing. The energy is that of frequencies above a quarter of a cycle a pixel, in
+    any direction, under a Hann window, which suppresses the borders of the picture.
     """
-    here, there = (upper_power(picture).sum(dim=(-2, -1)) for picture in (output, target))
-    ratio: Tensor = here / there.clamp_min(1e-6)
+    energy, target_energy = (upper_power(picture).sum(dim=(-2, -1)) for picture in (output, target))
+    ratio: Tensor = energy / target_energy.clamp_min(1e-6)
     return ratio
 
 
 def upper_power(pictures: Tensor) -> Tensor:
-    """Power spectrum of luma above a quarter of a cycle a pixel, under a Hann window.
+    """Compute the power spectrum of luma above a quarter of a cycle a pixel, under a Hann window.
 
     RGB pictures in [0, 1], (N, 3, H, W) to (N, H, W // 2 + 1): the frequencies of `rfft2`, zero
-    at those below, luma in code values less its mean.
+    below that limit. Luma is in code values less its mean.
     """
     *_, height, width = pictures.shape
     rows, columns = (
@@ -106,16 +107,16 @@ def upper_power(pictures: Tensor) -> Tensor:
 def _check_sides(pictures: Tensor, least: int, metric: str) -> None:
     height, width = pictures.shape[-2:]
     if min(height, width) < least:
-        raise ValueError(f"{metric} needs sides of {least} pixels and more, not {width}x{height}")
+        raise ValueError(f"{metric} needs sides of at least {least} pixels, not {width}x{height}")
 
 
 def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """SSIM of luma planes (N, H, W) in code values, (N), and its part without luminance."""
-    # Around mid-grey, so that squares keep their digits in f32.
+    """SSIM of luma planes (N, H, W) in code values, (N), and SSIM without the luminance term."""
+    # Centred on mid-grey, so that squares stay precise in f32.
     x, y = x - 128, y - 128
     product = x * y
-    seen = torch.stack((x, y, product, torch.addcmul(x * x, y, y)), dim=1)
-    mean_x, mean_y, mean_product, mean_squares = _windowed(seen).unbind(1)
+    moments = torch.stack((x, y, product, torch.addcmul(x * x, y, y)), dim=1)
+    mean_x, mean_y, mean_product, mean_squares = _windowed(moments).unbind(1)
     product_of_means = mean_x * mean_y
     squares_of_means = torch.addcmul(mean_x * mean_x, mean_y, mean_y)
     covariance = mean_product - product_of_means
@@ -128,9 +129,9 @@ def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _windowed(planes: Tensor) -> Tensor:
-    """Gaussian-weighted means of (N, C, H, W) where the window lies inside the picture."""
-    place = torch.arange(_WINDOW, dtype=torch.float32) - _WINDOW // 2
-    window = torch.exp(-(place**2) / (2 * _SIGMA**2))
+    """Gaussian-weighted means of (N, C, H, W) at all positions of the window inside the picture."""
+    position = torch.arange(_WINDOW, dtype=torch.float32) - _WINDOW // 2
+    window = torch.exp(-(position**2) / (2 * _SIGMA**2))
     window = window / window.sum()
     if filters_by_opencv(planes):
         taps, reach = window.numpy(), _WINDOW // 2
@@ -148,5 +149,5 @@ def _windowed(planes: Tensor) -> Tensor:
 
 
 def filters_by_opencv(planes: Tensor) -> bool:
-    """On a CPU its filter is some 50 times faster than torch's convolution."""
+    """Whether to filter with OpenCV, on a CPU some 50 times faster than torch's convolution."""
     return planes.device.type == "cpu"

@@ -1,4 +1,4 @@
-"""What is measured, on which frames and which part of them: the rules that a table goes by."""
+"""Metrics, and protocols that define which frames and which area they are measured on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from vsr.metrics.temporal import tecogan_crop
 
 
 class Metric(StrEnum):
-    """A number for each frame, by the names that reports use."""
+    """Metrics of a frame, by the names that reports use."""
 
     PSNR_Y = "psnr_y"
     PSNR = "psnr"
@@ -31,17 +31,17 @@ class Metric(StrEnum):
 
     @property
     def heading(self) -> str:
-        """As the head of a column, unit included."""
+        """Column heading, with the unit."""
         return _HEADINGS[self][0]
 
     @property
     def digits(self) -> int:
-        """Decimals that are worth reading."""
+        """Decimals to display."""
         return _HEADINGS[self][1]
 
     @property
     def higher_is_better(self) -> bool:
-        """False where less is better; sharpness is best at 1."""
+        """Whether higher values are better; sharpness is best at 1."""
         return self in (
             Metric.PSNR_Y,
             Metric.PSNR,
@@ -53,7 +53,7 @@ class Metric(StrEnum):
 
     @property
     def is_temporal(self) -> bool:
-        """Whether it needs the frame before."""
+        """Whether it needs the previous frame."""
         return self in (
             Metric.TOF,
             Metric.TLP,
@@ -64,12 +64,12 @@ class Metric(StrEnum):
 
     @property
     def needs_target(self) -> bool:
-        """Whether it compares with a reference."""
+        """Whether it needs a reference."""
         return self is not Metric.FLICKER
 
     @property
     def needs_source(self) -> bool:
-        """Whether it uses the film that the output was made from."""
+        """Whether it needs the film that the output was made from."""
         return self in (Metric.FLICKER, Metric.EXCESS_FLICKER)
 
 
@@ -99,11 +99,11 @@ COMPARING = (
     Metric.TLP,
     Metric.WARPING_ERROR,
 )
-"""Measured against a reference unless something else is asked for."""
+"""Default metrics of a comparison with a reference."""
 
 
 def parse_metrics(names: Sequence[str]) -> tuple[Metric, ...]:
-    """Metrics by name; raises `ConfigError` for one that doesn't exist."""
+    """Look metrics up by name; raises `ConfigError` for one that doesn't exist."""
     try:
         return tuple(dict.fromkeys(Metric(name.strip()) for name in names))
     except ValueError as error:
@@ -113,17 +113,17 @@ def parse_metrics(names: Sequence[str]) -> tuple[Metric, ...]:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a table of the literature was measured."""
+    """Rules by which a table of the literature was measured."""
 
     name: Literal["plain", "tecogan", "basicvsr"]
     dropped: int
-    """Frames left out at either end of a clip."""
+    """Frames excluded at either end of a clip."""
     crops: bool
-    """Whether pictures are cropped to TecoGAN's inside before they are compared."""
+    """Whether frames are cropped as by TecoGAN before they are compared."""
     minds_cuts: bool
-    """Whether motion across a cut doesn't count."""
+    """Whether temporal metrics exclude pairs of frames across a cut."""
     averages: Literal["frames", "clips"]
-    """Whether a mean over several clips counts each frame alike, or each clip."""
+    """Whether a mean over several clips weights each frame or each clip equally."""
 
     def __str__(self) -> str:
         frames = "all frames" if not self.dropped else f"{self.dropped} frames off either end"
@@ -132,14 +132,14 @@ class Protocol:
             if self.crops
             else "whole frames"
         )
-        cuts = "motion across cuts left out" if self.minds_cuts else "cuts not told apart"
+        cuts = "motion across cuts left out" if self.minds_cuts else "cuts ignored"
         return (
             f"{self.name}: {frames}; {border}; luma is BT.601 studio; {cuts}; "
             f"mean over {self.averages}"
         )
 
     def part(self, picture: Tensor) -> Tensor:
-        """What is compared of (..., H, W)."""
+        """Crop (..., H, W) to the area that is compared."""
         if not self.crops:
             return picture
         top, left, height, width = tecogan_crop(picture.shape[-2], picture.shape[-1])
@@ -154,6 +154,6 @@ PROTOCOLS = {
         Protocol("basicvsr", 0, crops=False, minds_cuts=False, averages="clips"),
     )
 }
-"""`plain` is ours; `tecogan` is that of Chu et al. (2020), by their published script;
-`basicvsr` that of Chan et al. (2021), whose tables give luma for Vid4 and UDM10 and RGB
-for REDS4."""
+"""`plain` is the default of vsr; `tecogan` that of Chu et al. (2020), by their published script;
+`basicvsr` that of Chan et al. (2021), whose tables use luma for Vid4 and UDM10 and RGB for
+REDS4."""

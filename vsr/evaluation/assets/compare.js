@@ -3,21 +3,21 @@
 const films = JSON.parse(document.getElementById("data").textContent).films;
 const byId = (id) => document.getElementById(id);
 const stage = byId("stage"), slider = byId("time"), clock = byId("clock");
-const MOST_ZOOM = 64;
+const MAX_ZOOM = 64;
 
-/* A film: its video element, and when each of its frames is shown. */
+/* A film: its video element and the presentation times of its frames. */
 class Film {
-  constructor(described, video) {
-    Object.assign(this, described);
+  constructor(description, video) {
+    Object.assign(this, description);
     this.video = video;
-    this.times = described.times ??
-      Array.from({ length: described.count }, (_, number) => described.first + number * described.step);
+    this.times = description.times ??
+      Array.from({ length: description.count }, (_, index) => description.first + index * description.step);
   }
 
-  /* The middle of a frame's time: rounding can't lead to a neighbour. */
-  middle(number) {
-    const end = this.times[number + 1] ?? this.times[number] + (this.times[number] - (this.times[number - 1] ?? 0) || 0.02);
-    return (this.times[number] + end) / 2;
+  /* The middle of a frame's interval, so that rounding can't select a neighbour. */
+  middle(index) {
+    const end = this.times[index + 1] ?? this.times[index] + (this.times[index] - (this.times[index - 1] ?? 0) || 0.02);
+    return (this.times[index] + end) / 2;
   }
 
   /* The frame shown at a time since the first frame. */
@@ -33,50 +33,50 @@ class Film {
 
   get since() { return this.video.currentTime - this.times[0]; }
 
-  /* Go to the frame shown at a time; resolves once it can be drawn. */
+  /* Seek to the frame shown at a time; resolves once it can be drawn. */
   seek(since) {
     const time = this.middle(this.frameAt(since));
     if (Math.abs(this.video.currentTime - time) < 1e-4 && this.video.readyState >= 2) return Promise.resolve();
-    const sought = new Promise((resolve) => this.video.addEventListener("seeked", resolve, { once: true }));
+    const seeked = new Promise((resolve) => this.video.addEventListener("seeked", resolve, { once: true }));
     const presented = this.presented(time);
     this.video.currentTime = time;
-    return Promise.all([sought, presented]);
+    return Promise.all([seeked, presented]);
   }
 
-  /* Resolves once the frame of a time can be drawn: "seeked" may be told while the one before still is.
-     Half a second at most, since a browser need not present a frame that it shows already. */
+  /* Resolves once the frame of a time can be drawn; "seeked" may fire while the previous one is still shown.
+     Times out after half a second, since a browser need not present a frame that it already shows. */
   presented(time) {
     const { video } = this;
     if (!video.requestVideoFrameCallback) return Promise.resolve();
-    const number = this.frameAt(time - this.times[0]);
+    const index = this.frameAt(time - this.times[0]);
     return new Promise((resolve) => {
-      let asked;
-      const timer = setTimeout(() => { video.cancelVideoFrameCallback(asked); resolve(); }, 500);
-      const look = (now, { mediaTime }) => {
-        if (this.frameAt(mediaTime + 1e-3 - this.times[0]) === number) { clearTimeout(timer); resolve(); }
-        else asked = video.requestVideoFrameCallback(look);
+      let request;
+      const timer = setTimeout(() => { video.cancelVideoFrameCallback(request); resolve(); }, 500);
+      const check = (now, { mediaTime }) => {
+        if (this.frameAt(mediaTime + 1e-3 - this.times[0]) === index) { clearTimeout(timer); resolve(); }
+        else request = video.requestVideoFrameCallback(check);
       };
-      asked = video.requestVideoFrameCallback(look);
+      request = video.requestVideoFrameCallback(check);
     });
   }
 }
 
-const all = films.map((film, number) => new Film(film, byId(`film-${number}`)));
+const all = films.map((film, index) => new Film(film, byId(`film-${index}`)));
 const master = all[0];
-/* The longest sides: all films are shown at this size, pixel for pixel at zoom 1 of the largest. */
+/* The largest size: all films are scaled to it, and zoom 1 shows its pixels one to one. */
 const full = { width: Math.max(...all.map((f) => f.width)), height: Math.max(...all.map((f) => f.height)) };
 
 const state = {
   mode: "side", frame: 0, playing: false,
-  zoom: 0,                      // device pixels to a pixel of the largest film; 0 fits
-  centre: [0.5, 0.5],           // what lies in the middle of a pane, as shares of the picture
+  zoom: 0,                      // device pixels for each pixel of the largest film; 0 fits
+  centre: [0.5, 0.5],           // point shown in the middle of a pane, as fractions of the picture
   divider: 0.5, pair: [0, Math.min(1, all.length - 1)],
 };
 
 /* ---- panes ---- */
 
 let panes = [];
-function pane(label) {
+function addPane(label) {
   const figure = document.createElement("figure");
   figure.className = "pane";
   const canvas = document.createElement("canvas");
@@ -87,35 +87,35 @@ function pane(label) {
   caption.textContent = label;
   figure.append(canvas, caption);
   stage.append(figure);
-  const made = { figure, canvas, context: canvas.getContext("2d", { alpha: false }), row: 0 };
-  canvas.addEventListener("pointerdown", (event) => grab(event, made));
+  const pane = { figure, canvas, context: canvas.getContext("2d", { alpha: false }), row: 0 };
+  canvas.addEventListener("pointerdown", (event) => grab(event, pane));
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
-    zoomAt(event.deltaY < 0 ? 2 : 0.5, made, event);
+    zoomAt(event.deltaY < 0 ? 2 : 0.5, pane, event);
   }, { passive: false });
-  panes.push(made);
-  return made;
+  panes.push(pane);
+  return pane;
 }
 
-function layOut() {
+function updateLayout() {
   stage.replaceChildren();
   panes = [];
-  const [a, b] = state.pair.map((number) => all[number]);
+  const [a, b] = state.pair.map((index) => all[index]);
   const single = state.mode === "divider" || state.mode === "difference";
   const shown = single ? 1 : all.length;
   const columns = Math.ceil(Math.sqrt(shown * (stage.clientWidth * full.height > stage.clientHeight * full.width ? 1.5 : 0.7)));
   const across = Math.min(Math.max(columns, 1), shown);
   stage.style.gridTemplateColumns = `repeat(${across}, 1fr)`;
   stage.style.gridAutoRows = `calc((100% - ${Math.ceil(shown / across) - 1} * 4px) / ${Math.ceil(shown / across)})`;
-  if (state.mode === "side") for (const film of all) pane(film.label);
-  if (state.mode === "slice") for (const film of all) pane(`${film.label}: x-t`);
-  if (state.mode === "difference") pane(`difference of ${a.label} and ${b.label}`);
+  if (state.mode === "side") for (const film of all) addPane(film.label);
+  if (state.mode === "slice") for (const film of all) addPane(`${film.label}: x-t`);
+  if (state.mode === "difference") addPane(`difference of ${a.label} and ${b.label}`);
   if (state.mode === "divider") {
-    const made = pane(a.label);
+    const pane = addPane(a.label);
     const right = document.createElement("figcaption");
     right.className = "right";
     right.textContent = b.label;
-    made.figure.append(right, dividerHandle(made));
+    pane.figure.append(right, dividerHandle(pane));
   }
   byId("pair").hidden = !single || all.length < 3;
   byId("gain-box").hidden = state.mode !== "difference";
@@ -124,7 +124,7 @@ function layOut() {
   draw();
 }
 
-function dividerHandle(made) {
+function dividerHandle(pane) {
   const handle = document.createElement("div");
   handle.id = "divider";
   handle.tabIndex = 0;
@@ -132,7 +132,7 @@ function dividerHandle(made) {
   handle.setAttribute("aria-label", "divider between the two films");
   handle.setAttribute("aria-valuemin", 0);
   handle.setAttribute("aria-valuemax", 100);
-  const place = (share) => {
+  const moveTo = (share) => {
     state.divider = Math.min(Math.max(share, 0), 1);
     handle.style.left = `${state.divider * 100}%`;
     handle.setAttribute("aria-valuenow", Math.round(state.divider * 100));
@@ -145,23 +145,23 @@ function dividerHandle(made) {
   });
   handle.addEventListener("pointermove", (event) => {
     if (!handle.hasPointerCapture(event.pointerId)) return;
-    const box = made.figure.getBoundingClientRect();
-    place((event.clientX - box.left) / box.width);
+    const box = pane.figure.getBoundingClientRect();
+    moveTo((event.clientX - box.left) / box.width);
   });
   handle.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -0.02, ArrowRight: 0.02 }[event.key];
     if (!step) return;
     event.preventDefault();
     event.stopPropagation();
-    place(state.divider + step);
+    moveTo(state.divider + step);
   });
-  queueMicrotask(() => place(state.divider));
+  queueMicrotask(() => moveTo(state.divider));
   return handle;
 }
 
 /* ---- drawing ---- */
 
-/* Where the whole picture lies on a canvas, in its pixels. */
+/* Rectangle of the whole picture on a canvas, in canvas pixels. */
 function frameOn(canvas) {
   const zoom = state.zoom || Math.min(canvas.width / full.width, canvas.height / full.height);
   const width = full.width * zoom, height = full.height * zoom;
@@ -169,8 +169,8 @@ function frameOn(canvas) {
   return { left: Math.round(canvas.width / 2 - x * width), top: Math.round(canvas.height / 2 - y * height), width, height };
 }
 
-function picture(context, film, onto) {
-  // Crisp where pixels are magnified, smooth where they are gathered.
+function drawPicture(context, film, onto) {
+  // Nearest neighbour when magnified, smooth when shrunk.
   context.imageSmoothingEnabled = onto.width < film.width;
   context.drawImage(film.video, onto.left, onto.top, onto.width, onto.height);
 }
@@ -181,40 +181,40 @@ function clear({ canvas, context }) {
   context.fillRect(0, 0, canvas.width, canvas.height);
 }
 
-function sized(made) {
+function fitCanvas(pane) {
   const ratio = window.devicePixelRatio || 1;
-  const width = Math.max(1, Math.round(made.canvas.clientWidth * ratio));
-  const height = Math.max(1, Math.round(made.canvas.clientHeight * ratio));
-  if (made.canvas.width !== width || made.canvas.height !== height) {
-    made.canvas.width = width;
-    made.canvas.height = height;
-    made.row = 0;
+  const width = Math.max(1, Math.round(pane.canvas.clientWidth * ratio));
+  const height = Math.max(1, Math.round(pane.canvas.clientHeight * ratio));
+  if (pane.canvas.width !== width || pane.canvas.height !== height) {
+    pane.canvas.width = width;
+    pane.canvas.height = height;
+    pane.row = 0;
   }
 }
 
 function draw() {
-  panes.forEach((made, number) => {
-    sized(made);
-    const { canvas, context } = made;
-    if (state.mode === "slice") { addRow(made, all[number]); return; }
-    clear(made);
+  panes.forEach((pane, index) => {
+    fitCanvas(pane);
+    const { canvas, context } = pane;
+    if (state.mode === "slice") { addRow(pane, all[index]); return; }
+    clear(pane);
     const onto = frameOn(canvas);
-    const [a, b] = state.pair.map((index) => all[index]);
-    if (state.mode === "side") picture(context, all[number], onto);
+    const [a, b] = state.pair.map((selected) => all[selected]);
+    if (state.mode === "side") drawPicture(context, all[index], onto);
     if (state.mode === "divider") {
-      picture(context, b, onto);
+      drawPicture(context, b, onto);
       context.save();
       context.beginPath();
       context.rect(0, 0, Math.round(state.divider * canvas.width), canvas.height);
       context.clip();
       context.fillRect(0, 0, canvas.width, canvas.height);
-      picture(context, a, onto);
+      drawPicture(context, a, onto);
       context.restore();
     }
     if (state.mode === "difference") {
-      picture(context, a, onto);
+      drawPicture(context, a, onto);
       context.globalCompositeOperation = "difference";
-      picture(context, b, onto);
+      drawPicture(context, b, onto);
       context.globalCompositeOperation = "lighter";
       for (let gain = 1; gain < Number(byId("gain").value); gain *= 2) context.drawImage(canvas, 0, 0);
       context.globalCompositeOperation = "source-over";
@@ -225,49 +225,49 @@ function draw() {
   slider.value = state.frame;
 }
 
-/* The x-t view: each frame adds one row of the picture, that in the middle of the view. */
-function addRow(made, film) {
-  const { canvas, context } = made;
-  if (made.frame === state.frame && made.row) return;
-  made.frame = state.frame;
-  if (made.row === 0) clear(made);
-  if (made.row >= canvas.height) {
+/* The x-t view: each frame adds the row of the picture in the middle of the view. */
+function addRow(pane, film) {
+  const { canvas, context } = pane;
+  if (pane.frame === state.frame && pane.row) return;
+  pane.frame = state.frame;
+  if (pane.row === 0) clear(pane);
+  if (pane.row >= canvas.height) {
     context.drawImage(canvas, 0, -1);
-    made.row = canvas.height - 1;
+    pane.row = canvas.height - 1;
   }
   const onto = frameOn(canvas);
   const line = Math.min(Math.floor((state.zoom ? state.centre[1] : 0.5) * film.height), film.height - 1);
   context.imageSmoothingEnabled = false;
-  context.drawImage(film.video, 0, line, film.width, 1, onto.left, made.row, onto.width, 1);
-  made.row += 1;
+  context.drawImage(film.video, 0, line, film.width, 1, onto.left, pane.row, onto.width, 1);
+  pane.row += 1;
 }
 
 /* ---- zoom and pan ---- */
 
 function zoomTo(zoom) {
   state.zoom = zoom;
-  if (state.mode === "slice") panes.forEach((made) => { made.row = 0; });
+  if (state.mode === "slice") panes.forEach((pane) => { pane.row = 0; });
   byId("zoom").textContent = zoom ? `${zoom}×` : "fit";
   draw();
 }
 
-function zoomAt(factor, made, event) {
-  const onto = frameOn(made.canvas);
-  const now = onto.width / full.width;
-  const next = Math.min(Math.max(2 ** Math.round(Math.log2(now * factor)), 1 / 8), MOST_ZOOM);
+function zoomAt(factor, pane, event) {
+  const onto = frameOn(pane.canvas);
+  const current = onto.width / full.width;
+  const next = Math.min(Math.max(2 ** Math.round(Math.log2(current * factor)), 1 / 8), MAX_ZOOM);
   if (event) {
-    const box = made.canvas.getBoundingClientRect(), ratio = made.canvas.width / box.width;
+    const box = pane.canvas.getBoundingClientRect(), ratio = pane.canvas.width / box.width;
     const x = (event.clientX - box.left) * ratio, y = (event.clientY - box.top) * ratio;
-    // What lies under the pointer stays there.
+    // Keep the point under the pointer in place.
     const under = [(x - onto.left) / onto.width, (y - onto.top) / onto.height];
-    state.centre = [under[0] + (made.canvas.width / 2 - x) / (full.width * next),
-                    under[1] + (made.canvas.height / 2 - y) / (full.height * next)];
+    state.centre = [under[0] + (pane.canvas.width / 2 - x) / (full.width * next),
+                    under[1] + (pane.canvas.height / 2 - y) / (full.height * next)];
   }
   zoomTo(next);
 }
 
-function grab(event, made) {
-  const { canvas } = made;
+function grab(event, pane) {
+  const { canvas } = pane;
   canvas.setPointerCapture(event.pointerId);
   let last = [event.clientX, event.clientY];
   const move = (moved) => {
@@ -286,16 +286,16 @@ function grab(event, made) {
 
 /* ---- time ---- */
 
-let going = Promise.resolve();
-function goTo(number) {
-  const frame = Math.min(Math.max(number, 0), master.times.length - 1);
+let seeking = Promise.resolve();
+function goTo(index) {
+  const frame = Math.min(Math.max(index, 0), master.times.length - 1);
   const since = master.times[frame] - master.times[0];
-  // One after another: a seek that is overtaken would never be told of.
-  going = going.then(() => Promise.all(all.map((film) => film.seek(since)))).then(() => {
+  // Seek one at a time: an interrupted seek fires no event.
+  seeking = seeking.then(() => Promise.all(all.map((film) => film.seek(since)))).then(() => {
     state.frame = frame;
     draw();
   });
-  return going;
+  return seeking;
 }
 
 function step(by) {
@@ -305,7 +305,7 @@ function step(by) {
 
 function play() {
   if (state.frame >= master.times.length - 1) goTo(0);
-  going.then(() => {
+  seeking.then(() => {
     state.playing = true;
     byId("play").textContent = "Pause";
     for (const film of all) film.video.play().catch(() => pause());
@@ -321,7 +321,7 @@ function pause() {
   goTo(master.frameAt(master.since));
 }
 
-/* While playing: all follow the first film's clock, nudged rather than sought. */
+/* While playing, synchronise all films with the first by playback rate, or by seeking if far off. */
 function follow() {
   if (!state.playing) return;
   state.frame = master.frameAt(master.since);
@@ -338,7 +338,7 @@ function follow() {
 /* ---- controls ---- */
 
 for (const button of document.querySelectorAll("[data-mode]"))
-  button.addEventListener("click", () => { state.mode = button.dataset.mode; layOut(); });
+  button.addEventListener("click", () => { state.mode = button.dataset.mode; updateLayout(); });
 byId("play").addEventListener("click", () => (state.playing ? pause() : play()));
 byId("back").addEventListener("click", () => step(-1));
 byId("on").addEventListener("click", () => step(1));
@@ -348,11 +348,11 @@ byId("fit").addEventListener("click", () => zoomTo(0));
 byId("gain").addEventListener("change", draw);
 slider.max = master.times.length - 1;
 slider.addEventListener("input", () => { pause(); goTo(Number(slider.value)); });
-["a", "b"].forEach((side, place) => {
+["a", "b"].forEach((side, position) => {
   const select = byId(side);
-  all.forEach((film, number) => select.append(new Option(film.label, number)));
-  select.value = state.pair[place];
-  select.addEventListener("change", () => { state.pair[place] = Number(select.value); layOut(); });
+  all.forEach((film, index) => select.append(new Option(film.label, index)));
+  select.value = state.pair[position];
+  select.addEventListener("change", () => { state.pair[position] = Number(select.value); updateLayout(); });
 });
 
 document.addEventListener("keydown", (event) => {
@@ -370,7 +370,7 @@ document.addEventListener("keydown", (event) => {
 });
 new ResizeObserver(() => draw()).observe(stage);
 
-/* ---- begin ---- */
+/* ---- start ---- */
 
 const loaded = all.map((film) => new Promise((resolve, reject) => {
   const fail = () => reject(new Error(`${film.label} can't be played by this browser`));
@@ -379,7 +379,7 @@ const loaded = all.map((film) => new Promise((resolve, reject) => {
   film.video.addEventListener("loadeddata", resolve, { once: true });
   film.video.addEventListener("error", fail, { once: true });
 }));
-Promise.all(loaded).then(() => { layOut(); return goTo(0); }).then(() => {
+Promise.all(loaded).then(() => { updateLayout(); return goTo(0); }).then(() => {
   document.body.dataset.ready = "yes";
 }).catch((error) => {
   byId("problem").textContent = error.message;

@@ -4,19 +4,19 @@ const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 1000, HEIGHT = 110, EDGE = 6;
 
 function element(name, attributes, namespace) {
-  const made = namespace ? document.createElementNS(namespace, name) : document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
+  const created = namespace ? document.createElementNS(namespace, name) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) created.setAttribute(key, value);
+  return created;
 }
 
-/* One metric over a film: lines, and a reading at the pointer or by the arrow keys. */
+/* Chart of one metric over a film, read with the pointer or the arrow keys. */
 class Chart {
   constructor(film, curve, moved) {
     this.frames = film.frames;
     this.curve = curve;
     this.box = element("div", {
       class: "chart", tabindex: 0, role: "img",
-      "aria-label": `${curve.title} of ${film.name}, frame by frame; arrow keys read it`,
+      "aria-label": `${curve.title} of ${film.name}, frame by frame; arrow keys move the cursor`,
     });
     const head = element("p", {});
     head.append(Object.assign(element("strong", {}), { textContent: curve.title }));
@@ -26,62 +26,62 @@ class Chart {
     const known = [...curve.ours, ...(curve.bicubic || [])].filter((value) => value !== null);
     this.low = Math.min(...known);
     this.high = Math.max(...known);
-    for (const kind of ["bicubic", "ours"]) if (curve[kind]) svg.append(...this.lines(curve[kind], kind));
+    for (const series of ["bicubic", "ours"]) if (curve[series]) svg.append(...this.lines(curve[series], series));
     this.cursor = element("line", { y1: 0, y2: HEIGHT, x1: -9, x2: -9 }, SVG);
     svg.append(this.cursor);
     this.box.append(head, svg);
     svg.addEventListener("pointermove", (event) => {
-      const place = svg.getBoundingClientRect();
-      moved(Math.round(((event.clientX - place.left) / place.width) * (this.frames.length - 1)));
+      const box = svg.getBoundingClientRect();
+      moved(Math.round(((event.clientX - box.left) / box.width) * (this.frames.length - 1)));
     });
     this.box.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (step) { event.preventDefault(); moved((this.at ?? -step) + step); }
     });
-    this.rest();
+    this.showRange();
   }
 
-  x(number) { return (number / Math.max(this.frames.length - 1, 1)) * WIDTH; }
+  x(index) { return (index / Math.max(this.frames.length - 1, 1)) * WIDTH; }
 
   y(value) {
     const span = this.high - this.low || 1;
     return HEIGHT - EDGE - ((value - this.low) / span) * (HEIGHT - 2 * EDGE);
   }
 
-  /* A line for each stretch without a gap; cuts leave gaps in what needs the frame before. */
-  lines(values, kind) {
-    const stretches = [[]];
-    values.forEach((value, number) => {
-      if (value === null) stretches.push([]);
-      else stretches.at(-1).push(`${this.x(number).toFixed(1)},${this.y(value).toFixed(1)}`);
+  /* A line for each run without a gap; temporal metrics have gaps at cuts. */
+  lines(values, series) {
+    const runs = [[]];
+    values.forEach((value, index) => {
+      if (value === null) runs.push([]);
+      else runs.at(-1).push(`${this.x(index).toFixed(1)},${this.y(value).toFixed(1)}`);
     });
-    return stretches.filter((points) => points.length)
-      .map((points) => element("polyline", { class: kind, points: points.join(" ") }, SVG));
+    return runs.filter((points) => points.length)
+      .map((points) => element("polyline", { class: series, points: points.join(" ") }, SVG));
   }
 
-  rest() {
+  showRange() {
     const show = (value) => value.toFixed(this.curve.digits);
     this.reading.textContent = Number.isFinite(this.low) ? `${show(this.low)} to ${show(this.high)}` : "no value";
   }
 
-  show(number) {
-    this.at = number;
-    for (const end of ["x1", "x2"]) this.cursor.setAttribute(end, this.x(number));
-    const tell = (values) => (values[number] === null ? "–" : values[number].toFixed(this.curve.digits));
-    const bicubic = this.curve.bicubic ? `, bicubic ${tell(this.curve.bicubic)}` : "";
-    this.reading.textContent = `frame ${this.frames[number]}: ${tell(this.curve.ours)}${bicubic}`;
+  show(index) {
+    this.at = index;
+    for (const end of ["x1", "x2"]) this.cursor.setAttribute(end, this.x(index));
+    const format = (values) => (values[index] === null ? "–" : values[index].toFixed(this.curve.digits));
+    const bicubic = this.curve.bicubic ? `, bicubic ${format(this.curve.bicubic)}` : "";
+    this.reading.textContent = `frame ${this.frames[index]}: ${format(this.curve.ours)}${bicubic}`;
   }
 }
 
 const data = JSON.parse(document.getElementById("data").textContent);
-data.films.forEach((film, number) => {
-  const place = document.getElementById(`curves-${number}`);
+data.films.forEach((film, index) => {
+  const container = document.getElementById(`curves-${index}`);
   const charts = film.curves.map((curve) => new Chart(film, curve, moved));
   function moved(to) {
-    const inside = Math.min(Math.max(to, 0), film.frames.length - 1);
-    for (const chart of charts) chart.show(inside);
+    const clamped = Math.min(Math.max(to, 0), film.frames.length - 1);
+    for (const chart of charts) chart.show(clamped);
   }
-  place.append(...charts.map((chart) => chart.box));
+  container.append(...charts.map((chart) => chart.box));
 });
 
 const pause = document.getElementById("pause");
