@@ -45,7 +45,7 @@ class TeachingOptions:
     """Clips that a teacher upscales, and how."""
 
     back_projections: int = 2
-    """Iterations of back-projection: correction by the difference of input and downsampled output."""
+    """Iterations of back-projection: corrections by the difference of input and shrunk output."""
     native: bool = False
     """Upscale crops of the stored frames rather than whole frames downsampled by the scale."""
     crop: int = 128
