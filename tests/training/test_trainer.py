@@ -185,6 +185,16 @@ def test_states_are_continued_with_more_iterations_where_stages_stay(
     assert Trainer(longer, tmp_path, CPU, resume=True).state.carried
 
 
+def test_a_run_stopped_before_its_card_writes_the_card_when_resumed(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    outcome = run_until(Trainer(recipe, tmp_path, CPU), 8)
+    assert (outcome.iteration, outcome.finished, outcome.interrupted) == (8, False, True)
+    assert not (tmp_path / "card.toml").exists()
+    assert Trainer(recipe, tmp_path, CPU, resume=True).run().finished
+    assert read_card(tmp_path / "card.toml").iterations == 8
+
+
 def test_a_run_outside_the_main_thread_leaves_signals_alone_and_stops(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
