@@ -241,6 +241,19 @@ def test_workers_change_no_bit(recipe: TrainConfig, tmp_path: Path) -> None:
     assert_same(tmp_path / "none", tmp_path / "two")
 
 
+def test_a_worker_that_is_killed_during_a_step_is_reported(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    trainer = Trainer(changed(recipe, workers=1, iterations=10_000), tmp_path, CPU)
+
+    def kill(progress: TrainingProgress) -> None:
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+    with pytest.raises(TrainingError, match="a worker process ended unexpectedly"):
+        trainer.run(watch=kill)
+
+
 def test_a_run_with_workers_stops_without_a_traceback(
     recipe: TrainConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,6 +26,7 @@ from vsr.training.discriminator import CollapseWatch
 from vsr.training.distributed import ProcessGroup
 from vsr.training.gan import perceptual_losses
 from vsr.training.phases import StepResult, build_phase
+from vsr.training.prefetch import reported_worker_deaths
 from vsr.training.rollback import Rollback
 from vsr.training.run_log import CARD_FILE, Log, Strip, write_run_card
 from vsr.training.state import TrainingState
@@ -145,7 +146,8 @@ class Trainer:
         deadline = math.inf if minutes is None else time.monotonic() + minutes * 60
         stop = stop if stop is not None else threading.Event()
         log = Log(self.output) if self.processes.is_main else None
-        self._train(stop, deadline, log=log, watch=watch)
+        with reported_worker_deaths():
+            self._train(stop, deadline, log=log, watch=watch)
         finished = self.state.iteration >= self.config.training.iterations
         if finished and self.processes.is_main:
             finished = self._write_card(stop)
