@@ -308,7 +308,7 @@ def test_two_runs_at_once_are_refused(dataset: Path, teacher: Path) -> None:
 
 
 def test_a_teacher_with_a_memory_is_refused(dataset: Path, tiny_model: Path) -> None:
-    with pytest.raises(ModelError, match="one frame at a time"):
+    with pytest.raises(ModelError, match="is a recurrent model"):
         teach(dataset, str(tiny_model), TeachingOptions(), licence="MIT")
 
 
