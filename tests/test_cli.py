@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tests.conftest import scenes, write_film
-from tests.media.test_film import broken_inputs
+from tests.helpers.cli import complaint, vsr
+from tests.helpers.films import broken_inputs, scenes, write_film
 
 SMOKE = Path(__file__).parents[1] / "configs" / "smoke.toml"
 
@@ -33,21 +33,6 @@ VERBS = (
     "models",
     "doctor",
 )
-
-
-def vsr(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "vsr", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def complaint(*arguments: object) -> str:
-    """The one line that a mistake is told in."""
-    done = vsr(*arguments)
-    assert done.returncode == 1, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.startswith("vsr: ")
-    assert done.stderr.count("\n") == 1, done.stderr
-    return done.stderr
 
 
 def test_help_loads_no_torch() -> None:

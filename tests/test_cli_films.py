@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from tests.conftest import AudioTrack, scenes, write_film
-from tests.test_cli import complaint, vsr
+from tests.helpers.cli import complaint, vsr
+from tests.helpers.films import AudioTrack, scenes, write_film
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage import data
 
-from tests.conftest import planes_of
+from tests.helpers.planes import planes_of
 from vsr.data.camera_motion import glide
 from vsr.data.clip_pairs import ClipPairs, ClipPool, DataConfig, Shape
 from vsr.data.flow_pairs import MotionPairs

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from tests.conftest import planes_of, write_film
+from tests.helpers.films import write_film
+from tests.helpers.planes import planes_of
 from vsr.data.prepare import PrepareProgress, prepare
 from vsr.data.store import INDEX_FILE, Header, Store, StoreWriter
 from vsr.data.summary import summarise, table, write_contact_sheet, write_summary

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skimage import data
 from torch import Tensor
 
-from tests.conftest import planes_of
+from tests.helpers.planes import planes_of
 from vsr.data.clip_codec import Planes420
 from vsr.data.clip_pairs import ClipPairs, ClipPool, DataConfig, Shape
 from vsr.data.flow_pairs import MotionPairs

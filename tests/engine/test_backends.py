@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import vsr
-from tests.conftest import scenes, write_film
+from tests.helpers.films import scenes, write_film
+from tests.helpers.planes import SPECS, assert_equal_but_for_rounding, farthest, film_planes
 from vsr.engine import backends
 from vsr.engine.backends import OpenVinoBackend, TorchBackend, pick_backend
 from vsr.engine.backends import openvino as openvino_backend
@@ -22,7 +22,7 @@ from vsr.engine.backends.openvino_convert import converted, sample_by_rows
 from vsr.engine.backends.yuv_step import FoldedStep, planes_step
 from vsr.engine.upscale import upscale_video
 from vsr.errors import VsrError
-from vsr.imaging.colour import ColourSpec, Matrix, Siting, Subsampling, from_rgb
+from vsr.imaging.colour import ColourSpec, Matrix, Siting
 from vsr.imaging.degrade import Degradation, degrade
 from vsr.imaging.tensors import moved_grid, sample, to_float
 from vsr.media.encode.encoder import EncoderSettings
@@ -41,46 +41,11 @@ from vsr.system.machine import computes_int8
 from vsr.zoo.model_file import add_ranges, load_generator, save_generator
 
 CPU = torch.device("cpu")
-Planes = tuple[NDArray[Any], ...]
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def film_planes(spec: ColourSpec, width: int, height: int, frames: int) -> list[Planes]:
-    pictures = scenes(width, height, [frames])
-    planes = []
-    for picture in pictures:
-        rgb = to_float(torch.from_numpy(picture)).permute(2, 0, 1)
-        codes = (plane.numpy() for plane in from_rgb(rgb, spec))
-        planes.append(tuple(c if spec.bit_depth == 8 else c.view(np.uint16) for c in codes))
-    return planes
-
-
-def farthest(one: Planes, other: Planes) -> int:
-    return max(
-        int(np.abs(a.astype(int) - b.astype(int)).max()) for a, b in zip(one, other, strict=True)
-    )
-
-
-def assert_equal_but_for_rounding(one: Planes, other: Planes) -> None:
-    """Within one code value; two where filters of chroma reach beyond the picture."""
-    assert [plane.shape for plane in one] == [plane.shape for plane in other]
-    assert [plane.dtype for plane in one] == [plane.dtype for plane in other]
-    assert farthest(one, other) <= 2
-    inside = [(planes[0], *(chroma[1:, 1:] for chroma in planes[1:])) for planes in (one, other)]
-    assert farthest(*inside) <= 1
-
-
-SPECS = {
-    "left": ColourSpec(Matrix.BT601),
-    "center, full range": ColourSpec(Matrix.BT601, True, siting=Siting.CENTER),
-    "top left, 10 bit": ColourSpec(Matrix.BT2020, False, 10, siting=Siting.TOP_LEFT),
-    "4:2:2, 10 bit": ColourSpec(Matrix.BT709, False, 10, Subsampling(2, 1)),
-    "4:4:4": ColourSpec(Matrix.BT709, False, 8, Subsampling(1, 1)),
-}
 
 
 @pytest.mark.slow

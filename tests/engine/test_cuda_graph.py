@@ -10,13 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import vsr
-from tests.engine.test_backends import (
-    SPECS,
-    Planes,
-    assert_equal_but_for_rounding,
-    farthest,
-    film_planes,
-)
+from tests.helpers.planes import SPECS, Planes, assert_equal_but_for_rounding, farthest, film_planes
 from vsr.engine.backends import GraphBackend, TorchBackend, pick_backend
 from vsr.engine.backends.yuv_step import planes_step
 from vsr.errors import VsrError

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from tests.test_cli import complaint, vsr
+from tests.helpers.cli import complaint, vsr
 from vsr.engine import export
 from vsr.engine.export import export_model
 from vsr.errors import OutputError, VsrError

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import AudioTrack, scenes, write_film
+from tests.helpers.films import AudioTrack, scenes, write_film
 from vsr.engine import upscale as video
 from vsr.engine.resume import segments
 from vsr.engine.resume.journal import START, Finished, Journal, SegmentStart, work_folder

@@ -13,8 +13,8 @@ from skimage import data
 from torch.nn.functional import avg_pool2d
 
 import vsr
-from tests.conftest import scenes, write_film
-from tests.engine.test_backends import film_planes
+from tests.helpers.films import scenes, write_film
+from tests.helpers.planes import film_planes
 from vsr.engine.backends import (
     AdaptiveTilingBackend,
     Backend,

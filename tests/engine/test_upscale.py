@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import AudioTrack, scenes, write_film
-from tests.media.test_film import audio_packets, frames_of, pts_of
+from tests.helpers.films import AudioTrack, scenes, write_film
+from tests.helpers.read_back import audio_packets, frames_of, pts_of
 from vsr.engine import session
 from vsr.engine.upscale import UpscaleProgress, upscale_video
 from vsr.engine.upscaler import Upscaler

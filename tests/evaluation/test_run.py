@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import scenes, write_film
-from tests.metrics.test_perceptual import alexnet, torch_home  # noqa: F401  (a fixture)
-from tests.models.test_vgg16 import installed, vgg16_file  # noqa: F401  (fixtures)
+from tests.helpers.films import scenes, write_film
+from tests.helpers.pretrained import alexnet
 from vsr.errors import ConfigError, DataError, ModelError
 from vsr.evaluation import Report, evaluate, evaluate_model
 from vsr.evaluation.html import report_page
@@ -126,7 +125,7 @@ def test_flicker_alone_needs_no_reference(films: dict[str, Path], report: Report
 
 def test_lpips_is_measured_where_its_file_is(
     films: dict[str, Path],
-    torch_home: Path,  # noqa: F811
+    torch_home: Path,
 ) -> None:
     torch.save(alexnet(), backbone_path("alexnet"))
     known = evaluate(films["output"], films["reference"], metrics=["lpips", "tlp"])

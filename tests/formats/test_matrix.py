@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.formats.matrix import DOC, Cell, cells, outcome, page, write_model
+from tests.formats.matrix import DOC, Cell, cells, outcome, page
+from tests.helpers.models import write_model
 
 pytestmark = [
     pytest.mark.slow,

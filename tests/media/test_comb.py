@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import scenes, write_film
-from tests.media.films import ffmpeg
+from tests.helpers.ffmpeg import ffmpeg
+from tests.helpers.films import scenes, write_film
 from vsr.cli import main
 from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.media.decode.survey import survey_film

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.conftest import scenes, write_film
+from tests.helpers.films import scenes, write_film
 from vsr.engine.upscale import upscale_video
 from vsr.errors import MediaError
 from vsr.media.decode.reader import VideoReader

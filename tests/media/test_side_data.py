@@ -7,17 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.media.films import (
+from tests.helpers.ffmpeg import X264, ffmpeg, probe, side_data_types
+from tests.helpers.side_data import (
     CAPTION,
-    X264,
     captioned,
     captioned_mpeg2,
     dolby_vision,
-    ffmpeg,
     hdr10_plus,
-    probed,
     side_by_side,
-    side_data_types,
     spherical,
 )
 from vsr.engine.plan import plan_video
@@ -74,7 +71,7 @@ def test_captions_are_kept_with_the_pictures_they_came_with(
     upscaled(source, output, tiny_model)
     held = [
         {_CAPTIONS} & {data["side_data_type"] for data in frame.get("side_data_list", [])}
-        for frame in probed(output)["frames"]
+        for frame in probe(output, "frames")["frames"]
     ]
     assert held == [set()] * 7 + [{_CAPTIONS}] * 13
 
@@ -192,7 +189,7 @@ def test_a_spherical_projection_is_kept(
 ) -> None:
     source, output = sphere(tmp_path), tmp_path / f"out{suffix}"
     upscaled(source, output, tiny_model, codec, strict=True)
-    before, after = (probed(path)["streams"][0]["side_data_list"] for path in (source, output))
+    before, after = (probe(path)["streams"][0]["side_data_list"] for path in (source, output))
     assert before[0]["projection"] == "equirectangular"
     assert after == before
     assert lost(source, output) == []

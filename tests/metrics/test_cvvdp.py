@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from tests.conftest import scenes
+from tests.helpers.films import scenes
 from vsr.errors import ModelError
 from vsr.imaging.tensors import to_float
 from vsr.metrics import cvvdp

@@ -6,8 +6,8 @@ import pytest
 import torch
 from skimage import data
 
-from tests.conftest import gliding_view
-from vsr.imaging.tensors import resize_bicubic, to_float
+from tests.helpers.films import as_tensor, gliding_view, shifted
+from vsr.imaging.tensors import resize_bicubic
 from vsr.metrics.temporal import (
     Motion,
     farneback,
@@ -18,10 +18,6 @@ from vsr.metrics.temporal import (
     tof,
     warping_error,
 )
-
-
-def as_tensor(picture: np.ndarray) -> torch.Tensor:
-    return to_float(torch.from_numpy(picture)).permute(2, 0, 1)
 
 
 def test_grey_is_opencvs() -> None:
@@ -62,11 +58,6 @@ def test_tof_of_too_small_a_frame_is_refused() -> None:
     flow = np.zeros((47, 90, 2), np.float32)
     with pytest.raises(ValueError, match="tOF needs sides of 48 pixels and more, not 90x47"):
         tof(flow, flow)
-
-
-def shifted(by: int) -> torch.Tensor:
-    """A view of a photograph, moved to the left."""
-    return as_tensor(np.ascontiguousarray(data.astronaut()[100:260, 100 + by : 300 + by]))
 
 
 def test_motion_leads_back_to_the_frame_before() -> None:

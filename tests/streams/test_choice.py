@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.streams.films import (
+from tests.helpers.cli import vsr
+from tests.helpers.ffmpeg import (
     X264,
     ffmpeg,
     film,
@@ -17,7 +18,6 @@ from tests.streams.films import (
     streams,
     tone,
 )
-from tests.test_cli import vsr
 from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleResult, upscale_video

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.streams.films import film, needs_ffmpeg, packets, streams, times
+from tests.helpers.ffmpeg import film, needs_ffmpeg, packets, streams, times
 from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.media.decode.reader import VideoReader, mark_of
 from vsr.media.encode.encoder import EncoderSettings

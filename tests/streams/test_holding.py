@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.streams.films import X264, ffmpeg, needs_ffmpeg, pictures, samples, streams, tone
-from tests.test_cli import vsr
+from tests.helpers.cli import vsr
+from tests.helpers.ffmpeg import X264, ffmpeg, needs_ffmpeg, pictures, samples, streams, tone
 from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
 from vsr.media.encode.encoder import EncoderSettings

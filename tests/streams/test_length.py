@@ -11,8 +11,8 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from tests.conftest import scenes, write_film
-from tests.streams.films import X264, ffmpeg, film, needs_ffmpeg, packets, pictures, tone
+from tests.helpers.ffmpeg import X264, ffmpeg, film, needs_ffmpeg, packets, pictures, tone
+from tests.helpers.films import scenes, write_film
 from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleResult, upscale_video

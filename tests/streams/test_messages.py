@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.streams.films import X264, ffmpeg, film, needs_ffmpeg, pictures, streams
-from tests.test_cli import vsr
+from tests.helpers.cli import vsr
+from tests.helpers.ffmpeg import X264, ffmpeg, film, needs_ffmpeg, pictures, streams
 from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from tests.conftest import AudioTrack, scenes, write_film
+from tests.helpers.films import AudioTrack, scenes, write_film
 from vsr.errors import VsrError
 from vsr.system import machine
 from vsr.system.machine import (

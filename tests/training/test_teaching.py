@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from tests.conftest import planes_of
+from tests.helpers.planes import planes_of
 from vsr.data.store import Header, SourceStart, Store, StoreWriter, Taught
 from vsr.errors import DataError, ModelError
 from vsr.imaging.colour import ColourSpec, Matrix, from_rgb, to_rgb

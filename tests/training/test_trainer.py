@@ -1,6 +1,5 @@
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import scenes, write_film
+from tests.helpers.films import scenes, write_film
+from tests.helpers.training import CPU, SMOKE, StopAfter, assert_same, weights
 from vsr.config import load_toml, parse
 from vsr.data.prepare import prepare
 from vsr.data.store import Header
@@ -23,51 +22,11 @@ from vsr.training.trainer import Trainer, TrainingProgress, TrainingResult
 from vsr.zoo import read_card
 from vsr.zoo.model_file import load_generator, save_generator
 
-SMOKE = Path(__file__).parents[2] / "configs" / "smoke.toml"
-CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("footage")
-    for name, first in (("a", 0), ("b", 1)):
-        frames = scenes(240, 192, [8, 8, 8, 8])[16 * first : 16 * first + 16]
-        write_film(folder / f"{name}.mp4", frames, codec="libx264", options={"crf": "10"})
-    prepare([folder], folder / "set", Header(shortest=7, val_share=0.1))
-    return folder / "set"
-
-
-@pytest.fixture
-def recipe(dataset: Path) -> TrainConfig:
-    return load_toml(SMOKE, TrainConfig, [f"data.dataset={dataset}"])
-
 
 def changed(recipe: TrainConfig, **training: object) -> TrainConfig:
     tree = recipe.model_dump()
     tree["training"].update(training)
     return parse(tree, TrainConfig, "test")
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def assert_same(one: Path, other: Path) -> None:
-    first, second = weights(one), weights(other)
-    assert first.keys() == second.keys()
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
-
-
-class StopAfter:
-    """A watcher that presses Ctrl-C when so many iterations are done."""
-
-    def __init__(self, iterations: int) -> None:
-        self.iterations = iterations
-
-    def __call__(self, progress: TrainingProgress) -> None:
-        if progress.iteration == self.iterations:
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_targets_that_a_data_set_lacks_are_reported_before_any_work(

@@ -1,8 +1,9 @@
-"""Films made by Debian's ffmpeg, and what Debian's ffprobe says of them."""
+"""Encode films with Debian's ffmpeg, and describe them with Debian's ffprobe."""
 
 import json
 import shutil
 import subprocess
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,12 @@ def seconds(text: str) -> float:
     """A time such as 00:00:01,250 of SubRip."""
     hours, minutes, rest = text.replace(",", ".").split(":")
     return float(Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(rest))
+
+
+def side_data_types(path: Path) -> Counter[str]:
+    """How many frames and streams have each type of side data, by ffprobe."""
+    film = probe(path, "streams", "frames")
+    items = [*film["frames"], *film["streams"]]
+    return Counter(
+        data["side_data_type"] for item in items for data in item.get("side_data_list", [])
+    )

@@ -1,36 +1,12 @@
-"""Films with side data, made by Debian's ffmpeg and some bytes of their own."""
+"""Films with side data: encoded by Debian's ffmpeg, then completed byte by byte."""
 
-import json
 import struct
-import subprocess
-from collections import Counter
 from pathlib import Path
-from typing import Any
+
+from tests.helpers.ffmpeg import X264, ffmpeg
 
 CAPTION = b"\xfc\x94\x2c\xfc\xc8\xe9"
 """Two triplets of CEA-608: erase what is displayed, and two letters."""
-X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "20", "-pix_fmt", "yuv420p")
-
-
-def ffmpeg(*arguments: str) -> bytes:
-    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-y", *arguments]
-    return subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
-
-
-def probed(path: Path) -> dict[str, Any]:
-    command = ["ffprobe", "-loglevel", "error", "-of", "json", "-show_streams", "-show_frames"]
-    done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
-def side_data_types(path: Path) -> Counter[str]:
-    """How many frames and streams have each type of side data, by Debian's ffprobe."""
-    film = probed(path)
-    items = [*film["frames"], *film["streams"]]
-    return Counter(
-        data["side_data_type"] for item in items for data in item.get("side_data_list", [])
-    )
 
 
 def captioned_mpeg2(path: Path, frames: int = 20, first: int = 0, caption: bytes = CAPTION) -> Path:
