@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.formats.judge import losses
+from tests.formats.ffprobe_check import losses
 from tests.formats.media import CONTAINERS, FEATURES, CantBeMade, make
 from tests.helpers.models import write_model
 from vsr.engine.upscale import upscale_video
