@@ -20,9 +20,10 @@ from vsr.metrics.temporal import (
 )
 
 
-def test_grey_is_opencvs() -> None:
+def test_grey_is_the_luma_of_bt601() -> None:
     picture = data.astronaut()
-    assert np.array_equal(grey(as_tensor(picture)), cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
+    luma = picture @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(grey(as_tensor(picture)) - luma).max() < 0.51  # OpenCV rounds its weights
 
 
 def test_tof_is_a_plain_loop_over_opencvs_farneback() -> None:

@@ -16,8 +16,7 @@ from vsr.data.prepare import prepare
 from vsr.data.store import Header
 from vsr.errors import ConfigError, DataError, OutputError, TrainingError
 from vsr.models import Recurrent, RecurrentConfig, build_generator
-from vsr.training.batches import Batches
-from vsr.training.config import Stage, TrainConfig, TrainingConfig
+from vsr.training.config import Stage, TrainConfig
 from vsr.training.trainer import Trainer, TrainingProgress, TrainingResult
 from vsr.zoo import read_card
 from vsr.zoo.model_file import load_generator, save_generator
@@ -155,11 +154,10 @@ def test_carrying_states_changes_what_is_learnt(recipe: TrainConfig, tmp_path: P
     assert any(not torch.equal(never[name], often[name]) for name in never)
 
 
-def test_about_as_many_clips_go_on_as_the_share_says() -> None:
+def test_about_as_many_clips_go_on_as_the_share_says(recipe: TrainConfig, tmp_path: Path) -> None:
     stages = (Stage(until=0.5, frames=3, crop=8), Stage(frames=4, crop=8))
-    training = TrainingConfig(iterations=1000, stages=stages, carry_share=0.4)
-    batches = Batches.__new__(Batches)
-    batches._training, batches._motion_iterations = training, 0
+    long = changed(recipe, iterations=1000, motion_iterations=0, stages=stages, carry_share=0.4)
+    batches = Trainer(long, tmp_path, CPU)._batches
     begun = [batches.lineage(n, slot) for n in range(1000) for slot in range(4)]
     carried = [start < n // 4 for n, start in enumerate(begun)]
     assert sum(carried) / len(carried) == pytest.approx(0.4, abs=0.04)
