@@ -64,6 +64,7 @@ def test_a_film_is_upscaled(tmp_path: Path, small_film: Path, tiny_model: Path) 
     assert output.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_nothing(
     tmp_path: Path, tiny_model: Path, number: int, code: int
@@ -76,7 +77,7 @@ def test_an_interrupted_run_leaves_nothing(
         command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".b.*")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob(".b.*/*.partial")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
     if number == signal.SIGINT:
@@ -174,6 +175,7 @@ def test_footage_becomes_a_data_set_with_a_table(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_training_runs_stops_on_ctrl_c_and_resumes(tmp_path: Path) -> None:
     films = tmp_path / "films"
     films.mkdir()

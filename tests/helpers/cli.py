@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import sys
 from subprocess import CompletedProcess
+from unittest.mock import patch
 
 import pytest
 
@@ -14,6 +16,7 @@ def vsr(*arguments: object) -> CompletedProcess[str]:
     words = [str(argument) for argument in arguments]
     stdout, stderr = io.StringIO(), io.StringIO()
     with (
+        patch.object(sys, "argv", ["vsr", *words]),
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),
         pytest.raises(SystemExit) as end,
