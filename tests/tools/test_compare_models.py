@@ -2,9 +2,9 @@
 
 import math
 import shutil
-import sys
 from pathlib import Path
 
+import compare_models
 import numpy as np
 import pytest
 import torch
@@ -14,9 +14,6 @@ from torch import Tensor
 import vsr.zoo
 from vsr.metrics.meter import Row
 from vsr.zoo.card import read_card
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-import compare_models
 
 
 @pytest.fixture
