@@ -236,6 +236,7 @@ def piped(redirect: str, *arguments: object) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_nobody_can_hear_of_is_done(
     film: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -249,6 +250,7 @@ def test_a_run_that_nobody_can_hear_of_is_done(
     assert silent.read_bytes() == output.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_full_standard_output_is_one_line_when_all_is_done(
     film: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -263,6 +265,7 @@ def test_a_full_standard_output_is_one_line_when_all_is_done(
     assert piped(">/dev/full 2>/dev/full", "models").returncode == 1
 
 
+@pytest.mark.slow
 def test_a_closed_standard_stream_that_is_wanted_is_one_line(film: Path, tmp_path: Path) -> None:
     read = piped("<&-", "upscale", "-", tmp_path / "b.mkv")
     assert read.stderr.startswith("vsr: standard input: is closed")
@@ -293,6 +296,7 @@ def test_a_film_that_was_finished_is_not_interrupted(
     assert vsr("upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model).returncode == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_python_ends_leaves_the_exit_code() -> None:
     """The libraries take some tenths of a second to end, when handlers are gone already."""
     lines = [

@@ -77,6 +77,7 @@ def test_still_image_networks_run_there_too(config: GeneratorConfig) -> None:
     assert farthest(eager, built) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny-x4", "tiny-x2"])
 def test_frames_made_stay_as_they_are(name: str) -> None:
     """While they wait for the encoder, the next ones are made."""
@@ -101,6 +102,7 @@ def test_the_head_of_a_folded_step_computes_half_as_many_channels(tiny_model: Pa
     assert len(step.luma.bias) + len(step.chroma.bias) == rgb_channels / 2
 
 
+@pytest.mark.slow
 def test_a_state_that_was_kept_goes_on_exactly(tiny_model: Path) -> None:
     spec = ColourSpec(Matrix.BT601)
     films = film_planes(spec, 64, 48, 6)
@@ -117,6 +119,7 @@ def test_a_state_that_was_kept_goes_on_exactly(tiny_model: Path) -> None:
         assert farthest(second.upscale(planes, False), want) == 0
 
 
+@pytest.mark.slow
 def test_what_was_built_is_kept_for_the_next_run_and_a_broken_file_is_made_anew(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +208,7 @@ def test_the_cache_key_describes_what_no_tensor_tells(tiny_model: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_ctrl_c_after_openvino_interrupts_and_does_not_crash(tiny_model: Path) -> None:
     # Freed in another thread, as the collector may: OpenVINO must not take its stack for signals.
     script = """
@@ -233,6 +237,7 @@ except KeyboardInterrupt:
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
+@pytest.mark.slow
 def test_auto_builds_for_long_films_on_a_cpu(tiny_model: Path) -> None:
     generator, spec = load_generator(tiny_model), ColourSpec(Matrix.BT601)
 
@@ -253,6 +258,7 @@ def test_auto_builds_for_long_films_on_a_cpu(tiny_model: Path) -> None:
         picked("auto", "cpu", None, "int8")
 
 
+@pytest.mark.slow
 def test_a_film_by_either_is_the_same_film(tmp_path: Path, tiny_model: Path) -> None:
     source = write_film(tmp_path / "a.mkv", scenes(64, 48, [6, 5]))
     made = []
@@ -275,6 +281,7 @@ def gliding_lows(frames: int, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
     return degrade(target, scale, Degradation.BI), target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [card.name for card in vsr.list_models()])
 def test_eight_bits_cost_less_than_a_tenth_of_a_decibel(name: str) -> None:
     """On pictures that nothing was measured on."""
@@ -308,6 +315,7 @@ def test_eight_bits_do_not_drift(name: str) -> None:
     assert min(quality[30:]) > quality[30] - 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not computes_int8(), reason="needs a processor with VNNI")
 def test_openvino_computes_eight_bits_as_torch_foretells() -> None:
     spec = ColourSpec(Matrix.BT601)
@@ -412,6 +420,7 @@ def test_a_compiler_that_fails_is_noted_once(
     )
 
 
+@pytest.mark.slow
 def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
     """By itself it reports each import and conversion, and keeps a number to know us by."""
     program = (

@@ -158,6 +158,7 @@ def test_nothing_is_left_when_it_fails_halfway(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_film_with_a_hole_keeps_its_length_and_tells_where_it_is_damaged(
     tmp_path: Path, tiny_model: Path
 ) -> None:

@@ -123,6 +123,7 @@ def test_flicker_alone_needs_no_reference(films: dict[str, Path], report: Report
     assert alone["flicker"].mean == pytest.approx(report["flicker"].mean)
 
 
+@pytest.mark.slow
 def test_lpips_is_measured_where_its_file_is(
     films: dict[str, Path],
     torch_home: Path,
@@ -296,6 +297,7 @@ def test_a_model_that_gives_no_numbers_is_told(films: dict[str, Path], tmp_path:
 OPTIONAL = ["features", "cvvdp", "excess_flicker"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("installed")
 def test_optional_metrics_are_measured_where_they_are_asked_for(films: dict[str, Path]) -> None:
     known = evaluate(
@@ -316,6 +318,7 @@ def test_optional_metrics_are_measured_where_they_are_asked_for(films: dict[str,
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("installed")
 def test_a_model_is_measured_by_optional_metrics_beside_bicubic(
     films: dict[str, Path], tiny_model: Path

@@ -1,18 +1,15 @@
 """Films in every format keep what they hold, as checked by ffprobe and written in the docs."""
 
-import shutil
 from collections.abc import Callable
 from functools import cache
 
 import pytest
 
 from tests.formats.matrix import DOC, Cell, cells, outcome, page
+from tests.helpers.ffmpeg import needs_ffmpeg
 from tests.helpers.models import write_model
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which("ffprobe"), reason="needs Debian's ffmpeg"),
-]
+pytestmark = [pytest.mark.slow, needs_ffmpeg]
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,17 @@ needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debi
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "20", "-pix_fmt", "yuv420p")
 
 
-def ffmpeg(*arguments: object) -> str:
+def ffmpeg_output(*arguments: object) -> bytes:
     """Run ffmpeg; its standard output."""
     command = ["ffmpeg", "-nostdin", "-v", "error", "-y", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
     return done.stdout
+
+
+def ffmpeg(*arguments: object) -> str:
+    """Run ffmpeg; its standard output as text."""
+    return ffmpeg_output(*arguments).decode()
 
 
 def pictures(seconds: float = 0.8, size: str = "64x48", rate: str = "25") -> tuple[str, ...]:

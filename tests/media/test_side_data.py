@@ -1,13 +1,12 @@
 """What lies beside the pixels: kept, or named before any work, and found by `vsr verify`."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers.ffmpeg import X264, ffmpeg, probe, side_data_types
+from tests.helpers.ffmpeg import X264, ffmpeg, needs_ffmpeg, probe, side_data_types
 from tests.helpers.side_data import (
     CAPTION,
     captioned,
@@ -28,7 +27,7 @@ from vsr.media.encode.sei import with_messages
 from vsr.media.frame import Message
 from vsr.media.verify import verify_film
 
-pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
+pytestmark = needs_ffmpeg
 
 _CAPTIONS = "ATSC A53 Part 4 Closed Captions"
 
@@ -135,6 +134,7 @@ def timecode(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "suffix", "codec", "line"),
     [
@@ -168,6 +168,7 @@ def test_what_is_lost_is_named_before_any_work(
     assert lost(source, output) == [planned.left_out[0].split(" (")[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "codec"),
     [(".mp4", "h264"), (".mp4", "hevc"), (".mov", "h264"), (".mkv", "hevc"), (".webm", "av1")],

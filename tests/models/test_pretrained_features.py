@@ -8,6 +8,7 @@ from vsr.errors import ModelError
 from vsr.models.pretrained_features import Vgg19Features, backbone_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [True, False])
 @pytest.mark.usefixtures("torch_home")
 def test_features_are_torchvisions(after: bool) -> None:

@@ -89,6 +89,7 @@ def test_of_two_programmes_the_first_is_upscaled_and_both_are_kept(
     assert all(finding.kept for finding in verify_film(source, tmp_path / "out.mkv"))
 
 
+@pytest.mark.slow
 def test_a_pipe_is_searched_for_the_film_as_well(tmp_path: Path, tiny_model: Path) -> None:
     source = thumbnail_first(tmp_path, "mjpeg")
     command = [sys.executable, "-m", "vsr", "upscale", "-", str(tmp_path / "out.mkv")]

@@ -100,6 +100,7 @@ def test_files_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path) -
         assert found >= 10, path.name  # one of eleven may end where a packet does
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_streams_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path) -> None:
     """As files are, whatever the blocks in which a pipe gives them."""
@@ -131,6 +132,7 @@ def stream_is_cut(data: bytes, block: int) -> bool:
     return end.is_cut_short()
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("suffix", [".nut", ".ts", ".mkv", ".mp4"])
 @pytest.mark.parametrize("cut", [False, True])
@@ -148,6 +150,7 @@ def test_a_film_that_breaks_off_in_a_pipe_is_noted(
     assert (summary.frames < 20) == cut
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("suffix", [".nut", ".ts", ".mkv", ".mp4"])
 @pytest.mark.parametrize("is_file", [False, True])
@@ -166,6 +169,7 @@ def test_a_film_that_breaks_off_in_standard_input_is_noted(
     assert summary.notes == (ENDS_EARLY,)
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("name", ["fragments.mp4", "index-first.mp4", "a.mkv", "a.ts"])
 def test_a_film_that_breaks_off_gives_its_frames_and_a_note_when_the_run_starts(
@@ -190,6 +194,7 @@ def test_a_film_that_breaks_off_gives_its_frames_and_a_note_when_the_run_starts(
     assert ENDS_EARLY in plan_video(source, ".mkv", UpscaleOptions(model=str(tiny_model))).notes
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_a_plan_counts_the_frames_that_can_be_read(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
@@ -214,6 +219,7 @@ def test_a_plan_counts_the_frames_that_can_be_read(
     assert planned.frames == pytest.approx(29, abs=1)
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("name", ROWS)
 def test_films_in_a_row_are_all_read_or_a_note_says_so(

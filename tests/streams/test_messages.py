@@ -36,6 +36,7 @@ def test_losses_are_reported_before_the_first_frame(tmp_path: Path, tiny_model: 
     assert streams(tmp_path / "out.webm", "audio") == []
 
 
+@pytest.mark.slow
 def test_losses_are_reported_before_the_first_frame_of_a_pipe(
     tmp_path: Path, tiny_model: Path
 ) -> None:

@@ -148,6 +148,7 @@ for command in (
 """
 
 
+@pytest.mark.slow
 def test_plan_and_upscale_run_without_what_only_unix_has(tmp_path: Path, tiny_model: Path) -> None:
     """As far as a Unix can show it."""
     frames = scenes(64, 48, [8])

@@ -173,6 +173,7 @@ def test_the_generator_stands_still_while_the_adversary_is_alone(
     assert all(torch.equal(rest[0][key], rest[-1][key]) for key in rest[0])
 
 
+@pytest.mark.slow
 def test_a_share_of_what_was_learnt_is_kept(dataset: Path, tmp_path: Path) -> None:
     whole, part = (
         Trainer(recipe_of("smoke-gan", dataset, f"gan.blend={blend}"), tmp_path / str(blend), CPU)
@@ -187,6 +188,7 @@ def test_a_share_of_what_was_learnt_is_kept(dataset: Path, tmp_path: Path) -> No
         assert torch.allclose(kept[key], expected, atol=1e-6), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("stop", [3, 5])
 def test_a_game_that_was_stopped_ends_with_the_same_bits(
@@ -271,6 +273,7 @@ def test_the_recipes_that_ship_are_whole() -> None:
         assert one.model == twin.model
 
 
+@pytest.mark.slow
 def test_still_networks_upscale_film_frame_by_frame(
     dataset: Path,
     tmp_path: Path,

@@ -72,6 +72,7 @@ def test_a_run_ends_with_a_model_a_log_curves_strips_and_a_card(
     assert card.scores["bi"].psnr_y != pytest.approx(log[-1]["psnr_y"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_validation_films_are_degraded_as_the_schedule_says(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
@@ -85,7 +86,9 @@ def test_validation_films_are_degraded_as_the_schedule_says(
     assert found[0] > found[1] + 0.5
 
 
-@pytest.mark.parametrize("stop", [2, 3, 5, 6, 7])
+@pytest.mark.parametrize(
+    "stop", [3, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (2, 5, 6, 7))]
+)
 def test_stopping_and_resuming_changes_no_bit(
     recipe: TrainConfig, tmp_path: Path, stop: int
 ) -> None:
@@ -100,6 +103,7 @@ def test_stopping_and_resuming_changes_no_bit(
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [4, 7])
 def test_resuming_among_repeats_changes_no_bit(
     recipe: TrainConfig, tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
@@ -141,12 +145,14 @@ def test_repeats_show_the_same_clips_turned(
     assert torch.equal(batches[1].fresh, batches[3].fresh)
 
 
+@pytest.mark.slow
 def test_workers_change_no_bit(recipe: TrainConfig, tmp_path: Path) -> None:
     Trainer(recipe, tmp_path / "none", CPU).run()
     Trainer(changed(recipe, workers=2), tmp_path / "two", CPU).run()
     assert_same(tmp_path / "none", tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_carrying_states_changes_what_is_learnt(recipe: TrainConfig, tmp_path: Path) -> None:
     Trainer(changed(recipe, carry_share=0.0), tmp_path / "never", CPU).run()
     Trainer(changed(recipe, carry_share=0.9), tmp_path / "often", CPU).run()
@@ -154,6 +160,7 @@ def test_carrying_states_changes_what_is_learnt(recipe: TrainConfig, tmp_path: P
     assert any(not torch.equal(never[name], often[name]) for name in never)
 
 
+@pytest.mark.slow
 def test_about_as_many_clips_go_on_as_the_share_says(recipe: TrainConfig, tmp_path: Path) -> None:
     stages = (Stage(until=0.5, frames=3, crop=8), Stage(frames=4, crop=8))
     long = changed(recipe, iterations=1000, motion_iterations=0, stages=stages, carry_share=0.4)
@@ -181,6 +188,7 @@ def test_only_motion_is_learnt_first(recipe: TrainConfig, tmp_path: Path) -> Non
         assert torch.equal(parameter, before[name]) != name.startswith("flow."), name
 
 
+@pytest.mark.slow
 def test_the_newest_checkpoints_are_kept_and_a_broken_one_is_skipped_with_a_line(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
@@ -306,6 +314,7 @@ def test_a_run_can_start_from_another_model_of_its_shape(
         Trainer(misfit, tmp_path / "run2", CPU)
 
 
+@pytest.mark.slow
 def test_a_teacher_of_any_size_can_be_followed_and_resumed(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
@@ -321,6 +330,7 @@ def test_a_teacher_of_any_size_can_be_followed_and_resumed(
         assert_same(tmp_path / "whole", tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_half_precision_learns_about_the_same(recipe: TrainConfig, tmp_path: Path) -> None:
     full = Trainer(recipe, tmp_path / "f32", CPU).run()
     half = Trainer(changed(recipe, precision="bf16"), tmp_path / "bf16", CPU).run()
@@ -330,6 +340,7 @@ def test_half_precision_learns_about_the_same(recipe: TrainConfig, tmp_path: Pat
     assert all(weight.dtype is torch.float32 for weight in weights(tmp_path / "bf16").values())
 
 
+@pytest.mark.slow
 def test_training_makes_a_generator_better(recipe: TrainConfig, tmp_path: Path) -> None:
     longer = changed(recipe, iterations=60, motion_iterations=10, learning_rate=3e-3)
     schedule = recipe.schedule.model_copy(update={"validate_every": 20})
