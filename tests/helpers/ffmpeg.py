@@ -24,8 +24,8 @@ def ffmpeg_output(*arguments: object) -> bytes:
 
 
 def ffmpeg(*arguments: object) -> str:
-    """Run ffmpeg; its standard output as text."""
-    return ffmpeg_output(*arguments).decode()
+    """Run ffmpeg; its standard output as text, with \\n at the ends of lines."""
+    return ffmpeg_output(*arguments).decode().replace("\r\n", "\n")
 
 
 def pictures(seconds: float = 0.8, size: str = "64x48", rate: str = "25") -> tuple[str, ...]:
@@ -46,7 +46,7 @@ def film(path: Path, *more: object, seconds: float = 0.8, sound: str = "aac") ->
 
 
 def probe(path: Path, *what: str) -> dict[str, Any]:
-    """What ffprobe shows of a file, such as "streams" or "packets"."""
+    """Sections of ffprobe's report on a file, such as "streams" or "packets"."""
     shown = [f"-show_{name}" for name in (what or ("streams",))]
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_data_hash", "md5", *shown]
     done = subprocess.run(
@@ -57,7 +57,7 @@ def probe(path: Path, *what: str) -> dict[str, Any]:
 
 
 def streams(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """The streams of a kind, such as "audio", or all."""
+    """The streams of a type, such as "audio", or all."""
     return [s for s in probe(path)["streams"] if kind in (None, s.get("codec_type", "data"))]
 
 
@@ -68,12 +68,12 @@ def packets(path: Path, index: int) -> list[dict[str, Any]]:
 
 
 def times(path: Path, index: int) -> list[float]:
-    """When the packets of a stream are due, in order of time; all of them must say so."""
+    """Presentation times of a stream's packets in order; every packet must have one."""
     return sorted(float(packet["pts_time"]) for packet in packets(path, index))
 
 
 def samples(path: Path, which: str = "0:a:0") -> str:
-    """A hash of what a sound track decodes to."""
+    """A hash of the decoded samples of a sound track."""
     return ffmpeg("-i", path, "-map", which, "-c:a", "pcm_s32le", "-f", "md5", "-")
 
 

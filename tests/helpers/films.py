@@ -28,22 +28,24 @@ class AudioTrack:
 def gliding_view(
     picture: NDArray[np.uint8], width: int, height: int, frames: int
 ) -> list[NDArray[np.uint8]]:
-    """Views (height, width, 3) of a picture, each some pixels on from the one before."""
+    """Views (height, width, 3) of a picture under a slowly moving camera."""
     views = []
-    for step in range(frames):
-        turn = 2 * np.pi * step / 97
+    for index in range(frames):
+        angle = 2 * np.pi * index / 97
         zoom = max(width / 420, height / 420)
-        matrix = np.array([[zoom, 0, -40 - 35 * np.cos(turn)], [0, zoom, -40 - 35 * np.sin(turn)]])
+        matrix = np.array(
+            [[zoom, 0, -40 - 35 * np.cos(angle)], [0, zoom, -40 - 35 * np.sin(angle)]]
+        )
         views.append(cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_AREA))
     return [np.asarray(view, dtype=np.uint8) for view in views]
 
 
 def scenes(width: int, height: int, lengths: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """Frames of several scenes of the given lengths, cut hard one after another."""
+    """Frames of consecutive scenes of the given lengths, with hard cuts between them."""
     pictures = (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())
     frames: list[NDArray[np.uint8]] = []
-    for number, length in enumerate(lengths):
-        frames += gliding_view(pictures[number % len(pictures)], width, height, length)
+    for index, length in enumerate(lengths):
+        frames += gliding_view(pictures[index % len(pictures)], width, height, length)
     return frames
 
 
@@ -52,7 +54,7 @@ def as_tensor(picture: np.ndarray) -> torch.Tensor:
 
 
 def shifted(by: int) -> torch.Tensor:
-    """A view of a photograph, moved to the left."""
+    """A view (3, H, W) of a photograph, moved to the left by some pixels."""
     return as_tensor(np.ascontiguousarray(data.astronaut()[100:260, 100 + by : 300 + by]))
 
 
@@ -68,9 +70,9 @@ def write_film(
     options: dict[str, str] | None = None,
     matrix: int = 1,
 ) -> Path:
-    """Encode RGB frames, one every 512 ticks unless `pts` says otherwise, and beeps."""
+    """Encode RGB frames with `pts` or one every 512 ticks, and a sine tone per audio track."""
     height, width = frames[0].shape[:2]
-    times = list(pts) if pts is not None else [512 * number for number in range(len(frames))]
+    times = list(pts) if pts is not None else [512 * index for index in range(len(frames))]
     timescale = {"video_track_timescale": str(time_base.denominator)}
     with av.open(
         str(path), "w", container_options=timescale if path.suffix in (".mp4", ".mov") else {}
@@ -82,9 +84,9 @@ def write_film(
         if codec == "mpeg4":
             video.codec_context.qmin = video.codec_context.qmax = 2
         tracks: list[Any] = [container.add_stream(track.codec, rate=track.rate) for track in audio]
-        for number, picture in enumerate(frames):
+        for index, picture in enumerate(frames):
             frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            frame.pts, frame.time_base = times[number], time_base
+            frame.pts, frame.time_base = times[index], time_base
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         seconds = float(times[-1] * time_base)

@@ -1,4 +1,4 @@
-"""Frames as planes of Y'CbCr, and how far planes differ."""
+"""Frames as planes of Y'CbCr, and comparisons of planes."""
 
 from collections.abc import Sequence
 from typing import Any

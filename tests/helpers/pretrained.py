@@ -12,7 +12,7 @@ CHANNELS = {1: (3, 64, 64), 2: (64, 128, 128), 3: (128, 256, 256, 256), 4: (256,
 
 
 def alexnet() -> dict[str, torch.Tensor]:
-    """Weights such as torchvision's file holds, drawn at random; its classifier left out."""
+    """Random weights in the layout of torchvision's file, without the classifier."""
     from torchvision.models import alexnet as build
 
     torch.manual_seed(1)
@@ -63,7 +63,7 @@ def by_numpy(path: Path, rgb: NDArray[np.float64]) -> dict[str, NDArray[np.float
 
 
 def spoilt(path: Path, kind: str, to: Path) -> Path:
-    """A copy of an HDF5 file of weights that is not one any more."""
+    """Write a damaged version of an HDF5 file of weights to `to`."""
     whole = path.read_bytes()
     if kind == "truncated":
         to.write_bytes(whole[: len(whole) // 2])

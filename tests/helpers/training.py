@@ -1,4 +1,4 @@
-"""Small recipes, batches and objectives, and what two runs have in common."""
+"""Small recipes, batches and objectives, and comparisons of runs."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 class StopAfter:
-    """A watcher that presses Ctrl-C when so many iterations are done."""
+    """A progress callback that sends SIGINT after some iterations."""
 
     def __init__(self, iterations: int) -> None:
         self.iterations = iterations
@@ -52,7 +52,7 @@ class StopAfter:
 
 
 def batch(frames: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Low, target and clean clips, all of which start here."""
+    """Low, target and clean clips, and that all of them are fresh."""
     torch.manual_seed(1)
     low, target = torch.rand(2, frames, 3, 12, 12), torch.rand(2, frames, 3, 48, 48)
     return low, target, torch.rand(2, frames, 3, 12, 12), torch.tensor([True, True])
