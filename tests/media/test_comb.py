@@ -1,17 +1,16 @@
 """Interlaced film that no flag declares is noted before any work; progressive film never is."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import scenes, write_film
-from tests.media.films import ffmpeg
+from tests.helpers.ffmpeg import ffmpeg, needs_ffmpeg
+from tests.helpers.films import scenes, write_film
 from vsr.cli import main
 from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.media.decode.survey import survey_film
 
-pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
+pytestmark = needs_ffmpeg
 
 _LOSSLESS = ("-c:v", "ffv1", "-pix_fmt", "yuv420p")
 _BAR = (
@@ -27,6 +26,7 @@ def camera(path: Path, *filters: str, flags: tuple[str, ...] = _LOSSLESS) -> Pat
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("filters", "flags"),
     [
@@ -49,6 +49,7 @@ def test_woven_fields_are_found_without_a_flag(
     assert survey_film(camera(tmp_path / "in.mkv", *filters, flags=flags)).interlaced
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "filters",
     [

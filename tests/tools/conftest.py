@@ -9,7 +9,7 @@ import scores
 import ship
 
 import vsr.zoo
-from tests.conftest import scenes, write_film
+from tests.helpers.films import scenes, write_film
 from vsr.zoo.card import read_card, write_card
 
 CARDS = Path(vsr.zoo.__file__).parent / "cards"
@@ -24,7 +24,7 @@ def zoo(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     shutil.copy(tiny_model, folder / "weights" / "small-x4.safetensors")
     card = read_card(CARDS / "tiny-x4.toml")
     write_card(folder / "cards" / "small-x4.toml", card.model_copy(update={"name": "small-x4"}))
-    monkeypatch.setattr(vsr.zoo, "_HERE", folder)
+    monkeypatch.setattr(vsr.zoo, "_FOLDER", folder)
     for tool in (calibrate, scores, ship):
         monkeypatch.setattr(tool, "ZOO", folder)
     return folder
