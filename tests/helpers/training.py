@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 SMOKE = CONFIGS / "smoke.toml"
 CPU = torch.device("cpu")
 MOVING = RecurrentConfig(channels=8, blocks=1, memory=8, flow_channels=4, flow_levels=2)
-JUDGE = DiscriminatorTrainingConfig(
+DISCRIMINATOR = DiscriminatorTrainingConfig(
     discriminator=DiscriminatorConfig(channels=4, levels=2), alone=3
 )
 
@@ -51,7 +51,7 @@ def run_until(trainer: Trainer, iterations: int) -> TrainingResult:
 
 
 def batch(frames: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Low, target and clean clips, and that all of them are fresh."""
+    """Low, target and clean clips, all fresh."""
     torch.manual_seed(1)
     low, target = torch.rand(2, frames, 3, 12, 12), torch.rand(2, frames, 3, 48, 48)
     return low, target, torch.rand(2, frames, 3, 12, 12), torch.tensor([True, True])
@@ -59,5 +59,5 @@ def batch(frames: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, to
 
 def objective(**settings: object) -> GanObjective:
     torch.manual_seed(0)
-    config = GanConfig(adversary=JUDGE, fade_in=10, **settings)
+    config = GanConfig(adversary=DISCRIMINATOR, fade_in=10, **settings)
     return GanObjective(Recurrent(MOVING), DiscriminatorTrainer(config.adversary), config, seed=0)

@@ -14,7 +14,7 @@ from tests.helpers.films import scenes, write_film
 from tests.helpers.training import (
     CONFIGS,
     CPU,
-    JUDGE,
+    DISCRIMINATOR,
     assert_same,
     batch,
     objective,
@@ -33,55 +33,55 @@ from vsr.training.trainer import Trainer, TrainingProgress
 FAMILIES = ("smoke-gan", "smoke-srgan", "smoke-esrgan")
 
 
-def test_each_loss_counts_by_its_weight_and_the_adversary_is_faded_in() -> None:
+def test_losses_are_weighted_and_those_of_the_discriminator_fade_in() -> None:
     weights = GanWeights(
         means=0.5, ping_pong=0.2, consistency=0.3, adversarial=0.01, features=0.02, frequency=0.5
     )
-    game = objective(weights=weights)
-    turn = game(*batch(), [], 3 + 4)  # half of the fade-in
+    gan = objective(weights=weights)
+    step = gan(*batch(), [], 3 + 4)  # half of the fade-in
     kinds = {"content", "means", "ping_pong", "consistency", "adversarial", "features"}
-    assert turn.parts.keys() == kinds | {"frequency"}
-    part = {key: float(value) for key, value in turn.parts.items()}
+    assert step.parts.keys() == kinds | {"frequency"}
+    part = {key: float(value) for key, value in step.parts.items()}
     expected = (
         part["content"] + 0.5 * part["means"] + 0.2 * part["ping_pong"] + 0.3 * part["consistency"]
     )
     expected += 0.5 * part["frequency"]
     expected += 0.5 * (0.01 * part["adversarial"] + 0.02 * part["features"])
-    assert turn.loss.item() == pytest.approx(expected, rel=1e-5)
+    assert step.loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_weights_of_nought_cost_nothing_and_leave_the_loss_out() -> None:
+def test_losses_of_weight_zero_are_left_out() -> None:
     weights = GanWeights(means=0, ping_pong=0, consistency=0, perceptual=0, frequency=0)
-    turn = objective(weights=weights)(*batch(), [], 50)
-    assert turn.parts.keys() == {"content", "adversarial", "features"}
+    step = objective(weights=weights)(*batch(), [], 50)
+    assert step.parts.keys() == {"content", "adversarial", "features"}
 
 
-def test_the_two_ways_through_a_clip_are_compared_frame_by_frame() -> None:
-    game = objective(weights=GanWeights(perceptual=0))
+def test_forward_and_backward_passes_are_compared_frame_by_frame() -> None:
+    gan = objective(weights=GanWeights(perceptual=0))
     low, target, clean, fresh = batch()
-    turn = game(low, target, clean, fresh, [], 50)
-    generator = game.generator
+    step = gan(low, target, clean, fresh, [], 50)
+    generator = gan.generator
     with torch.no_grad():
-        there, state = generator.unroll(low, generator.start(low[:, 0]))
-        back, _ = generator.unroll(low.flip(1)[:, 1:], state)
-    back = back.flip(1)
-    assert float(turn.parts["ping_pong"]) == pytest.approx(
-        float((there[:, :-1] - back).abs().mean()), rel=1e-5
+        forward, state = generator.unroll(low, generator.start(low[:, 0]))
+        backward, _ = generator.unroll(low.flip(1)[:, 1:], state)
+    backward = backward.flip(1)
+    assert float(step.parts["ping_pong"]) == pytest.approx(
+        float((forward[:, :-1] - backward).abs().mean()), rel=1e-5
     )
-    content = (charbonnier(there, target) + charbonnier(back, target[:, :-1])) / 2
-    assert float(turn.parts["content"]) == pytest.approx(float(content), rel=1e-5)
+    content = (charbonnier(forward, target) + charbonnier(backward, target[:, :-1])) / 2
+    assert float(step.parts["content"]) == pytest.approx(float(content), rel=1e-5)
 
 
 def test_the_discriminator_is_shown_the_same_places_of_both() -> None:
-    game = objective(shown=2)
+    gan = objective(shown=2)
     low, target, clean, fresh = batch(frames=5)
-    turn = game(low, target, clean, fresh, [], 50)
-    assert turn.sample.fake.shape == turn.sample.real.shape == (4, 27, 36, 36)
+    step = gan(low, target, clean, fresh, [], 50)
+    assert step.sample.fake.shape == step.sample.real.shape == (4, 27, 36, 36)
     # The inputs that come with them are the same, the frames are not.
-    assert torch.equal(turn.sample.fake[:, 18:], turn.sample.real[:, 18:])
-    assert not torch.equal(turn.sample.fake[:, :18], turn.sample.real[:, :18])
+    assert torch.equal(step.sample.fake[:, 18:], step.sample.real[:, 18:])
+    assert not torch.equal(step.sample.fake[:, :18], step.sample.real[:, :18])
     # The middle frames of two different triples, cropped.
-    middles = turn.sample.real[:, 3:6] / 4 + turn.sample.real[:, 21:24]
+    middles = step.sample.real[:, 3:6] / 4 + step.sample.real[:, 21:24]
     found = {
         middle
         for shown in middles
@@ -92,12 +92,12 @@ def test_the_discriminator_is_shown_the_same_places_of_both() -> None:
     assert found <= {1, 2, 3}
 
 
-def test_motion_is_frozen_and_no_gradient_reaches_the_adversary() -> None:
-    game = objective(weights=GanWeights(perceptual=0))
-    game(*batch(), [], 50).loss.backward()
-    for name, weight in game.generator.named_parameters():
+def test_motion_is_frozen_and_no_gradient_reaches_the_discriminator() -> None:
+    gan = objective(weights=GanWeights(perceptual=0))
+    gan(*batch(), [], 50).loss.backward()
+    for name, weight in gan.generator.named_parameters():
         assert (weight.grad is None) == name.startswith("flow."), name
-    assert all(p.grad is None for p in game._discriminator[0].parameters())
+    assert all(p.grad is None for p in gan._discriminator[0].parameters())
 
 
 def test_without_losses_by_a_discriminator_none_is_trained(
@@ -126,12 +126,12 @@ def test_clips_too_short_for_three_frames_are_refused(dataset: Path) -> None:
         Trainer(recipe, dataset / "run", CPU)
 
 
-def test_a_still_network_has_no_motion_to_judge() -> None:
-    config = GanConfig(adversary=JUDGE)
+def test_a_still_network_has_no_motion_for_the_discriminator() -> None:
+    config = GanConfig(adversary=DISCRIMINATOR)
     with pytest.raises(TrainingError, match="needs a model with motion"):
         GanObjective(
             Srresnet(SrresnetConfig(channels=4, blocks=1)),
-            DiscriminatorTrainer(JUDGE),
+            DiscriminatorTrainer(DISCRIMINATOR),
             config,
             seed=0,
         )
@@ -139,25 +139,25 @@ def test_a_still_network_has_no_motion_to_judge() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_family_trains(family: str, dataset: Path, tmp_path: Path) -> None:
-    told: list[TrainingProgress] = []
+    reports: list[TrainingProgress] = []
     recipe = recipe_of(family, dataset)
     trainer = Trainer(recipe, tmp_path, CPU)
     before = {k: v.clone() for k, v in trainer.state.generator.state_dict().items()}
     assert trainer.state.discriminator is not None
-    judged = {k: v.clone() for k, v in trainer.state.discriminator.state_dict().items()}
-    outcome = trainer.run(watch=told.append)
+    initial = {k: v.clone() for k, v in trainer.state.discriminator.state_dict().items()}
+    outcome = trainer.run(watch=reports.append)
     assert outcome.finished
-    (message,) = [progress.message for progress in told if "without" in progress.message]
+    (message,) = [progress.message for progress in reports if "without" in progress.message]
     assert "training without gan.weights.perceptual: the perceptual loss needs vgg19" in message
     after = trainer.state.generator.state_dict()
     assert any(not torch.equal(before[key], after[key]) for key in before)
     now = trainer.state.discriminator.state_dict()
-    assert any(not torch.equal(judged[k], now[k]) for k in judged if k != "lead")
+    assert any(not torch.equal(initial[k], now[k]) for k in initial if k != "lead")
     assert (tmp_path / "best.safetensors").is_file()
     assert (tmp_path / "card.toml").is_file()
 
 
-def test_the_generator_stands_still_while_the_adversary_is_alone(
+def test_the_generator_does_not_learn_during_the_warm_up(
     dataset: Path,
     tmp_path: Path,
 ) -> None:
@@ -174,16 +174,16 @@ def test_the_generator_stands_still_while_the_adversary_is_alone(
 
 
 @pytest.mark.slow
-def test_a_share_of_what_was_learnt_is_kept(dataset: Path, tmp_path: Path) -> None:
+def test_saved_weights_are_blended_with_the_initial_ones(dataset: Path, tmp_path: Path) -> None:
     whole, part = (
         Trainer(recipe_of("smoke-gan", dataset, f"gan.blend={blend}"), tmp_path / str(blend), CPU)
         for blend in (1.0, 0.25)
     )
-    begun = {key: weight.clone() for key, weight in whole.state.generator.state_dict().items()}
+    start = {key: weight.clone() for key, weight in whole.state.generator.state_dict().items()}
     whole.run()
     part.run()
     learnt, kept = (load_file(tmp_path / b / "model.safetensors") for b in ("1.0", "0.25"))
-    for key, weight in begun.items():
+    for key, weight in start.items():
         expected = 0.75 * weight + 0.25 * learnt[key]
         assert torch.allclose(kept[key], expected, atol=1e-6), key
 
@@ -191,7 +191,7 @@ def test_a_share_of_what_was_learnt_is_kept(dataset: Path, tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("stop", [3, 5])
-def test_a_game_that_was_stopped_ends_with_the_same_bits(
+def test_gan_training_resumes_to_the_same_bits(
     family: str,
     stop: int,
     dataset: Path,
@@ -207,7 +207,7 @@ def test_a_game_that_was_stopped_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
-def test_a_game_that_was_killed_goes_on_from_its_checkpoint(
+def test_killed_gan_training_resumes_from_its_checkpoint(
     dataset: Path,
     tmp_path: Path,
 ) -> None:
@@ -235,8 +235,8 @@ def test_a_game_that_was_killed_goes_on_from_its_checkpoint(
 
 
 @pytest.mark.slow
-def test_two_processes_play_as_one_does(dataset: Path, tmp_path: Path) -> None:
-    """Both players' gradients are averaged over gloo: the same weights but for sums' order."""
+def test_two_processes_learn_as_one_does(dataset: Path, tmp_path: Path) -> None:
+    """All gradients are averaged over gloo: the weights differ by the order of sums alone."""
     arguments = ["train", "--config", str(CONFIGS / "smoke-gan.toml"), "--device", "cpu"]
     # Relativistic means are each process's own.
     for setting in (
@@ -262,14 +262,14 @@ def test_two_processes_play_as_one_does(dataset: Path, tmp_path: Path) -> None:
         assert torch.allclose(one[name], two[name], rtol=1e-3, atol=2e-5), name
 
 
-def test_the_recipes_that_ship_are_whole() -> None:
+def test_shipped_recipes_are_complete() -> None:
     names = sorted(path.stem for path in CONFIGS.glob("*.toml"))
     for name in names:
         config = load_toml(CONFIGS / f"{name}.toml", TrainConfig)
         assert (config.gan is not None) == name.endswith("gan"), name
     for name in ("tiny-x4", "base-x4", "large-x4", "tiny-x2"):
         one, twin = (load_toml(CONFIGS / f"{n}.toml", TrainConfig) for n in (name, f"{name}-gan"))
-        # The dial needs weights of one shape.
+        # --detail interpolates weights of one shape.
         assert one.model == twin.model
 
 

@@ -29,11 +29,11 @@ def test_clips_that_go_on_see_what_was_before_and_fresh_ones_do_not() -> None:
     everything_fresh = torch.tensor([True, True])
     _, states = objective(*first, everything_fresh, [], 0.0)
     assert not any(tensor.requires_grad for state in states for tensor in state)
-    begun = initial_state(generator, second[0], torch.tensor([True, False]), states[0])
-    assert torch.equal(begun[0][0], second[0][0, 0])
-    assert not begun[1][0].any()
-    assert torch.equal(begun[0][1], states[0][0][1])
-    assert torch.equal(begun[1][1], states[0][1][1])
+    start = initial_state(generator, second[0], torch.tensor([True, False]), states[0])
+    assert torch.equal(start[0][0], second[0][0, 0])
+    assert not start[1][0].any()
+    assert torch.equal(start[0][1], states[0][0][1])
+    assert torch.equal(start[1][1], states[0][1][1])
 
 
 def test_a_teacher_draws_the_output_towards_its_own() -> None:

@@ -80,12 +80,12 @@ def test_features_may_be_computed_in_bf16() -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_a_game_minimises_the_perceptual_loss() -> None:
-    game = objective(perceptual_network="vgg16")
-    assert "perceptual" not in game(*batch(), [], 50).parts
+def test_gan_training_minimises_the_perceptual_loss() -> None:
+    gan = objective(perceptual_network="vgg16")
+    assert "perceptual" not in gan(*batch(), [], 50).parts
     config = GanConfig(perceptual_network="vgg16")
-    game._perceptual = perceptual_losses(config, 0, CPU)
-    assert game(*batch(), [], 50).parts["perceptual"] > 0
+    gan._perceptual = perceptual_losses(config, 0, CPU)
+    assert gan(*batch(), [], 50).parts["perceptual"] > 0
 
 
 @pytest.mark.parametrize("network", ["vgg16", "vgg19"])

@@ -286,7 +286,7 @@ def test_two_runs_at_once_are_refused(dataset: Path, teacher: Path) -> None:
 
 
 def test_a_teacher_with_a_memory_is_refused(dataset: Path, tiny_model: Path) -> None:
-    with pytest.raises(ModelError, match="must upscale single frames"):
+    with pytest.raises(ModelError, match="is a recurrent model"):
         teach(dataset, str(tiny_model), TeachingOptions(), licence="MIT")
 
 

@@ -55,7 +55,7 @@ def test_a_run_ends_with_a_model_a_log_curves_strips_and_a_card(
     generator = load_generator(outcome.model)
     assert generator(torch.rand(1, 2, 3, 8, 8)).shape == (1, 2, 3, 32, 32)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    # While only motion is learnt, in the first three, there is nothing to validate.
+    # There is no validation in the motion phase, iterations 1 to 3.
     assert [line["iteration"] for line in log] == [4, 6, 8]
     assert outcome.validation is not None
     assert log[-1]["psnr_y"] == pytest.approx(outcome.validation.ours.psnr_y, abs=1e-3)
@@ -97,7 +97,7 @@ def test_validation_films_are_degraded_as_the_schedule_says(
 def test_stopping_and_resuming_changes_no_bit(
     recipe: TrainConfig, tmp_path: Path, stop: int
 ) -> None:
-    """Among the motion, at its end, at the end of a stage, or with clips in their midst."""
+    """In the motion phase, at its end, at the end of a stage, and in mid-clip."""
     carrying = changed(recipe, carry_share=0.7)
     Trainer(carrying, tmp_path / "whole", CPU).run()
     first = run_until(Trainer(carrying, tmp_path / "parts", CPU), stop)
@@ -110,7 +110,7 @@ def test_stopping_and_resuming_changes_no_bit(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [4, 7])
-def test_resuming_among_repeats_changes_no_bit(
+def test_resuming_between_repeats_changes_no_bit(
     recipe: TrainConfig, tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vsr.training.schedule.GROUP", 2)
@@ -148,6 +148,16 @@ def test_states_are_continued_with_more_iterations_where_stages_stay(
     assert Trainer(longer, tmp_path, CPU, resume=True).state.carried
 
 
+def test_a_run_stopped_before_its_card_writes_the_card_when_resumed(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    outcome = run_until(Trainer(recipe, tmp_path, CPU), 8)
+    assert (outcome.iteration, outcome.finished, outcome.interrupted) == (8, False, True)
+    assert not (tmp_path / "card.toml").exists()
+    assert Trainer(recipe, tmp_path, CPU, resume=True).run().finished
+    assert read_card(tmp_path / "card.toml").iterations == 8
+
+
 def test_a_run_outside_the_main_thread_leaves_signals_alone_and_stops(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
@@ -182,7 +192,7 @@ def test_repeats_show_the_same_clips_turned(
                 for image in (straight, straight.flip(-1), straight.flip(-2), straight.flip(-1, -2))
             ]
             assert sum(torch.equal(after, image) for image in turned) == 1
-    # A repeat starts afresh, and goes on with its own states.
+    # A repeat starts with fresh clips, and continues from its states.
     assert all(bool(batches[n].fresh.all()) for n in (0, 2, 4, 6))
     assert not all(bool(batches[n].fresh.all()) for n in (1, 3, 5, 7))
     assert torch.equal(batches[1].fresh, batches[3].fresh)
@@ -196,6 +206,20 @@ def test_workers_change_no_bit(recipe: TrainConfig, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_worker_that_is_killed_during_a_step_is_reported(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    trainer = Trainer(changed(recipe, workers=1, iterations=10_000), tmp_path, CPU)
+
+    def kill(progress: TrainingProgress) -> None:
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+    with pytest.raises(TrainingError, match="a worker process ended unexpectedly"):
+        trainer.run(watch=kill)
+
+
+@pytest.mark.slow
 def test_a_run_with_workers_stops_without_a_traceback(
     recipe: TrainConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,14 +230,14 @@ def test_a_run_with_workers_stops_without_a_traceback(
 
 
 @pytest.mark.slow
-def test_carrying_states_changes_what_is_learnt(recipe: TrainConfig, tmp_path: Path) -> None:
+def test_continued_states_change_the_weights(recipe: TrainConfig, tmp_path: Path) -> None:
     Trainer(changed(recipe, carry_share=0.0), tmp_path / "never", CPU).run()
     Trainer(changed(recipe, carry_share=0.9), tmp_path / "often", CPU).run()
     never, often = weights(tmp_path / "never"), weights(tmp_path / "often")
     assert any(not torch.equal(never[name], often[name]) for name in never)
 
 
-def test_about_as_many_clips_go_on_as_the_share_says() -> None:
+def test_about_the_given_share_of_clips_continues() -> None:
     stages = (Stage(until=0.5, frames=3, crop=8), Stage(frames=4, crop=8))
     training = TrainingConfig(iterations=1000, stages=stages, carry_share=0.4)
     schedule = ClipSchedule(training, 0)
@@ -281,9 +305,9 @@ def test_another_shape_does_not_resume_but_more_iterations_do(
 ) -> None:
     Trainer(recipe, tmp_path, CPU).run(minutes=0)
     wider = recipe.model_copy(update={"model": recipe.model.model_copy(update={"channels": 16})})
-    with pytest.raises(TrainingError, match=r"another \[model\]"):
+    with pytest.raises(TrainingError, match=r"other settings in \[model\]"):
         Trainer(wider, tmp_path, CPU, resume=True)
-    with pytest.raises(TrainingError, match=r"another \[training\]; of that, only training.iter"):
+    with pytest.raises(TrainingError, match=r"in \[training\]; when resuming, only training.iter"):
         Trainer(changed(recipe, batch=4), tmp_path, CPU, resume=True)
     assert Trainer(changed(recipe, iterations=5), tmp_path, CPU, resume=True).run().iteration == 5
 
@@ -294,7 +318,7 @@ def poison(trainer: Trainer) -> None:
             parameter.fill_(float("nan"))
 
 
-def test_three_losses_that_are_no_number_lead_back_to_the_last_checkpoint(
+def test_three_steps_that_are_not_finite_roll_back_to_the_last_checkpoint(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
     run_until(Trainer(recipe, tmp_path, CPU), 4)
@@ -312,7 +336,7 @@ def test_three_losses_that_are_no_number_lead_back_to_the_last_checkpoint(
     assert all(weight.isfinite().all() for weight in weights(tmp_path).values())
 
 
-def test_a_frozen_motion_network_learns_again_after_going_back_to_its_phase(
+def test_a_frozen_motion_network_learns_after_a_rollback_to_its_phase(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
     frozen = changed(recipe, flow_rate=0.0)
@@ -322,7 +346,7 @@ def test_a_frozen_motion_network_learns_again_after_going_back_to_its_phase(
     assert trainer.run().finished
 
 
-def test_going_back_reports_a_checkpoint_that_can_not_be_read(
+def test_a_rollback_reports_a_checkpoint_that_can_not_be_read(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
     run_until(Trainer(recipe, tmp_path, CPU), 4)
@@ -340,9 +364,7 @@ def test_going_back_reports_a_checkpoint_that_can_not_be_read(
     )
 
 
-def test_without_a_checkpoint_to_go_back_to_the_run_ends(
-    recipe: TrainConfig, tmp_path: Path
-) -> None:
+def test_without_a_checkpoint_a_diverging_run_ends(recipe: TrainConfig, tmp_path: Path) -> None:
     trainer = Trainer(recipe, tmp_path, CPU)
     poison(trainer)
     with pytest.raises(TrainingError, match="not finite 3 times in a row"):
@@ -351,7 +373,7 @@ def test_without_a_checkpoint_to_go_back_to_the_run_ends(
 
 
 def test_motion_must_leave_iterations_for_the_rest(recipe: TrainConfig, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="leaves none of the 8"):
+    with pytest.raises(TrainingError, match=r"must be less than training\.iterations \(8\)"):
         Trainer(changed(recipe, motion_iterations=8), tmp_path, CPU)
 
 
@@ -405,7 +427,7 @@ def test_half_precision_learns_about_the_same(recipe: TrainConfig, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_training_makes_a_generator_better(recipe: TrainConfig, tmp_path: Path) -> None:
+def test_training_raises_psnr(recipe: TrainConfig, tmp_path: Path) -> None:
     longer = changed(recipe, iterations=60, motion_iterations=10, learning_rate=3e-3)
     schedule = recipe.schedule.model_copy(update={"validate_every": 20})
     longer = longer.model_copy(update={"schedule": schedule})
@@ -456,7 +478,7 @@ def test_two_processes_learn_what_one_does(recipe: TrainConfig, tmp_path: Path) 
         assert torch.allclose(weight, double[name], rtol=1e-4, atol=1e-6), name
 
 
-def test_without_films_held_back_there_is_a_model_and_a_card_without_scores(
+def test_without_held_out_films_there_is_a_model_and_a_card_without_scores(
     tmp_path: Path,
 ) -> None:
     film = tmp_path / "a.mp4"
@@ -470,7 +492,7 @@ def test_without_films_held_back_there_is_a_model_and_a_card_without_scores(
 
 
 @pytest.mark.parametrize("rate", ["inf", "nan", "1e30", "100", "0", "-1e-3"])
-def test_rates_that_teach_nothing_are_refused_in_the_recipe(dataset: Path, rate: str) -> None:
+def test_learning_rates_that_diverge_are_refused_in_the_recipe(dataset: Path, rate: str) -> None:
     for key in ("training.learning_rate", "gan.adversary.learning_rate"):
         with pytest.raises(ConfigError, match=key):
             load_toml(SMOKE, TrainConfig, [f"data.dataset={dataset}", f"{key}={rate}"])
@@ -486,7 +508,7 @@ def test_seeds_that_no_generator_takes_are_refused(dataset: Path, seed: str) -> 
 def test_a_run_that_diverges_ends_in_a_line(
     recipe: TrainConfig, tmp_path: Path, rate: float
 ) -> None:
-    """Motion that is no number once crashed the process, where gradients were asked for."""
+    """The gradient of motion that is NaN once crashed the process."""
     training = recipe.training.model_copy(update={"learning_rate": rate, "iterations": 20})
     diverging = recipe.model_copy(update={"training": training})
     with pytest.raises(TrainingError, match=r"lower training\.learning_rate"):

@@ -54,5 +54,5 @@ def test_mistakes_are_told(pair: Path, tmp_path: Path) -> None:
     other = RecurrentConfig(channels=8, blocks=1, memory=4, flow_channels=4, flow_levels=2)
     twin = tmp_path / "mine-gan.safetensors"
     save_generator(twin, Recurrent(other).state_dict(), other)
-    with pytest.raises(ModelError, match="another shape"):
+    with pytest.raises(ModelError, match="its shape differs"):
         load(pair, detail=0.5)

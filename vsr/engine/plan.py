@@ -92,7 +92,7 @@ def plan_video(
     `VsrError`.
     """
     if is_pipe(source):
-        raise MediaError(f"{source}: a plan needs a file, not a pipe")
+        raise MediaError(f"{source}: a pipe can't be read twice; name a file")
     if suffix not in VIDEO_SUFFIXES:
         known = ", ".join(sorted(VIDEO_SUFFIXES))
         raise OutputError(f"{suffix}: not a supported container for films; use {known}")

@@ -38,8 +38,8 @@ class TrainingConfig(Config):
     iterations: PositiveInt = 10_000
     """Total iterations, including those of the motion phase."""
     motion_iterations: NonNegativeInt = 1500
-    """Iterations of the motion phase, in which the motion network alone learns from known motion; 0
-    for a model without a motion network."""
+    """Iterations of the motion phase, in which the motion network alone learns from known motion. A
+    model without a motion network skips it."""
     stages: tuple[Stage, ...] = (Stage(),)
     """Shapes of the clips, in order; the last has until = 1."""
     batch: PositiveInt = 8

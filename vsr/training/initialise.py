@@ -49,7 +49,7 @@ def init_discriminator(config: TrainConfig, device: torch.device) -> Discriminat
     if config.gan.adversary.discriminator.sight == "spatio_temporal" and shortest < 3:
         raise TrainingError(
             f"training.stages: clips of {shortest} frames; a spatio-temporal discriminator "
-            "sees three"
+            "needs three"
         )
     torch.manual_seed(config.training.seed + 1)
     discriminator = DiscriminatorTrainer(config.gan.adversary)

@@ -1,11 +1,12 @@
 """Prepare the batches of the next iterations in worker processes, beside the training step."""
 
 import os
+import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.util import Finalize
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +22,11 @@ _BATCHES_AHEAD = 2
 """Batches that each worker prepares ahead of the training step."""
 _NICENESS = 5
 """Added to a worker process's niceness, so that the training step runs first."""
+_WORKER_DEATH = re.compile("DataLoader worker .*(exited unexpectedly|is killed by signal)")
+_DEATH = (
+    "a worker process ended unexpectedly, perhaps for lack of memory; lower "
+    "training.workers or data.memory_gb, then --resume"
+)
 _LAST = -100
 """Priority of the finaliser that ends a worker: after those of multiprocessing's queues."""
 
@@ -56,22 +62,32 @@ def by_processes(
         )
         batches: Any = iter(loader)
     try:
-        for item in batches:
-            if isinstance(item, VsrError):
-                raise item
-            yield item
-    except RuntimeError as error:
-        if "exited unexpectedly" not in str(error):
-            raise
-        raise TrainingError(
-            "a worker process ended unexpectedly, perhaps for lack of memory; lower "
-            "training.workers or data.memory_gb, then --resume"
-        ) from error
+        with reported_worker_deaths():
+            for item in batches:
+                if isinstance(item, VsrError):
+                    raise item
+                yield item
+    except (ConnectionError, EOFError) as error:  # it died while it was sending
+        raise TrainingError(_DEATH) from error
     finally:
         # DataLoader has no public method for it; dropping the last reference prints errors.
         # A worker that was killed no longer matters, since its batches are discarded.
         with suppress(RuntimeError):
             batches._shutdown_workers()
+
+
+@contextmanager
+def reported_worker_deaths() -> Iterator[None]:
+    """Raise `TrainingError` where DataLoader finds that a worker process has died.
+
+    Its SIGCHLD handler raises the error in the main thread, in whatever is computed at that time.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not _WORKER_DEATH.search(str(error)):
+            raise
+        raise TrainingError(_DEATH) from error
 
 
 class _Prepared(Dataset[Item | VsrError], Generic[Item]):

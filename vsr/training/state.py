@@ -36,8 +36,8 @@ class TrainingState:
         self.motion_iterations = training.motion_iterations if has_flow else 0
         if self.motion_iterations >= training.iterations:
             raise TrainingError(
-                f"training.motion_iterations ({self.motion_iterations}) leaves none of the "
-                f"{training.iterations} training.iterations for the rest"
+                f"training.motion_iterations ({self.motion_iterations}) must be less than "
+                f"training.iterations ({training.iterations})"
             )
         self.schedule = ClipSchedule(training, self.motion_iterations)
         self.discriminator = init_discriminator(config, processes.device)
@@ -83,7 +83,7 @@ class TrainingState:
         try:
             earlier = TrainConfig.model_validate_json(saved["config"])
         except (KeyError, ValueError) as error:
-            raise TrainingError(f"{folder}: not the state of a run of this version") from error
+            raise TrainingError(f"{folder}: not a training state of this version") from error
         self._check_settings(earlier, folder)
         self.generator.load_state_dict(saved["generator"])
         self.optimiser.load_state_dict(saved["optimiser"])
@@ -107,7 +107,7 @@ class TrainingState:
         for part in ("model", "data", "training", "gan"):
             if getattr(comparable, part) != getattr(self._config, part):
                 raise TrainingError(
-                    f"{folder}: its run was made with another [{part}]; of that, only "
+                    f"{folder}: its run has other settings in [{part}]; when resuming, only "
                     f"{', '.join(f'training.{key}' for key in _FREE_TO_CHANGE)} may change"
                 )
 

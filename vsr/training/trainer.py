@@ -26,6 +26,7 @@ from vsr.training.discriminator import CollapseWatch
 from vsr.training.distributed import ProcessGroup
 from vsr.training.gan import perceptual_losses
 from vsr.training.phases import StepResult, build_phase
+from vsr.training.prefetch import reported_worker_deaths
 from vsr.training.rollback import Rollback
 from vsr.training.run_log import CARD_FILE, Log, Strip, write_run_card
 from vsr.training.state import TrainingState
@@ -64,7 +65,7 @@ class TrainingResult:
 
     iteration: int
     finished: bool
-    """False if it was stopped and can be resumed."""
+    """False if it was stopped, even while the card was written, and can be resumed."""
     interrupted: bool
     """Stopped by the caller's event rather than by the clock."""
     validation: FilmScore | None
@@ -140,15 +141,16 @@ class Trainer:
     ) -> TrainingResult:
         """Train until done, for at most `minutes`, or until `stop` is set; then save.
 
-        `watch` is called after every iteration. Runs in any thread.
+        `watch` is called after every iteration. The method works in any thread.
         """
         deadline = math.inf if minutes is None else time.monotonic() + minutes * 60
         stop = stop if stop is not None else threading.Event()
         log = Log(self.output) if self.processes.is_main else None
-        self._train(stop, deadline, log=log, watch=watch)
+        with reported_worker_deaths():
+            self._train(stop, deadline, log=log, watch=watch)
         finished = self.state.iteration >= self.config.training.iterations
         if finished and self.processes.is_main:
-            self._write_card()
+            finished = self._write_card(stop)
         if log:
             log.close()
         self.processes.barrier()
@@ -196,7 +198,7 @@ class Trainer:
                         clock.saved()
                     if stopping:
                         break
-            # Its hooks on the gradients must not outlive it.
+            # Under torchrun its hooks stay on the gradients for as long as it exists.
             del phase
 
     def _progress(
@@ -245,12 +247,13 @@ class Trainer:
         strip = Strip()
         try:
             with state.average.applied_to(state.generator):
-                scores = self._held_out.score(
+                films = self._held_out.score(
                     state.generator,
                     schedule.validation_degradation,
                     strip,
                     most_frames=schedule.validation_frames,
                 )
+                scores = list(films)
         except DataError as error:
             # A rollback may follow.
             return f"not validated: {error}"
@@ -268,14 +271,18 @@ class Trainer:
         )
         return ""
 
-    def _write_card(self) -> None:
-        """Score the finished model on whole films, and write its card."""
+    def _write_card(self, stop: threading.Event) -> bool:
+        """Score the finished model on whole films, and write its card; return False if stopped."""
         state = self.state
         scores: dict[str, FilmScore] = {}
         if self._held_out:
             with state.average.applied_to(state.generator):
                 for degradation in Degradation:
-                    films = self._held_out.score(state.generator, degradation, Strip())
+                    films: list[FilmScore] = []
+                    for film in self._held_out.score(state.generator, degradation, Strip()):
+                        if stop.is_set():
+                            return False  # resuming the run scores it again
+                        films.append(film)
                     scores[degradation.value] = mean_scores(films)
         write_run_card(
             self.output / CARD_FILE,
@@ -291,6 +298,7 @@ class Trainer:
             recipe=self._recipe,
             scores=scores,
         )
+        return True
 
     def _save(self) -> None:
         """Write the averaged model and a checkpoint, each whole or not at all."""

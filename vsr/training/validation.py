@@ -39,18 +39,16 @@ class Validation:
         degradation: Degradation | FilmDegradation,
         strip: Strip,
         most_frames: int | None = None,
-    ) -> list[FilmScore]:
+    ) -> Iterator[FilmScore]:
         """Score each film by its first `most_frames` frames, or by all; add crops to `strip`."""
-        return [
-            score_film(
+        for name, clip in self._clips:
+            yield score_film(
                 generator,
                 name,
                 islice(self._frames(clip), most_frames),
                 degradation,
                 strip.observer(name, min(most_frames or clip.frames, clip.frames)),
             )
-            for name, clip in self._clips
-        ]
 
     def _frames(self, clip: StoredClip) -> Iterator[tuple[Tensor, bool]]:
         planes = [torch.from_numpy(plane) for plane in self._store.read(clip)]
