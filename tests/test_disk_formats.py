@@ -99,6 +99,7 @@ name = "mine"
 scale = 4
 summary = "plain"
 parameters = 12
+default_detail = 0.25
 multiplies_per_pixel = 7
 licence = "MIT"
 machine = "a CPU"
@@ -144,6 +145,9 @@ def test_a_card_has_the_keys_of_its_format(tmp_path: Path) -> None:
     path.write_text(CARD_TEXT)
     card = read_card(path)
     assert card.data == ("one",)
+    older = tmp_path / "older.toml"
+    older.write_text(CARD_TEXT.replace("default_detail = 0.25\n", ""))
+    assert (card.default_detail, read_card(older).default_detail) == (0.25, 0.0)
     write_card(path, card)
     assert path.read_text() == CARD_TEXT
 
