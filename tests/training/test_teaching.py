@@ -276,7 +276,7 @@ def test_the_command_survives_being_killed(dataset: Path, teacher: Path, tmp_pat
     assert 0 < len(Store(dataset).teacher_outputs()) < 8
     for folder in (dataset, undisturbed):
         done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=True)
-    assert "51 of 51 frames taught by Teacher (MIT) (done)" in done.stdout
+    assert "51 of 51 frames by Teacher (MIT) (done)" in done.stdout
     assert files_of(dataset) == files_of(undisturbed)
 
 
