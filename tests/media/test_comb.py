@@ -109,7 +109,7 @@ def test_plan_and_upscale_say_that_frames_look_interlaced(
             main([*verb, "--model", str(tiny_model)])
         assert end.value.code == 0
         told = capsys.readouterr()
-        assert "--deinterlace on makes them whole" in told.out + told.err
+        assert "use --deinterlace on to deinterlace" in told.out + told.err
 
 
 def test_film_with_flags_is_deinterlaced_without_a_word(tmp_path: Path) -> None:
