@@ -1,11 +1,14 @@
-# make demo    install into .venv, upscale a short clip, and print how well it went
-# make test    run the tests
-# make check   check style, types and layers
-# make docs    build the documentation into build/site; a broken link is an error
-# make scores  measure all included models on the films in DATA, for their cards and the README
-# make clean   remove everything that these targets create
+# make demo        install into .venv, upscale a short clip, and print how well it went
+# make test        run all tests, and print the coverage of the code by the quick ones
+# make test-quick  run the tests that are not marked slow
+# make test-slow   run the tests that are marked slow
+# make coverage    run the quick tests and print their coverage of the code
+# make check       check style, types and layers
+# make docs        build the documentation into build/site; a broken link is an error
+# make scores      measure all included models on the films in DATA, for their cards and the README
+# make clean       remove everything that these targets create
 .DEFAULT_GOAL := demo
-.PHONY: demo test check docs scores clean
+.PHONY: demo test test-quick test-slow coverage check docs scores clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -24,8 +27,18 @@ $(DOCS_INSTALLED): $(INSTALLED)
 demo: $(INSTALLED)
 	$(BIN)/python tools/demo.py demo
 
-test: $(INSTALLED)
-	$(BIN)/pytest
+test: coverage test-slow
+
+# Under two minutes on one core.
+test-quick: $(INSTALLED)
+	$(BIN)/pytest -m "not slow"
+
+# The same tests; tracing costs them a seventh of their time.
+coverage: $(INSTALLED)
+	$(BIN)/pytest -m "not slow" --cov
+
+test-slow: $(INSTALLED)
+	$(BIN)/pytest -m slow
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -41,5 +54,5 @@ scores: $(INSTALLED)
 	$(BIN)/python tools/scores.py $(DATA)
 
 clean:
-	rm -rf .venv demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tests.conftest import scenes, write_film
-from tests.media.test_film import broken_inputs
+from tests.helpers.cli import complaint, vsr
+from tests.helpers.films import broken_inputs, scenes, write_film
 
 SMOKE = Path(__file__).parents[1] / "configs" / "smoke.toml"
 
@@ -33,21 +33,6 @@ VERBS = (
     "models",
     "doctor",
 )
-
-
-def vsr(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "vsr", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def complaint(*arguments: object) -> str:
-    """The one line that a mistake is told in."""
-    done = vsr(*arguments)
-    assert done.returncode == 1, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.startswith("vsr: ")
-    assert done.stderr.count("\n") == 1, done.stderr
-    return done.stderr
 
 
 def test_help_loads_no_torch() -> None:
@@ -79,6 +64,7 @@ def test_a_film_is_upscaled(tmp_path: Path, small_film: Path, tiny_model: Path) 
     assert output.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_nothing(
     tmp_path: Path, tiny_model: Path, number: int, code: int
@@ -91,7 +77,7 @@ def test_an_interrupted_run_leaves_nothing(
         command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".b.*")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob(".b.*/*.partial")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
     if number == signal.SIGINT:
@@ -189,6 +175,7 @@ def test_footage_becomes_a_data_set_with_a_table(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_training_runs_stops_on_ctrl_c_and_resumes(tmp_path: Path) -> None:
     films = tmp_path / "films"
     films.mkdir()

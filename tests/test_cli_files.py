@@ -1,7 +1,6 @@
 """Names, pipes and streams that the system allows and tools trip over."""
 
 import contextlib
-import io
 import os
 import signal
 import subprocess
@@ -9,49 +8,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import AudioTrack, scenes, write_film
-from vsr.cli import main
+from tests.helpers.cli import complaint, vsr
+from tests.helpers.films import AudioTrack, scenes, write_film
 from vsr.engine import file_mode
 from vsr.media.mux.muxer import Dropped
-
-
-class Done(NamedTuple):
-    """What a command left."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-
-def run(*arguments: object) -> Done:
-    """The command line in this process, which spares loading torch each time."""
-    stdout, stderr = io.StringIO(), io.StringIO()
-    with (
-        contextlib.redirect_stdout(stdout),
-        contextlib.redirect_stderr(stderr),
-        pytest.raises(SystemExit) as end,
-    ):
-        main([str(argument) for argument in arguments])
-    code = end.value.code
-    assert isinstance(code, int)
-    return Done(code, stdout.getvalue(), stderr.getvalue())
-
-
-def complaint(*arguments: object) -> str:
-    """The one line that a mistake is told in."""
-    done = run(*arguments)
-    assert done.code == 1, done
-    assert done.stdout == ""
-    assert done.stderr.startswith("vsr: ")
-    assert done.stderr.count("\n") == 1, done.stderr
-    return done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -95,18 +62,18 @@ def test_a_name_is_no_address(
     monkeypatch.chdir(tmp_path)
     source, output = Path(f"{name}.mp4"), Path(f"{name} large.mkv")
     source.write_bytes(film.read_bytes())
-    done = run("upscale", source, output, "--model", tiny_model)
-    assert done.code == 0, done.stderr
+    done = vsr("upscale", source, output, "--model", tiny_model)
+    assert done.returncode == 0, done.stderr
     assert frame_count(output) == 6
-    assert run("verify", source, output).code == 0
+    assert vsr("verify", source, output).returncode == 0
     assert sorted(Path().iterdir()) == sorted([source, output])
 
 
 def test_a_named_pipe_is_read_like_standard_input(tmp_path: Path, tiny_model: Path) -> None:
     source, output = write_film(tmp_path / "a.mkv", scenes(64, 48, [6])), tmp_path / "b.mkv"
     with fed(tmp_path / "pipe", source.read_bytes()) as pipe:
-        done = run("upscale", pipe, output, "--model", tiny_model)
-    assert done.code == 0, done.stderr
+        done = vsr("upscale", pipe, output, "--model", tiny_model)
+    assert done.returncode == 0, done.stderr
     assert frame_count(output) == 6
 
 
@@ -133,8 +100,8 @@ def test_a_cover_picture_goes_through_a_pipe(tmp_path: Path, tiny_model: Path) -
             container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(video.encode(None))
     with fed(tmp_path / "pipe", source.read_bytes()) as pipe:
-        done = run("upscale", pipe, output, "--model", tiny_model)
-    assert done.code == 0, done.stderr
+        done = vsr("upscale", pipe, output, "--model", tiny_model)
+    assert done.returncode == 0, done.stderr
     with av.open(str(output)) as made:
         (cover,) = [bytes(p) for p in made.demux(made.streams.video[1]) if p.size]
     assert cover == picture
@@ -154,14 +121,14 @@ def test_the_longest_names_are_read_and_written(
 ) -> None:
     source, output = tmp_path / f"{'x' * 251}.mp4", tmp_path / f"{'y' * 250}.mp4"
     source.write_bytes(film.read_bytes())
-    done = run("upscale", source, output, "--model", tiny_model)
-    assert done.code == 0, done.stderr
+    done = vsr("upscale", source, output, "--model", tiny_model)
+    assert done.returncode == 0, done.stderr
     assert frame_count(output) == 6
     picture, large = tmp_path / f"{'p' * 251}.png", tmp_path / f"{'z' * 250}.png"
     Image.new("RGB", (8, 8)).save(picture)
-    assert run("image", picture, large, "--model", tiny_model).code == 0
+    assert vsr("image", picture, large, "--model", tiny_model).returncode == 0
     page = tmp_path / f"{'h' * 250}.html"
-    assert run("compare", source, output, "--html", page).code == 0
+    assert vsr("compare", source, output, "--html", page).returncode == 0
     assert page.exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
@@ -172,9 +139,9 @@ def test_an_interrupted_run_goes_on_beside_the_longest_name(
     output = tmp_path / f"{'y' * 250}.mp4"
     monkeypatch.setattr("vsr.engine.file_mode._join", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        run("upscale", film, output, "--model", tiny_model)
+        vsr("upscale", film, output, "--model", tiny_model)
     monkeypatch.undo()
-    done = run("upscale", film, output, "--model", tiny_model, "--json")
+    done = vsr("upscale", film, output, "--model", tiny_model, "--json")
     assert '"resumed_frames": 6' in done.stdout
 
 
@@ -228,7 +195,7 @@ def test_a_copy_for_browsers_replaces_no_film(tmp_path: Path) -> None:
     assert films[1].read_bytes() == before
     (tmp_path / "sub").mkdir()
     films[1] = write_film(tmp_path / "sub" / "a.avi", scenes(64, 48, [4]))
-    assert run("compare", *films, "--html", tmp_path / "other.html").code == 0
+    assert vsr("compare", *films, "--html", tmp_path / "other.html").returncode == 0
     assert [frame_count(tmp_path / f"other-a{n}.mp4") for n in ("", "-2")] == [3, 4]
 
 
@@ -255,34 +222,35 @@ def test_a_subfolder_that_can_not_be_made_costs_its_films_alone(
         (tmp_path / "in" / name).write_bytes(film.read_bytes())
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").touch()
-    done = run("upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model)
-    assert done.code == 1
+    done = vsr("upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model)
+    assert done.returncode == 1
     assert "out/sub: is a file; name a folder" in done.stderr
     assert frame_count(tmp_path / "out" / "a.mp4") == 6
 
 
-def piped(redirect: str, *arguments: object) -> Done:
+def piped(redirect: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """A process of its own, standard streams redirected as a shell does."""
     words = ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-m", "vsr"]
-    done = subprocess.run(
+    return subprocess.run(
         [*words, *map(str, arguments)], capture_output=True, text=True, check=False
     )
-    return Done(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.slow
 def test_a_run_that_nobody_can_hear_of_is_done(
     film: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
     output = tmp_path / "b.mkv"
     done = piped("2>&- <&-", "upscale", film, output, "--model", tiny_model)
-    assert (done.code, frame_count(output)) == (0, 6)
+    assert (done.returncode, frame_count(output)) == (0, 6)
     assert "6 frames" in done.stdout
     silent = tmp_path / "c.mkv"
-    assert piped("2>&- >&- <&-", "upscale", film, silent, "--model", tiny_model).code == 0
+    assert piped("2>&- >&- <&-", "upscale", film, silent, "--model", tiny_model).returncode == 0
     # Nothing that a library says on the stream that is closed has gone into the film.
     assert silent.read_bytes() == output.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_full_standard_output_is_one_line_when_all_is_done(
     film: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -290,13 +258,14 @@ def test_a_full_standard_output_is_one_line_when_all_is_done(
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / "in" / name).write_bytes(film.read_bytes())
     done = piped(">/dev/full", "upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model)
-    assert done.code == 1
+    assert done.returncode == 1
     assert done.stderr == "vsr: standard output: no space left on device\n"
     assert [frame_count(tmp_path / "out" / name) for name in ("a.mp4", "b.mp4")] == [6, 6]
-    assert piped(">/dev/full", "models") == done
-    assert piped(">/dev/full 2>/dev/full", "models").code == 1
+    assert piped(">/dev/full", "models").stderr == done.stderr
+    assert piped(">/dev/full 2>/dev/full", "models").returncode == 1
 
 
+@pytest.mark.slow
 def test_a_closed_standard_stream_that_is_wanted_is_one_line(film: Path, tmp_path: Path) -> None:
     read = piped("<&-", "upscale", "-", tmp_path / "b.mkv")
     assert read.stderr.startswith("vsr: standard input: is closed")
@@ -315,18 +284,19 @@ def test_a_film_that_was_finished_is_not_interrupted(
         return join(*given)
 
     monkeypatch.setattr(file_mode, "_join", interrupted)
-    done = run("upscale", film, tmp_path / "b.mp4", "--model", tiny_model)
-    assert (done.code, frame_count(tmp_path / "b.mp4")) == (0, 6)
+    done = vsr("upscale", film, tmp_path / "b.mp4", "--model", tiny_model)
+    assert (done.returncode, frame_count(tmp_path / "b.mp4")) == (0, 6)
     (tmp_path / "in").mkdir()
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / "in" / name).write_bytes(film.read_bytes())
-    done = run("upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model)
-    assert done.code == 130
+    done = vsr("upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model)
+    assert done.returncode == 130
     assert done.stderr.endswith("vsr: interrupted between two films\n")
     monkeypatch.undo()
-    assert run("upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model).code == 0
+    assert vsr("upscale", tmp_path / "in", tmp_path / "out", "--model", tiny_model).returncode == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_python_ends_leaves_the_exit_code() -> None:
     """The libraries take some tenths of a second to end, when handlers are gone already."""
     lines = [
@@ -348,8 +318,8 @@ def test_digits_that_are_no_number_are_wrong_usage(film: Path, tmp_path: Path, d
         ("upscale", film, tmp_path / "b.mp4", "--tile", digits),
         ("export", "tiny-x4", tmp_path / "m.onnx", "--size", f"{digits}x32"),
     ):
-        done = run(*words)
-        assert done.code == 2
+        done = vsr(*words)
+        assert done.returncode == 2
         assert "Error: Invalid value" in done.stderr
 
 
@@ -357,8 +327,8 @@ def test_digits_that_are_no_number_are_wrong_usage(film: Path, tmp_path: Path, d
 def test_a_container_is_known_with_and_without_its_dot(
     film: Path, tiny_model: Path, container: str
 ) -> None:
-    done = run("plan", film, "--container", container, "--model", tiny_model)
-    assert (done.code, done.stderr) == (0, "")
+    done = vsr("plan", film, "--container", container, "--model", tiny_model)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_unknown_container_is_named(film: Path) -> None:
@@ -369,7 +339,7 @@ def test_an_unknown_container_is_named(film: Path) -> None:
 
 def test_a_page_on_standard_output_is_the_page_alone(film: Path, tmp_path: Path) -> None:
     films = [write_film(tmp_path / f"{n}.mp4", scenes(64, 48, [3]), codec="libx264") for n in "ab"]
-    done = run("compare", *films, "--html", "-")
+    done = vsr("compare", *films, "--html", "-")
     assert done.stdout.startswith("<!doctype html>")
     assert done.stdout.endswith("</html>\n")
 
@@ -379,7 +349,7 @@ def test_a_file_called_like_a_pipe_is_a_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("-").write_bytes(film.read_bytes())
-    assert run("upscale", "./-", "b.mkv", "--model", tiny_model).code == 0
+    assert vsr("upscale", "./-", "b.mkv", "--model", tiny_model).returncode == 0
     assert frame_count(tmp_path / "b.mkv") == 6
 
 

@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from tests.conftest import AudioTrack, scenes, write_film
-from tests.test_cli import complaint, vsr
+from tests.helpers.cli import complaint, vsr
+from tests.helpers.films import AudioTrack, scenes, write_film
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,7 @@ def test_two_films_for_one_name_are_refused(film: Path, tmp_path: Path, tiny_mod
     assert "would both become" in line
 
 
+@pytest.mark.slow
 def test_a_pipe_keeps_times_and_sound(film: Path, tiny_model: Path) -> None:
     made = through_pipe(film, tiny_model)
     opened = av.open(io.BytesIO(made), "r"), av.open(str(film), "r")
@@ -88,6 +89,7 @@ def test_a_pipe_keeps_times_and_sound(film: Path, tiny_model: Path) -> None:
         assert sounds[0] == sounds[1]
 
 
+@pytest.mark.slow
 def test_standard_input_is_read_where_a_file_is_called_like_it(
     film: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -99,6 +101,7 @@ def test_standard_input_is_read_where_a_file_is_called_like_it(
     assert (tmp_path / "b.mkv").exists()
 
 
+@pytest.mark.slow
 def test_a_pipe_carries_y4m(film: Path, tiny_model: Path) -> None:
     made = through_pipe(film, tiny_model, "--format", "y4m")
     head, rest = made.split(b"\n", 1)
@@ -109,6 +112,7 @@ def test_a_pipe_carries_y4m(film: Path, tiny_model: Path) -> None:
     assert picture.std() > 10
 
 
+@pytest.mark.slow
 def test_a_pipe_that_holds_no_film_is_one_line(tiny_model: Path) -> None:
     command = [sys.executable, "-m", "vsr", "upscale", "-", "-", "--model", str(tiny_model)]
     done = subprocess.run(command, input=b"nothing of use", capture_output=True, check=False)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from tests.conftest import planes_of, scenes, write_film
+from tests.helpers.films import scenes, write_film
+from tests.helpers.planes import planes_of
 from vsr.config import load_toml
 from vsr.data.prepare import prepare
 from vsr.data.store import Header, RejectedStretch, Store, StoreWriter, TeacherRun

@@ -1,16 +1,36 @@
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio
 
+from tests.helpers.films import as_tensor, gliding_view
 from vsr.errors import DataError
 from vsr.imaging.degrade import Degradation
+from vsr.imaging.tensors import to_uint8
 from vsr.metrics.meter import FilmMeter, mean_of
 from vsr.metrics.protocol import PROTOCOLS, Metric, parse_metrics
 from vsr.models import Recurrent, RecurrentConfig
 from vsr.scoring import score_film
 
 PLAIN = PROTOCOLS["plain"]
+BICUBIC = Image.Resampling.BICUBIC
+Picture = NDArray[np.uint8]
+
+
+def psnr_y_by_scikit_image(outputs: Sequence[Picture], targets: Sequence[Picture]) -> float:
+    """The mean over frames of (H, W, 3)."""
+    found = []
+    for output, target in zip(outputs, targets, strict=True):
+        lumas = [rgb2ycbcr(picture)[..., 0] for picture in (target, output)]
+        found.append(peak_signal_noise_ratio(*lumas, data_range=255))
+    return float(np.mean(found))
 
 
 def film(frames: int, side: int = 64) -> list[torch.Tensor]:
@@ -86,10 +106,19 @@ def test_a_mean_leaves_out_what_has_no_meaning() -> None:
 
 
 def test_a_scored_film_is_bicubic_beside_the_model() -> None:
+    """Bicubic by Pillow, PSNR by scikit-image; sides are cut to multiples of the scale."""
     generator = Recurrent(RecurrentConfig(channels=8, blocks=1, memory=8, flow_channels=4)).eval()
-    frames = [(picture, number == 0) for number, picture in enumerate(film(3, 66))]
-    score = score_film(generator, "noise", frames, Degradation.BI)
+    targets = gliding_view(data.astronaut(), 66, 66, 3)
+    frames = [(as_tensor(picture), number == 0) for number, picture in enumerate(targets)]
+    score = score_film(generator, "views", frames, Degradation.BI)
     assert score.frames == 3
-    assert score.ours.psnr_y != score.bicubic.psnr_y
-    assert score.gain == score.ours.psnr_y - score.bicubic.psnr_y
+    targets = [picture[:64, :64] for picture in targets]
+    lows = [np.array(Image.fromarray(p).resize((16, 16), BICUBIC)) for p in targets]
+    bicubic = [np.asarray(Image.fromarray(p).resize((64, 64), BICUBIC)) for p in lows]
+    with torch.inference_mode():
+        highs = generator(torch.stack([as_tensor(low) for low in lows])[None])[0]
+    ours = list(to_uint8(highs).permute(0, 2, 3, 1).numpy())
+    wanted = [psnr_y_by_scikit_image(films, targets) for films in (ours, bicubic)]
+    assert [score.ours.psnr_y, score.bicubic.psnr_y] == pytest.approx(wanted, abs=0.05)
+    assert score.gain == pytest.approx(wanted[0] - wanted[1], abs=0.05)
     assert score.ours.tof > 0

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import planes_of, scenes
+from tests.helpers.films import scenes
+from tests.helpers.planes import planes_of
 from vsr.data.clip_codec import decode_clip, encode_clip, encode_lossless, recompress
 
 

@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +6,15 @@ import pytest
 import torch
 from skimage import data
 
-from tests.conftest import planes_of
+from tests.helpers.data_sets import add_source, diagonal_pan
 from vsr.data.camera_motion import glide
 from vsr.data.clip_pairs import ClipPairs, ClipShape
 from vsr.data.clip_pool import ClipPool
 from vsr.data.config import DataConfig
 from vsr.data.flow_pairs import MotionPairs
 from vsr.data.real_degradation import degrade_as_real
-from vsr.data.store import Header, SourceStart, StoreWriter
+from vsr.data.store import Header, StoreWriter
 from vsr.errors import DataError
-from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.imaging.degrade import Degradation, degrade
 from vsr.imaging.tensors import resize_bicubic, warp
 from vsr.metrics.image import psnr_y
@@ -30,34 +28,13 @@ NO_EXTRAS: dict[str, Any] = {
 }
 
 
-def add(store: StoreWriter, name: str, frames: Sequence[np.ndarray]) -> None:
-    height, width = frames[0].shape[:2]
-    source = SourceStart(
-        source=name,
-        name=name,
-        type="film" if len(frames) > 1 else "photograph",
-        split="train",
-        width=width,
-        height=height,
-        crop=(0, 0, height, width),
-        stored=(height, width),
-        frame_rate="25",
-    )
-    store.add(source)
-    store.add_clip(planes_of(frames), ColourSpec(Matrix.BT601), source, shot=0, piece=0, hashes=[])
-
-
-def wandering(picture: np.ndarray, frames: int, side: int = 176) -> list[np.ndarray]:
-    return [picture[40 + n : 40 + n + side, 20 + n : 20 + n + side].copy() for n in range(frames)]
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("set")
     store = StoreWriter(folder, Header(shortest=7, val_share=0))
-    add(store, "a", wandering(data.astronaut(), 20))
-    add(store, "b", wandering(data.coffee(), 9))
-    add(store, "photo", [data.astronaut()[::-1].copy()])
+    add_source(store, "a", diagonal_pan(data.astronaut(), 20, 176))
+    add_source(store, "b", diagonal_pan(data.coffee(), 9, 176))
+    add_source(store, "photo", [data.astronaut()[::-1].copy()])
     return folder
 
 
@@ -194,7 +171,7 @@ def test_little_memory_changes_no_clip(folder: Path) -> None:
 
 def test_without_photographs_the_camera_moves_over_film(tmp_path: Path) -> None:
     store = StoreWriter(tmp_path, Header(shortest=7, val_share=0))
-    add(store, "a", wandering(data.astronaut(), 8, side=300))
+    add_source(store, "a", diagonal_pan(data.astronaut(), 8, side=300))
     pairs = clips(tmp_path, **NO_EXTRAS | {"stills_share": 1.0})
     assert pairs.target(0).diff(dim=0).abs().max() > 0
 

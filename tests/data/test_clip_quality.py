@@ -6,7 +6,8 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
-from tests.conftest import gliding_view, planes_of, scenes
+from tests.helpers.films import gliding_view, scenes
+from tests.helpers.planes import planes_of
 from vsr.data.clip_quality import (
     Crop,
     DuplicateIndex,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from tests.conftest import planes_of, write_film
+from tests.helpers.films import write_film
+from tests.helpers.planes import planes_of
 from vsr.data.prepare import PrepareProgress, prepare
 from vsr.data.store import INDEX_FILE, Header, Store, StoreWriter
 from vsr.data.summary import summarise, table, write_contact_sheet, write_summary
@@ -75,6 +76,7 @@ def test_what_teaches_nothing_is_left_out_with_its_reason(tmp_path: Path) -> Non
     assert row.left_out == {"short": 5, "static": 10, "blurred": 10, "flat": 8, "duplicate": 12}
 
 
+@pytest.mark.slow
 def test_bars_are_cropped_and_an_enlarged_film_is_shrunk(tmp_path: Path) -> None:
     sharp = [cv2.resize(f, None, fx=0.8, fy=0.8, interpolation=3) for f in moving(0, 9, 400)]
     barred, enlarged = [], []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from tests.conftest import write_film
+from tests.helpers.films import write_film
 from vsr.cli import cli
 from vsr.data.clip_pairs import ClipPairs, ClipShape
 from vsr.data.clip_pool import ClipPool

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from skimage import data
 
-from tests.conftest import gliding_view, scenes, write_film
+from tests.helpers.films import gliding_view, scenes, write_film
 from vsr.data.sources import SourceType, find_sources, open_source, sample_source, source_frames
 from vsr.errors import DataError, MediaError
 

@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from skimage import data
 from torch import Tensor
 
-from tests.conftest import planes_of
+from tests.helpers.data_sets import add_source, diagonal_pan
 from vsr.data.agreement import Features, feature_distance
 from vsr.data.clip_codec import Planes420
 from vsr.data.clip_pairs import ClipPairs, ClipShape
@@ -18,31 +17,13 @@ from vsr.data.clip_pool import ClipPool
 from vsr.data.config import DataConfig, SharpeningConfig
 from vsr.data.flow_pairs import MotionPairs
 from vsr.data.sharpening import sharpened
-from vsr.data.store import Header, SourceStart, Store, StoreWriter, TeacherRun
+from vsr.data.store import Header, Store, StoreWriter, TeacherRun
 from vsr.errors import DataError
-from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.imaging.degrade import Degradation, degrade
 
 CPU = torch.device("cpu")
 PLAIN: dict[str, Any] = {"stills_share": 0.0, "micro_share": 0.0, "static_share": 0.0}
 BI = {"bi": 1.0, "bd": 0.0, "codec": 0.0, "real": 0.0}
-
-
-def add(store: StoreWriter, name: str, frames: Sequence[NDArray[np.uint8]]) -> None:
-    height, width = frames[0].shape[:2]
-    source = SourceStart(
-        source=name,
-        name=name,
-        type="film" if len(frames) > 1 else "photograph",
-        split="train",
-        width=width,
-        height=height,
-        crop=(0, 0, height, width),
-        stored=(height, width),
-        frame_rate="25",
-    )
-    store.add(source)
-    store.add_clip(planes_of(frames), ColourSpec(Matrix.BT601), source, shot=0, piece=0, hashes=[])
 
 
 def teaching(name: str, scale: int = 4, native_crop: int | None = None) -> TeacherRun:
@@ -76,9 +57,9 @@ def folder(tmp_path: Path) -> Path:
     store = StoreWriter(tmp_path / "set", Header(shortest=7, val_share=0))
     soft = cv2.addWeighted(data.astronaut(), 0.7, data.astronaut(), 0, 40)
     picture = np.asarray(soft, dtype=np.uint8)
-    add(store, "a", [picture[40 + n : 216 + n, 20 + n : 196 + n].copy() for n in range(20)])
-    add(store, "b", [picture[90 + n : 234 + n, 60 + n : 204 + n].copy() for n in range(9)])
-    add(store, "photo", [picture[::-1].copy()])
+    add_source(store, "a", diagonal_pan(picture, 20, 176))
+    add_source(store, "b", diagonal_pan(picture, 9, 144, top=90, left=60))
+    add_source(store, "photo", [picture[::-1].copy()])
     return tmp_path / "set"
 
 

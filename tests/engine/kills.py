@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from tests.conftest import AudioTrack, scenes, write_film
-from tests.formats.matrix import write_model
+from tests.helpers.films import AudioTrack, scenes, write_film
+from tests.helpers.models import write_model
 from vsr.engine.upscale import upscale_video
 from vsr.media.encode.settings import EncoderSettings
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import vsr
-from tests.conftest import scenes, write_film
+from tests.helpers.films import scenes, write_film
+from tests.helpers.planes import SPECS, assert_equal_but_for_rounding, farthest, film_planes
 from vsr.engine.backends import OpenVinoBackend, TorchBackend, pick_backend, select
 from vsr.engine.backends import openvino as openvino_backend
 from vsr.engine.backends.openvino import openvino_core
@@ -21,7 +21,7 @@ from vsr.engine.backends.openvino_convert import converted, sample_by_rows
 from vsr.engine.backends.yuv_step import FoldedStep, build_yuv_step
 from vsr.engine.upscale import upscale_video
 from vsr.errors import VsrError
-from vsr.imaging.colour import ColourSpec, Matrix, Siting, Subsampling, from_rgb
+from vsr.imaging.colour import ColourSpec, Matrix, Siting
 from vsr.imaging.degrade import Degradation, degrade
 from vsr.imaging.tensors import moved_grid, sample, to_float
 from vsr.media.encode.settings import EncoderSettings
@@ -40,46 +40,11 @@ from vsr.system.machine import computes_int8
 from vsr.zoo.model_file import add_ranges, load_generator, save_generator
 
 CPU = torch.device("cpu")
-Planes = tuple[NDArray[Any], ...]
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def film_planes(spec: ColourSpec, width: int, height: int, frames: int) -> list[Planes]:
-    pictures = scenes(width, height, [frames])
-    planes = []
-    for picture in pictures:
-        rgb = to_float(torch.from_numpy(picture)).permute(2, 0, 1)
-        codes = (plane.numpy() for plane in from_rgb(rgb, spec))
-        planes.append(tuple(c if spec.bit_depth == 8 else c.view(np.uint16) for c in codes))
-    return planes
-
-
-def farthest(one: Planes, other: Planes) -> int:
-    return max(
-        int(np.abs(a.astype(int) - b.astype(int)).max()) for a, b in zip(one, other, strict=True)
-    )
-
-
-def assert_equal_but_for_rounding(one: Planes, other: Planes) -> None:
-    """Within one code value; two where filters of chroma reach beyond the picture."""
-    assert [plane.shape for plane in one] == [plane.shape for plane in other]
-    assert [plane.dtype for plane in one] == [plane.dtype for plane in other]
-    assert farthest(one, other) <= 2
-    inside = [(planes[0], *(chroma[1:, 1:] for chroma in planes[1:])) for planes in (one, other)]
-    assert farthest(*inside) <= 1
-
-
-SPECS = {
-    "left": ColourSpec(Matrix.BT601),
-    "center, full range": ColourSpec(Matrix.BT601, True, siting=Siting.CENTER),
-    "top left, 10 bit": ColourSpec(Matrix.BT2020, False, 10, siting=Siting.TOP_LEFT),
-    "4:2:2, 10 bit": ColourSpec(Matrix.BT709, False, 10, Subsampling(2, 1)),
-    "4:4:4": ColourSpec(Matrix.BT709, False, 8, Subsampling(1, 1)),
-}
 
 
 @pytest.mark.slow
@@ -111,6 +76,7 @@ def test_still_image_networks_run_there_too(config: GeneratorConfig) -> None:
     assert farthest(eager, built) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny-x4", "tiny-x2"])
 def test_frames_made_stay_as_they_are(name: str) -> None:
     """While they wait for the encoder, the next ones are made."""
@@ -124,13 +90,18 @@ def test_frames_made_stay_as_they_are(name: str) -> None:
     assert farthest(first, held) == 0
 
 
-def test_the_head_of_a_folded_step_has_half_as_much_to_do(tiny_model: Path) -> None:
+def test_the_head_of_a_folded_step_computes_half_as_many_channels(tiny_model: Path) -> None:
+    """Of 4:2:0 there are half as many samples as of RGB."""
     spec = ColourSpec(Matrix.BT601)
-    step, _ = build_yuv_step(load_generator(tiny_model), (spec, spec), (32, 32))
+    generator = load_generator(tiny_model)
+    assert isinstance(generator, Recurrent)
+    rgb_channels = generator.head.out_channels
+    step, _ = build_yuv_step(generator, (spec, spec), (32, 32))
     assert isinstance(step, FoldedStep)
-    assert len(step.luma.bias) + len(step.chroma.bias) == 24  # of 48
+    assert len(step.luma.bias) + len(step.chroma.bias) == rgb_channels / 2
 
 
+@pytest.mark.slow
 def test_a_state_that_was_kept_goes_on_exactly(tiny_model: Path) -> None:
     spec = ColourSpec(Matrix.BT601)
     films = film_planes(spec, 64, 48, 6)
@@ -147,6 +118,7 @@ def test_a_state_that_was_kept_goes_on_exactly(tiny_model: Path) -> None:
         assert farthest(second.upscale(planes, False), want) == 0
 
 
+@pytest.mark.slow
 def test_what_was_built_is_kept_for_the_next_run_and_a_broken_file_is_made_anew(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +207,7 @@ def test_the_cache_key_describes_what_no_tensor_tells(tiny_model: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_ctrl_c_after_openvino_interrupts_and_does_not_crash(tiny_model: Path) -> None:
     # Freed in another thread, as the collector may: OpenVINO must not take its stack for signals.
     script = """
@@ -263,6 +236,7 @@ except KeyboardInterrupt:
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
+@pytest.mark.slow
 def test_auto_builds_for_long_films_on_a_cpu(tiny_model: Path) -> None:
     generator, spec = load_generator(tiny_model), ColourSpec(Matrix.BT601)
 
@@ -283,6 +257,7 @@ def test_auto_builds_for_long_films_on_a_cpu(tiny_model: Path) -> None:
         picked("auto", "cpu", None, "int8")
 
 
+@pytest.mark.slow
 def test_a_film_by_either_is_the_same_film(tmp_path: Path, tiny_model: Path) -> None:
     source = write_film(tmp_path / "a.mkv", scenes(64, 48, [6, 5]))
     made = []
@@ -305,6 +280,7 @@ def gliding_lows(frames: int, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
     return degrade(target, scale, Degradation.BI), target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [card.name for card in vsr.list_models()])
 def test_eight_bits_cost_less_than_a_tenth_of_a_decibel(name: str) -> None:
     """On pictures that nothing was measured on."""
@@ -338,6 +314,7 @@ def test_eight_bits_do_not_drift(name: str) -> None:
     assert min(quality[30:]) > quality[30] - 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not computes_int8(), reason="needs a processor with VNNI")
 def test_openvino_computes_eight_bits_as_torch_foretells() -> None:
     spec = ColourSpec(Matrix.BT601)
@@ -442,6 +419,7 @@ def test_a_compiler_that_fails_is_noted_once(
     )
 
 
+@pytest.mark.slow
 def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
     """By itself it reports each import and conversion, and keeps a number to know us by."""
     program = (

@@ -10,13 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import vsr
-from tests.engine.test_backends import (
-    SPECS,
-    Planes,
-    assert_equal_but_for_rounding,
-    farthest,
-    film_planes,
-)
+from tests.helpers.planes import SPECS, Planes, assert_equal_but_for_rounding, farthest, film_planes
 from vsr.engine.backends import GraphBackend, TorchBackend, pick_backend
 from vsr.engine.backends.yuv_step import build_yuv_step
 from vsr.errors import VsrError
@@ -51,6 +45,7 @@ def test_planes_equal_those_of_torch_within_one_code_value(device: torch.device)
             assert_equal_but_for_rounding(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny-x4", "tiny-x2"])
 @pytest.mark.parametrize("kind", ["left", "top left, 10 bit"])
 def test_halves_change_no_sample_by_more_than_one(
@@ -70,6 +65,7 @@ def test_halves_change_no_sample_by_more_than_one(
     assert beyond <= samples / 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["black", "white", "noise"])
 def test_nothing_becomes_infinite(device: torch.device, what: str) -> None:
     spec = SPECS["top left, 10 bit"]
@@ -186,6 +182,7 @@ class Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [card.name for card in vsr.list_models()])
 @pytest.mark.parametrize("precision", ["f32", "f16"])
 def test_a_step_can_be_captured(name: str, precision: str) -> None:

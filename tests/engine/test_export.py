@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from tests.test_cli import complaint, vsr
+from tests.helpers.cli import complaint, vsr
 from vsr.engine import export
 from vsr.engine.export import export_model
 from vsr.errors import OutputError, VsrError
@@ -37,6 +37,7 @@ def test_onnx_passes_its_state_and_computes_as_torch_does(tmp_path: Path, tiny_m
     assert [found.name for found in tmp_path.iterdir()] == ["a.onnx"]
 
 
+@pytest.mark.slow
 def test_openvino_gets_its_two_files(tmp_path: Path, tiny_model: Path) -> None:
     assert export_model(str(tiny_model), tmp_path / "a.xml", (32, 48)) < 1e-4
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a.bin", "a.xml"]

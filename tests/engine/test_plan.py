@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import scenes, write_film
-from tests.test_cli import complaint, vsr
+from tests.helpers.cli import complaint, vsr
+from tests.helpers.films import scenes, write_film
 from vsr.engine import plan
 from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import AudioTrack, scenes, write_film
+from tests.helpers.films import AudioTrack, scenes, write_film
 from vsr.engine import file_mode
 from vsr.engine.resume import segments
 from vsr.engine.resume.journal import (
@@ -93,6 +93,7 @@ def test_segments_end_at_cuts_and_at_length(film: Path) -> None:
     assert min(lengths[:-1]) >= SHORTEST_FRAMES
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_segments")
 @pytest.mark.parametrize("frames", [3, 12, 13, 25, 31, 44, 49])
 def test_going_on_gives_the_bytes_of_a_run_without_a_break(
@@ -113,6 +114,7 @@ def test_going_on_gives_the_bytes_of_a_run_without_a_break(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.mp4", "whole.mp4"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_segments")
 @pytest.mark.parametrize("harm", ["cut", "changed", "gone", "record", "state"])
 def test_what_a_power_cut_spoilt_is_done_anew(
@@ -218,6 +220,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_segments")
 def test_a_full_disk_is_one_line_and_work_goes_on_when_there_is_room(
     tmp_path: Path, small_disk: Path, tiny_model: Path

@@ -13,8 +13,8 @@ from skimage import data
 from torch.nn.functional import avg_pool2d
 
 import vsr
-from tests.conftest import scenes, write_film
-from tests.engine.test_backends import film_planes
+from tests.helpers.films import scenes, write_film
+from tests.helpers.planes import film_planes
 from vsr.engine.backends import (
     AdaptiveTilingBackend,
     Backend,
@@ -186,6 +186,7 @@ def test_memory_decides(monkeypatch: pytest.MonkeyPatch) -> None:
         picked(100, 0)
 
 
+@pytest.mark.slow
 def test_a_film_in_tiles_goes_on_as_any(tmp_path: Path, tiny_model: Path) -> None:
     source = write_film(tmp_path / "a.mkv", scenes(320, 280, [4]))
     summary = upscale_video(
@@ -202,6 +203,7 @@ def test_a_film_in_tiles_goes_on_as_any(tmp_path: Path, tiny_model: Path) -> Non
     assert report["psnr_y"].mean > 50
 
 
+@pytest.mark.slow
 def test_states_of_tiles_are_kept_and_taken_up() -> None:
     spec = ColourSpec(Matrix.BT601)
     generator = vsr.load("tiny-x4")
@@ -249,22 +251,32 @@ class Greedy(Backend):
 
 
 SPEC = ColourSpec(Matrix.BT601)
-OUT_OF_MEMORY = [
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory"),
-    RuntimeError("Exception from src/inference: std::bad_alloc"),
-    MemoryError(),
-]
+OUT_OF_MEMORY = {
+    "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "cpu": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory"
+    ),
+    "openvino": RuntimeError("Exception from src/inference: std::bad_alloc"),
+    "python": MemoryError(),
+}
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cuda", "cpu", "openvino", "python"])
-@pytest.mark.parametrize("fails_at", [-1, 0, 3])
-def test_without_memory_it_goes_on_in_smaller_tiles(error: Exception, fails_at: int) -> None:
+@pytest.mark.parametrize(
+    ("error", "fails_at"),
+    [
+        ("cuda", 3),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (("cuda", -1), ("cuda", 0), ("cpu", 3), ("openvino", 0), ("python", 0))
+        ),
+    ],
+)
+def test_without_memory_it_goes_on_in_smaller_tiles(error: str, fails_at: int) -> None:
     """No frame is lost or made twice, and all are what whole frames would be."""
     films = film_planes(SPEC, 600, 280, 5)
     whole = TorchBackend(vsr.load("tiny-x2"), CPU, (SPEC, SPEC))
     fitting = AdaptiveTilingBackend(
-        lambda size, tiled: Greedy(size, 100_000, fails_at, error),
+        lambda size, tiled: Greedy(size, 100_000, fails_at, OUT_OF_MEMORY[error]),
         *((280, 600), None, 2, (SPEC, SPEC), vsr.load("tiny-x2").flow),
     )
     for number, planes in enumerate(films):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import AudioTrack, scenes, write_film
-from tests.media.test_film import audio_packets, frames_of, pts_of
+from tests.helpers.films import AudioTrack, scenes, write_film
+from tests.helpers.read_back import audio_packets, frames_of, pts_of
 from vsr.engine import session
 from vsr.engine.upscale import UpscaleProgress, upscale_video
 from vsr.engine.upscaler import Upscaler
@@ -159,6 +159,7 @@ def test_nothing_is_left_when_it_fails_halfway(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_film_with_a_hole_keeps_its_length_and_tells_where_it_is_damaged(
     tmp_path: Path, tiny_model: Path
 ) -> None:

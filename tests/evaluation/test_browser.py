@@ -20,7 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.conftest import write_film
+from tests.helpers.films import write_film
 from vsr.evaluation import compare, evaluate
 from vsr.evaluation.compare import write_comparison
 from vsr.evaluation.html import report_page

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import scenes, write_film
+from tests.helpers.films import scenes, write_film
 from vsr.errors import ConfigError, DataError, MediaError, OutputError
 from vsr.evaluation.compare import write_comparison
 from vsr.media.decode.frame_times import frame_times

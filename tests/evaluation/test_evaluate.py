@@ -11,9 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import scenes, write_film
-from tests.metrics.test_perceptual import alexnet, torch_home  # noqa: F401  (a fixture)
-from tests.models.test_vgg16 import installed, vgg16_file  # noqa: F401  (fixtures)
+from tests.helpers.films import scenes, write_film
+from tests.helpers.pretrained import alexnet
 from vsr.errors import ConfigError, DataError, ModelError
 from vsr.evaluation import Report, evaluate, evaluate_model
 from vsr.evaluation.html import report_page
@@ -125,9 +124,10 @@ def test_flicker_alone_needs_no_reference(films: dict[str, Path], report: Report
     assert alone["flicker"].mean == pytest.approx(report["flicker"].mean)
 
 
+@pytest.mark.slow
 def test_lpips_is_measured_where_its_file_is(
     films: dict[str, Path],
-    torch_home: Path,  # noqa: F811
+    torch_home: Path,
 ) -> None:
     torch.save(alexnet(), backbone_path("alexnet"))
     known = evaluate(films["output"], films["reference"], metrics=["lpips", "tlp"])
@@ -328,6 +328,7 @@ def test_a_model_that_gives_no_numbers_is_told(films: dict[str, Path], tmp_path:
 OPTIONAL = ["features", "cvvdp", "excess_flicker"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("installed")
 def test_optional_metrics_are_measured_where_they_are_asked_for(films: dict[str, Path]) -> None:
     known = evaluate(
@@ -348,6 +349,7 @@ def test_optional_metrics_are_measured_where_they_are_asked_for(films: dict[str,
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("installed")
 def test_a_model_is_measured_by_optional_metrics_beside_bicubic(
     films: dict[str, Path], tiny_model: Path

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import scenes, write_film
+from tests.helpers.films import scenes, write_film
 from vsr.errors import DataError, MediaError
 from vsr.evaluation.frame_sequence import find_clips, open_sequence
 from vsr.evaluation.pairing import Align, Pairing

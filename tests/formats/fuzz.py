@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import torch
 
-from tests.formats.matrix import write_model
 from tests.formats.media import CantBeMade, make
+from tests.helpers.models import write_model
 from vsr.cli import main
 
 _BASES = (

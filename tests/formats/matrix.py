@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import torch
 
-from tests.formats.judge import losses
+from tests.formats.ffprobe_check import losses
 from tests.formats.media import CONTAINERS, FEATURES, CantBeMade, make
+from tests.helpers.models import write_model
 from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.verify import verify_film
-from vsr.models import Recurrent, RecurrentConfig
-from vsr.zoo.model_file import save_generator
 
 KEPT, NO_SUCH_FILM = "kept", "-"
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "formats.md"
@@ -54,14 +52,6 @@ def cells() -> list[Cell]:
         for source in CONTAINERS
         for output in sorted({_own(source), ".mp4", ".mkv"})
     ]
-
-
-def write_model(path: Path) -> Path:
-    """A generator of few channels with random weights, x4."""
-    torch.manual_seed(3)
-    config = RecurrentConfig(channels=4, blocks=1, memory=4, flow_channels=4, flow_levels=2)
-    save_generator(path, Recurrent(config).state_dict(), config)
-    return path
 
 
 def outcome(cell: Cell, folder: Path, model: Path) -> str:

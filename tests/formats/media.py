@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 
-from tests.media.films import captioned, dolby_vision, hdr10_plus, spherical
+from tests.helpers.side_data import captioned, dolby_vision, hdr10_plus, spherical
 
 CONTAINERS = (".mp4", ".mov", ".mkv", ".webm", ".ts", ".avi")
 

@@ -1,14 +1,15 @@
 """Broken films never bring down the command; `python -m tests.formats.fuzz` tries more of them."""
 
-import shutil
 import subprocess
 import sys
 
 import pytest
 
+from tests.helpers.ffmpeg import needs_ffmpeg
+
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
+@needs_ffmpeg
 def test_broken_films_end_in_a_film_or_in_one_line() -> None:
     """In a process of its own, which forks for each: threads of torch don't go with that."""
     code = (

@@ -8,7 +8,7 @@ import pytest
 import torch
 from av.video.frame import VideoFrame
 
-from tests.conftest import scenes, write_film
+from tests.helpers.films import scenes, write_film
 from vsr.engine.backends import GraphBackend, TorchBackend
 from vsr.engine.upscale import upscale_video
 from vsr.frames.gpu_surface import is_on_device, small_planes, surface_planes

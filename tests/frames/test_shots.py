@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.conftest import scenes
+from tests.helpers.films import scenes
 from vsr.frames.shots import mark_cuts
 from vsr.media.frame import Frame
 

@@ -7,7 +7,7 @@ import torch
 from scipy.ndimage import shift
 from torch import Tensor
 
-from tests.conftest import scenes
+from tests.helpers.films import scenes
 from vsr.errors import DataError
 from vsr.frames.web_degradation import Profile, degrade_clip_as_web, degrade_film_as_web, draw_style
 from vsr.imaging.colour import luma_of

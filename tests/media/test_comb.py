@@ -1,17 +1,16 @@
 """Interlaced film that no flag declares is noted before any work; progressive film never is."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import scenes, write_film
-from tests.media.films import ffmpeg
+from tests.helpers.ffmpeg import ffmpeg, needs_ffmpeg
+from tests.helpers.films import scenes, write_film
 from vsr.cli import main
 from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.media.decode.survey import survey_film
 
-pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
+pytestmark = needs_ffmpeg
 
 _LOSSLESS = ("-c:v", "ffv1", "-pix_fmt", "yuv420p")
 _BAR = (
@@ -27,6 +26,7 @@ def camera(path: Path, *filters: str, flags: tuple[str, ...] = _LOSSLESS) -> Pat
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("filters", "flags"),
     [
@@ -49,6 +49,7 @@ def test_woven_fields_are_found_without_a_flag(
     assert survey_film(camera(tmp_path / "in.mkv", *filters, flags=flags)).interlaced
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "filters",
     [
@@ -108,7 +109,7 @@ def test_plan_and_upscale_say_that_frames_look_interlaced(
             main([*verb, "--model", str(tiny_model)])
         assert end.value.code == 0
         told = capsys.readouterr()
-        assert "--deinterlace on makes them whole" in told.out + told.err
+        assert "use --deinterlace on to deinterlace" in told.out + told.err
 
 
 def test_film_with_flags_is_deinterlaced_without_a_word(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Films that are damaged, strange or hostile."""
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from tests.conftest import scenes, write_film
+from tests.helpers.ffmpeg import needs_ffmpeg
+from tests.helpers.films import scenes, write_film
 from vsr.engine.upscale import upscale_video
 from vsr.errors import MediaError
 from vsr.media.decode.reader import VideoReader
@@ -84,7 +84,7 @@ def test_paths_in_a_film_write_nowhere(tmp_path: Path, tiny_model: Path) -> None
     assert made == ["deep", "deep/a.mkv", "deep/b.mkv"]
 
 
-@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
+@needs_ffmpeg
 def test_telecined_film_loses_no_frame(tmp_path: Path, tiny_model: Path) -> None:
     """Progressive and interlaced frames in turn."""
     source = tmp_path / "a.mkv"

@@ -1,13 +1,13 @@
 """Bit depth above 10: kept where the codec holds it, else named before any work."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.helpers.ffmpeg import ffmpeg, ffmpeg_output, needs_ffmpeg
 from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
@@ -16,14 +16,9 @@ from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.verify import verify_film
 
-pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
+pytestmark = needs_ffmpeg
 
 _SOURCE = ("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=0.12")
-
-
-def ffmpeg(*arguments: str) -> bytes:
-    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-y", *arguments]
-    return subprocess.run(command, capture_output=True, check=True).stdout
 
 
 def film(path: Path, pixel_format: str, codec: str = "ffv1") -> Path:
@@ -37,6 +32,7 @@ def pixel_format_of(path: Path) -> str:
     return str(json.loads(done.stdout)["streams"][0]["pix_fmt"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["ffv1", "hevc"])
 @pytest.mark.parametrize("chroma", ["420", "422", "444"])
 def test_twelve_bits_are_kept_by_codecs_that_hold_them(
@@ -49,6 +45,7 @@ def test_twelve_bits_are_kept_by_codecs_that_hold_them(
     assert all(finding.kept for finding in verify_film(source, output))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pixel_format", "codec", "line"),
     [
@@ -103,7 +100,7 @@ def test_sixteen_bits_with_alpha_are_named_with_the_format_that_stores_twelve_of
     line = f"16 bit depth (ffv1 is written with 12, stored as {pixel_format})"
     assert summary.left_out == (line,)
     assert pixel_format_of(output) == pixel_format
-    raw = ffmpeg("-i", str(output), "-frames:v", "1", "-f", "rawvideo", "-")
+    raw = ffmpeg_output("-i", str(output), "-frames:v", "1", "-f", "rawvideo", "-")
     with VideoReader(output) as reader:
         luma = reader.info.width * reader.info.height
     assert not (np.frombuffer(raw, np.uint16)[:luma] & 15).any()
@@ -144,7 +141,7 @@ def test_xyz_is_read_as_ffmpeg_converts_it(tmp_path: Path) -> None:
         assert reader.info.layout.name == "yuv444p12le"
         planes = next(reader.frames()).planes
     scale = "scale=out_color_matrix=bt709:out_range=tv,format=yuv444p12le"
-    raw = ffmpeg("-i", str(source), "-vf", scale, "-frames:v", "1", "-f", "rawvideo", "-")
+    raw = ffmpeg_output("-i", str(source), "-vf", scale, "-frames:v", "1", "-f", "rawvideo", "-")
     expected = np.frombuffer(raw, np.uint16).reshape(3, 48, 64)
     assert np.abs(expected - np.stack(planes).astype(int)).mean() < 16  # of 4096
 

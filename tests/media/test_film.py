@@ -1,7 +1,6 @@
 """Reader and writer together: what goes through them is what comes out."""
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,11 +9,12 @@ import av
 import numpy as np
 import pytest
 
-from tests.conftest import AudioTrack, scenes, write_film
+from tests.helpers.films import AudioTrack, broken_inputs, scenes, write_film
+from tests.helpers.read_back import audio_packets, frames_of, pts_of
 from vsr.errors import MediaError, OutputError
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings, output_info
-from vsr.media.frame import LAYOUTS, Frame, PixelLayout
+from vsr.media.frame import LAYOUTS, PixelLayout
 from vsr.media.mux.stream_copy import plan_copy
 from vsr.media.mux.writer import VideoWriter, check_output
 
@@ -30,26 +30,6 @@ def copy(
         with VideoWriter(output, info, reader, settings, overwrite) as writer:
             for item in reader:
                 writer.write(item)
-
-
-def audio_packets(path: Path) -> list[list[tuple[int | None, bytes]]]:
-    with av.open(str(path)) as container:
-        streams = container.streams.audio
-        packets: list[list[tuple[int | None, bytes]]] = [[] for _ in streams]
-        for packet in container.demux(*streams):
-            if packet.size:
-                packets[streams.index(packet.stream)].append((packet.pts, bytes(packet)))
-    return packets
-
-
-def frames_of(path: Path) -> list[Frame]:
-    with VideoReader(path) as reader:
-        return list(reader.frames())
-
-
-def pts_of(path: Path) -> tuple[list[int], Fraction]:
-    with VideoReader(path) as reader:
-        return [frame.pts for frame in reader.frames()], reader.info.time_base
 
 
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
@@ -174,31 +154,6 @@ def test_a_cover_picture_is_not_the_film(tmp_path: Path) -> None:
         container.mux(sound.encode(None))
     with pytest.raises(MediaError, match=r"no video stream, only audio \(aac\)"):
         VideoReader(path)
-
-
-def broken_inputs(folder: Path) -> Sequence[tuple[Path, str]]:
-    film = write_film(folder / "good.mp4", scenes(64, 48, [8]), audio=[AudioTrack("aac", 440)])
-    text = folder / "text.mp4"
-    text.write_text("this is no film\n" * 40)
-    empty = folder / "empty.mp4"
-    empty.touch()
-    cut = folder / "cut.mp4"
-    cut.write_bytes(film.read_bytes()[:3000])
-    sound = folder / "sound.m4a"
-    with av.open(str(sound), "w", format="mp4") as container:
-        stream = container.add_stream("aac", rate=44_100)
-        silence = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
-        silence.sample_rate = 44_100
-        container.mux(stream.encode(silence))
-        container.mux(stream.encode(None))
-    return (
-        (folder / "none.mp4", "no such file"),
-        (folder, "is a folder"),
-        (text, "can't be read as video"),
-        (empty, "is empty"),
-        (cut, "can't be read as video"),
-        (sound, r"no video stream, only audio \(aac\)"),
-    )
 
 
 def test_broken_inputs_are_told_apart(tmp_path: Path) -> None:

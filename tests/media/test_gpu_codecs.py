@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import scenes, write_film
-from tests.test_cli import complaint
+from tests.helpers.cli import complaint
+from tests.helpers.films import scenes, write_film
 from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
 from vsr.media.decode.reader import VideoReader

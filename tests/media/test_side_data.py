@@ -1,23 +1,19 @@
 """What lies beside the pixels: kept, or named before any work, and found by `vsr verify`."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.media.films import (
+from tests.helpers.ffmpeg import X264, ffmpeg, needs_ffmpeg, probe, side_data_types
+from tests.helpers.side_data import (
     CAPTION,
-    X264,
     captioned,
     captioned_mpeg2,
     dolby_vision,
-    ffmpeg,
     hdr10_plus,
-    probed,
     side_by_side,
-    side_data_types,
     spherical,
 )
 from vsr.engine.plan import plan_video
@@ -31,7 +27,7 @@ from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Message
 from vsr.media.verify import verify_film
 
-pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
+pytestmark = needs_ffmpeg
 
 _CAPTIONS = "ATSC A53 Part 4 Closed Captions"
 
@@ -74,7 +70,7 @@ def test_captions_are_kept_with_the_pictures_they_came_with(
     upscaled(source, output, tiny_model)
     held = [
         {_CAPTIONS} & {data["side_data_type"] for data in frame.get("side_data_list", [])}
-        for frame in probed(output)["frames"]
+        for frame in probe(output, "frames")["frames"]
     ]
     assert held == [set()] * 7 + [{_CAPTIONS}] * 13
 
@@ -138,6 +134,7 @@ def timecode(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "suffix", "codec", "line"),
     [
@@ -171,6 +168,7 @@ def test_what_is_lost_is_named_before_any_work(
     assert lost(source, output) == [planned.left_out[0].split(" (")[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "codec"),
     [(".mp4", "h264"), (".mp4", "hevc"), (".mov", "h264"), (".mkv", "hevc"), (".webm", "av1")],
@@ -192,7 +190,7 @@ def test_a_spherical_projection_is_kept(
 ) -> None:
     source, output = sphere(tmp_path), tmp_path / f"out{suffix}"
     upscaled(source, output, tiny_model, codec, strict=True)
-    before, after = (probed(path)["streams"][0]["side_data_list"] for path in (source, output))
+    before, after = (probe(path)["streams"][0]["side_data_list"] for path in (source, output))
     assert before[0]["projection"] == "equirectangular"
     assert after == before
     assert lost(source, output) == []

@@ -1,7 +1,6 @@
 """What frames say of their pixels: against their container, and where it changes in mid-film."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.helpers.ffmpeg import ffmpeg, needs_ffmpeg
 from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
@@ -19,15 +19,11 @@ from vsr.media.decode.survey import survey_film
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.verify import verify_film
 
-pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debian's ffmpeg")
+pytestmark = needs_ffmpeg
 
 _H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "12", "-pix_fmt", "yuv420p")
 _FULL = ("-vf", "scale=out_range=full", "-color_range", "pc")
 _BARS = "smptebars=size=64x48:rate=25:duration=0.4"
-
-
-def ffmpeg(*arguments: str) -> None:
-    subprocess.run(["ffmpeg", "-nostdin", "-loglevel", "error", "-y", *arguments], check=True)
 
 
 def bars(path: Path, *more: str) -> Path:

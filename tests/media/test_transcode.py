@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import planes_of, scenes
+from tests.helpers.films import scenes
+from tests.helpers.planes import planes_of
 from vsr.media.frame import Plane
 from vsr.media.transcode import Coding, Transcoder
 

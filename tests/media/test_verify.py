@@ -8,8 +8,8 @@ from typing import Any
 import av
 import pytest
 
-from tests.conftest import AudioTrack, scenes, write_film
-from tests.test_cli import vsr
+from tests.helpers.cli import vsr
+from tests.helpers.films import AudioTrack, scenes, write_film
 from vsr.engine.upscale import upscale_video
 from vsr.media.decode import demuxer
 from vsr.media.decode.container import open_input

@@ -7,7 +7,7 @@ import torch
 from scipy.ndimage import correlate1d, gaussian_filter
 from skimage import data
 
-from tests.metrics.test_temporal import shifted
+from tests.helpers.films import shifted
 from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic
 from vsr.metrics import Motion, excess_flicker, flicker, motion_to_previous, sharpness
 from vsr.metrics.blur import filtered, gaussian_blur, gaussian_taps, matching_sigma

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from tests.conftest import scenes
+from tests.helpers.films import scenes
 from vsr.errors import ModelError
 from vsr.imaging.tensors import to_float
 from vsr.metrics import cvvdp
@@ -92,6 +92,7 @@ def test_dark_frames_and_values_outside_the_range_log_nothing(
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_nothing_that_the_metric_does_not_need_is_imported() -> None:
     program = (
         "import sys; path = list(sys.path)\n"

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.models.test_vgg16 import by_numpy, installed, vgg16_file  # noqa: F401  (fixtures)
+from tests.helpers.pretrained import by_numpy
 from vsr.metrics import features
 from vsr.metrics.features import FeatureDistance
 
@@ -14,7 +14,7 @@ def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
-def test_the_distance_is_that_of_unit_vectors_by_numpy(installed: Path) -> None:  # noqa: F811
+def test_the_distance_is_that_of_unit_vectors_by_numpy(installed: Path) -> None:
     random = np.random.default_rng(0)
     target = random.random((22, 27, 3))
     outputs = [(target + random.normal(0, s, target.shape)).clip(0, 1) for s in (0.05, 0.3)]

@@ -52,6 +52,7 @@ def test_motion(films: list[torch.Tensor]) -> None:
     assert found == pytest.approx(GOLD["tof"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_torchmetrics_agrees(films: list[torch.Tensor]) -> None:
     output, target = (film.double() for film in films)
     lumas = [luma_of(film).unsqueeze(1) for film in (output, target)]

@@ -5,27 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.helpers.pretrained import alexnet
 from vsr.errors import ModelError
 from vsr.metrics.perceptual import Lpips, tlp
 from vsr.models.pretrained_features import backbone_path
-
-
-def alexnet() -> dict[str, torch.Tensor]:
-    """Weights such as torchvision's file holds, drawn at random; its classifier left out."""
-    from torchvision.models import alexnet as build
-
-    torch.manual_seed(1)
-    features = build(weights=None).features
-    return {f"features.{key}": weight for key, weight in features.state_dict().items()}
-
-
-@pytest.fixture
-def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    return folder
 
 
 def test_a_missing_file_is_named_with_its_source_and_its_place(torch_home: Path) -> None:

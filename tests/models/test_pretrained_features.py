@@ -4,11 +4,11 @@ import pytest
 import torch
 from torchvision.models import vgg19
 
-from tests.metrics.test_perceptual import torch_home  # noqa: F401  (a fixture)
 from vsr.errors import ModelError
 from vsr.models.pretrained_features import Vgg19Features, backbone_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [True, False])
 @pytest.mark.usefixtures("torch_home")
 def test_features_are_torchvisions(after: bool) -> None:
@@ -39,7 +39,7 @@ def test_features_are_torchvisions(after: bool) -> None:
     assert not any(p.requires_grad for p in ours.parameters())
 
 
-def test_without_the_file_it_says_where_it_goes(torch_home: Path) -> None:  # noqa: F811
+def test_without_the_file_it_says_where_it_goes(torch_home: Path) -> None:
     with pytest.raises(
         ModelError, match=r"the perceptual loss needs vgg19-dcbb9e9d\.pth: get http"
     ):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.streams.films import (
+from tests.helpers.cli import vsr
+from tests.helpers.ffmpeg import (
     X264,
     ffmpeg,
     film,
@@ -17,7 +18,6 @@ from tests.streams.films import (
     streams,
     tone,
 )
-from tests.test_cli import vsr
 from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleResult, upscale_video
@@ -89,6 +89,7 @@ def test_of_two_programmes_the_first_is_upscaled_and_both_are_kept(
     assert all(finding.kept for finding in verify_film(source, tmp_path / "out.mkv"))
 
 
+@pytest.mark.slow
 def test_a_pipe_is_searched_for_the_film_as_well(tmp_path: Path, tiny_model: Path) -> None:
     source = thumbnail_first(tmp_path, "mjpeg")
     command = [sys.executable, "-m", "vsr", "upscale", "-", str(tmp_path / "out.mkv")]

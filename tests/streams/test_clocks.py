@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.streams.films import film, needs_ffmpeg, packets, streams, times
+from tests.helpers.ffmpeg import film, needs_ffmpeg, packets, streams, times
 from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
@@ -68,6 +68,7 @@ def video_starts(source: Path) -> list[float]:
 LATER = ("-g", "10", "-output_ts_offset", "0.3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["out.mkv", "out.mp4"])
 def test_recordings_joined_end_to_end_stay_in_step(
     tmp_path: Path, tiny_model: Path, output: str
@@ -78,6 +79,7 @@ def test_recordings_joined_end_to_end_stay_in_step(
     check_join(source, tmp_path / output, 40, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "sound", "recordings"),
     [
@@ -115,6 +117,7 @@ def test_going_on_in_a_later_recording_gives_the_frames_of_the_whole(tmp_path: P
             assert [frame.pts for frame in reader.frames()] == [f.pts for f in frames[place:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["out.mkv", "out.mp4", "out.mov"])
 def test_pictures_before_time_zero_are_moved_with_all_of_the_film(
     tmp_path: Path, tiny_model: Path, output: str

@@ -8,7 +8,7 @@ from typing import Any
 import av
 import pytest
 
-from tests.streams.films import ffmpeg, film, needs_ffmpeg, seconds
+from tests.helpers.ffmpeg import ffmpeg, film, needs_ffmpeg, seconds
 from vsr.engine.upscale import upscale_video
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings

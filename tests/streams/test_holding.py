@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.streams.films import X264, ffmpeg, needs_ffmpeg, pictures, samples, streams, tone
-from tests.test_cli import vsr
+from tests.helpers.cli import vsr
+from tests.helpers.ffmpeg import X264, ffmpeg, needs_ffmpeg, pictures, samples, streams, tone
 from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
 from vsr.media.encode.settings import EncoderSettings
@@ -23,6 +23,7 @@ def upscaled(source: Path, output: Path, model: Path) -> Path:
     return output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "codecs"),
     [
@@ -44,6 +45,7 @@ def test_matroska_holds_sound_by_its_windows_tag(
     assert all(finding.kept for finding in verify_film(source, output))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output_suffix", [".mkv", ".mov", ".mp4"])
 @pytest.mark.parametrize("depth", [16, 24])
 def test_pcm_of_discs_is_repacked_sample_for_sample(
@@ -69,6 +71,7 @@ def test_sound_that_a_container_refuses_is_named_with_one_that_takes_it(
     assert [path.name for path in tmp_path.iterdir()] == ["in.wmv"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_windows_films_keeps_its_sound(tmp_path: Path, tiny_model: Path) -> None:
     (tmp_path / "in").mkdir()
     ffmpeg(*pictures(), *tone(), "-c:v", "wmv2", "-c:a", "wmav2", tmp_path / "in" / "a.wmv")
@@ -87,6 +90,7 @@ def test_verify_finds_pcm_that_differs(tmp_path: Path, tiny_model: Path) -> None
     assert lost == ["audio 1 (pcm) packets"]
 
 
+@pytest.mark.slow
 def test_debian_reads_each_copy_that_strict_allows(tmp_path: Path, tiny_model: Path) -> None:
     """Sound of codecs that this ffmpeg writes to .mov, into each container or refused."""
     refused = []

@@ -11,8 +11,8 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from tests.conftest import scenes, write_film
-from tests.streams.films import X264, ffmpeg, film, needs_ffmpeg, packets, pictures, tone
+from tests.helpers.ffmpeg import X264, ffmpeg, film, needs_ffmpeg, packets, pictures, tone
+from tests.helpers.films import scenes, write_film
 from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleResult, upscale_video
@@ -100,6 +100,7 @@ def test_files_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path) -
         assert found >= 10, path.name  # one of eleven may end where a packet does
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("muxer", ["avi", "flv", "asf", "matroska", "mpegts", "nut"])
 def test_films_that_were_written_into_a_pipe_are_whole(tmp_path: Path, muxer: str) -> None:
@@ -145,6 +146,7 @@ def stream_is_cut(data: bytes, block: int) -> bool:
     return end.is_cut_short()
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("suffix", [".nut", ".ts", ".mkv", ".mp4"])
 @pytest.mark.parametrize("cut", [False, True])
@@ -162,6 +164,7 @@ def test_a_film_that_breaks_off_in_a_pipe_is_noted(
     assert (summary.frames < 20) == cut
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("suffix", [".nut", ".ts", ".mkv", ".mp4"])
 @pytest.mark.parametrize("is_file", [False, True])
@@ -180,6 +183,7 @@ def test_a_film_that_breaks_off_in_standard_input_is_noted(
     assert summary.notes == (ENDS_EARLY,)
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("name", ["fragments.mp4", "index-first.mp4", "a.mkv", "a.ts"])
 def test_a_film_that_breaks_off_gives_its_frames_and_a_note_when_the_run_starts(
@@ -204,6 +208,7 @@ def test_a_film_that_breaks_off_gives_its_frames_and_a_note_when_the_run_starts(
     assert ENDS_EARLY in plan_video(source, ".mkv", UpscaleOptions(model=str(tiny_model))).notes
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_a_plan_counts_the_frames_that_can_be_read(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
@@ -228,6 +233,7 @@ def test_a_plan_counts_the_frames_that_can_be_read(
     assert planned.frames == pytest.approx(29, abs=1)
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("name", ROWS)
 def test_films_in_a_row_are_all_read_or_a_note_says_so(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.streams.films import X264, ffmpeg, film, needs_ffmpeg, pictures, streams
-from tests.test_cli import vsr
+from tests.helpers.cli import vsr
+from tests.helpers.ffmpeg import X264, ffmpeg, film, needs_ffmpeg, pictures, streams
 from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
@@ -36,6 +36,7 @@ def test_losses_are_reported_before_the_first_frame(tmp_path: Path, tiny_model: 
     assert streams(tmp_path / "out.webm", "audio") == []
 
 
+@pytest.mark.slow
 def test_losses_are_reported_before_the_first_frame_of_a_pipe(
     tmp_path: Path, tiny_model: Path
 ) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import scenes, write_film
+from tests.helpers.films import scenes, write_film
 from vsr.data.prepare import prepare
 from vsr.data.sources import find_sources
 from vsr.data.store import Header

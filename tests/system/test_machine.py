@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from tests.conftest import AudioTrack, scenes, write_film
+from tests.helpers.films import AudioTrack, scenes, write_film
 from vsr.errors import VsrError
 from vsr.system import machine
 from vsr.system.machine import (
@@ -148,6 +148,7 @@ for command in (
 """
 
 
+@pytest.mark.slow
 def test_plan_and_upscale_run_without_what_only_unix_has(tmp_path: Path, tiny_model: Path) -> None:
     """As far as a Unix can show it."""
     frames = scenes(64, 48, [8])

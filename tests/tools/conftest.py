@@ -9,7 +9,7 @@ import scores
 import ship
 
 import vsr.zoo
-from tests.conftest import scenes, write_film
+from tests.helpers.films import scenes, write_film
 from vsr.zoo.card import read_card, write_card
 
 CARDS = Path(vsr.zoo.__file__).parent / "cards"

@@ -26,5 +26,6 @@ def test_the_demo_writes_a_film_and_prints_psnr(
 ) -> None:
     monkeypatch.setattr(demo, "FRAMES_OF_A_SCENE", 3)
     demo.main(tmp_path / "demo")
-    assert (tmp_path / "demo" / "comparison.png").exists()
+    written = {path.name for path in (tmp_path / "demo").iterdir()}
+    assert {"low.mp4", "upscaled.mp4", "comparison.png"} <= written
     assert "9 frames of 120x80 to 480x320" in capsys.readouterr().out

@@ -53,3 +53,8 @@ def test_the_table_alone_leaves_cards_as_they_are(
 def test_a_readme_without_markers_is_reported() -> None:
     with pytest.raises(VsrError, match="lacks <!-- scores -->"):
         scores.with_table("no table", vsr.zoo.list_models())
+
+
+def test_the_readme_shows_the_scores_of_the_cards() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert scores.with_table(readme, vsr.zoo.list_models()) == readme

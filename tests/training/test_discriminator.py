@@ -29,6 +29,7 @@ def sample(seed: int = 0) -> Sample:
     return Sample(real.mean(dim=(2, 3), keepdim=True).expand_as(real).clone(), real)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vanilla", "least_squares", "hinge", "relativistic"])
 def test_it_learns_to_distinguish_outputs_from_targets(kind: str) -> None:
     trainer = trainer_of(kind=kind, hold_back=100)

@@ -10,47 +10,27 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.conftest import scenes, write_film
-from tests.training.test_trainer import (  # noqa: F401  (a fixture)
+from tests.helpers.films import scenes, write_film
+from tests.helpers.training import (
+    CONFIGS,
     CPU,
+    DISCRIMINATOR,
     assert_same,
-    dataset,
+    batch,
+    objective,
+    recipe_of,
     run_until,
 )
 from vsr.config import load_toml
 from vsr.errors import TrainingError
-from vsr.models import Recurrent, RecurrentConfig, Srresnet, SrresnetConfig
-from vsr.models.discriminators import DiscriminatorConfig
+from vsr.models import Srresnet, SrresnetConfig
 from vsr.training.config import TrainConfig
-from vsr.training.discriminator import DiscriminatorTrainer, DiscriminatorTrainingConfig
+from vsr.training.discriminator import DiscriminatorTrainer
 from vsr.training.gan import GanConfig, GanObjective, GanWeights
 from vsr.training.losses import charbonnier
 from vsr.training.trainer import Trainer, TrainingProgress
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 FAMILIES = ("smoke-gan", "smoke-srgan", "smoke-esrgan")
-MOVING = RecurrentConfig(channels=8, blocks=1, memory=8, flow_channels=4, flow_levels=2)
-DISCRIMINATOR = DiscriminatorTrainingConfig(
-    discriminator=DiscriminatorConfig(channels=4, levels=2), alone=3
-)
-
-
-def recipe_of(family: str, dataset: Path, *changes: str) -> TrainConfig:  # noqa: F811
-    path = CONFIGS / f"{family}.toml"
-    return load_toml(path, TrainConfig, [f"data.dataset={dataset}", *changes])
-
-
-def batch(frames: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Low, target and clean clips, all fresh."""
-    torch.manual_seed(1)
-    low, target = torch.rand(2, frames, 3, 12, 12), torch.rand(2, frames, 3, 48, 48)
-    return low, target, torch.rand(2, frames, 3, 12, 12), torch.tensor([True, True])
-
-
-def objective(**settings: object) -> GanObjective:
-    torch.manual_seed(0)
-    config = GanConfig(adversary=DISCRIMINATOR, fade_in=10, **settings)
-    return GanObjective(Recurrent(MOVING), DiscriminatorTrainer(config.adversary), config, seed=0)
 
 
 def test_losses_are_weighted_and_those_of_the_discriminator_fade_in() -> None:
@@ -121,7 +101,7 @@ def test_motion_is_frozen_and_no_gradient_reaches_the_discriminator() -> None:
 
 
 def test_without_losses_by_a_discriminator_none_is_trained(
-    dataset: Path,  # noqa: F811
+    dataset: Path,
     tmp_path: Path,
 ) -> None:
     weights = "gan.weights={adversarial=0,features=0,perceptual=0,consistency=0}"
@@ -140,7 +120,7 @@ def test_without_losses_by_a_discriminator_none_is_trained(
     Trainer(recipe, tmp_path, CPU, resume=True)
 
 
-def test_clips_too_short_for_three_frames_are_refused(dataset: Path) -> None:  # noqa: F811
+def test_clips_too_short_for_three_frames_are_refused(dataset: Path) -> None:
     recipe = recipe_of("smoke-gan", dataset, "training.stages=[{frames=2,crop=8}]")
     with pytest.raises(TrainingError, match="clips of 2 frames; a spatio-temporal"):
         Trainer(recipe, dataset / "run", CPU)
@@ -158,7 +138,7 @@ def test_a_still_network_has_no_motion_for_the_discriminator() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_family_trains(family: str, dataset: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_each_family_trains(family: str, dataset: Path, tmp_path: Path) -> None:
     reports: list[TrainingProgress] = []
     recipe = recipe_of(family, dataset)
     trainer = Trainer(recipe, tmp_path, CPU)
@@ -178,7 +158,7 @@ def test_each_family_trains(family: str, dataset: Path, tmp_path: Path) -> None:
 
 
 def test_the_generator_does_not_learn_during_the_warm_up(
-    dataset: Path,  # noqa: F811
+    dataset: Path,
     tmp_path: Path,
 ) -> None:
     recipe = recipe_of("smoke-gan", dataset, "gan.adversary.alone=6", "training.iterations=7")
@@ -193,7 +173,8 @@ def test_the_generator_does_not_learn_during_the_warm_up(
     assert all(torch.equal(rest[0][key], rest[-1][key]) for key in rest[0])
 
 
-def test_saved_weights_are_blended_with_the_initial_ones(dataset: Path, tmp_path: Path) -> None:  # noqa: F811
+@pytest.mark.slow
+def test_saved_weights_are_blended_with_the_initial_ones(dataset: Path, tmp_path: Path) -> None:
     whole, part = (
         Trainer(recipe_of("smoke-gan", dataset, f"gan.blend={blend}"), tmp_path / str(blend), CPU)
         for blend in (1.0, 0.25)
@@ -207,12 +188,13 @@ def test_saved_weights_are_blended_with_the_initial_ones(dataset: Path, tmp_path
         assert torch.allclose(kept[key], expected, atol=1e-6), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("stop", [3, 5])
 def test_gan_training_resumes_to_the_same_bits(
     family: str,
     stop: int,
-    dataset: Path,  # noqa: F811
+    dataset: Path,
     tmp_path: Path,
 ) -> None:
     recipe = recipe_of(family, dataset)
@@ -226,7 +208,7 @@ def test_gan_training_resumes_to_the_same_bits(
 
 @pytest.mark.slow
 def test_killed_gan_training_resumes_from_its_checkpoint(
-    dataset: Path,  # noqa: F811
+    dataset: Path,
     tmp_path: Path,
 ) -> None:
     output = tmp_path / "run"
@@ -253,7 +235,7 @@ def test_killed_gan_training_resumes_from_its_checkpoint(
 
 
 @pytest.mark.slow
-def test_two_processes_learn_as_one_does(dataset: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_two_processes_learn_as_one_does(dataset: Path, tmp_path: Path) -> None:
     """All gradients are averaged over gloo: the weights differ by the order of sums alone."""
     arguments = ["train", "--config", str(CONFIGS / "smoke-gan.toml"), "--device", "cpu"]
     # Relativistic means are each process's own.
@@ -291,8 +273,9 @@ def test_shipped_recipes_are_complete() -> None:
         assert one.model == twin.model
 
 
+@pytest.mark.slow
 def test_still_networks_upscale_film_frame_by_frame(
-    dataset: Path,  # noqa: F811
+    dataset: Path,
     tmp_path: Path,
 ) -> None:
     recipe = recipe_of("smoke-srgan", dataset)

@@ -3,10 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.metrics.test_perceptual import torch_home  # noqa: F401  (a fixture)
-from tests.models.test_vgg16 import installed, spoilt, vgg16_file  # noqa: F401  (fixtures)
-from tests.training.test_gan import batch, objective, recipe_of
-from tests.training.test_trainer import CPU, dataset  # noqa: F401  (a fixture)
+from tests.helpers.pretrained import spoilt
+from tests.helpers.training import CPU, batch, objective, recipe_of
 from vsr.config import parse
 from vsr.errors import ConfigError, ModelError
 from vsr.models import vgg16
@@ -94,7 +92,7 @@ def test_gan_training_minimises_the_perceptual_loss() -> None:
 @pytest.mark.usefixtures("torch_home")
 def test_a_named_network_that_is_missing_is_an_error_before_any_work(
     network: str,
-    dataset: Path,  # noqa: F811
+    dataset: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -109,8 +107,8 @@ def test_a_named_network_that_is_missing_is_an_error_before_any_work(
 
 
 def test_a_truncated_file_is_an_error_before_any_work(
-    installed: Path,  # noqa: F811
-    dataset: Path,  # noqa: F811
+    installed: Path,
+    dataset: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

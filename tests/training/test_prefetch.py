@@ -24,6 +24,7 @@ class Square:
         return iteration**2, os.getpid()
 
 
+@pytest.mark.slow
 def test_processes_prepare_in_order_and_elsewhere() -> None:
     items = list(by_processes(Square(), range(3, 9), 2))
     assert [square for square, _ in items] == [9, 16, 25, 36, 49, 64]
@@ -35,6 +36,7 @@ def test_an_error_in_a_worker_process_stays_one_line() -> None:
         list(by_processes(Square(refuses=2), range(4), 1))
 
 
+@pytest.mark.slow
 def test_a_worker_process_that_dies_is_reported() -> None:
     with pytest.raises(TrainingError, match="worker process ended unexpectedly"):
         list(by_processes(Square(dies_at=1), range(4), 1))
@@ -47,6 +49,7 @@ class Frames:
         return [torch.rand(100, 100) for _ in range(300)]
 
 
+@pytest.mark.slow
 def test_stopping_ends_a_worker_that_is_sending_quietly(capfd: pytest.CaptureFixture[str]) -> None:
     batches = by_processes(Frames(), range(1000), 1)
     next(batches)

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from tests.conftest import planes_of
-from vsr.data.store import Header, SourceStart, Store, StoreWriter, TeacherOutput
+from tests.helpers.data_sets import add_source, diagonal_pan
+from vsr.data.store import Header, Store, StoreWriter, TeacherOutput
 from vsr.errors import DataError, ModelError
 from vsr.imaging.colour import ColourSpec, Matrix, from_rgb, to_rgb
 from vsr.imaging.degrade import Degradation, degrade
@@ -31,36 +30,15 @@ EXACT = TeachingOptions(precision="f32", back_projections=0)
 SPEC = ColourSpec(Matrix.BT601)
 
 
-def add(store: StoreWriter, name: str, frames: Sequence[NDArray[np.uint8]]) -> None:
-    height, width = frames[0].shape[:2]
-    source = SourceStart(
-        source=name,
-        name=name,
-        type="film" if len(frames) > 1 else "photograph",
-        split="val" if name == "held-out" else "train",
-        width=width,
-        height=height,
-        crop=(0, 0, height, width),
-        stored=(height, width),
-        frame_rate="25",
-    )
-    store.add(source)
-    store.add_clip(planes_of(frames), SPEC, source, shot=0, piece=0, hashes=[])
-
-
-def wandering(picture: NDArray[np.uint8], frames: int, side: int) -> list[NDArray[np.uint8]]:
-    return [picture[40 + n : 40 + n + side, 20 + n : 20 + n + side].copy() for n in range(frames)]
-
-
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Films of 20 and 30 frames, a photograph, and a film held out; sides are 4n + 2."""
     folder = tmp_path_factory.mktemp("set")
     store = StoreWriter(folder, Header(shortest=7, val_share=0))
-    add(store, "a", wandering(data.astronaut(), 20, 70))
-    add(store, "b", wandering(data.coffee(), 30, 50))
-    add(store, "photo", [data.rocket()[:90, :110].copy()])
-    add(store, "held-out", wandering(data.astronaut()[::-1], 9, 50))
+    add_source(store, "a", diagonal_pan(data.astronaut(), 20, 70))
+    add_source(store, "b", diagonal_pan(data.coffee(), 30, 50))
+    add_source(store, "photo", [data.rocket()[:90, :110].copy()])
+    add_source(store, "held-out", diagonal_pan(data.astronaut()[::-1], 9, 50), split="val")
     return folder
 
 
@@ -298,7 +276,7 @@ def test_the_command_survives_being_killed(dataset: Path, teacher: Path, tmp_pat
     assert 0 < len(Store(dataset).teacher_outputs()) < 8
     for folder in (dataset, undisturbed):
         done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=True)
-    assert "51 of 51 frames taught by Teacher (MIT) (done)" in done.stdout
+    assert "51 of 51 frames by Teacher (MIT) (done)" in done.stdout
     assert files_of(dataset) == files_of(undisturbed)
 
 
@@ -325,6 +303,6 @@ def test_a_teacher_without_a_licence_is_refused(dataset: Path, tmp_path: Path) -
 
 def test_a_data_set_without_training_clips_is_refused(tmp_path: Path, teacher: Path) -> None:
     store = StoreWriter(tmp_path / "set", Header(shortest=7, val_share=0))
-    add(store, "held-out", wandering(data.astronaut(), 9, 50))
+    add_source(store, "held-out", diagonal_pan(data.astronaut(), 9, 50), split="val")
     with pytest.raises(DataError, match="no training clip"):
         teach(tmp_path / "set", str(teacher), TeachingOptions())

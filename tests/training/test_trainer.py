@@ -5,17 +5,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import scenes, write_film
+from tests.helpers.films import scenes, write_film
+from tests.helpers.training import CPU, SMOKE, assert_same, run_until, weights
 from vsr.config import load_toml, parse
 from vsr.data.prepare import prepare
 from vsr.data.store import Header
@@ -27,51 +26,11 @@ from vsr.training.trainer import Trainer, TrainingProgress, TrainingResult
 from vsr.zoo import read_card
 from vsr.zoo.model_file import load_generator, save_generator
 
-SMOKE = Path(__file__).parents[2] / "configs" / "smoke.toml"
-CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("footage")
-    for name, first in (("a", 0), ("b", 1)):
-        frames = scenes(240, 192, [8, 8, 8, 8])[16 * first : 16 * first + 16]
-        write_film(folder / f"{name}.mp4", frames, codec="libx264", options={"crf": "10"})
-    prepare([folder], folder / "set", Header(shortest=7, val_share=0.1))
-    return folder / "set"
-
-
-@pytest.fixture
-def recipe(dataset: Path) -> TrainConfig:
-    return load_toml(SMOKE, TrainConfig, [f"data.dataset={dataset}"])
-
 
 def changed(recipe: TrainConfig, **training: object) -> TrainConfig:
     tree = recipe.model_dump()
     tree["training"].update(training)
     return parse(tree, TrainConfig, "test")
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def assert_same(one: Path, other: Path) -> None:
-    first, second = weights(one), weights(other)
-    assert first.keys() == second.keys()
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
-
-
-def run_until(trainer: Trainer, iterations: int) -> TrainingResult:
-    """Train, and set the stop event when so many iterations are done."""
-    stop = threading.Event()
-
-    def watch(progress: TrainingProgress) -> None:
-        if progress.iteration == iterations:
-            stop.set()
-
-    return trainer.run(watch=watch, stop=stop)
 
 
 def test_targets_that_a_data_set_lacks_are_reported_before_any_work(
@@ -118,6 +77,7 @@ def test_a_run_ends_with_a_model_a_log_curves_strips_and_a_card(
     assert card.scores["bi"].psnr_y != pytest.approx(log[-1]["psnr_y"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_validation_films_are_degraded_as_the_schedule_says(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
@@ -131,7 +91,9 @@ def test_validation_films_are_degraded_as_the_schedule_says(
     assert found[0] > found[1] + 0.5
 
 
-@pytest.mark.parametrize("stop", [2, 3, 5, 6, 7])
+@pytest.mark.parametrize(
+    "stop", [3, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (2, 5, 6, 7))]
+)
 def test_stopping_and_resuming_changes_no_bit(
     recipe: TrainConfig, tmp_path: Path, stop: int
 ) -> None:
@@ -146,6 +108,7 @@ def test_stopping_and_resuming_changes_no_bit(
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [4, 7])
 def test_resuming_between_repeats_changes_no_bit(
     recipe: TrainConfig, tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
@@ -235,12 +198,14 @@ def test_repeats_show_the_same_clips_turned(
     assert torch.equal(batches[1].fresh, batches[3].fresh)
 
 
+@pytest.mark.slow
 def test_workers_change_no_bit(recipe: TrainConfig, tmp_path: Path) -> None:
     Trainer(recipe, tmp_path / "none", CPU).run()
     Trainer(changed(recipe, workers=2), tmp_path / "two", CPU).run()
     assert_same(tmp_path / "none", tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_during_a_step_is_reported(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
@@ -254,6 +219,7 @@ def test_a_worker_that_is_killed_during_a_step_is_reported(
         trainer.run(watch=kill)
 
 
+@pytest.mark.slow
 def test_a_run_with_workers_stops_without_a_traceback(
     recipe: TrainConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,6 +229,7 @@ def test_a_run_with_workers_stops_without_a_traceback(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_continued_states_change_the_weights(recipe: TrainConfig, tmp_path: Path) -> None:
     Trainer(changed(recipe, carry_share=0.0), tmp_path / "never", CPU).run()
     Trainer(changed(recipe, carry_share=0.9), tmp_path / "often", CPU).run()
@@ -297,6 +264,7 @@ def test_only_motion_is_learnt_first(recipe: TrainConfig, tmp_path: Path) -> Non
         assert torch.equal(parameter, before[name]) != name.startswith("flow."), name
 
 
+@pytest.mark.slow
 def test_the_newest_checkpoints_are_kept_and_a_broken_one_is_skipped_with_a_line(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
@@ -432,6 +400,7 @@ def test_a_run_can_start_from_another_model_of_its_shape(
         Trainer(misfit, tmp_path / "run2", CPU)
 
 
+@pytest.mark.slow
 def test_a_teacher_of_any_size_can_be_followed_and_resumed(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:
@@ -447,6 +416,7 @@ def test_a_teacher_of_any_size_can_be_followed_and_resumed(
         assert_same(tmp_path / "whole", tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_half_precision_learns_about_the_same(recipe: TrainConfig, tmp_path: Path) -> None:
     full = Trainer(recipe, tmp_path / "f32", CPU).run()
     half = Trainer(changed(recipe, precision="bf16"), tmp_path / "bf16", CPU).run()
@@ -456,6 +426,7 @@ def test_half_precision_learns_about_the_same(recipe: TrainConfig, tmp_path: Pat
     assert all(weight.dtype is torch.float32 for weight in weights(tmp_path / "bf16").values())
 
 
+@pytest.mark.slow
 def test_training_raises_psnr(recipe: TrainConfig, tmp_path: Path) -> None:
     longer = changed(recipe, iterations=60, motion_iterations=10, learning_rate=3e-3)
     schedule = recipe.schedule.model_copy(update={"validate_every": 20})

@@ -37,10 +37,6 @@ def test_a_card_is_read_as_it_was_written(
     assert [path.name for path in tmp_path.iterdir()] == ["card.toml"]
 
 
-def test_the_gain_is_over_bicubic() -> None:
-    assert degradation_scores(SCORE).gain == pytest.approx(1.0)
-
-
 def test_what_is_no_card_is_refused(tmp_path: Path) -> None:
     (tmp_path / "card.toml").write_text('name = "half"\n')
     with pytest.raises(ConfigError, match=r"card.toml: scale is missing"):

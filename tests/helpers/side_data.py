@@ -1,36 +1,12 @@
-"""Films with side data, made by Debian's ffmpeg and some bytes of their own."""
+"""Films with side data: encoded by Debian's ffmpeg, then completed byte by byte."""
 
-import json
 import struct
-import subprocess
-from collections import Counter
 from pathlib import Path
-from typing import Any
+
+from tests.helpers.ffmpeg import X264, ffmpeg
 
 CAPTION = b"\xfc\x94\x2c\xfc\xc8\xe9"
 """Two triplets of CEA-608: erase what is displayed, and two letters."""
-X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "20", "-pix_fmt", "yuv420p")
-
-
-def ffmpeg(*arguments: str) -> bytes:
-    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-y", *arguments]
-    return subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
-
-
-def probed(path: Path) -> dict[str, Any]:
-    command = ["ffprobe", "-loglevel", "error", "-of", "json", "-show_streams", "-show_frames"]
-    done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
-def side_data_types(path: Path) -> Counter[str]:
-    """How many frames and streams have each type of side data, by Debian's ffprobe."""
-    film = probed(path)
-    items = [*film["frames"], *film["streams"]]
-    return Counter(
-        data["side_data_type"] for item in items for data in item.get("side_data_list", [])
-    )
 
 
 def captioned_mpeg2(path: Path, frames: int = 20, first: int = 0, caption: bytes = CAPTION) -> Path:
@@ -38,13 +14,13 @@ def captioned_mpeg2(path: Path, frames: int = 20, first: int = 0, caption: bytes
     plain = path.with_suffix(".plain.m2v")
     ffmpeg("-f", "lavfi", "-i", f"testsrc2=size=64x48:rate=25:duration={frames / 25}",
            "-c:v", "mpeg2video", "-q:v", "2", "-g", "10", "-bf", "0", str(plain))  # fmt: skip
-    data, out, place, number = plain.read_bytes(), bytearray(), 0, 0
+    data, out, place, index = plain.read_bytes(), bytearray(), 0, 0
     count = bytes([0x40 | len(caption) // 3, 0xFF])
     user_data = b"\0\0\1\xb2GA94\x03" + count + caption + b"\xff"
     while (slice_start := data.find(b"\0\0\1\x01", place)) >= 0:
-        told = user_data if number >= first else b""
-        out += data[place:slice_start] + told + data[slice_start : slice_start + 4]
-        place, number = slice_start + 4, number + 1
+        inserted = user_data if index >= first else b""
+        out += data[place:slice_start] + inserted + data[slice_start : slice_start + 4]
+        place, index = slice_start + 4, index + 1
     path.write_bytes(out + data[place:])
     plain.unlink()
     return path
@@ -53,7 +29,7 @@ def captioned_mpeg2(path: Path, frames: int = 20, first: int = 0, caption: bytes
 def captioned(
     path: Path, *more: str, frames: int = 20, first: int = 0, caption: bytes = CAPTION
 ) -> Path:
-    """A film whose pictures hold captions, as H.264 unless told otherwise."""
+    """A film whose pictures hold captions, as H.264 by default."""
     raw = captioned_mpeg2(path.with_suffix(".m2v"), frames, first, caption)
     ffmpeg("-fflags", "+genpts", "-framerate", "25", "-f", "mpegvideo", "-i", str(raw), *X264,
            "-a53cc", "1", *more, str(path))  # fmt: skip
@@ -76,9 +52,9 @@ def hdr10_plus(path: Path) -> Path:
     bits = f"{1:02b}{1000:027b}0{40000:017b}{38000:017b}{36000:017b}{9000:017b}{0:04b}{3:010b}000"
     bits += "0" * (-len(bits) % 8)
     content = int(bits, 2).to_bytes(len(bits) // 8, "big")
-    told = b"\xb5\x00\x3c\x00\x01\x04\x01" + content
+    payload = b"\xb5\x00\x3c\x00\x01\x04\x01" + content
     message, zeros = bytearray(), 0
-    for byte in b"\x04" + bytes([len(told)]) + told + b"\x80":
+    for byte in b"\x04" + bytes([len(payload)]) + payload + b"\x80":
         if zeros >= 2 and byte <= 3:
             message.append(3)
             zeros = 0
@@ -130,7 +106,7 @@ def dolby_vision(path: Path, profile: int = 8) -> Path:
 
 
 def spherical(path: Path) -> Path:
-    """A film of a whole sphere in MP4, equirectangular (sv3d of Google's RFC, version 2)."""
+    """A 360 degree film in MP4, equirectangular (sv3d of Google's RFC, version 2)."""
     ffmpeg("-f", "lavfi", "-i", "testsrc2=size=96x48:rate=25:duration=0.4", *X264, str(path))
     header = struct.pack(">I4sIB", 13, b"svhd", 0, 0)
     pose = struct.pack(">I4sI3i", 24, b"prhd", 0, 0, 0, 0)
@@ -142,7 +118,7 @@ def spherical(path: Path) -> Path:
 
 
 def side_by_side(path: Path, *more: str) -> Path:
-    """A film of two views, side by side, as its bitstream says."""
+    """A stereoscopic film, side by side as signalled in its bitstream."""
     ffmpeg("-f", "lavfi", "-i", "testsrc2=size=96x48:rate=25:duration=0.4", *X264,
            "-x264-params", "frame-packing=3", *more, str(path))  # fmt: skip
     return path

@@ -1,8 +1,9 @@
-"""Films made by Debian's ffmpeg, and what Debian's ffprobe says of them."""
+"""Encode films with Debian's ffmpeg, and describe them with Debian's ffprobe."""
 
 import json
 import shutil
 import subprocess
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,17 @@ needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs Debi
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "20", "-pix_fmt", "yuv420p")
 
 
-def ffmpeg(*arguments: object) -> str:
+def ffmpeg_output(*arguments: object) -> bytes:
     """Run ffmpeg; its standard output."""
     command = ["ffmpeg", "-nostdin", "-v", "error", "-y", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
     return done.stdout
+
+
+def ffmpeg(*arguments: object) -> str:
+    """Run ffmpeg; its standard output as text, with \\n at the ends of lines."""
+    return ffmpeg_output(*arguments).decode().replace("\r\n", "\n")
 
 
 def pictures(seconds: float = 0.8, size: str = "64x48", rate: str = "25") -> tuple[str, ...]:
@@ -40,7 +46,7 @@ def film(path: Path, *more: object, seconds: float = 0.8, sound: str = "aac") ->
 
 
 def probe(path: Path, *what: str) -> dict[str, Any]:
-    """What ffprobe shows of a file, such as "streams" or "packets"."""
+    """Sections of ffprobe's report on a file, such as "streams" or "packets"."""
     shown = [f"-show_{name}" for name in (what or ("streams",))]
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_data_hash", "md5", *shown]
     done = subprocess.run(
@@ -51,7 +57,7 @@ def probe(path: Path, *what: str) -> dict[str, Any]:
 
 
 def streams(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """The streams of a kind, such as "audio", or all."""
+    """The streams of a type, such as "audio", or all."""
     return [s for s in probe(path)["streams"] if kind in (None, s.get("codec_type", "data"))]
 
 
@@ -62,12 +68,12 @@ def packets(path: Path, index: int) -> list[dict[str, Any]]:
 
 
 def times(path: Path, index: int) -> list[float]:
-    """When the packets of a stream are due, in order of time; all of them must say so."""
+    """Presentation times of a stream's packets in order; every packet must have one."""
     return sorted(float(packet["pts_time"]) for packet in packets(path, index))
 
 
 def samples(path: Path, which: str = "0:a:0") -> str:
-    """A hash of what a sound track decodes to."""
+    """A hash of the decoded samples of a sound track."""
     return ffmpeg("-i", path, "-map", which, "-c:a", "pcm_s32le", "-f", "md5", "-")
 
 
@@ -75,3 +81,12 @@ def seconds(text: str) -> float:
     """A time such as 00:00:01,250 of SubRip."""
     hours, minutes, rest = text.replace(",", ".").split(":")
     return float(Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(rest))
+
+
+def side_data_types(path: Path) -> Counter[str]:
+    """How many frames and streams have each type of side data, by ffprobe."""
+    film = probe(path, "streams", "frames")
+    items = [*film["frames"], *film["streams"]]
+    return Counter(
+        data["side_data_type"] for item in items for data in item.get("side_data_list", [])
+    )

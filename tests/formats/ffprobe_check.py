@@ -1,4 +1,4 @@
-"""What Debian's ffprobe, a judge that shares no code with PyAV, finds of a film in another."""
+"""Compare a film with its source by Debian's ffprobe, which shares no code with PyAV."""
 
 import json
 import re
@@ -24,25 +24,11 @@ def probe(path: Path) -> dict[str, Any]:
 
 
 def decodes_cleanly(path: Path) -> bool:
-    """Whether a decoder has nothing to say against any stream."""
-    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", str(path)]
-    command += ["-map", "0:v", "-map", "0:a?", "-fps_mode", "passthrough", "-enc_time_base", "-1"]
+    """Whether a decoder reports no error in any picture or sound stream."""
+    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", str(path), "-map", "0:v"]
+    command += ["-map", "0:a?", "-fps_mode", "passthrough", "-enc_time_base", "-1"]
     done = subprocess.run(
-        [
-            *command,
-            "-map",
-            "0:a?",
-            "-fps_mode",
-            "passthrough",
-            "-enc_time_base",
-            "-1",
-            "-f",
-            "null",
-            "-",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
+        [*command, "-f", "null", "-"], capture_output=True, text=True, check=False, timeout=60
     )
     return done.returncode == 0 and not done.stderr.strip()
 
