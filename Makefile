@@ -52,6 +52,7 @@ docs: $(DOCS_INSTALLED)
 DATA ?= footage/val
 scores: $(INSTALLED)
 	$(BIN)/python tools/scores.py $(DATA)
+	$(BIN)/python tools/compare_models.py --table
 
 clean:
 	rm -rf .venv demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
