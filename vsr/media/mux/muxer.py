@@ -29,10 +29,10 @@ from vsr.media.mux.stream_copy import (
     CopyPlan,
     StreamCopier,
     add_streams,
-    free_tags,
     has_cover,
     set_missing_times,
 )
+from vsr.media.mux.tags import free_tags
 from vsr.system.address import PIPE, address_of
 from vsr.system.files import flush_to_disk, write_failure
 

@@ -17,6 +17,7 @@ from vsr.media.decode.container import AnyPacket, open_input
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.stream_choice import is_chapters
 from vsr.media.mux.subtitle_cues import Cues
+from vsr.media.mux.tags import free_tags, global_tags, stream_tags, tags_left_out
 from vsr.media.mux.trial_mux import add_copy, first_packets, flags_of, held_flags, holds
 from vsr.media.packet_content import plain_pcm, repacked
 from vsr.system.address import is_pipe
@@ -32,25 +33,6 @@ _PICTURES = {"mjpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "b
 _PLAIN_TEXT = {"subrip", "mov_text", "text"}
 """Subtitle codecs that convert to each other without loss."""
 _TEXT_CODECS = {".mp4": "mov_text", ".mov": "mov_text", ".mkv": "subrip"}
-_FILE_TAGS = (
-    "major_brand",
-    "minor_version",
-    "compatible_brands",
-    "encoder",
-    "vendor_id",
-    "duration",
-)
-_STATISTICS_TAGS = ("bps", "number_of_", "_statistics_", "duration")
-# fmt: off
-_TAGS_OF_MP4 = frozenset(
-    {
-        "title", "artist", "album_artist", "composer", "album", "date", "comment", "genre",
-        "copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id",
-        "network", "keywords", "creation_time", "timecode", "track",
-    }
-)
-# fmt: on
-_STREAM_TAGS_OF_MP4 = frozenset({"language", "title", "handler_name", "creation_time", "timecode"})
 
 
 @dataclass(frozen=True)
@@ -95,7 +77,7 @@ def plan_copy(reader: VideoReader, suffix: str) -> CopyPlan:
             continue  # the muxer writes one from the video's tag
         if mode := _mode(stream, suffix, first[stream.index]):
             copied.append(CopiedStream(stream.index, mode))
-            left_out += [*_tags_left_out(stream, suffix), *_flags_left_out(stream, suffix)]
+            left_out += [*tags_left_out(stream, suffix), *_flags_left_out(stream, suffix)]
         else:
             left_out.append(_left_out_line(stream, suffix, first[stream.index]))
     if suffix == ".mp4" and has_cover(reader.container):
@@ -269,28 +251,6 @@ def _chapters(source: InputContainer, lead: Fraction) -> Any:
     return chapters
 
 
-def global_tags(source: InputContainer) -> dict[str, str]:
-    """Return a file's tags, except those about that file alone."""
-    return {k: v for k, v in source.metadata.items() if k.lower() not in _FILE_TAGS}
-
-
-def stream_tags(stream: Stream) -> dict[str, str]:
-    """Return a stream's tags, except those about its file or its packets alone."""
-    tags = {
-        key: value
-        for key, value in stream.metadata.items()
-        if key.lower() not in _FILE_TAGS and not key.lower().startswith(_STATISTICS_TAGS)
-    }
-    if "name" in tags and stream.type != "attachment":  # MP4's tag for the title
-        tags["title"] = tags.pop("name")
-    return tags
-
-
-def free_tags(source: InputContainer) -> list[str]:
-    """List the names of a file's tags that aren't among MP4's standard ones."""
-    return [key for key in global_tags(source) if key.lower() not in _TAGS_OF_MP4]
-
-
 def is_timecode_track(stream: Stream) -> bool:
     """Whether a stream is a track of timecodes, as QuickTime has them."""
     return stream.type == "data" and "timecode" in stream.metadata
@@ -351,17 +311,6 @@ def _has_encoder(codec: str, suffix: str) -> bool:
     except (av.error.FFmpegError, ValueError):
         return False
     return True
-
-
-def _tags_left_out(stream: Stream, suffix: str) -> list[str]:
-    """List tags of a stream that a container can't hold, one line each."""
-    if suffix not in (".mp4", ".mov"):
-        return []
-    return [
-        f"tag {key} of stream {stream.index}: {suffix} can't hold it, .mkv can"
-        for key in stream_tags(stream)
-        if key.lower() not in _STREAM_TAGS_OF_MP4
-    ]
 
 
 def _flags_left_out(stream: Stream, suffix: str) -> list[str]:

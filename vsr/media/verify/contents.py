@@ -14,7 +14,8 @@ from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.stream_choice import is_chapters
 from vsr.media.decode.survey import Survey, survey_film
 from vsr.media.frame import StreamInfo
-from vsr.media.mux.stream_copy import global_tags, is_timecode_track, stream_tags
+from vsr.media.mux.stream_copy import is_timecode_track
+from vsr.media.mux.tags import global_tags, stream_tags
 from vsr.media.packet_content import AUDIO_LAYERS, Content
 from vsr.media.verify.subtitle_text import normalised, text_of
 
