@@ -88,6 +88,13 @@ def test_a_pipe_that_would_be_read_twice_is_one_line(film: Path, tmp_path: Path,
     assert line.endswith("; name a file\n")
 
 
+@pytest.mark.parametrize("arguments", [("", "b.mkv"), ("a.mkv", "")])
+def test_an_empty_name_is_a_usage_error(arguments: tuple[str, str]) -> None:
+    done = vsr("upscale", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.endswith("the name is empty\n")
+
+
 def test_a_cover_picture_goes_through_a_pipe(tmp_path: Path, tiny_model: Path) -> None:
     source, output = tmp_path / "a.mkv", tmp_path / "b.mkv"
     Image.fromarray(scenes(32, 24, [1])[0]).save(tmp_path / "cover.png")

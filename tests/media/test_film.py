@@ -202,6 +202,8 @@ def test_what_exists_is_replaced_only_when_asked(tmp_path: Path, small_film: Pat
         ("a.mp4", EncoderSettings("prores"), "doesn't support prores"),
         ("a.mkv", EncoderSettings("ffv1", crf=3), "ffv1 has no --crf"),
         ("a.mkv", EncoderSettings("ffv1", preset="fast"), "ffv1 has no --preset"),
+        ("a.mkv", EncoderSettings("h264", crf=52), "--crf 52: h264 has 0 to 51"),
+        ("a.mkv", EncoderSettings("av1", crf=64), "--crf 64: av1 has 0 to 63"),
         ("a.mkv", EncoderSettings(preset="warp"), "unknown preset 'warp' for h264; use one of "),
         ("a.mkv", EncoderSettings("av1", preset="slow"), "unknown preset 'slow' for av1"),
         ("none/a.mp4", EncoderSettings(), "no such folder"),

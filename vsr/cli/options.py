@@ -14,6 +14,8 @@ class _FilePath(click.Path):
     """A path as `pathlib.Path`. `-` is a standard stream, `./-` a file of that name."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("the name is empty", param, ctx)
         path = super().convert(value, param, ctx)
         return Path.cwd() / path if path == Path("-") and os.fspath(value) != "-" else path
 

@@ -33,6 +33,7 @@ class Codec:
     """Pixels."""
     bits_per_pixel: float
     """Approximate size of the output at 8 bits per sample, for estimates."""
+    max_crf: int = 51
     sitings: tuple[ChromaSiting, ...] = ("left",)
     """Chroma sample positions that the bitstream can specify."""
     alpha: tuple[tuple[int, int], ...] = ()
@@ -86,6 +87,7 @@ _ON_CPU: dict[str, Codec] = {
         chroma=((2, 2),),
         longest_side=16_384,
         bits_per_pixel=0.08,
+        max_crf=63,
         sitings=("left", "topleft"),
         aspect=False,
     ),

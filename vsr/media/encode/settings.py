@@ -50,6 +50,10 @@ def check_options(settings: EncoderSettings, suffix: str) -> None:
     ):
         if value is not None and not is_supported:
             raise OutputError(f"{settings.codec} has no --{option}; leave it out")
+    if settings.crf is not None and settings.crf > codec.max_crf:
+        raise OutputError(
+            f"--crf {settings.crf}: {settings.codec} has 0 to {codec.max_crf}; lower is better"
+        )
     if settings.preset is not None and settings.preset not in codec.presets:
         known = ", ".join(codec.presets)
         raise OutputError(
