@@ -1,4 +1,4 @@
-# make demo        install into .venv, upscale a short clip, and print how well it went
+# make demo        install into .venv, upscale a short clip, and print its scores
 # make test        run all tests, and print the coverage of the code by the quick ones
 # make test-quick  run the tests that are not marked slow
 # make test-slow   run the tests that are marked slow

@@ -304,6 +304,19 @@ def test_what_ships_is_listed_with_its_gain() -> None:
     }
 
 
+def test_default_detail_is_listed_unless_it_is_0() -> None:
+    lines = vsr("models").stdout.splitlines()
+    names = [line.split()[0] for line in lines if not line.startswith(" ")]
+    starts = [index for index, line in enumerate(lines) if not line.startswith(" ")]
+    entries = {
+        name: "\n".join(lines[start:end])
+        for name, start, end in zip(names, starts, [*starts[1:], len(lines)], strict=True)
+    }
+    assert entries["base-x4"].endswith("Default of --detail: 0.5")
+    assert "--detail:" not in entries["base-x4-gan"]
+    assert "--detail:" not in entries["tiny-x4"]
+
+
 def test_the_doctor_names_versions_devices_and_encoders() -> None:
     done = vsr("doctor")
     assert done.returncode == 0, done.stderr

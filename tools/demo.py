@@ -2,7 +2,7 @@
 
 python tools/demo.py FOLDER
 
-The photographs come with scikit-image, all public domain or CC0. No model that ships was trained on
+The photographs come with scikit-image, all public domain or CC0. No included model was trained on
 them. The clip is the original downsampled by 4 and compressed, so that the output of `vsr upscale`
 can be compared with the original.
 """

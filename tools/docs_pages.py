@@ -186,17 +186,19 @@ def _card_section(card: Card) -> str:
         f"{card.summary}\n",
         "| | |\n|---|---|",
         f"| scale | x{card.scale} |",
+        f"| default of `--detail` | {card.default_detail:g} |",
         f"| weights | {card.parameters:,} |",
         f"| multiply-accumulates per input pixel | {card.multiplies_per_pixel:,} |",
         f"| licence of the weights | {card.licence} |",
         f"| training | {card.iterations:,} iterations, {card.minutes:g} minutes, {card.machine} |",
         f"| recipe | `{card.recipe}` |",
-        "\n| degradation | PSNR-Y dB | bicubic | SSIM-Y | bicubic | tOF px | bicubic |",
-        "|---|---|---|---|---|---|---|",
+        "\n| degradation | frames | PSNR-Y dB | bicubic | SSIM-Y | bicubic | tOF px | bicubic |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| `{name}` | {score.psnr_y:.2f} | {score.bicubic_psnr_y:.2f} | {score.ssim_y:.4f} "
-        f"| {score.bicubic_ssim_y:.4f} | {score.tof:.3f} | {score.bicubic_tof:.3f} |"
+        f"| `{name}` | {score.frames or 'all'} | {score.psnr_y:.2f} | {score.bicubic_psnr_y:.2f} "
+        f"| {score.ssim_y:.4f} | {score.bicubic_ssim_y:.4f} "
+        f"| {score.tof:.3f} | {score.bicubic_tof:.3f} |"
         for name, score in card.scores.items()
     ]
     lines += ["\nTraining data:\n", *(f"- {source}" for source in card.data)]

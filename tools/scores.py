@@ -1,4 +1,4 @@
-"""Re-measure the models that ship: the scores on their cards, and the table in the README.
+"""Re-measure the included models: the scores on their cards, and the table in the README.
 
     python tools/scores.py footage/val
     python tools/scores.py footage/val --only tiny-x4

@@ -1,4 +1,4 @@
-"""Add the model of a training run to the models that ship: f16 weights and a card.
+"""Add the model of a training run to the included models: f16 weights and a card.
 
     python tools/ship.py runs/tiny-x4 configs/tiny-x4.toml footage/val
 

@@ -48,6 +48,14 @@ def test_every_card_is_on_the_page_of_models() -> None:
         assert all(f"- {source}" in page for source in card.data)
 
 
+def test_the_page_of_models_says_which_frames_were_scored_and_the_default_detail() -> None:
+    sections = dict(part.split("`\n", 1) for part in docs_pages.models().split("## `")[1:])
+    assert "| default of `--detail` | 0.5 |" in sections["base-x4"]
+    assert "| `bi` | 16 | 29.07 |" in sections["base-x4"]
+    assert "| default of `--detail` | 0 |" in sections["tiny-x4"]
+    assert "| `bi` | all | 28.82 |" in sections["tiny-x4"]
+
+
 def test_requests_are_replaced_and_other_text_is_kept() -> None:
     page = docs_pages.on_page_markdown("before\n\n<!-- generated: scores -->\n\nafter\n")
     assert page.startswith("before\n\n| model | scale |")

@@ -1,4 +1,4 @@
-"""The models that ship."""
+"""The included models."""
 
 from pathlib import Path
 

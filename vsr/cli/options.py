@@ -29,7 +29,7 @@ model_option = click.option(
     "--model",
     metavar="fast|best|NAME|FILE",
     help="fast, best (the largest included model of the scale), a name from `vsr models`, or a "
-    "model file. `vsr plan` measures the speed of each.",
+    "model file. Default: fast. `vsr plan` measures the speed of each.",
 )
 detail_option = click.option(
     "--detail",

@@ -21,7 +21,7 @@ from vsr.imaging.tensors import on_8_bit_levels, to_float
 _MARGIN = 4
 """Low-resolution pixels around a crop that filters may read; removed after degrading."""
 _LENGTH_POWER = 0.5
-"""A source is chosen by its frames to this power: a long one shows more, but not in proportion."""
+"""A source is chosen by its frames to this power: a long one varies more, but not in proportion."""
 _SHORTEST_RANGE = 7
 """Frames that a range must have at least, or those of a clip if that is shorter."""
 
@@ -167,7 +167,7 @@ class ClipPairs:
             2 * film.frames - 2, 1
         )
         indices = torch.from_numpy(np.minimum(unfolded, 2 * film.frames - 2 - unfolded))
-        # Of two random crops, the one with more detail is used: flat ones teach little.
+        # Of two random crops, the one with more detail is used.
         corners = [
             (
                 film.step * int(random.integers((film.height - side) // film.step + 1)),

@@ -105,9 +105,8 @@ def upscale_image(
     """Upscale one RGB picture, uint8 (H, W, 3) to (sH, sW, 3).
 
     `model` is a name from `vsr.list_models()` or a file, by default the model for `scale`, which
-    is 4 by default. `detail` is that of `vsr.load`, by default
-    that of the model's card. Raises ValueError for another shape or type,
-    and `VsrError`.
+    is 4 by default. `detail` is that of `vsr.load`, by default that of the model's card. Raises
+    ValueError for another shape or type, and `VsrError`.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"expected uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")

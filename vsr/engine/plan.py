@@ -143,7 +143,7 @@ def plan_video(
 def _alternatives(
     source: Path, suffix: str, options: UpscaleOptions, model: str, scale: int, frames: int | None
 ) -> Iterator[Alternative]:
-    """Try the models of the other qualities that ship at the same scale."""
+    """Try the models of the other qualities that are included at the same scale."""
     if options.model is not None and options.model not in QUALITIES:
         return
     for quality in QUALITIES:

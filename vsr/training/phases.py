@@ -137,7 +137,7 @@ class FidelityPhase(_ClipPhase):
             )
         learning_rate = self._learning_rate(done)
         moved = self._descend(loss, (learning_rate, learning_rate * training.flow_rate))
-        # States that are not finite would spoil all clips that continue from them.
+        # States that are not finite would make all clips that continue from them not finite, too.
         state.carried = states if moved else []
         return StepResult(learning_rate=learning_rate, loss=loss.detach(), moved=moved)
 

@@ -14,7 +14,7 @@ GROUP = 8
 
 
 class SchedulePoint(NamedTuple):
-    """ClipShape of the clips of an iteration."""
+    """Shape of the clips of an iteration."""
 
     shape: ClipShape
     first: int
@@ -50,7 +50,7 @@ class ClipSchedule:
         return self.group * self.training.repeats
 
     def point(self, iteration: int) -> SchedulePoint:
-        """ClipShape of the clips that are prepared for an iteration."""
+        """Return the shape of the clips that are prepared for an iteration."""
         clip_iterations = self.training.iterations - self.motion_iterations
         first = self.motion_iterations
         for stage in self.training.stages:

@@ -134,7 +134,7 @@ def teach(
 
 def _teaching(model: str, scale: int, options: TeachingOptions, licence: str | None) -> TeacherRun:
     path = model_path(model)
-    origin = read_origin(path) or _shipped_origin(model)
+    origin = read_origin(path) or _included_origin(model)
     facts = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "scale": scale,
@@ -154,7 +154,7 @@ def _teaching(model: str, scale: int, options: TeachingOptions, licence: str | N
     )
 
 
-def _shipped_origin(model: str) -> Origin | None:
+def _included_origin(model: str) -> Origin | None:
     cards = [card for card in list_models() if card.name == model]
     return Origin(name=model, licence=cards[0].licence, source="vsr") if cards else None
 

@@ -1,4 +1,4 @@
-"""Shipped models: their weights, and a model card each."""
+"""Included models: their weights, and a model card each."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ DEFAULT_QUALITY = "fast"
 
 
 def list_models() -> list[Card]:
-    """List the cards of all shipped models, sorted by name."""
+    """List the cards of all included models, sorted by name."""
     cards = [read_card(path) for path in (_FOLDER / "cards").glob("*.toml")]
     return sorted(cards, key=lambda card: card.name)
 
@@ -25,27 +25,27 @@ def list_models() -> list[Card]:
 def choose_model(name: str | None, scale: int | None, height: int) -> str:
     """Choose the model for a film or picture of `height` lines.
 
-    The names `fast` and `best` select the first and the last family of `QUALITIES` that ships at
-    `scale`, which by default is 4 up to 576 lines and 2 above. None is `DEFAULT_QUALITY`. Any
+    The names `fast` and `best` select the first and the last family of `QUALITIES` that is included
+    at `scale`, which by default is 4 up to 576 lines and 2 above. None is `DEFAULT_QUALITY`. Any
     other name is returned unchanged.
     """
     quality = name or DEFAULT_QUALITY
     if quality not in QUALITIES:
         return quality
     scale = scale or (4 if height <= _MAX_HEIGHT_FOR_X4 else 2)
-    shipped = {card.name for card in list_models()}
-    families = [f for f in QUALITIES.values() if f"{f}-x{scale}" in shipped]
+    included = {card.name for card in list_models()}
+    families = [f for f in QUALITIES.values() if f"{f}-x{scale}" in included]
     family = QUALITIES[quality]
     return f"{family if family in families else families[-1]}-x{scale}"
 
 
 def default_detail(name: str) -> float:
-    """Return the `detail` that a shipped model is upscaled with by default; 0 for a file."""
+    """Return the `detail` that an included model is upscaled with by default; 0 for a file."""
     return next((card.default_detail for card in list_models() if card.name == name), 0.0)
 
 
 def load(name: str | Path, scale: int | None = None, detail: float = 0.0) -> Generator[Any]:
-    """Load the generator of a shipped model or of a file, in evaluation mode, on the CPU in f32.
+    """Load the generator of an included model or of a file, in evaluation mode, on the CPU in f32.
 
     A name holds no path separator and no `.safetensors`; `fast` and `best` are names, see
     `choose_model`. `detail` interpolates between the model's own weights, 0, and those of its twin
@@ -68,7 +68,7 @@ def load(name: str | Path, scale: int | None = None, detail: float = 0.0) -> Gen
 
 
 def model_path(text: str) -> Path:
-    """Return the file of a shipped model by name, or the file itself; raises `ModelError`."""
+    """Return the file of an included model by name, or the file itself; raises `ModelError`."""
     if text.endswith(".safetensors") or "/" in text or "\\" in text:
         return Path(text)
     path = _FOLDER / "weights" / f"{text}.safetensors"

@@ -1,7 +1,7 @@
 """Generators that take and return planes of Y'CbCr, with colour conversion folded into them.
 
 The conversion from RGB to luma and subsampled chroma is linear, and so is the last convolution of a
-`Recurrent` generator. Their product is computed once: for 4:2:0, the head then has 32 channels
+`Recurrent` generator. Their product is computed once: for 4:2:0, the head then has 24 channels
 instead of 48. Its outputs are code values, which are rounded before the pixel shuffle.
 """
 
