@@ -14,7 +14,7 @@ from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.errors import MediaError
 from vsr.system.address import PIPE
-from vsr.zoo import choose_model
+from vsr.zoo import choose_model, default_detail
 
 
 def test_a_plan_reckons_the_whole_from_a_part(
@@ -62,6 +62,7 @@ def test_the_model_of_the_other_quality_is_tried_too(
     for quality, other in (("fast", "best"), ("best", "fast")):
         found = plan_video(film, options=UpscaleOptions(model=quality, scale=4, device="cpu"))
         (alternative,) = found.alternatives
+        assert found.detail == default_detail(found.model)
         assert alternative.quality == other
         assert alternative.model == choose_model(other, 4, 0) != found.model
         assert alternative.seconds == pytest.approx(12 / alternative.frames_per_second)

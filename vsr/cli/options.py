@@ -147,6 +147,11 @@ def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def named_model(model: str, detail: float) -> str:
+    """Name a model and, unless it is 0, its detail."""
+    return f"{model} at detail {detail:g}" if detail else model
+
+
 def _tiling(text: str) -> Any:
     if text in ("auto", "off"):
         return text

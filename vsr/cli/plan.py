@@ -11,6 +11,7 @@ from vsr.cli.options import (
     FILE,
     film_options,
     json_option,
+    named_model,
     overwrite_option,
     parse_film_options,
 )
@@ -59,7 +60,8 @@ def _lines(source: Path, plan: Any) -> list[str]:
     about = "" if plan.frames_are_counted else "about "
     frames = f"{about}{plan.frames} frames" if plan.frames else "frames"
     lines = [
-        f"{source}: {frames} to {plan.width}x{plan.height} ({plan.model} by {plan.backend})",
+        f"{source}: {frames} to {plan.width}x{plan.height} ({named_model(plan.model, plan.detail)} "
+        f"by {plan.backend})",
         f"time    {_duration(plan.seconds)}, {plan.frames_per_second:.1f} frames/s",
         f"memory  {plan.memory_bytes / 1e9:.1f} GB",
     ]

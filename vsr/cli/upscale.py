@@ -12,6 +12,7 @@ from vsr.cli.options import (
     FILE,
     film_options,
     json_option,
+    named_model,
     overwrite_option,
     parse_film_options,
 )
@@ -160,8 +161,8 @@ def _print_result(result: Any, as_json: bool, printed: list[str]) -> None:
     stages = result.stages
     print_result(
         f"{result.output}: {result.frames} frames of {result.width}x{result.height} "
-        f"({result.model} on {result.device} by {result.backend}), "
-        f"{result.audio_tracks} audio tracks, "
+        f"({named_model(result.model, result.detail)} on {result.device} by {result.backend}), "
+        f"{result.audio_tracks} audio track{'' if result.audio_tracks == 1 else 's'}, "
         f"{result.seconds:.1f} s, {result.frames_per_second:.1f} frames/s "
         f"(busy: decode {stages.decode.busy:.1f}, upscale {stages.upscale.busy:.1f}, "
         f"encode {stages.encode.busy:.1f} s; {stages.limit} is the limit)",

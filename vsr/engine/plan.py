@@ -51,6 +51,8 @@ class Plan:
     """Estimated cost of upscaling a film, from a trial of some of its frames."""
 
     model: str
+    detail: float
+    """Share of the twin's weights, see `zoo.load`."""
     backend: str
     width: int
     """Width of the output."""
@@ -114,6 +116,7 @@ def plan_video(
     size = source.stat().st_size
     return Plan(
         model=session.model,
+        detail=session.detail,
         backend=session.backend.name,
         width=session.info.width,
         height=session.info.height,

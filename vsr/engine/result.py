@@ -25,6 +25,8 @@ class UpscaleResult:
 
     output: str
     model: str
+    detail: float
+    """Share of the twin's weights, see `zoo.load`."""
     device: str
     backend: str
     """The runtime that computed the frames, with its version."""

@@ -97,6 +97,7 @@ def make_result(
     return UpscaleResult(
         output=str(output),
         model=session.model,
+        detail=session.detail,
         device=str(session.device),
         backend=session.backend.name,
         width=info.width,
