@@ -249,6 +249,13 @@ def test_auto_builds_for_long_films_on_a_cpu(tiny_model: Path) -> None:
     assert picked("auto", "cpu", 100).startswith("torch ")
     assert picked("auto", "cpu", 100_000).startswith("openvino ")
     assert picked("torch", "cpu", 100_000).startswith("torch ")
+    # What counts is the work: a larger network is worth compiling for fewer frames.
+    large = Recurrent(RecurrentConfig(channels=128, blocks=8, memory=8))
+    few = 400
+    assert picked("auto", "cpu", few).startswith("torch ")
+    generator = large
+    assert picked("auto", "cpu", few).startswith("openvino ")
+    generator = load_generator(tiny_model)
     with pytest.raises(VsrError, match="computes on the CPU, not on cuda"):
         picked("openvino", "cuda", None)
     with pytest.raises(VsrError, match="int8 needs backend openvino"):

@@ -12,16 +12,16 @@ from vsr.engine.backends.tile_size import Tiling, pick_tile_size
 from vsr.engine.backends.torch_eager import TorchBackend
 from vsr.errors import VsrError
 from vsr.imaging.colour import ColourSpec
-from vsr.models import Generator
+from vsr.models import Generator, multiplies_per_pixel
 from vsr.models.int8 import is_calibrated, quantise
 from vsr.system.machine import computes_int8
 
 BackendName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "f32", "f16", "int8"]
 
-_MIN_PIXELS_TO_COMPILE = 10_000_000
-"""Low-resolution pixels of a film from which on a network compiled for its frame size saves more
-time than compiling takes."""
+_MIN_MULTIPLIES_TO_COMPILE = 700e9
+"""Multiply-accumulates of a film from which on a network compiled for its frame size saves more
+time than compiling takes: nine million low-resolution pixels of `tiny-x4`."""
 
 
 def pick_backend(
@@ -43,7 +43,9 @@ def pick_backend(
     don't fit into memory are computed in tiles. Raises `VsrError` if a requested combination isn't
     available.
     """
-    is_long = frames is None or frames * size[0] * size[1] >= _MIN_PIXELS_TO_COMPILE
+    is_long = frames is None or (
+        frames * size[0] * size[1] * multiplies_per_pixel(generator) >= _MIN_MULTIPLIES_TO_COMPILE
+    )
     runtime = _runtime(name, precision, device, is_long)
     arithmetic = _arithmetic(precision, runtime, generator, device)
     if arithmetic == "int8":
