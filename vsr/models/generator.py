@@ -122,7 +122,8 @@ def multiplies_per_pixel(generator: Generator[Any]) -> int:
         if isinstance(layer, nn.Conv2d)
     ]
     with torch.no_grad():
-        low = next(generator.parameters()).new_zeros(1, 3, side, side)
+        like = next(generator.parameters(), torch.empty(0))  # a generator may have no weights
+        low = like.new_zeros(1, 3, side, side)
         generator.step(low, generator.start(low))
     for hook in hooks:
         hook.remove()
