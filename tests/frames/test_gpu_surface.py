@@ -1,4 +1,4 @@
-"""Frames that stay where they were decoded; without a card, raw film is laid out like NVDEC's."""
+"""Frames that stay where they were decoded; without a GPU, raw film is laid out like NVDEC's."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -142,7 +142,7 @@ def test_a_card_keeps_what_it_decodes(tmp_path: Path, tiny_model: Path, pixel_fo
     device = torch.device("cuda", 0)
     with VideoReader(film, decoder="gpu", keep_on_gpu=True) as one, VideoReader(film) as other:
         if not one.on_gpu:
-            pytest.skip("this card doesn't decode it")
+            pytest.skip("this GPU doesn't decode it")
         for here, there in zip(one.frames(), other.frames(), strict=True):
             surface = surface_of(here)
             assert is_on_device(surface, device)

@@ -15,11 +15,11 @@ from vsr.media.encode.encoder import check_settings
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.verify import verify_film
 
-no_card = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-@no_card
+@no_gpu
 def test_without_a_card_the_cpu_decodes_and_the_user_is_told(
     tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -33,7 +33,7 @@ def test_without_a_card_the_cpu_decodes_and_the_user_is_told(
     assert "no GPU of this machine decodes mpeg4; decoded on the CPU" in summary.notes
 
 
-@no_card
+@no_gpu
 def test_without_a_card_that_encodes_nothing_is_begun(tmp_path: Path, tiny_model: Path) -> None:
     film = write_film(tmp_path / "a.mp4", scenes(64, 48, [4]))
     options = ("--model", tiny_model, "--encoder", "gpu", "--codec", "hevc")
@@ -43,7 +43,7 @@ def test_without_a_card_that_encodes_nothing_is_begun(tmp_path: Path, tiny_model
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_codecs_that_no_card_encodes_are_named() -> None:
+def test_codecs_that_no_gpu_encodes_are_named() -> None:
     with pytest.raises(OutputError, match="no GPU encodes prores; use one of h264, hevc, av1"):
         check_settings(EncoderSettings("prores", encoder="gpu"), ".mov")
 
@@ -58,7 +58,7 @@ def test_a_card_decodes_the_same_frames(tmp_path: Path, codec: str, pixel_format
     )
     with VideoReader(film) as one, VideoReader(film, decoder="gpu") as other:
         if not other.on_gpu:
-            pytest.skip("this card doesn't decode it")
+            pytest.skip("this GPU doesn't decode it")
         for here, there in zip(one.frames(), other.frames(), strict=True):
             assert here.pts == there.pts
             assert all(map(np.array_equal, here.planes, there.planes))

@@ -14,7 +14,7 @@ from vsr.engine.resume.segment_file import segment_digest
 from vsr.errors import OutputError
 from vsr.media.encode.encoder import CodedVideo
 from vsr.media.fingerprint import FrameFingerprint
-from vsr.system.files import hidden_sibling, write_failure
+from vsr.system.files import flush_folder, hidden_sibling, write_failure
 
 _FORMAT = 1
 _RECORD = "journal.jsonl"
@@ -127,7 +127,7 @@ class Journal:
         self._append({_WHOLE: whole.stat().st_size})
         try:
             whole.replace(self.output)
-            _sync_folder(self.output.parent)
+            flush_folder(self.output.parent)
         except OSError as error:
             raise write_failure(self.output, error) from error
 
@@ -188,7 +188,7 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(record)
-            _sync_folder(self.folder)
+            flush_folder(self.folder)
             known = {self.segment(segment.number) for segment in self.finished}
             start = self.next_start
             if start is not None and not start.begins_shot:
@@ -201,7 +201,7 @@ class Journal:
 
     def _append(self, line: Mapping[str, Any]) -> None:
         try:
-            _sync_folder(self.folder)
+            flush_folder(self.folder)
             with (self.folder / _RECORD).open("a", encoding="utf-8") as record:
                 record.write(json.dumps(line) + "\n")
                 record.flush()
@@ -296,14 +296,3 @@ def _mismatch(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     keys = [key for key in wanted if found.get(key) != wanted[key]]
     changes = ", ".join(f"{key} {found.get(key)}, now {wanted[key]}" for key in keys)
     return f"of other settings ({changes})"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush renames in a folder to disk, where the system supports it."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
