@@ -1,5 +1,6 @@
 """Fixtures of several test folders."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,10 @@ from tests.helpers.films import scenes, write_film
 from tests.helpers.pretrained import write_vgg16
 from vsr.models import Recurrent, RecurrentConfig, vgg16
 from vsr.zoo.model_file import save_generator
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core; so have its child processes
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
