@@ -44,7 +44,7 @@ _DAMAGED_LISTED = 5
     "alone.",
 )
 @click.option(
-    "--profile",
+    "--trace",
     type=FILE,
     help="Write a trace of every stage and frame, for Perfetto or Chrome.",
 )
@@ -56,7 +56,7 @@ def upscale_command(
     strict: bool,
     no_resume: bool,
     pipe_format: Any,
-    profile: Path | None,
+    trace: Path | None,
     overwrite: bool,
     as_json: bool,
     **film: Any,
@@ -79,13 +79,13 @@ def upscale_command(
         "resume": not no_resume,
         "strict": strict,
         "pipe_format": pipe_format,
-        "profile": profile,
+        "trace": trace,
     }
-    if profile == Path("-"):
-        raise VsrError("--profile: can't be written to standard output; name a file")
+    if trace == Path("-"):
+        raise VsrError("--trace: can't be written to standard output; name a file")
     is_folder = source.is_dir()
-    if profile and is_folder:
-        raise VsrError("--profile traces one film; name a film, not a folder")
+    if trace and is_folder:
+        raise VsrError("--trace is of one film; name a film, not a folder")
     done, skipped, failures = 0, 0, []
     pairs = pair_films(source, output, print_message)
     with stop_on_interrupt() as stop:

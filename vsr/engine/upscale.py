@@ -42,7 +42,7 @@ def upscale_video(
     resume: bool = True,
     strict: bool = False,
     pipe_format: PipeFormat = "nut",
-    profile: Path | None = None,
+    trace: Path | None = None,
     stop: threading.Event | None = None,
     watch: Callable[[UpscaleProgress], None] = lambda progress: None,
     tell: Callable[[str], None] = lambda line: None,
@@ -67,8 +67,8 @@ def upscale_video(
     Finished segments are kept in a folder beside the output: an interrupted run resumes from them
     and produces the same bytes, unless `resume` is False. Once `stop` is set, the run ends with
     `Interrupted` after the current segment. `-` is standard input or output; such a run can't
-    resume. The output appears under its name when it is complete. `profile` is a file for a trace
-    of all stages.
+    resume. The output appears under its name when it is complete. `trace` is a file for a trace of
+    all stages.
 
     `watch` is called after every frame, in another thread; `tell` is called with messages for the
     user. Raises `VsrError`.
@@ -95,7 +95,7 @@ def upscale_video(
         on_progress=watch,
         on_message=tell,
     )
-    return upscale_film(Path(source), Path(output), options, run_options, profile)
+    return upscale_film(Path(source), Path(output), options, run_options, trace)
 
 
 def upscale_film(
@@ -103,17 +103,17 @@ def upscale_film(
     output: Path,
     options: UpscaleOptions = UpscaleOptions(),
     run_options: RunOptions = RunOptions(),
-    profile: Path | None = None,
+    trace: Path | None = None,
 ) -> UpscaleResult:
     """Upscale a film as `upscale_video` does, with options as objects. Raises `VsrError`."""
     if output == PIPE:
         if options.settings != EncoderSettings():
             raise OutputError("-: a pipe gets raw video; omit --codec, --crf and --preset")
         options = replace(options, settings=EncoderSettings("raw"))
-    check_distinct([profile, output], [source, Path(options.model) if options.model else None])
-    with Trace(profile, run_options.overwrite) if profile else nullcontext() as trace:
-        if trace is not None:
-            run_options = replace(run_options, on_span=trace.add)
+    check_distinct([trace, output], [source, Path(options.model) if options.model else None])
+    with Trace(trace, run_options.overwrite) if trace else nullcontext() as spans:
+        if spans is not None:
+            run_options = replace(run_options, on_span=spans.add)
         if output == PIPE or is_pipe(source):
             return upscale_pipe(source, output, options, run_options)
         return upscale_to_file(source, output, options, run_options)
