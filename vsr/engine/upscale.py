@@ -9,7 +9,7 @@ from pathlib import Path
 from vsr.engine.backends import BackendName, Precision, Tiling
 from vsr.engine.file_mode import upscale_to_file
 from vsr.engine.pipe_mode import upscale_pipe
-from vsr.engine.result import UpscaleProgress, UpscaleResult
+from vsr.engine.result import UpscaleProgress, UpscaleResult, UpscaleStart
 from vsr.engine.run import PipeFormat, RunOptions
 from vsr.engine.session import Rotate, UpscaleOptions
 from vsr.engine.trace import Trace
@@ -20,7 +20,7 @@ from vsr.media.encode.settings import EncoderSettings
 from vsr.system.address import PIPE, is_pipe
 from vsr.system.files import check_distinct
 
-__all__ = ["UpscaleProgress", "UpscaleResult", "upscale_film", "upscale_video"]
+__all__ = ["UpscaleProgress", "UpscaleResult", "UpscaleStart", "upscale_film", "upscale_video"]
 
 
 def upscale_video(
@@ -44,6 +44,7 @@ def upscale_video(
     pipe_format: PipeFormat = "nut",
     trace: Path | None = None,
     stop: threading.Event | None = None,
+    on_start: Callable[[UpscaleStart], None] = lambda start: None,
     watch: Callable[[UpscaleProgress], None] = lambda progress: None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> UpscaleResult:
@@ -70,8 +71,8 @@ def upscale_video(
     resume. The output appears under its name when it is complete. `trace` is a file for a trace of
     all stages.
 
-    `watch` is called after every frame, in another thread; `tell` is called with messages for the
-    user. Raises `VsrError`.
+    `on_start` is called before the first frame; `watch` after every frame, in another thread;
+    `tell` is called with messages for the user. Raises `VsrError`.
     """
     options = UpscaleOptions(
         model=model,
@@ -92,6 +93,7 @@ def upscale_video(
         strict=strict,
         pipe_format=pipe_format,
         stop=stop,
+        on_start=on_start,
         on_progress=watch,
         on_message=tell,
     )
