@@ -38,6 +38,8 @@ def upscale_video(
     deinterlace: Deinterlace = "auto",
     rotate: Rotate = "keep",
     decoder: Decoder = "cpu",
+    denoise: float | None = None,
+    deblock: float = 0.0,
     overwrite: bool = False,
     resume: bool = True,
     strict: bool = False,
@@ -63,6 +65,10 @@ def upscale_video(
     to none ("off"). `rotate` "keep" leaves rotation to players, "apply" rotates the picture.
     `decoder` "gpu" decodes on an NVIDIA GPU where that is supported.
 
+    **Restoration.** `denoise` is the strength of the model's temporal filter: 0 is off, 0.5 as
+    trained, 1 the most. `deblock` removes blocks and ringing of codecs before the model, from 0,
+    off, to 1.
+
     **Output.** Frames keep their times, and all other contents of the file are copied. What the
     output can't hold is reported to `tell` before any work; if `strict`, it is an error.
     Finished segments are kept in a folder beside the output: an interrupted run resumes from them
@@ -86,6 +92,8 @@ def upscale_video(
         deinterlace=deinterlace,
         rotate=rotate,
         decoder=decoder,
+        denoise=denoise,
+        deblock=deblock,
     )
     run_options = RunOptions(
         overwrite=overwrite,
