@@ -156,9 +156,9 @@ def test_an_interrupted_run_goes_on_beside_the_longest_name(
     "command",
     [
         ("upscale", "{film}", "{film}"),
-        ("upscale", "{film}", "{new}.mp4", "--profile", "{film}"),
-        ("upscale", "{film}", "{new}.mp4", "--profile", "{new}.mp4"),
-        ("upscale", "{film}", "{new}.mp4", "--profile", "{model}"),
+        ("upscale", "{film}", "{new}.mp4", "--trace", "{film}"),
+        ("upscale", "{film}", "{new}.mp4", "--trace", "{new}.mp4"),
+        ("upscale", "{film}", "{new}.mp4", "--trace", "{model}"),
         ("plan", "{picture}", "--preview", "{picture}"),
         ("image", "{picture}", "{picture}"),
         ("compare", "{film}", "{other}", "--html", "{other}"),

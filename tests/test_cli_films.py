@@ -140,13 +140,13 @@ def test_verify_proves_what_was_kept_and_names_what_was_not(
     assert {"what", "source", "output", "kept"} == set(findings[0])
 
 
-def test_a_profile_tells_what_each_stage_did(film: Path, tmp_path: Path, tiny_model: Path) -> None:
-    profile = tmp_path / "trace.json"
-    options = ("--model", tiny_model, "--profile", profile)
+def test_a_trace_shows_what_each_stage_did(film: Path, tmp_path: Path, tiny_model: Path) -> None:
+    trace = tmp_path / "trace.json"
+    options = ("--model", tiny_model, "--trace", trace)
     done = vsr("upscale", film, tmp_path / "b.mp4", *options)
     assert done.returncode == 0, done.stderr
     assert "is the limit)" in done.stdout
-    events = json.loads(profile.read_text())
+    events = json.loads(trace.read_text())
     names = {e["tid"]: e["args"]["name"] for e in events if e["ph"] == "M"}
     assert sorted(names.values()) == ["decode", "encode", "upscale"]
     for thread, stage in names.items():
@@ -154,7 +154,7 @@ def test_a_profile_tells_what_each_stage_did(film: Path, tmp_path: Path, tiny_mo
         assert {e["args"]["frame"] for e in busy} >= set(range(8))
         assert all(e["dur"] >= 0 for e in busy)
     again = complaint("upscale", film, tmp_path / "c.mp4", *options)
-    assert again == f"vsr: {profile}: exists; use --overwrite to replace it\n"
+    assert again == f"vsr: {trace}: exists; use --overwrite to replace it\n"
     assert not (tmp_path / "c.mp4").exists()
     folder = complaint("upscale", film.parent, tmp_path / "out", *options)
-    assert folder == "vsr: --profile traces one film; name a film, not a folder\n"
+    assert folder == "vsr: --trace is of one film; name a film, not a folder\n"

@@ -72,7 +72,7 @@ def test_an_output_folder_within_the_input_is_not_read_again(tmp_path: Path) -> 
     for name in ("a.png", "large/a.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    jobs = pair_images(tmp_path, tmp_path / "large")
+    jobs = pair_images([tmp_path], tmp_path / "large")
     assert jobs == [(tmp_path / "a.png", tmp_path / "large" / "a.png")]
 
 
@@ -80,7 +80,7 @@ def test_a_folder_keeps_its_tree(tmp_path: Path) -> None:
     for name in ("a.png", "sub/b.JPG", "notes.txt"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).touch()
-    jobs = pair_images(tmp_path / "in", tmp_path / "out")
+    jobs = pair_images([tmp_path / "in"], tmp_path / "out")
     assert [target.relative_to(tmp_path) for _, target in jobs] == [
         Path("out/a.png"),
         Path("out/sub/b.JPG"),
@@ -90,7 +90,7 @@ def test_a_folder_keeps_its_tree(tmp_path: Path) -> None:
 
 def test_folders_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="holds no picture"):
-        pair_images(tmp_path, tmp_path / "out")
+        pair_images([tmp_path], tmp_path / "out")
     (tmp_path / "a.png").touch()
     with pytest.raises(OutputError, match="is a file, but the input is a folder"):
-        pair_images(tmp_path, tmp_path / "a.png")
+        pair_images([tmp_path], tmp_path / "a.png")

@@ -358,8 +358,10 @@ def test_the_identity_of_a_job_has_the_keys_of_its_format(film: Path, tiny_model
     }
 
 
-def test_every_option_is_part_of_the_identity_of_a_job(film: Path, tiny_model: Path) -> None:
-    session = UpscaleSession(film, UpscaleOptions(str(tiny_model), device="cpu"), ".mkv")
+def test_every_option_is_part_of_the_identity_of_a_job(film: Path) -> None:
+    # Options of later releases have a key only if given.
+    given = UpscaleOptions("tiny-x4", device="cpu", denoise=0.5, deblock=0.5)
+    session = UpscaleSession(film, given, ".mkv")
     with session.reader:
         identity = session.identity()
     options = (

@@ -83,16 +83,16 @@ def test_numbered_frames_are_told_from_what_macos_leaves(tmp_path: Path) -> None
 def test_pictures_in_place_of_films_are_told_of_vsr_image(tmp_path: Path) -> None:
     touch(tmp_path, "frames/0001.png", "frames/0002.png")
     with pytest.raises(MediaError, match=r"holds no film, but 2 pictures; `vsr image .*motion"):
-        pair_films(tmp_path / "frames", tmp_path / "out.mp4")
+        pair_films([tmp_path / "frames"], tmp_path / "out.mp4")
     for pattern in ("%04d.png", "*.png", "####.png"):
         with pytest.raises(MediaError, match=r"no such file; `vsr image .*motion"):
-            pair_films(tmp_path / "frames" / pattern, tmp_path / "out.mp4")
+            pair_films([tmp_path / "frames" / pattern], tmp_path / "out.mp4")
 
 
 def test_a_folder_of_films_names_what_it_skips(tmp_path: Path) -> None:
     touch(tmp_path, "in/a.mp4", "in/cover.jpg", *(f"in/{name}" for name in HIDDEN))
     lines: list[str] = []
-    jobs = pair_films(tmp_path / "in", tmp_path / "out", lines.append)
+    jobs = pair_films([tmp_path / "in"], tmp_path / "out", lines.append)
     assert [target.name for _, target in jobs] == ["a.mp4"]
     assert lines == [f"{tmp_path}/in: skipped 1 file (1 .jpg): no films"]
 
@@ -100,9 +100,9 @@ def test_a_folder_of_films_names_what_it_skips(tmp_path: Path) -> None:
 def test_a_file_into_a_folder_gets_a_suffix_that_is_written(tmp_path: Path) -> None:
     touch(tmp_path, "a.avi", "a.tif", "a.jfif", "a.webp")
     (tmp_path / "out").mkdir()
-    names = [pair_films(tmp_path / "a.avi", tmp_path / "out")[0][1].name]
+    names = [pair_films([tmp_path / "a.avi"], tmp_path / "out")[0][1].name]
     for suffix in ("tif", "jfif", "webp"):
-        names.append(pair_images(tmp_path / f"a.{suffix}", tmp_path / "out")[0][1].name)
+        names.append(pair_images([tmp_path / f"a.{suffix}"], tmp_path / "out")[0][1].name)
     assert names == ["a.mkv", "a.png", "a.jpg", "a.webp"]
 
 
@@ -110,21 +110,21 @@ def test_a_folder_of_pictures_takes_all_that_can_be_read(tmp_path: Path) -> None
     touch(tmp_path, "in/a.tif", "in/b.GIF", "in/c.avif", "in/._d.jpg", "in/.x/e.png", "in/f.xcf")
     (tmp_path / "in" / "g.png").mkdir()
     lines: list[str] = []
-    jobs = pair_images(tmp_path / "in", tmp_path / "out", lines.append)
+    jobs = pair_images([tmp_path / "in"], tmp_path / "out", lines.append)
     assert [target.name for _, target in jobs] == ["a.png", "b.png", "c.png"]
     assert lines == [f"{tmp_path}/in: skipped 1 file (1 .xcf): no pictures"]
     touch(tmp_path, "in/a.bmp")
     with pytest.raises(OutputError, match="would both become"):
-        pair_images(tmp_path / "in", tmp_path / "out")
+        pair_images([tmp_path / "in"], tmp_path / "out")
 
 
 @pytest.mark.parametrize("jobs", [pair_films, pair_images])
 def test_a_folder_is_not_its_own_output(
-    tmp_path: Path, jobs: Callable[[Path, Path], list[tuple[Path, Path]]]
+    tmp_path: Path, jobs: Callable[[list[Path], Path], list[tuple[Path, Path]]]
 ) -> None:
     """Its files were called done already."""
     touch(tmp_path, "in/a.mp4", "in/b.png")
     (tmp_path / "link").symlink_to(tmp_path / "in")
     for output in (tmp_path / "in", tmp_path / "in" / ".." / "in", tmp_path / "link"):
         with pytest.raises(OutputError, match="is the input itself"):
-            jobs(tmp_path / "in", output)
+            jobs([tmp_path / "in"], output)

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import click
 
-from vsr.cli.options import FILE, detail_option, overwrite_option, parse_positive_int
+from vsr.cli.options import (
+    FILE,
+    denoise_option,
+    detail_option,
+    overwrite_option,
+    parse_positive_int,
+)
 from vsr.cli.streams import print_result
 
 
@@ -19,8 +25,16 @@ from vsr.cli.streams import print_result
     help="Size of the input frames.",
 )
 @detail_option
+@denoise_option
 @overwrite_option
-def export_command(model: str, output: Path, size: str, detail: float, overwrite: bool) -> None:
+def export_command(
+    model: str,
+    output: Path,
+    size: str,
+    detail: float,
+    denoise: float | None,
+    overwrite: bool,
+) -> None:
     """Export one step of a model as ONNX or OpenVINO IR.
 
     FILE ends in .onnx for ONNX, or in .xml for OpenVINO. The recurrent state is an input and an
@@ -36,5 +50,5 @@ def export_command(model: str, output: Path, size: str, detail: float, overwrite
     width, height = parse_positive_int(across), parse_positive_int(down)
     if width is None or height is None:
         raise click.BadParameter(f"{size!r} isn't WIDTHxHEIGHT", param_hint="--size")
-    worst = export_model(model, output, (height, width), detail, overwrite)
+    worst = export_model(model, output, (height, width), detail, overwrite, denoise)
     print_result(f"{output}: {width}x{height}, within {worst:.1e} of torch over thirty frames")

@@ -1,4 +1,4 @@
-"""`vsr image`: one picture, or a folder of pictures."""
+"""`vsr image`: pictures, and folders of pictures."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from vsr.errors import VsrError
 
 
 @click.command("image")
-@click.argument("source", metavar="IN", type=FILE)
+@click.argument("sources", metavar="IN...", type=FILE, nargs=-1, required=True)
 @click.argument("output", metavar="OUT", type=FILE)
 @click.option(
     "--scale",
@@ -32,7 +32,7 @@ from vsr.errors import VsrError
 )
 @overwrite_option
 def image_command(
-    source: Path,
+    sources: tuple[Path, ...],
     output: Path,
     scale: str | None,
     model: str | None,
@@ -41,19 +41,21 @@ def image_command(
     strict: bool,
     overwrite: bool,
 ) -> None:
-    """Upscale a picture, or a folder of pictures.
+    """Upscale pictures, or folders of pictures.
 
-    Output formats are PNG, JPEG and WebP. Colour profile, transparency, Exif, XMP, resolution and
-    comment are kept. Anything that can't be kept is reported before the work starts.
+    OUT is a folder if there are several IN, or if IN is one. Output formats are PNG, JPEG and WebP.
+    Colour profile, transparency, Exif, XMP, resolution and comment are kept. Anything that can't be
+    kept is reported before the work starts.
 
     \b
     vsr image small.png large.png --scale 2
     vsr image photos/ larger/
+    vsr image a.png b.jpg photos/ larger/
     """
     from vsr.engine.image import StillUpscaler, pair_images
 
     upscaler = StillUpscaler(model, int(scale) if scale else None, device, detail)
-    pairs = pair_images(source, output, print_message)
+    pairs = pair_images(sources, output, print_message)
     failures = []
     with progress_bar([], quiet=len(pairs) == 1) as update:
         for count, (picture, output_path) in enumerate(pairs, start=1):

@@ -44,6 +44,12 @@ default_detail_option = click.option(
     help="0 is faithful. Towards 1, the -gan twin of the model adds texture, some of it invented. "
     "By default that of the model, see `vsr models`.",
 )
+denoise_option = click.option(
+    "--denoise",
+    type=click.FloatRange(0, 1),
+    help="Strength of the model's temporal filter. 0 is off, 0.5 as trained, the default. Towards "
+    "1, noise and flicker decrease, and so does detail in motion.",
+)
 _film_options = (
     click.option(
         "--scale",
@@ -116,6 +122,15 @@ _film_options = (
         default="keep",
         show_default=True,
         help="keep: copy the rotation tag for players. apply: rotate the frames.",
+    ),
+    denoise_option,
+    click.option(
+        "--deblock",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        show_default=True,
+        help="Remove blocks and ringing of codecs before upscaling. 0.5 suits compressed film; "
+        "above, detail is lost.",
     ),
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing files.")

@@ -75,8 +75,13 @@ def _plain_progress(columns: list[str]) -> Callable[..., None]:
 
 
 @contextmanager
-def stop_on_interrupt() -> "Iterator[threading.Event]":
-    """Yield an event that the first Ctrl-C sets. The second raises `KeyboardInterrupt`."""
+def stop_on_interrupt(
+    message: Callable[[str], None] = print_message,
+) -> "Iterator[threading.Event]":
+    """Yield an event that the first Ctrl-C sets. The second raises `KeyboardInterrupt`.
+
+    `message` is called with a line for the user.
+    """
     import threading
 
     stop = threading.Event()
@@ -85,7 +90,7 @@ def stop_on_interrupt() -> "Iterator[threading.Event]":
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        print_message("finishing the current segment; press Ctrl-C again to stop at once")
+        message("finishing the current segment; press Ctrl-C again to stop at once")
 
     previous = signal.signal(signal.SIGINT, interrupt)
     try:

@@ -1,8 +1,8 @@
-"""`vsr upscale`: one film, or a folder of films."""
+"""`vsr upscale`: films, and folders of films."""
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict
+import threading
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,20 @@ from vsr.cli.options import (
     FILE,
     film_options,
     json_option,
-    named_model,
     overwrite_option,
     parse_film_options,
 )
-from vsr.cli.progress import progress_bar, stop_on_interrupt
-from vsr.cli.streams import print_message, print_result
+from vsr.cli.progress import stop_on_interrupt
+from vsr.cli.reports import JsonReport, Report, TextReport
 from vsr.errors import Interrupted, VsrError
 
-_DAMAGED_LISTED = 5
-"""Damaged frames whose times are printed; the rest are counted."""
+POLL_SECONDS = 0.5
+"""Time between two looks at a watched folder."""
+_STREAM = Path("-")
 
 
 @click.command("upscale")
-@click.argument("source", metavar="IN", type=FILE)
+@click.argument("sources", metavar="IN...", type=FILE, nargs=-1, required=True)
 @click.argument("output", metavar="OUT", type=FILE)
 @film_options
 @click.option(
@@ -44,130 +44,157 @@ _DAMAGED_LISTED = 5
     "alone.",
 )
 @click.option(
-    "--profile",
+    "--trace",
     type=FILE,
     help="Write a trace of every stage and frame, for Perfetto or Chrome.",
+)
+@click.option(
+    "--watch",
+    "watches",
+    is_flag=True,
+    help="Wait for films in the folder IN, and upscale each once it is complete. Ctrl-C ends it.",
+)
+@click.option(
+    "--json-progress",
+    is_flag=True,
+    help="Print a line of JSON for each event instead of progress and results: on standard output, "
+    "or on standard error if OUT is -.",
 )
 @overwrite_option
 @json_option
 def upscale_command(
-    source: Path,
+    sources: tuple[Path, ...],
     output: Path,
     strict: bool,
     no_resume: bool,
     pipe_format: Any,
-    profile: Path | None,
+    trace: Path | None,
+    watches: bool,
+    json_progress: bool,
     overwrite: bool,
     as_json: bool,
     **film: Any,
 ) -> None:
-    """Upscale a film, or a folder of films.
+    """Upscale films, or folders of films.
 
-    OUT is an .mp4, .mov, .mkv or .webm file, or a folder if IN is one. Frames keep their
-    timestamps. Sound, subtitles, attachments, chapters and tags are copied. OUT appears when it is
-    complete. If a run is interrupted, the same command resumes it. - is standard input or output.
+    OUT is an .mp4, .mov, .mkv or .webm file, or a folder if IN is one or if there are several IN.
+    Frames keep their timestamps. Sound, subtitles, attachments, chapters and tags are copied. OUT
+    appears when it is complete. If a run is interrupted, the same command resumes it. - is standard
+    input or output.
 
     \b
     vsr upscale old.mp4 new.mp4 --scale 4 --crf 18 --preset slow
     vsr upscale tapes/ larger/
+    vsr upscale a.mp4 b.mkv tapes/ larger/
     ffmpeg -i old.avi -f nut - | vsr upscale - - | mpv -
     """
-    from vsr.engine.batch import pair_films
+    if json_progress and as_json:
+        raise VsrError("--json-progress prints the result as JSON already; leave out --json")
+    report = JsonReport(err=output == _STREAM) if json_progress else TextReport(as_json)
+    with report.errors(), stop_on_interrupt(report.message) as stop:
+        settings = parse_film_options(output.suffix.lower(), film) | {
+            "overwrite": overwrite,
+            "resume": not no_resume,
+            "strict": strict,
+            "pipe_format": pipe_format,
+            "trace": trace,
+            "stop": stop,
+        }
+        is_batch = len(sources) > 1 or sources[0].is_dir() or watches
+        if trace == _STREAM:
+            raise VsrError("--trace: can't be written to standard output; name a file")
+        if trace and is_batch:
+            raise VsrError("--trace is of one film; name a film, not a folder")
+        runs = _Runs(settings, report)
+        if watches:
+            _watch(runs, sources, output, report, stop)
+        else:
+            from vsr.engine.batch import pair_films
 
-    settings = parse_film_options(output.suffix.lower(), film) | {
-        "overwrite": overwrite,
-        "resume": not no_resume,
-        "strict": strict,
-        "pipe_format": pipe_format,
-        "profile": profile,
-    }
-    if profile == Path("-"):
-        raise VsrError("--profile: can't be written to standard output; name a file")
-    is_folder = source.is_dir()
-    if profile and is_folder:
-        raise VsrError("--profile traces one film; name a film, not a folder")
-    done, skipped, failures = 0, 0, []
-    pairs = pair_films(source, output, print_message)
-    with stop_on_interrupt() as stop:
-        for film_path, output_path in pairs:
-            if is_folder and not overwrite and _is_finished(output_path):
-                skipped += 1
-                continue
-            if stop.is_set():
-                raise Interrupted("interrupted between two films")
-            try:
-                _upscale_film(film_path, output_path, is_folder, as_json, settings | {"stop": stop})
-            except Interrupted:
-                raise
-            except VsrError as error:
-                if not is_folder:
-                    raise
-                print_message(str(error))
-                failures.append(film_path)
-                continue
-            done += 1
-    if is_folder:
-        line = f"{done} films upscaled, {skipped} already present, {len(failures)} failed"
-        print_result(f"{output}: {line}", err=as_json)
-    if failures:
-        raise VsrError(f"failed: {', '.join(map(str, failures))}")
+            pairs = pair_films(sources, output, report.message)
+            if is_batch:
+                runs.upscale_each(pairs, output)
+            else:
+                runs.upscale(*pairs[0])
 
 
-def _upscale_film(
-    source: Path, output: Path, in_folder: bool, as_json: bool, settings: dict[str, Any]
-) -> None:
-    """Upscale one film, with a progress bar, and print its result."""
-    from vsr.engine.upscale import upscale_video
-    from vsr.system.files import make_folder
+class _Runs:
+    """Upscales films one after another, and counts them."""
 
-    printed: list[str] = []
+    def __init__(self, settings: dict[str, Any], report: Report) -> None:
+        """`settings` are arguments of `upscale_video`."""
+        self._settings, self._report = settings, report
+        self._stop: threading.Event = settings["stop"]
+        self._upscaled = self._present = 0
+        self._failures: list[Path] = []
 
-    def print_once(line: str) -> None:
-        printed.append(line)
-        print_message(line)
+    def upscale(self, source: Path, output: Path) -> None:
+        """Upscale one film and report it."""
+        from vsr.engine.upscale import upscale_video
 
-    with progress_bar(["{task.fields[rate]:.1f} frames/s"], rate=0.0) as update:
-        if in_folder:
+        with self._report.film(source, output) as callbacks:
+            result = upscale_video(source, output, **self._settings, **callbacks)
+        self._report.result(result)
+
+    def upscale_each(self, pairs: Iterable[tuple[Path, Path]], folder: Path) -> None:
+        """Upscale films into a folder, past those that exist and those that fail.
+
+        Raises `VsrError` at the end if any failed, and `Interrupted` if a run was stopped.
+        """
+        try:
+            for source, output in pairs:
+                self._upscale_one_of_several(source, output)
+        except Interrupted:
+            self._report_counts(folder)
+            raise
+        self._report_counts(folder)
+        if self._failures:
+            raise VsrError(f"failed: {', '.join(map(str, self._failures))}")
+
+    def _report_counts(self, folder: Path) -> None:
+        self._report.summary(folder, self._upscaled, self._present, len(self._failures))
+
+    def _upscale_one_of_several(self, source: Path, output: Path) -> None:
+        from vsr.system.files import make_folder
+
+        if not self._settings["overwrite"] and _is_finished(output):
+            self._present += 1
+            self._report.skipped(source, output)
+            return
+        if self._stop.is_set():
+            raise Interrupted("interrupted between two films")
+        try:
             make_folder(output.parent)
-        result = upscale_video(
-            source, output, **settings, watch=_rate_updater(update), tell=print_once
-        )
-    _print_result(result, as_json, printed)
+            self.upscale(source, output)
+        except Interrupted:
+            raise
+        except VsrError as error:
+            self._report.failed(source, error)
+            if source not in self._failures:
+                self._failures.append(source)
+            return
+        if source in self._failures:  # a watched film that has changed since it failed
+            self._failures.remove(source)
+        self._upscaled += 1
 
 
-def _rate_updater(update: Callable[..., None]) -> Callable[[Any], None]:
-    def on_progress(progress: Any) -> None:
-        # Frames of an earlier run are on disk already, and say nothing about this run's speed.
-        rate = (progress.frames - progress.before) / max(progress.seconds, 1e-9)
-        update(progress.frames, progress.frame_count, rate=rate)
+def _watch(
+    runs: _Runs, sources: Sequence[Path], output: Path, report: Report, stop: threading.Event
+) -> None:
+    """Upscale films as they appear in folders, until `stop` is set."""
+    from vsr.engine.watch import FolderWatcher
 
-    return on_progress
+    watcher = FolderWatcher(sources, output, report.message)
+    report.message(f"watching {', '.join(map(str, sources))}; Ctrl-C ends it")
 
+    def films() -> Iterable[tuple[Path, Path]]:
+        while not stop.is_set():
+            if (pair := watcher.next()) is not None:
+                yield pair
+            else:
+                time.sleep(POLL_SECONDS)
 
-def _print_result(result: Any, as_json: bool, printed: list[str]) -> None:
-    """Print the result of one film, and what wasn't printed during the run."""
-    for line in (*(f"not kept: {what}" for what in result.left_out), *result.notes):
-        if line not in printed:
-            print_message(line)
-    if damaged := result.damaged_seconds:
-        times = ", ".join(f"{second:.2f}" for second in damaged[:_DAMAGED_LISTED])
-        more = len(damaged) - _DAMAGED_LISTED
-        rest = f" and {more} more" if more > 0 else ""
-        print_message(f"{len(damaged)} damaged frames, at {times}{rest} s")
-    to_pipe = result.output == "-"
-    if as_json:
-        print_result(json.dumps(asdict(result)), err=to_pipe)
-        return
-    stages = result.stages
-    print_result(
-        f"{result.output}: {result.frames} frames of {result.width}x{result.height} "
-        f"({named_model(result.model, result.detail)} on {result.device} by {result.backend}), "
-        f"{result.audio_tracks} audio track{'' if result.audio_tracks == 1 else 's'}, "
-        f"{result.seconds:.1f} s, {result.frames_per_second:.1f} frames/s "
-        f"(busy: decode {stages.decode.busy:.1f}, upscale {stages.upscale.busy:.1f}, "
-        f"encode {stages.encode.busy:.1f} s; {stages.limit} is the limit)",
-        err=to_pipe,
-    )
+    runs.upscale_each(films(), output)
 
 
 def _is_finished(output: Path) -> bool:

@@ -1,10 +1,11 @@
-"""Pair the files of a folder with their outputs, for films and for still images."""
+"""Pair files and the files of folders with their outputs, for films and for still images."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from vsr.errors import MediaError, OutputError
 from vsr.media.mux.writer import VIDEO_SUFFIXES
+from vsr.system.address import PIPE
 from vsr.system.files import check_distinct
 from vsr.system.folders import FILM_SUFFIXES, STILL_SUFFIXES, files_in, skipped
 
@@ -12,18 +13,77 @@ Pairs = list[tuple[Path, Path]]
 
 
 def pair_films(
-    source: Path, output: Path, tell: Callable[[str], None] = lambda line: None
+    sources: Sequence[Path], output: Path, tell: Callable[[str], None] = lambda line: None
 ) -> Pairs:
-    """Pair a film, or each film of a folder, with its output.
+    """Pair films, and each film of folders, with their outputs.
 
-    The folder's tree is kept. A film keeps its suffix if films of that suffix can be written;
-    otherwise it becomes .mkv, which holds everything. `tell` is called with skipped files. Raises
+    The tree of a single folder is kept in `output`. Several inputs need a folder as `output`, where
+    the tree of each folder gets a subfolder of its name. A film keeps its suffix if films of that
+    suffix can be written; otherwise it becomes .mkv, which holds everything. `tell` is called with
+    skipped files. Raises `MediaError` or `OutputError`.
+    """
+    for source in sources:
+        if not source.is_dir():
+            _check_numbered(source)
+    if len(sources) > 1:
+        return pair_several(
+            sources,
+            output,
+            rename=film_name,
+            pair_folder=lambda folder, target: _pair_folder(folder, target, output, tell),
+            suffixes=VIDEO_SUFFIXES,
+        )
+    source = sources[0]
+    if not source.is_dir():
+        return [(source, output / film_name(Path(source.name)) if output.is_dir() else output)]
+    return _pair_folder(source, output, output, tell)
+
+
+def pair_several(
+    sources: Sequence[Path],
+    output: Path,
+    *,
+    rename: Callable[[Path], Path],
+    pair_folder: Callable[[Path, Path], Pairs],
+    suffixes: Collection[str],
+) -> Pairs:
+    """Pair several inputs, files and folders, with their outputs in the folder `output`.
+
+    `rename` names the output of a file. `pair_folder` pairs the files of a folder with outputs in a
+    subfolder. `suffixes` are those of output files, which are not taken for a folder. Raises
     `MediaError` or `OutputError`.
     """
-    if not source.is_dir():
-        _check_numbered(source)
-        return [(source, output / film_name(Path(source.name)) if output.is_dir() else output)]
-    films, others = find_files(source, output, FILM_SUFFIXES)
+    check_several(sources, output, suffixes)
+    pairs: Pairs = []
+    for source in sources:
+        if source.is_dir():
+            pairs += pair_folder(source, subfolder_of(source, output))
+        else:
+            pairs.append((source, output / rename(Path(source.name))))
+    _check_pairs(pairs)
+    return pairs
+
+
+def check_several(sources: Sequence[Path], output: Path, suffixes: Collection[str]) -> None:
+    """Raise an error unless all of several inputs exist and `output` is, or can be, a folder."""
+    if PIPE in sources:
+        raise MediaError("-: standard input can't be one of several inputs; upscale it alone")
+    is_named_as_file = output.suffix.lower() in suffixes and not output.is_dir()
+    if output == PIPE or is_named_as_file or (output.exists() and not output.is_dir()):
+        raise OutputError(f"{output}: several inputs need a folder as the last argument")
+    for source in sources:
+        if not source.exists():
+            raise MediaError(f"{source}: no such file or folder")
+
+
+def subfolder_of(source: Path, output: Path) -> Path:
+    """Return the folder in `output` for the tree of `source`, one of several folders."""
+    return output / source.resolve().name
+
+
+def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str], None]) -> Pairs:
+    """Pair the films of a folder, except those in the folder `without`."""
+    films, others = find_files(source, output, FILM_SUFFIXES, without)
     if not films:
         _check_images(source, others)
         raise MediaError(f"{source}: holds no film ({', '.join(sorted(FILM_SUFFIXES))})")
@@ -34,16 +94,18 @@ def pair_films(
 
 
 def find_files(
-    source: Path, output: Path, suffixes: Collection[str]
+    source: Path, output: Path, suffixes: Collection[str], without: Path
 ) -> tuple[list[Path], list[Path]]:
     """List the files of a folder with these suffixes, and all others.
 
-    Raises `OutputError` if `output` is a file, or the folder itself.
+    Files in the folder `without`, which holds outputs, are skipped. Raises `OutputError` if
+    `output` is a file, or if either folder is the input itself.
     """
     if output.is_file():
         raise OutputError(f"{output}: is a file, but the input is a folder")
-    check_distinct([output], [source])
-    return files_in(source, suffixes, without=output)
+    for folder in (output, without):
+        check_distinct([folder], [source])
+    return files_in(source, suffixes, without=without)
 
 
 def pair_files(
@@ -54,12 +116,20 @@ def pair_files(
     Raises `OutputError` if two files would have the same output.
     """
     pairs = [(path, output / rename(path.relative_to(source))) for path in paths]
+    _check_pairs(pairs)
+    return pairs
+
+
+def _check_pairs(pairs: Pairs) -> None:
+    """Raise `OutputError` if two files have the same output, or if an output is an input."""
+    inputs = {path.resolve() for path, _ in pairs}
     sources: dict[Path, Path] = {}
     for path, target in pairs:
         if target in sources:
             raise OutputError(f"{path} and {sources[target]} would both become {target}")
+        if target.resolve() in inputs:
+            raise OutputError(f"{target}: is an input itself; name another folder")
         sources[target] = path
-    return pairs
 
 
 def film_name(film: Path) -> Path:

@@ -36,7 +36,12 @@ class Step(nn.Module):
 
 
 def export_model(
-    name: str, output: Path, size: tuple[int, int], detail: float = 0.0, overwrite: bool = False
+    name: str,
+    output: Path,
+    size: tuple[int, int],
+    detail: float = 0.0,
+    overwrite: bool = False,
+    denoise: float | None = None,
 ) -> float:
     """Write a model's step for frames of `size` = (height, width) to `output`, .onnx or .xml.
 
@@ -50,7 +55,7 @@ def export_model(
     for path in _files(output)[1:]:
         check_writable(path, overwrite)
     check_distinct(_files(output), [Path(name)])
-    generator = load(name, None, detail)
+    generator = load(name, None, detail, denoise)
     low = torch.zeros(1, 3, *size)
     state = tuple(generator.start(low))
     step = Step(generator).eval()

@@ -16,7 +16,14 @@ from vsr.engine.resume.segments import (
     frames_from,
     load_state,
 )
-from vsr.engine.run import FrameCounter, RunOptions, check_strict, make_result, report_losses
+from vsr.engine.run import (
+    FrameCounter,
+    RunOptions,
+    check_strict,
+    make_result,
+    report_losses,
+    report_start,
+)
 from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.errors import OutputError, VsrError
 from vsr.media.encode.settings import estimate_bytes
@@ -43,6 +50,7 @@ def upscale_to_file(
                 _report_resuming(journal, run_options)
                 _check_disk(session, journal, run_options)
             report_losses(session, left_out, run_options)
+            report_start(session, output, left_out, run_options, journal.frames)
             if not published:
                 run.upscale_pending()
                 session.dropped = _join(session, journal, copy_plan, run_options.overwrite)

@@ -1,6 +1,6 @@
 """Upscale still pictures: the API behind `vsr image` and `vsr.upscale_image`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vsr.engine.batch import Pairs, find_files, pair_files
+from vsr.engine.batch import Pairs, find_files, pair_files, pair_several
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import MediaError, OutputError
 from vsr.imaging.tensors import bleed, resize_bicubic, to_float, to_uint8
@@ -114,26 +114,40 @@ def upscale_image(
 
 
 def pair_images(
-    source: Path, output: Path, tell: Callable[[str], None] = lambda line: None
+    sources: Sequence[Path], output: Path, tell: Callable[[str], None] = lambda line: None
 ) -> Pairs:
-    """Pair a picture, or each picture of a folder, with its output.
+    """Pair pictures, and each picture of folders, with their outputs.
 
-    The folder's tree is created in `output`. A picture keeps its suffix if such pictures can be
-    written; otherwise it becomes .png. `tell` is called with skipped files. Raises `MediaError` or
-    `OutputError`.
+    The folder's tree is created in `output`; several inputs are paired as films are, see
+    `batch.pair_films`. A picture keeps its suffix if such pictures can be written; otherwise it
+    becomes .png. `tell` is called with skipped files. Raises `MediaError` or `OutputError`.
     """
-    if not source.is_dir():
-        target = output / _name(Path(source.name)) if output.is_dir() else output
-        return [(source, target)]
-    pictures, others = find_files(source, output, STILL_SUFFIXES)
-    if not pictures:
-        raise MediaError(f"{source}: holds no picture ({', '.join(sorted(STILL_SUFFIXES))})")
-    pairs = pair_files(source, output, pictures, _name)
+    source = sources[0]
+    if len(sources) > 1:
+        pairs = pair_several(
+            sources,
+            output,
+            rename=_name,
+            pair_folder=lambda folder, target: _pair_folder(folder, target, output, tell),
+            suffixes=IMAGE_SUFFIXES,
+        )
+    elif source.is_dir():
+        pairs = _pair_folder(source, output, output, tell)
+    else:
+        return [(source, output / _name(Path(source.name)) if output.is_dir() else output)]
     for folder in {target.parent for _, target in pairs}:
         make_folder(folder)
+    return pairs
+
+
+def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str], None]) -> Pairs:
+    """Pair the pictures of a folder, except those in the folder `without`."""
+    pictures, others = find_files(source, output, STILL_SUFFIXES, without)
+    if not pictures:
+        raise MediaError(f"{source}: holds no picture ({', '.join(sorted(STILL_SUFFIXES))})")
     for line in skipped(source, others, "pictures"):
         tell(line)
-    return pairs
+    return pair_files(source, output, pictures, _name)
 
 
 def _name(picture: Path) -> Path:

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from vsr.engine.pipeline import StageTimes, run_stages
 from vsr.engine.result import UpscaleResult
-from vsr.engine.run import FrameCounter, RunOptions, check_strict, make_result, report_losses
+from vsr.engine.run import (
+    FrameCounter,
+    RunOptions,
+    check_strict,
+    make_result,
+    report_losses,
+    report_start,
+)
 from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.frames.shots import mark_cuts
 from vsr.media.decode.container import AnyPacket
@@ -48,6 +55,7 @@ def upscale_pipe(
                 run_options.overwrite,
             )
         report_losses(session, left_out, run_options)
+        report_start(session, output, left_out, run_options)
         with writer:
             run = _Run(session, writer, run_options)
             stages = run.upscale_all()

@@ -20,6 +20,31 @@ class UpscaleProgress:
 
 
 @dataclass(frozen=True)
+class UpscaleStart:
+    """What is known of an upscaling run before its first frame."""
+
+    output: str
+    model: str
+    detail: float
+    """Share of the twin's weights, see `zoo.load`."""
+    device: str
+    backend: str
+    """The runtime that computes the frames, with its version."""
+    width: int
+    """Width of the output."""
+    height: int
+    """Height of the output."""
+    frames: int | None
+    """Frames of the source, as it states or as estimated."""
+    resumed_frames: int
+    """Frames that earlier runs finished."""
+    left_out: tuple[str, ...]
+    """Contents of the source that the output will lack, and which format could hold them."""
+    notes: tuple[str, ...]
+    """Findings about the source."""
+
+
+@dataclass(frozen=True)
 class UpscaleResult:
     """Result of an upscaling run."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from vsr.engine.pipeline import SpanObserver, StageTimes
-from vsr.engine.result import UpscaleProgress, UpscaleResult
+from vsr.engine.result import UpscaleProgress, UpscaleResult, UpscaleStart
 from vsr.engine.session import UpscaleSession
 from vsr.errors import OutputError
 from vsr.media.mux.stream_copy import CopyPlan
@@ -28,6 +28,7 @@ class RunOptions:
     strict: bool = False
     pipe_format: PipeFormat = "nut"
     stop: threading.Event | None = None
+    on_start: Callable[[UpscaleStart], None] = lambda start: None
     on_progress: Callable[[UpscaleProgress], None] = lambda progress: None
     on_message: Callable[[str], None] = lambda line: None
     on_span: SpanObserver | None = None
@@ -77,6 +78,32 @@ def report_losses(session: UpscaleSession, left_out: Sequence[str], options: Run
         options.on_message(f"not kept: {line}")
     for note in session.reader.notes:
         options.on_message(note)
+
+
+def report_start(
+    session: UpscaleSession,
+    output: Path,
+    left_out: tuple[str, ...],
+    options: RunOptions,
+    before: int = 0,
+) -> None:
+    """Report what is known of a run; `before` is the count of frames that earlier runs finished."""
+    info = session.info
+    options.on_start(
+        UpscaleStart(
+            output=str(output),
+            model=session.model,
+            detail=session.detail,
+            device=str(session.device),
+            backend=session.backend.name,
+            width=info.width,
+            height=info.height,
+            frames=info.frame_count,
+            resumed_frames=before,
+            left_out=left_out,
+            notes=tuple(session.reader.notes),
+        )
+    )
 
 
 def make_result(

@@ -12,6 +12,7 @@ import torch
 
 from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
 from vsr.errors import MediaError
+from vsr.frames.deblock import Deblocker
 from vsr.frames.yuv import alpha_to_plane, colour_spec, fill_hidden_colours
 from vsr.imaging.colour import CODE_OF_MATRIX
 from vsr.media.decode.completeness import ENDS_EARLY
@@ -62,6 +63,8 @@ class UpscaleOptions:
     deinterlace: Deinterlace = "auto"
     rotate: Rotate = "keep"
     decoder: Decoder = "cpu"
+    denoise: float | None = None
+    deblock: float = 0.0
 
 
 class UpscaleSession:
@@ -83,17 +86,18 @@ class UpscaleSession:
             options.rotate == "apply",
             probe_first_frame=True,
             decoder=options.decoder,
-            keep_on_gpu=self.device.type == "cuda",
+            keep_on_gpu=self.device.type == "cuda" and not options.deblock,
             once=is_pipe(source),
         )
         try:
             source_info = self.reader.info
             self.model = choose_model(options.model, options.scale, source_info.height)
             self.detail = default_detail(self.model) if options.detail is None else options.detail
-            generator = load(self.model, options.scale, self.detail)
+            generator = load(self.model, options.scale, self.detail, options.denoise)
             self.weights = _digest(generator.state_dict())
             self.scale = generator.scale
             read_as = colour_spec(source_info)
+            self._deblocker = Deblocker(options.deblock, source_info.layout.bit_depth)
             matrix = source_info.colour.matrix
             if not is_specified(matrix):
                 matrix = CODE_OF_MATRIX[read_as.matrix]
@@ -169,6 +173,8 @@ class UpscaleSession:
         planes = frame.planes
         if len(planes) > 3:
             planes = fill_hidden_colours(planes, self.reader.info.layout.bit_depth)[:3]
+        if self.options.deblock:
+            planes = self._deblocker.filter(planes)
         pending = self.backend.submit(planes, begins_shot)
 
         def wait() -> Frame:
@@ -214,9 +220,10 @@ class UpscaleSession:
         """Describe all that the output's bytes depend on, as the journal stores it.
 
         Keys and values are a file format: an attribute may be renamed, but not its key, or
-        unfinished work can't be resumed.
+        unfinished work can't be resumed. Options of later releases have a key only if given.
         """
         options, settings, info = self.options, self.options.settings, self.info
+        later = {"denoise": options.denoise, "deblock": options.deblock or None}
         return {
             "source": identity_of(self.reader.path),
             "weights": self.weights,
@@ -236,6 +243,7 @@ class UpscaleSession:
             "encoder": settings.encoder,
             "versions": {name: version(name) for name in ("vsr", "torch", "av")},
             "output": [info.width, info.height, info.layout.name],
+            **{key: value for key, value in later.items() if value is not None},
         }
 
 

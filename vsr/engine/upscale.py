@@ -9,7 +9,7 @@ from pathlib import Path
 from vsr.engine.backends import BackendName, Precision, Tiling
 from vsr.engine.file_mode import upscale_to_file
 from vsr.engine.pipe_mode import upscale_pipe
-from vsr.engine.result import UpscaleProgress, UpscaleResult
+from vsr.engine.result import UpscaleProgress, UpscaleResult, UpscaleStart
 from vsr.engine.run import PipeFormat, RunOptions
 from vsr.engine.session import Rotate, UpscaleOptions
 from vsr.engine.trace import Trace
@@ -20,7 +20,7 @@ from vsr.media.encode.settings import EncoderSettings
 from vsr.system.address import PIPE, is_pipe
 from vsr.system.files import check_distinct
 
-__all__ = ["UpscaleProgress", "UpscaleResult", "upscale_film", "upscale_video"]
+__all__ = ["UpscaleProgress", "UpscaleResult", "UpscaleStart", "upscale_film", "upscale_video"]
 
 
 def upscale_video(
@@ -38,12 +38,15 @@ def upscale_video(
     deinterlace: Deinterlace = "auto",
     rotate: Rotate = "keep",
     decoder: Decoder = "cpu",
+    denoise: float | None = None,
+    deblock: float = 0.0,
     overwrite: bool = False,
     resume: bool = True,
     strict: bool = False,
     pipe_format: PipeFormat = "nut",
-    profile: Path | None = None,
+    trace: Path | None = None,
     stop: threading.Event | None = None,
+    on_start: Callable[[UpscaleStart], None] = lambda start: None,
     watch: Callable[[UpscaleProgress], None] = lambda progress: None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> UpscaleResult:
@@ -62,16 +65,20 @@ def upscale_video(
     to none ("off"). `rotate` "keep" leaves rotation to players, "apply" rotates the picture.
     `decoder` "gpu" decodes on an NVIDIA GPU where that is supported.
 
+    **Restoration.** `denoise` is the strength of the model's temporal filter: 0 is off, 0.5 as
+    trained, 1 the most. `deblock` removes blocks and ringing of codecs before the model, from 0,
+    off, to 1.
+
     **Output.** Frames keep their times, and all other contents of the file are copied. What the
     output can't hold is reported to `tell` before any work; if `strict`, it is an error.
     Finished segments are kept in a folder beside the output: an interrupted run resumes from them
     and produces the same bytes, unless `resume` is False. Once `stop` is set, the run ends with
     `Interrupted` after the current segment. `-` is standard input or output; such a run can't
-    resume. The output appears under its name when it is complete. `profile` is a file for a trace
-    of all stages.
+    resume. The output appears under its name when it is complete. `trace` is a file for a trace of
+    all stages.
 
-    `watch` is called after every frame, in another thread; `tell` is called with messages for the
-    user. Raises `VsrError`.
+    `on_start` is called before the first frame; `watch` after every frame, in another thread;
+    `tell` is called with messages for the user. Raises `VsrError`.
     """
     options = UpscaleOptions(
         model=model,
@@ -85,6 +92,8 @@ def upscale_video(
         deinterlace=deinterlace,
         rotate=rotate,
         decoder=decoder,
+        denoise=denoise,
+        deblock=deblock,
     )
     run_options = RunOptions(
         overwrite=overwrite,
@@ -92,10 +101,11 @@ def upscale_video(
         strict=strict,
         pipe_format=pipe_format,
         stop=stop,
+        on_start=on_start,
         on_progress=watch,
         on_message=tell,
     )
-    return upscale_film(Path(source), Path(output), options, run_options, profile)
+    return upscale_film(Path(source), Path(output), options, run_options, trace)
 
 
 def upscale_film(
@@ -103,17 +113,17 @@ def upscale_film(
     output: Path,
     options: UpscaleOptions = UpscaleOptions(),
     run_options: RunOptions = RunOptions(),
-    profile: Path | None = None,
+    trace: Path | None = None,
 ) -> UpscaleResult:
     """Upscale a film as `upscale_video` does, with options as objects. Raises `VsrError`."""
     if output == PIPE:
         if options.settings != EncoderSettings():
             raise OutputError("-: a pipe gets raw video; omit --codec, --crf and --preset")
         options = replace(options, settings=EncoderSettings("raw"))
-    check_distinct([profile, output], [source, Path(options.model) if options.model else None])
-    with Trace(profile, run_options.overwrite) if profile else nullcontext() as trace:
-        if trace is not None:
-            run_options = replace(run_options, on_span=trace.add)
+    check_distinct([trace, output], [source, Path(options.model) if options.model else None])
+    with Trace(trace, run_options.overwrite) if trace else nullcontext() as spans:
+        if spans is not None:
+            run_options = replace(run_options, on_span=spans.add)
         if output == PIPE or is_pipe(source):
             return upscale_pipe(source, output, options, run_options)
         return upscale_to_file(source, output, options, run_options)

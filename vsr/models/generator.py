@@ -58,6 +58,14 @@ class Generator(nn.Module, ABC, Generic[State]):
             outputs.append(high)
         return torch.stack(outputs, dim=1), state
 
+    def set_denoise(self, strength: float) -> None:
+        """Change how strongly `step` denoises its input, by changing weights.
+
+        0 switches the filter off, 0.5 is as trained, 1 is strongest. Raises ValueError for a
+        generator that doesn't filter its input, see `filters_input`.
+        """
+        raise ValueError("the generator has no temporal filter")
+
     def trunk_layers(self) -> dict[str, nn.Conv2d]:
         """Convolutions, by name, that can run in f16 while the rest stays f32.
 

@@ -1,5 +1,6 @@
 """The video generator: a recurrent network whose trunk runs at the input's resolution."""
 
+import math
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
@@ -20,6 +21,12 @@ _MAX_PAST_WEIGHT = 0.9
 """Largest weight of the past, so that errors fade."""
 _INITIAL_LOGIT = -3.0
 """Logit of the past's weight in an untrained filter."""
+_OFF_LOGIT = -100.0
+"""Logit at which the past's weight is zero in f32."""
+_MAX_LOGIT_SHIFT = 3.0
+"""Shift of the logit at strength 1: more of it blurs film by ghosts of what has moved."""
+_TRAINED_STRENGTH = 0.5
+"""Strength at which a filter is as it was trained."""
 
 
 class RecurrentConfig(Config):
@@ -85,6 +92,22 @@ class TemporalFilter(nn.Module):
         inputs = _INPUT_GAIN * torch.cat((size, means), dim=1)
         weight = _MAX_PAST_WEIGHT * torch.sigmoid(self.second(F.relu(self.first(inputs))))
         return low + weight * change
+
+    @torch.no_grad()
+    def set_strength(self, strength: float) -> None:
+        """Change the odds of the past: none at 0, as trained at 0.5, twenty times that at 1.
+
+        Between 0 and 0.5, the odds grow linearly; from there on exponentially. Call it once, on
+        trained weights.
+        """
+        assert self.second.bias is not None
+        if strength <= 0:
+            self.second.weight.zero_()
+            self.second.bias.fill_(_OFF_LOGIT)
+            return
+        relative = strength / _TRAINED_STRENGTH
+        shift = math.log(relative) if relative < 1 else _MAX_LOGIT_SHIFT * (relative - 1)
+        self.second.bias.add_(shift)
 
 
 class EntryConv(nn.Conv2d):
@@ -184,6 +207,13 @@ class Recurrent(Generator[RecurrentState]):
         low, inputs = self._aligned_inputs(low, state, coarse)
         trunk: Tensor = self.trunk(F.relu(self.entry(*inputs)))
         return F.relu(self.exit(trunk)), low
+
+    def set_denoise(self, strength: float) -> None:
+        """Change the strength of the temporal filter, see `TemporalFilter.set_strength`."""
+        if self.steady is None:
+            super().set_denoise(strength)
+        else:
+            self.steady.set_strength(strength)
 
     def trunk_layers(self) -> dict[str, nn.Conv2d]:
         """Convolutions of the trunk, its first and last included; empty without memory."""

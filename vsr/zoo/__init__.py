@@ -44,13 +44,20 @@ def default_detail(name: str) -> float:
     return next((card.default_detail for card in list_models() if card.name == name), 0.0)
 
 
-def load(name: str | Path, scale: int | None = None, detail: float = 0.0) -> Generator[Any]:
+def load(
+    name: str | Path,
+    scale: int | None = None,
+    detail: float = 0.0,
+    denoise: float | None = None,
+) -> Generator[Any]:
     """Load the generator of an included model or of a file, in evaluation mode, on the CPU in f32.
 
     A name holds no path separator and no `.safetensors`; `fast` and `best` are names, see
     `choose_model`. `detail` interpolates between the model's own weights, 0, and those of its twin
-    `NAME-gan`, 1, which invents plausible texture (Wang et al., ESRGAN, 2018). Raises `ModelError`
-    if there is no such model, if its scale isn't `scale`, or if it has no twin.
+    `NAME-gan`, 1, which invents plausible texture (Wang et al., ESRGAN, 2018). `denoise` changes
+    the weight of previous frames in the model's temporal filter: 0 is none, 0.5 as trained, 1 the
+    most. Raises `ModelError` if there is no such model, if its scale isn't `scale`, or if it lacks
+    the twin or the filter.
     """
     text = choose_model(str(name), scale, 0)
     path = model_path(text)
@@ -64,6 +71,8 @@ def load(name: str | Path, scale: int | None = None, detail: float = 0.0) -> Gen
         if not twin.is_file():
             raise ModelError(f"{text} has no twin for detail ({twin.name}); leave detail at 0")
         _interpolate(generator, load_generator(twin), detail, twin)
+    if denoise is not None:
+        _set_denoise(generator, denoise, text)
     return generator
 
 
@@ -76,6 +85,18 @@ def model_path(text: str) -> Path:
         known = ", ".join(card.name for card in list_models()) or "none"
         raise ModelError(f"unknown model {text!r}; there are: {known}; or give a file")
     return path
+
+
+def _set_denoise(generator: Generator[Any], denoise: float, name: str) -> None:
+    if not 0 <= denoise <= 1:
+        raise ModelError(f"denoise is between 0 and 1, not {denoise}")
+    if not generator.filters_input:
+        known = (card.name for card in list_models() if card.scale == generator.scale)
+        advice = (
+            f", or use a model that has one, such as {first}" if (first := next(known, "")) else ""
+        )
+        raise ModelError(f"{name} has no temporal filter; leave out denoise{advice}")
+    generator.set_denoise(denoise)
 
 
 def _interpolate(

@@ -1,0 +1,206 @@
+"""Reports of `vsr upscale`: text with a progress bar, or a line of JSON for each event."""
+
+import json
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from vsr.cli.options import named_model
+from vsr.cli.progress import progress_bar
+from vsr.cli.streams import print_message, print_result
+from vsr.errors import Interrupted, VsrError
+
+_DAMAGED_LISTED = 5
+"""Damaged frames whose times are printed; the rest are counted."""
+_PROGRESS_SECONDS = 0.5
+"""Minimum time between two progress events of a film."""
+
+Callbacks = dict[str, Callable[[Any], None]]
+"""Arguments of `upscale_video` by which it reports a run."""
+
+
+class Report(ABC):
+    """Reports films that are upscaled one after another."""
+
+    @abstractmethod
+    def message(self, line: str) -> None:
+        """Report a line for the user."""
+
+    @abstractmethod
+    def film(self, source: Path, output: Path) -> Any:
+        """Return a context manager that reports the progress of a film; it yields `Callbacks`."""
+
+    @abstractmethod
+    def result(self, result: Any) -> None:
+        """Report the result of the last film."""
+
+    @abstractmethod
+    def skipped(self, source: Path, output: Path) -> None:
+        """Report a film whose output exists."""
+
+    @abstractmethod
+    def failed(self, source: Path, error: VsrError) -> None:
+        """Report a film that can't be upscaled, where others follow."""
+
+    @abstractmethod
+    def summary(self, output: Path, upscaled: int, present: int, failed: int) -> None:
+        """Report the counts of several films."""
+
+    @abstractmethod
+    def errors(self) -> Any:
+        """Return a context manager that reports the error that ends the command."""
+
+
+class TextReport(Report):
+    """Prints results on standard output, messages and progress on standard error."""
+
+    def __init__(self, as_json: bool = False) -> None:
+        """`as_json` prints the result of each film as a line of JSON."""
+        self._as_json = as_json
+        self._printed: list[str] = []
+
+    def message(self, line: str) -> None:
+        """Print a line on standard error."""
+        self._printed.append(line)
+        print_message(line)
+
+    @contextmanager
+    def film(self, source: Path, output: Path) -> Iterator[Callbacks]:
+        """Show a progress bar."""
+        self._printed.clear()
+        with progress_bar(["{task.fields[rate]:.1f} frames/s"], rate=0.0) as update:
+
+            def watch(progress: Any) -> None:
+                update(progress.frames, progress.frame_count, rate=_rate(progress))
+
+            yield {"watch": watch, "tell": self.message}
+
+    def result(self, result: Any) -> None:
+        """Print the result of a film, and what wasn't printed during the run."""
+        for line in (*(f"not kept: {what}" for what in result.left_out), *result.notes):
+            if line not in self._printed:
+                print_message(line)
+        if damaged := result.damaged_seconds:
+            times = ", ".join(f"{second:.2f}" for second in damaged[:_DAMAGED_LISTED])
+            more = len(damaged) - _DAMAGED_LISTED
+            rest = f" and {more} more" if more > 0 else ""
+            print_message(f"{len(damaged)} damaged frames, at {times}{rest} s")
+        to_pipe = result.output == "-"
+        if self._as_json:
+            print_result(json.dumps(asdict(result)), err=to_pipe)
+            return
+        stages = result.stages
+        print_result(
+            f"{result.output}: {result.frames} frames of {result.width}x{result.height} "
+            f"({named_model(result.model, result.detail)} on {result.device} by "
+            f"{result.backend}), "
+            f"{result.audio_tracks} audio track{'' if result.audio_tracks == 1 else 's'}, "
+            f"{result.seconds:.1f} s, {result.frames_per_second:.1f} frames/s "
+            f"(busy: decode {stages.decode.busy:.1f}, upscale {stages.upscale.busy:.1f}, "
+            f"encode {stages.encode.busy:.1f} s; {stages.limit} is the limit)",
+            err=to_pipe,
+        )
+
+    def skipped(self, source: Path, output: Path) -> None:
+        """Print nothing: the summary counts such films."""
+
+    def failed(self, source: Path, error: VsrError) -> None:
+        """Print the error on standard error."""
+        print_message(str(error))
+
+    def summary(self, output: Path, upscaled: int, present: int, failed: int) -> None:
+        """Print the counts."""
+        line = f"{upscaled} films upscaled, {present} already present, {failed} failed"
+        print_result(f"{output}: {line}", err=self._as_json)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Leave the error to `vsr.cli.main`, which prints it."""
+        yield
+
+
+class JsonReport(Report):
+    """Prints a JSON object for each event, one a line, flushed; see `docs/reference/events.md`."""
+
+    def __init__(self, err: bool = False) -> None:
+        """Print on standard output, or with `err` on standard error."""
+        self._err = err
+        self._lock = threading.Lock()
+        self._source = ""
+
+    def message(self, line: str) -> None:
+        """Report a `message`."""
+        self._emit("message", text=line)
+
+    @contextmanager
+    def film(self, source: Path, output: Path) -> Iterator[Callbacks]:
+        """Report `start`, `progress` and `message`."""
+        self._source = str(source)
+        last_time = -_PROGRESS_SECONDS
+
+        def watch(progress: Any) -> None:
+            nonlocal last_time
+            now, of = monotonic(), progress.frame_count
+            if now - last_time < _PROGRESS_SECONDS and progress.frames != of:
+                return
+            last_time = now
+            rate = _rate(progress)
+            left = max(of - progress.frames, 0) / rate if of and rate else None
+            self._emit(
+                "progress",
+                source=self._source,
+                frames=progress.frames,
+                of=of,
+                frames_per_second=round(rate, 3),
+                seconds=round(progress.seconds, 3),
+                seconds_left=None if left is None else round(left, 1),
+            )
+
+        def on_start(start: Any) -> None:
+            self._emit("start", source=self._source, **asdict(start))
+
+        yield {"on_start": on_start, "watch": watch, "tell": self.message}
+
+    def result(self, result: Any) -> None:
+        """Report a `result`."""
+        self._emit("result", source=self._source, **asdict(result))
+
+    def skipped(self, source: Path, output: Path) -> None:
+        """Report `skipped`."""
+        self._emit("skipped", source=str(source), output=str(output))
+
+    def failed(self, source: Path, error: VsrError) -> None:
+        """Report an `error` of a film."""
+        self._emit("error", source=str(source), text=str(error))
+
+    def summary(self, output: Path, upscaled: int, present: int, failed: int) -> None:
+        """Report a `summary`."""
+        self._emit("summary", output=str(output), upscaled=upscaled, present=present, failed=failed)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Report `interrupted`, or the `error` that ends the command."""
+        try:
+            yield
+        except (Interrupted, KeyboardInterrupt) as error:
+            self._emit("interrupted", text=str(error) or "interrupted")
+            raise
+        except (VsrError, OSError) as error:
+            self._emit("error", source=None, text=str(error))
+            raise
+
+    def _emit(self, event: str, **values: Any) -> None:
+        line = json.dumps({"event": event, **values})
+        with self._lock:  # frames are reported by another thread
+            print_result(line, err=self._err)
+
+
+def _rate(progress: Any) -> float:
+    """Frames a second of this run; those of an earlier run are on disk already."""
+    rate: float = (progress.frames - progress.before) / max(progress.seconds, 1e-9)
+    return rate
