@@ -359,13 +359,15 @@ def test_the_identity_of_a_job_has_the_keys_of_its_format(film: Path, tiny_model
 
 
 def test_every_option_is_part_of_the_identity_of_a_job(film: Path, tiny_model: Path) -> None:
-    session = UpscaleSession(film, UpscaleOptions(str(tiny_model), device="cpu"), ".mkv")
+    later = {"video": 1}  # keys of options that differ from the default
+    options = UpscaleOptions(str(tiny_model), device="cpu", **later)  # type: ignore[arg-type]
+    session = UpscaleSession(film, options, ".mkv")
     with session.reader:
         identity = session.identity()
-    options = (
+    count = (
         len(fields(UpscaleOptions)) - 1 + len(fields(EncoderSettings))
     )  # the settings are listed
-    assert len(identity) == options + len(("source", "weights", "versions", "output"))
+    assert len(identity) == count + len(("source", "weights", "versions", "output"))
 
 
 @pytest.mark.parametrize("moment", ["_rewrite", "_load"])

@@ -44,6 +44,13 @@ default_detail_option = click.option(
     help="0 is faithful. Towards 1, the -gan twin of the model adds texture, some of it invented. "
     "By default that of the model, see `vsr models`.",
 )
+video_option = click.option(
+    "--video",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Upscale the Nth of several video streams; cover pictures don't count. Default: the one "
+    "flagged as default, else the first.",
+)
 _film_options = (
     click.option(
         "--scale",
@@ -103,6 +110,7 @@ _film_options = (
         show_default=True,
         help="gpu: decode with NVDEC if it supports the film's codec.",
     ),
+    video_option,
     click.option(
         "--deinterlace",
         type=click.Choice(["auto", "on", "off"]),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vsr.cli.options import FILE, json_option
+from vsr.cli.options import FILE, json_option, video_option
 from vsr.cli.streams import print_result
 from vsr.errors import VsrError
 
@@ -14,20 +14,21 @@ from vsr.errors import VsrError
 @click.command("verify")
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("output", metavar="OUT", type=FILE)
+@video_option
 @json_option
-def verify_command(source: Path, output: Path, as_json: bool) -> None:
+def verify_command(source: Path, output: Path, video: int | None, as_json: bool) -> None:
     """Check that an upscaled film kept all of its source.
 
     Timestamps, streams, chapters and tags of OUT are compared with those of IN. Sound, subtitles
     and attachments are compared packet by packet. The exit code is 1 if anything was lost or
-    changed.
+    changed. Give the options --video, --audio and --subtitles that OUT was made with.
 
     \b
     vsr verify holiday.mp4 holiday-large.mp4
     """
     from vsr.media.verify import format_findings, verify_film
 
-    findings = verify_film(source, output)
+    findings = verify_film(source, output, video)
     if as_json:
         print_result(json.dumps([asdict(finding) for finding in findings]))
     else:

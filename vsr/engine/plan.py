@@ -111,7 +111,7 @@ def plan_video(
         trial.run()
         if preview is not None:
             _write_preview(preview, *trial.last, session, overwrite)
-    frames, are_counted = _frame_count(session.reader)
+    frames, are_counted = _frame_count(session.reader, options.video)
     video = None if frames is None else trial.coded_bytes * frames // trial.frames
     size = source.stat().st_size
     return Plan(
@@ -199,7 +199,7 @@ class _Trial:
     def _source(self) -> Iterator[tuple[Frame, bool]]:
         options = self._session.options
         path, upright = self._session.reader.path, options.rotate == "apply"
-        with VideoReader(path, options.deinterlace, upright) as reader:
+        with VideoReader(path, options.deinterlace, upright, video=options.video) as reader:
             reader.seek_to_middle()
             for index, (frame, is_cut) in enumerate(mark_cuts(reader.frames())):
                 assert isinstance(frame, Frame)
@@ -218,7 +218,7 @@ class _Trial:
         self._times.append(time.perf_counter())
 
 
-def _frame_count(reader: VideoReader) -> tuple[int | None, bool]:
+def _frame_count(reader: VideoReader, video: int | None) -> tuple[int | None, bool]:
     """Return the frames of a film, and whether the count is exact.
 
     Packets of interlaced film are not counted, since they may be fields.
@@ -228,7 +228,7 @@ def _frame_count(reader: VideoReader) -> tuple[int | None, bool]:
         return estimate, True
     if reader.interlaced:
         return estimate, False
-    counted = count_frames(reader.path, _COUNT_SECONDS)
+    counted = count_frames(reader.path, _COUNT_SECONDS, video)
     return (counted, True) if counted else (estimate, False)
 
 

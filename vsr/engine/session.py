@@ -62,6 +62,8 @@ class UpscaleOptions:
     deinterlace: Deinterlace = "auto"
     rotate: Rotate = "keep"
     decoder: Decoder = "cpu"
+    video: int | None = None
+    """The video stream to upscale, from 1; None for the default one."""
 
 
 class UpscaleSession:
@@ -85,6 +87,7 @@ class UpscaleSession:
             decoder=options.decoder,
             keep_on_gpu=self.device.type == "cuda",
             once=is_pipe(source),
+            video=options.video,
         )
         try:
             source_info = self.reader.info
@@ -129,7 +132,7 @@ class UpscaleSession:
         source, reader = self.reader.path, self.reader
         survey = Survey(side_data=dict(reader.side_data))  # a pipe can be read once
         if not is_pipe(source):  # a regular file may be called `-`
-            survey = survey_film(source)
+            survey = survey_film(source, self.options.video)
         self.info = without_unsupported(self.info, suffix, self.options.settings)
         self.lost += self._side_data_losses(survey)
         changed = unsupported_changes(reader.info, survey, self.info)
@@ -217,6 +220,8 @@ class UpscaleSession:
         unfinished work can't be resumed.
         """
         options, settings, info = self.options, self.options.settings, self.info
+        # Options that earlier versions lacked have a key only if they differ from the default.
+        later = {"video": options.video} if options.video is not None else {}
         return {
             "source": identity_of(self.reader.path),
             "weights": self.weights,
@@ -236,6 +241,7 @@ class UpscaleSession:
             "encoder": settings.encoder,
             "versions": {name: version(name) for name in ("vsr", "torch", "av")},
             "output": [info.width, info.height, info.layout.name],
+            **later,
         }
 
 

@@ -38,6 +38,7 @@ def upscale_video(
     deinterlace: Deinterlace = "auto",
     rotate: Rotate = "keep",
     decoder: Decoder = "cpu",
+    video: int | None = None,
     overwrite: bool = False,
     resume: bool = True,
     strict: bool = False,
@@ -60,7 +61,8 @@ def upscale_video(
 
     **Source.** `deinterlace` applies to frames flagged as interlaced ("auto"), to all ("on"), or
     to none ("off"). `rotate` "keep" leaves rotation to players, "apply" rotates the picture.
-    `decoder` "gpu" decodes on an NVIDIA GPU where that is supported.
+    `decoder` "gpu" decodes on an NVIDIA GPU where that is supported. Of several video streams,
+    `video` chooses one, from 1; cover pictures don't count.
 
     **Output.** Frames keep their times, and all other contents of the file are copied. What the
     output can't hold is reported to `tell` before any work; if `strict`, it is an error.
@@ -85,6 +87,7 @@ def upscale_video(
         deinterlace=deinterlace,
         rotate=rotate,
         decoder=decoder,
+        video=video,
     )
     run_options = RunOptions(
         overwrite=overwrite,

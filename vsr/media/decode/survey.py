@@ -67,12 +67,12 @@ class Survey:
     """Whether frames look interlaced without being flagged as such."""
 
 
-def survey_film(path: Path) -> Survey:
+def survey_film(path: Path, video: int | None = None) -> Survey:
     """Analyse decoded frames at the start of a film and at some places spread over it.
 
-    Raises `MediaError` where the film can't be read.
+    `video` chooses one of several video streams. Raises `MediaError` where the film can't be read.
     """
-    with VideoReader(path) as reader:
+    with VideoReader(path, video=video) as reader:
         pixels = reader.info.width * reader.info.height
         fit = _PIXELS // (pixels * (_PLACES + 2))
         first_length = min(_MAX_FIRST, max(_MIN_FRAMES, 2 * fit))

@@ -17,7 +17,7 @@ from vsr.media.decode.side_data import (
 )
 from vsr.media.decode.survey import Survey
 from vsr.media.frame import StreamInfo
-from vsr.media.verify.contents import FilmContents, Track, read_contents
+from vsr.media.verify.contents import FilmContents, Track, read_contents, upscaled_video
 from vsr.media.verify.finding import Finding
 
 _PCM_TOLERANCE = Fraction(1, 50)
@@ -25,14 +25,17 @@ _PCM_TOLERANCE = Fraction(1, 50)
 _UNSPECIFIED_LANGUAGES = ("", "und")
 
 
-def verify_film(source: Path, output: Path) -> list[Finding]:
+def verify_film(source: Path, output: Path, video: int | None = None) -> list[Finding]:
     """Compare an upscaled film with its source.
+
+    `video` is the stream that was upscaled, from 1; None for the default one.
 
     All packets of both files are read; of the video, only times and some frames are compared. Times
     may differ by half a tick of the coarser clock. A finding reports read errors. Raises
     `MediaError` where a file can't be read at all.
     """
-    before, after = read_contents(source), read_contents(output)
+    in_output = None if video is None else upscaled_video(source, output, video)
+    before, after = read_contents(source, video), read_contents(output, in_output)
     findings = []
     if (before.readable(), after.readable()) != ("whole", "whole"):
         kept = after.readable() == "whole"
