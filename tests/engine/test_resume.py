@@ -359,7 +359,11 @@ def test_the_identity_of_a_job_has_the_keys_of_its_format(film: Path, tiny_model
 
 
 def test_every_option_is_part_of_the_identity_of_a_job(film: Path, tiny_model: Path) -> None:
-    later = {"video": 1}  # keys of options that differ from the default
+    later = {
+        "video": 1,
+        "audio": "none",
+        "subtitles": "none",
+    }  # keys of options that differ from the default
     options = UpscaleOptions(str(tiny_model), device="cpu", **later)  # type: ignore[arg-type]
     session = UpscaleSession(film, options, ".mkv")
     with session.reader:

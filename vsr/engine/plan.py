@@ -20,7 +20,6 @@ from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.encoder import VideoEncoder
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.image import Still, check_still_output, write_still
-from vsr.media.mux.stream_copy import plan_copy
 from vsr.media.mux.writer import VIDEO_SUFFIXES
 from vsr.system.address import is_pipe
 from vsr.system.files import check_distinct
@@ -105,7 +104,7 @@ def plan_video(
     with session.reader:
         if preview is not None:
             check_still_output(preview, False, overwrite, (session.info.width, session.info.height))
-        left_out = session.left_out(plan_copy(session.reader, suffix))
+        left_out = session.left_out(session.plan_streams(suffix))
         notes = tuple(session.reader.notes)
         trial = _Trial(session)
         trial.run()

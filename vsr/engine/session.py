@@ -28,8 +28,9 @@ from vsr.media.encode.settings import (
     unsupported_features,
 )
 from vsr.media.frame import Frame
+from vsr.media.mux.copy_plan import AudioMode, CopyPlan, Selection, SubtitleMode
 from vsr.media.mux.muxer import Dropped
-from vsr.media.mux.stream_copy import CopyPlan
+from vsr.media.mux.stream_copy import plan_copy
 from vsr.media.side_data_support import (
     unsupported_changes,
     unsupported_side_data,
@@ -64,6 +65,8 @@ class UpscaleOptions:
     decoder: Decoder = "cpu"
     video: int | None = None
     """The video stream to upscale, from 1; None for the default one."""
+    audio: AudioMode = "auto"
+    subtitles: SubtitleMode = "copy"
 
 
 class UpscaleSession:
@@ -189,6 +192,20 @@ class UpscaleSession:
         fit = _QUEUE_PIXELS // (self.info.width * self.info.height)
         return max(2, min(_QUEUE_FRAMES, fit))
 
+    @property
+    def selection(self) -> Selection:
+        """Which streams beside the video are kept."""
+        return Selection(self.options.audio, self.options.subtitles)
+
+    def plan_streams(self, suffix: str) -> CopyPlan:
+        """Plan which streams are copied, and note those that are converted.
+
+        Raises `OutputError`.
+        """
+        plan = plan_copy(self.reader, suffix, self.selection)
+        self.reader.notes += plan.conversions
+        return plan
+
     def left_out(self, copy_plan: CopyPlan | None) -> tuple[str, ...]:
         """List all contents of the source that can't be kept."""
         return (*self.lost, *(copy_plan.left_out if copy_plan else ()))
@@ -221,7 +238,12 @@ class UpscaleSession:
         """
         options, settings, info = self.options, self.options.settings, self.info
         # Options that earlier versions lacked have a key only if they differ from the default.
-        later = {"video": options.video} if options.video is not None else {}
+        defaults = UpscaleOptions()
+        later = {
+            name: getattr(options, name)
+            for name in ("video", "audio", "subtitles")
+            if getattr(options, name) != getattr(defaults, name)
+        }
         return {
             "source": identity_of(self.reader.path),
             "weights": self.weights,

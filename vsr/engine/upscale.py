@@ -17,6 +17,7 @@ from vsr.errors import OutputError
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
 from vsr.media.encode.settings import EncoderSettings
+from vsr.media.mux.copy_plan import AudioMode, SubtitleMode
 from vsr.system.address import PIPE, is_pipe
 from vsr.system.files import check_distinct
 
@@ -39,6 +40,8 @@ def upscale_video(
     rotate: Rotate = "keep",
     decoder: Decoder = "cpu",
     video: int | None = None,
+    audio: AudioMode = "auto",
+    subtitles: SubtitleMode = "copy",
     overwrite: bool = False,
     resume: bool = True,
     strict: bool = False,
@@ -64,6 +67,11 @@ def upscale_video(
     `decoder` "gpu" decodes on an NVIDIA GPU where that is supported. Of several video streams,
     `video` chooses one, from 1; cover pictures don't count.
 
+    **Other streams.** `audio` "auto" copies sound that the output can hold, and converts the rest:
+    without loss where possible, else to AAC or Opus at a high rate. "copy" converts nothing, and
+    "none" drops all sound. `subtitles` is "copy" or "none". A film that would lose all of its sound
+    is an error, unless `audio` is "none".
+
     **Output.** Frames keep their times, and all other contents of the file are copied. What the
     output can't hold is reported to `tell` before any work; if `strict`, it is an error.
     Finished segments are kept in a folder beside the output: an interrupted run resumes from them
@@ -88,6 +96,8 @@ def upscale_video(
         rotate=rotate,
         decoder=decoder,
         video=video,
+        audio=audio,
+        subtitles=subtitles,
     )
     run_options = RunOptions(
         overwrite=overwrite,
@@ -113,6 +123,8 @@ def upscale_film(
         if options.settings != EncoderSettings():
             raise OutputError("-: a pipe gets raw video; omit --codec, --crf and --preset")
         options = replace(options, settings=EncoderSettings("raw"))
+    if options.audio == "copy" and output == PIPE and run_options.pipe_format == "y4m":
+        raise OutputError("-: y4m holds video alone; --audio copy needs --format nut")
     check_distinct([profile, output], [source, Path(options.model) if options.model else None])
     with Trace(profile, run_options.overwrite) if profile else nullcontext() as trace:
         if trace is not None:

@@ -28,6 +28,8 @@ _CAPTIONS = b"GA94\x03"
 class Track:
     """A stream beside the video, in one of the two files."""
 
+    index: int
+    """In its file."""
     type: str
     """FFmpeg's media type, or "picture" for a cover picture."""
     codec: str
@@ -65,6 +67,11 @@ class Track:
 class FilmContents:
     """Everything in a file that is compared."""
 
+    path: Path
+    number: int | None
+    """The video stream, if one was chosen."""
+    lead: Fraction
+    """Seconds added to all times."""
     info: StreamInfo
     times: list[int]
     tracks: list[Track]
@@ -116,6 +123,9 @@ def read_contents(path: Path, number: int | None = None) -> FilmContents:
             for chapter in container.chapters()
         ]
         return FilmContents(
+            path=path,
+            number=number,
+            lead=lead,
             info=info,
             times=times or _frames_of(path, number),
             tracks=list(tracks.values()),
@@ -199,7 +209,7 @@ def _add_packet(track: Track, packet: Any, is_text: bool) -> None:
 
 
 def _track(stream: Stream) -> Track:
-    codec = stream.codec_context.name if stream.codec_context else stream.name or ""
+    codec = stream.codec_context.name if stream.codec_context else getattr(stream, "name", "")
     if codec in ("subrip", "srt", "mov_text", "text"):
         codec = "text"
     if codec in AUDIO_LAYERS:
@@ -211,6 +221,7 @@ def _track(stream: Stream) -> Track:
     if content is not None and content.is_pcm:
         codec = "pcm"
     track = Track(
+        index=stream.index,
         type=media_type,
         codec=codec,
         tags=stream_tags(stream),
