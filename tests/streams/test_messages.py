@@ -17,7 +17,7 @@ from vsr.media.encode.settings import EncoderSettings
 pytestmark = needs_ffmpeg
 
 WEBM = EncoderSettings("av1", preset="13")
-LOST = "stream 1, subrip subtitle: .webm can't hold it, .mkv can"
+LOST = "stream 1, srt subtitle: .webm can't hold it, .mkv can"
 
 
 def subtitled(path: Path) -> Path:
@@ -94,7 +94,7 @@ def test_a_plan_names_losses_and_strict_refuses_them(tmp_path: Path, tiny_model:
     source = subtitled(tmp_path / "in.mkv")
     options = UpscaleOptions(model=str(tiny_model), device="cpu", settings=WEBM)
     assert plan_video(source, ".webm", options).left_out == (LOST,)
-    with pytest.raises(OutputError, match=r"would lack stream 1, subrip subtitle"):
+    with pytest.raises(OutputError, match=r"would lack stream 1, srt subtitle"):
         upscale_video(source, tmp_path / "b.webm", str(tiny_model), settings=WEBM, strict=True)
     assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
 

@@ -2,8 +2,9 @@
 
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import av
 import numpy as np
@@ -270,7 +271,7 @@ def test_a_gap_in_converted_sound_stays_as_long(
     with av.open(str(output)) as film:
         track = film.streams.audio[0]
         loud = [
-            float(frame.time) + index / 8000
+            float(frame.time or 0) + index / 8000
             for frame in film.decode(track)
             for index in np.flatnonzero(frame.to_ndarray()[0] > 8000)
         ]
@@ -361,12 +362,14 @@ def test_a_broken_packet_of_converted_sound_becomes_silence(
     lengths = []
     with av.open(str(sounding(tmp_path / "in.mkv", "wmav2", 1, 44_100))) as film:
         converter = SoundConverter(film.streams.audio[0], to)
-        for number, packet in enumerate(film.demux(audio=0)):
+        packets_read: Iterable[Any] = film.demux(audio=0)
+        for number, packet in enumerate(packets_read):
             if number == broken:
-                whole, packet = packet, Packet(bytes(packet)[:9])
-                packet.pts, packet.dts, packet.time_base = whole.pts, whole.dts, whole.time_base
+                part: Any = Packet(bytes(packet)[:9])
+                part.pts, part.dts, part.time_base = packet.pts, packet.dts, packet.time_base
+                packet = part
             if packet.size:
-                lengths += [coded.duration for coded in converter.packets(packet)]
-        lengths += [coded.duration for coded in converter.packets(None)]
+                lengths += [coded.duration or 0 for coded in converter.packets(packet)]
+        lengths += [coded.duration or 0 for coded in converter.packets(None)]
     assert converter.undecodable == (broken is not None)
     assert sum(lengths) == pytest.approx(8 * 2048, abs=50)

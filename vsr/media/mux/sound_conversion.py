@@ -47,8 +47,12 @@ _FORMATS = {
 """Sample formats of encoders, by the bits of a sample."""
 _BITS_PER_CHANNEL = {"aac": 160_000, "libopus": 128_000}
 """Bits per second of a channel."""
-_AAC_RATES = (7350, 8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100)
-_AAC_RATES += (48_000, 64_000, 88_200, 96_000)
+# fmt: off
+_AAC_RATES = (
+    7350, 8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200,
+    96_000,
+)
+# fmt: on
 _OPUS_RATE = 48_000
 _AAC_BITS_PER_SAMPLE = 6
 """The most that AAC stores of a channel (ISO/IEC 14496-3): 6144 bits in 1024 samples."""

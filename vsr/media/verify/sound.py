@@ -109,7 +109,8 @@ def _interleaved(frame: Any) -> NDArray[Any]:
         return np.asarray(samples, dtype=np.float64)
     offset = 128 if samples.dtype == np.uint8 else 0
     shift = 32 - 8 * samples.dtype.itemsize
-    return np.left_shift(samples.astype(np.int64) - offset, max(0, shift)).astype(np.int32)
+    scaled: NDArray[Any] = (samples.astype(np.int64) - offset) << max(0, shift)
+    return scaled.astype(np.int32)
 
 
 def _with_energy(
@@ -126,10 +127,11 @@ def _with_energy(
     windows = np.floor(seconds * _WINDOWS_PER_SECOND)
     share = seconds * _WINDOWS_PER_SECOND - windows
     first = windows.astype(np.int64)
-    added = np.bincount(first, squares / rate * (1 - share), minlength=first.max(initial=0) + 2)
-    added += np.bincount(first + 1, squares / rate * share, minlength=len(added))
-    length = max(len(added), len(energy))
-    return _padded(energy, length) + _padded(added, length)
+    length = max(len(energy), int(first.max(initial=0)) + 2)
+    total = _padded(energy, length)
+    total += np.bincount(first, squares / rate * (1 - share), minlength=length)
+    total += np.bincount(first + 1, squares / rate * share, minlength=length)
+    return total
 
 
 def _padded(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
