@@ -19,6 +19,7 @@ from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.sampling import sample_runs
 from vsr.media.decode.side_data import (
     CAPTIONS,
+    HDR10_PLUS,
     STEREO,
     TIMECODE,
     is_worth_a_line,
@@ -63,6 +64,8 @@ class Survey:
 
     They end where the clock of joined recordings steps back.
     """
+    hdr10_plus: dict[Fraction, bytes] = field(default_factory=dict)
+    """HDR10+ metadata of the first frames, in the same way."""
     interlaced: bool = False
     """Whether frames look interlaced without being flagged as such."""
 
@@ -143,6 +146,8 @@ class _Analysis:
                 self._found.side_data.setdefault(item.type, float(time))
             if item.type == CAPTIONS and is_first and self._is_rising:
                 self._found.captions[time] = item.payload
+            if item.type == HDR10_PLUS and is_first and self._is_rising:
+                self._found.hdr10_plus[time] = item.payload
 
     def _add_luma(self, decoded: VideoFrame, time: Fraction) -> None:
         pixel_format = decoded.sw_format or decoded.format

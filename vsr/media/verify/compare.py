@@ -10,12 +10,12 @@ from vsr.media.decode.conform import Tag, is_specified, same_code
 from vsr.media.decode.side_data import (
     CAPTIONS,
     DOLBY_VISION,
+    HDR10_PLUS,
     SIDE_DATA_NAMES,
     SPHERICAL,
     STEREO,
     TIMECODE,
 )
-from vsr.media.decode.survey import Survey
 from vsr.media.frame import StreamInfo
 from vsr.media.mux.copy_plan import Selection
 from vsr.media.verify.contents import FilmContents, Track, read_contents, upscaled_video
@@ -126,23 +126,22 @@ def _side_data(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
         kept = side_data in types[1]
         if side_data == CAPTIONS:
             old, new = (f"{film.captioned} pictures" for film in (before, after))
-            kept = kept and _same_captions(before.survey, after.survey)
+            kept = kept and _are_same(before.survey.captions, after.survey.captions)
             kept = kept and 2 * after.captioned >= before.captioned  # each field may have a packet
+        elif side_data == HDR10_PLUS:
+            kept = kept and _are_same(before.survey.hdr10_plus, after.survey.hdr10_plus)
         elif side_data == STEREO:
             old, new = (f"mode {film.info.stereo_mode}" for film in (before, after))
             kept = kept and old == new
         yield Finding(SIDE_DATA_NAMES[side_data], old, new, kept)
 
 
-def _same_captions(one: Survey, other: Survey) -> bool:
-    """Whether captions are equal at the times, to the millisecond, when both films have some."""
-    captions = [
-        {round(1000 * time): payload for time, payload in survey.captions.items()}
-        for survey in (one, other)
-    ]
-    return all(
-        captions[0][time] == captions[1][time] for time in captions[0].keys() & captions[1].keys()
+def _are_same(one: dict[Fraction, bytes], other: dict[Fraction, bytes]) -> bool:
+    """Whether side data are equal at the times, to the millisecond, when both films have some."""
+    mine, theirs = (
+        {round(1000 * time): payload for time, payload in found.items()} for found in (one, other)
     )
+    return all(mine[time] == theirs[time] for time in mine.keys() & theirs.keys())
 
 
 def _tracks(before: FilmContents, after: FilmContents, selection: Selection) -> Iterator[Finding]:
