@@ -31,8 +31,8 @@ no code with `vsr`, compare timestamps, pixel formats, colours, packets, tags, c
 dispositions, and every output is decoded to its end. CI repeats this and compares the result with
 this page.
 
-`✓`: everything is kept. `-`: no such film can be encoded. A number: something can't be kept;
-`vsr upscale` reports it in one line, and `--strict` makes it an error before any work.
+`✓`: everything is kept. `-`: no such film can be encoded. A number: something is converted or can't
+be kept; `vsr upscale` reports it in one line, and `--strict` makes a loss an error before any work.
 """
 
 
@@ -55,7 +55,7 @@ def cells() -> list[Cell]:
 
 
 def outcome(cell: Cell, folder: Path, model: Path) -> str:
-    """`KEPT`, `NO_SUCH_FILM`, or what can't be kept, as it was told.
+    """`KEPT`, `NO_SUCH_FILM`, or what is converted or can't be kept, as it was told.
 
     Raises `AssertionError` where something was lost that wasn't told.
     """
@@ -68,10 +68,11 @@ def outcome(cell: Cell, folder: Path, model: Path) -> str:
     summary = upscale_video(source, output, **shared)  # type: ignore[arg-type]
     by_us = [finding for finding in verify_film(source, output) if not finding.kept]
     by_ffprobe = losses(source, output, _SCALE, deinterlaced=cell.feature == "interlaced")
+    converted = [note for note in summary.notes if " is converted to " in note]
     if not summary.left_out:
         assert not by_us, by_us
-        assert not by_ffprobe, by_ffprobe
-        return KEPT
+        assert [line.split()[0] for line in by_ffprobe] == ["audio"] * len(converted), by_ffprobe
+        return "; ".join(converted) or KEPT
     assert len(by_us) == len(summary.left_out), (by_us, summary.left_out)
     assert len(by_ffprobe) == len(summary.left_out), (by_ffprobe, summary.left_out)
     strict = folder / f"strict{cell.output}"

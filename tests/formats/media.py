@@ -132,6 +132,16 @@ def _tracks(count: int) -> Callable[[Path], None]:
     return make
 
 
+def _sound(codec: str, container: str) -> Callable[[Path], None]:
+    """A film whose sound is converted for some containers, made in one that holds it."""
+
+    def make(path: Path) -> None:
+        _only(container)(path.suffix)
+        _plain(path, "-c:a", codec)
+
+    return make
+
+
 def _subtitles(codec: str) -> Callable[[Path], None]:
     def make(path: Path) -> None:
         words = path.with_name("words.srt")
@@ -338,6 +348,9 @@ FEATURES: dict[str, Callable[[Path], None]] = {
     "10 bit 4:4:4 with alpha": _pixels("yuva444p10le"),
     "no sound": _tracks(0),
     "three tracks": _tracks(3),
+    "Windows Media sound": _sound("wmav2", ".mkv"),
+    "8 bit PCM": _sound("pcm_u8", ".avi"),
+    "QuickTime ADPCM": _sound("adpcm_ima_qt", ".mov"),
     "mov_text subtitles": _subtitles("mov_text"),
     "SubRip subtitles": _subtitles("srt"),
     "ASS subtitles": _subtitles("ass"),

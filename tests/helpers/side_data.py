@@ -46,10 +46,13 @@ def hevc(path: Path, *more: str) -> Path:
     return path
 
 
-def hdr10_plus(path: Path) -> Path:
+HDR10_PLUS = f"{1:02b}{1000:027b}0{40000:017b}{38000:017b}{36000:017b}{9000:017b}{0:04b}{3:010b}000"
+"""Metadata of one window, without distribution, curve and saturation."""
+
+
+def hdr10_plus(path: Path, bits: str = HDR10_PLUS) -> Path:
     """HEVC with a message of HDR10+ before each picture (SMPTE ST 2094-40)."""
     plain = hevc(path.with_suffix(".plain.hevc"))
-    bits = f"{1:02b}{1000:027b}0{40000:017b}{38000:017b}{36000:017b}{9000:017b}{0:04b}{3:010b}000"
     bits += "0" * (-len(bits) % 8)
     content = int(bits, 2).to_bytes(len(bits) // 8, "big")
     payload = b"\xb5\x00\x3c\x00\x01\x04\x01" + content

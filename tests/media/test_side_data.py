@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from tests.helpers.ffmpeg import X264, ffmpeg, needs_ffmpeg, probe, side_data_types
 from tests.helpers.side_data import (
     CAPTION,
+    HDR10_PLUS,
     captioned,
     captioned_mpeg2,
     dolby_vision,
@@ -21,6 +23,8 @@ from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.errors import OutputError
 from vsr.media.decode.reader import VideoReader
+from vsr.media.decode.side_data import HDR10_PLUS as PLUS
+from vsr.media.decode.side_data import side_data_of
 from vsr.media.decode.survey import survey_film
 from vsr.media.encode.sei import with_messages
 from vsr.media.encode.settings import EncoderSettings
@@ -140,7 +144,7 @@ def timecode(folder: Path) -> Path:
     [
         (captions, ".mkv", "ffv1", "closed captions in the pictures (ffv1 holds none; h264, hevc"),
         (captions, ".mov", "prores", "closed captions in the pictures (prores holds none"),
-        (plus, ".mkv", "hevc", "HDR10+ metadata"),
+        (plus, ".mkv", "h264", "HDR10+ metadata (h264 holds none; hevc and av1 do)"),
         (vision, ".mp4", "hevc", "Dolby Vision metadata"),
         (vision_5, ".mp4", "hevc", "Dolby Vision metadata (profile 5: without it, colours are"),
         (stereo, ".mov", "hevc", "3D layout (.mov can't hold it; .mkv may)"),
@@ -329,3 +333,58 @@ def test_messages_follow_an_access_unit_delimiter() -> None:
         assert marked.startswith(b"\x00\x00\x00\x01" + delimiter + b"\x00\x00\x00\x01")
         assert marked.endswith(b"\x00\x00\x00\x01\x65picture")
         assert b"captions" in marked
+
+
+def full_hdr10_plus() -> str:
+    """HDR10+ metadata with all of its fields, in bits (SMPTE ST 2094-40)."""
+    grid = f"1{2:05b}{3:05b}" + "".join(f"{value:04b}" for value in (1, 3, 5, 7, 11, 15))
+    light = "".join(f"{value:017b}" for value in (99_999, 12_345, 7, 4321))
+    percentiles = "".join(f"{11 * n + 1:07b}{9_000 * n + 77:017b}" for n in range(9))
+    curve = f"1{1500:012b}{4095:012b}{15:04b}" + "".join(f"{65 * n + 31:010b}" for n in range(15))
+    display = f"{1:02b}{4000:027b}{grid}"
+    return f"{display}{light}{9:04b}{percentiles}{123:010b}{grid}{curve}1{37:06b}"
+
+
+def hdr10_plus_items(path: Path) -> list[dict[str, Any]]:
+    """The HDR10+ metadata of each frame, by ffprobe."""
+    return [
+        data
+        for frame in probe(path, "frames")["frames"]
+        for data in frame.get("side_data_list", [])
+        if "SMPTE2094-40" in data["side_data_type"]
+    ]
+
+
+@pytest.mark.parametrize("bits", [HDR10_PLUS, full_hdr10_plus()], ids=["short", "full"])
+def test_hdr10_plus_is_kept_in_each_picture(tmp_path: Path, tiny_model: Path, bits: str) -> None:
+    source, output = hdr10_plus(tmp_path / "in.mkv", bits), tmp_path / "out.mp4"
+    upscaled(source, output, tiny_model, "hevc", strict=True)
+    items = hdr10_plus_items(source)
+    assert len(items) == 10
+    assert hdr10_plus_items(output) == items
+    assert lost(source, output) == []
+
+
+def test_av1_keeps_hdr10_plus(tmp_path: Path, tiny_model: Path) -> None:
+    source, output = hdr10_plus(tmp_path / "in.mkv", full_hdr10_plus()), tmp_path / "out.webm"
+    upscaled(source, output, tiny_model, "av1", strict=True)
+    kept = []  # Debian's decoder of AV1 doesn't report it
+    for path in (source, output):
+        with av.open(str(path)) as film:
+            frames = [side_data_of(frame) for frame in film.decode(video=0)]
+        kept.append([[i.payload for i in items if i.type == PLUS] for items in frames])
+    assert kept[0] == kept[1]
+    assert [len(items) for items in kept[0]] == [1] * 10
+    assert lost(source, output) == []
+
+
+def test_hdr10_plus_of_windows_is_named(tmp_path: Path, tiny_model: Path) -> None:
+    """Their places are in pixels of the source."""
+    place = f"{0:016b}{0:016b}{31:016b}{31:016b}{16:016b}{16:016b}{0:08b}" + f"{8:016b}" * 3 + "0"
+    light = "".join(f"{value:017b}" for value in (400, 300, 200, 100)) + f"{0:04b}{3:010b}"
+    bits = f"{2:02b}{place}{1000:027b}0{light}{light}00000"
+    source = hdr10_plus(tmp_path / "in.mkv", bits)
+    assert hdr10_plus_items(source)[0]["num_windows"] == 2
+    summary = upscaled(source, tmp_path / "out.mkv", tiny_model, "hevc")
+    assert summary.left_out == ("HDR10+ metadata of windows in the picture",)
+    assert lost(source, tmp_path / "out.mkv") == list(summary.left_out)

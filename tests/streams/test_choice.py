@@ -56,7 +56,7 @@ def test_a_single_picture_is_not_the_film_whatever_its_flags(
     summary = upscaled(source, tmp_path / "out.mkv", tiny_model)
     assert (summary.frames, summary.width, summary.height) == (20, 256, 192)
     assert sizes(tmp_path / "out.mkv") == [(32, 24), (256, 192)]
-    assert any("stream 1 is upscaled" in note for note in summary.notes)
+    assert "video 2 of 2: h264 64x48" in summary.notes[0]
     assert all(finding.kept for finding in verify_film(source, tmp_path / "out.mkv"))
 
 
@@ -66,7 +66,7 @@ def test_of_two_films_the_default_one_is_upscaled_and_the_run_says_so(
     source = tmp_path / "in.mkv"
     ffmpeg(*pictures(), *pictures(size="96x64"), "-map", "0", "-map", "1", *X264,
            "-disposition:v:0", "0", "-disposition:v:1", "default", source)  # fmt: skip
-    told = "2 video streams (0: h264 64x48, 1: h264 96x64, default): stream 1 is upscaled"
+    told = "video 2 of 2: h264 96x64, default; --video chooses another"
     done = vsr("upscale", source, tmp_path / "out.mkv", "--model", tiny_model, "--strict")
     assert done.stderr == f"vsr: {told}\n"
     assert sizes(tmp_path / "out.mkv") == [(64, 48), (384, 256)]
@@ -85,7 +85,7 @@ def test_of_two_programmes_the_first_is_upscaled_and_both_are_kept(
     summary = upscaled(source, tmp_path / "out.mkv", tiny_model)
     assert summary.audio_tracks == 2
     assert sorted(sizes(tmp_path / "out.mkv")) == [(96, 64), (256, 192)]
-    assert "2 video streams" in summary.notes[0]
+    assert summary.notes[0] == "video 1 of 2: h264 64x48; --video chooses another"
     assert all(finding.kept for finding in verify_film(source, tmp_path / "out.mkv"))
 
 
@@ -95,7 +95,7 @@ def test_a_pipe_is_searched_for_the_film_as_well(tmp_path: Path, tiny_model: Pat
     command = [sys.executable, "-m", "vsr", "upscale", "-", str(tmp_path / "out.mkv")]
     command += ["--model", str(tiny_model)]
     done = subprocess.run(command, input=source.read_bytes(), capture_output=True, check=True)
-    assert b"stream 1 is upscaled" in done.stderr
+    assert b"video 2 of 2: h264 64x48" in done.stderr
     assert [len(packets(tmp_path / "out.mkv", n)) for n in (0, 1)] == [1, 20]
     assert len(packets(tmp_path / "out.mkv", 2)) == len(packets(source, 2))
 

@@ -66,7 +66,7 @@ def test_sound_that_a_container_refuses_is_named_with_one_that_takes_it(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     ffmpeg(*pictures(), *tone(), "-c:v", "wmv2", "-c:a", "wmav2", tmp_path / "in.wmv")
-    with pytest.raises(OutputError, match=r"stream 1, wmav2 audio: \.mp4 can't hold it, \.mkv can"):
+    with pytest.raises(OutputError, match=r"lack audio 1 as wmav2: \.mp4 can't hold it, \.mkv can"):
         upscaled(tmp_path / "in.wmv", tmp_path / "out.mp4", tiny_model)
     assert [path.name for path in tmp_path.iterdir()] == ["in.wmv"]
 
@@ -116,7 +116,6 @@ def test_debian_reads_each_copy_that_strict_allows(tmp_path: Path, tiny_model: P
     assert refused == [
         ("adpcm_ima_qt", ".mkv", ".mkv can't hold it, .mov can"),
         ("adpcm_ima_qt", ".mp4", ".mp4 can't hold it, .mov can"),
-        ("pcm_s8", ".mp4", ".mp4 can't hold it, .mkv can"),
     ]
 
 
@@ -125,7 +124,7 @@ def test_a_muxer_that_takes_sound_and_spoils_it_does_not_hold_it(
 ) -> None:
     """QuickTime's takes wmav1 and leaves out the size of its blocks."""
     ffmpeg(*pictures(), *tone(), "-c:v", "wmv2", "-c:a", "wmav1", tmp_path / "in.wmv")
-    with pytest.raises(OutputError, match=r"wmav1 audio: \.mov can't hold it, \.mkv can"):
+    with pytest.raises(OutputError, match=r"audio 1 as wmav1: \.mov can't hold it, \.mkv can"):
         upscaled(tmp_path / "in.wmv", tmp_path / "out.mov", tiny_model)
 
 

@@ -50,6 +50,28 @@ denoise_option = click.option(
     help="Strength of the model's temporal filter. 0 is off, 0.5 as trained, the default. Towards "
     "1, noise and flicker decrease, and so does detail in motion.",
 )
+video_option = click.option(
+    "--video",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Take the Nth of several video streams; cover pictures don't count. Default: the one "
+    "flagged as default, else the first.",
+)
+audio_option = click.option(
+    "--audio",
+    type=click.Choice(["copy", "auto", "none"]),
+    default="auto",
+    show_default=True,
+    help="auto: copy sound that the container of OUT can hold, and convert the rest. copy: convert "
+    "nothing. none: drop all sound.",
+)
+subtitles_option = click.option(
+    "--subtitles",
+    type=click.Choice(["copy", "none"]),
+    default="copy",
+    show_default=True,
+    help="none: drop all subtitles.",
+)
 _film_options = (
     click.option(
         "--scale",
@@ -109,6 +131,9 @@ _film_options = (
         show_default=True,
         help="gpu: decode with NVDEC if it supports the film's codec.",
     ),
+    video_option,
+    audio_option,
+    subtitles_option,
     click.option(
         "--deinterlace",
         type=click.Choice(["auto", "on", "off"]),

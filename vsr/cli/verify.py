@@ -3,10 +3,17 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from vsr.cli.options import FILE, json_option
+from vsr.cli.options import (
+    FILE,
+    audio_option,
+    json_option,
+    subtitles_option,
+    video_option,
+)
 from vsr.cli.streams import print_result
 from vsr.errors import VsrError
 
@@ -14,20 +21,27 @@ from vsr.errors import VsrError
 @click.command("verify")
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("output", metavar="OUT", type=FILE)
+@video_option
+@audio_option
+@subtitles_option
 @json_option
-def verify_command(source: Path, output: Path, as_json: bool) -> None:
+def verify_command(
+    source: Path, output: Path, video: int | None, audio: Any, subtitles: Any, as_json: bool
+) -> None:
     """Check that an upscaled film kept all of its source.
 
     Timestamps, streams, chapters and tags of OUT are compared with those of IN. Sound, subtitles
-    and attachments are compared packet by packet. The exit code is 1 if anything was lost or
-    changed.
+    and attachments are compared packet by packet, and converted sound by its samples or its
+    loudness. Give --video, --audio and --subtitles as for `vsr upscale`. The exit code is 1 if
+    anything was lost or changed.
 
     \b
     vsr verify holiday.mp4 holiday-large.mp4
     """
+    from vsr.media.mux.copy_plan import Selection
     from vsr.media.verify import format_findings, verify_film
 
-    findings = verify_film(source, output)
+    findings = verify_film(source, output, video, Selection(audio, subtitles))
     if as_json:
         print_result(json.dumps([asdict(finding) for finding in findings]))
     else:

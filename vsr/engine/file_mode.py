@@ -27,8 +27,8 @@ from vsr.engine.run import (
 from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.errors import OutputError, VsrError
 from vsr.media.encode.settings import estimate_bytes
+from vsr.media.mux.copy_plan import CopyPlan
 from vsr.media.mux.muxer import Dropped, mux
-from vsr.media.mux.stream_copy import CopyPlan, plan_copy
 from vsr.media.mux.writer import check_output
 
 
@@ -40,9 +40,9 @@ def upscale_to_file(
     check_output(output, options.settings, run_options.overwrite or published)
     session = UpscaleSession(source, options, output.suffix.lower())
     with session.reader:
-        copy_plan = plan_copy(session.reader, output.suffix.lower())
+        copy_plan = session.plan_streams(output.suffix.lower())
         left_out = session.left_out(copy_plan)
-        check_strict(output, left_out, run_options)
+        check_strict(output, left_out, copy_plan, run_options)
         journal = Journal(output, session.identity(), run_options.resume)
         run = _Run(session, journal, run_options)
         try:

@@ -18,7 +18,7 @@ from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.frames.shots import mark_cuts
 from vsr.media.decode.container import AnyPacket
 from vsr.media.frame import Frame
-from vsr.media.mux.stream_copy import left_out_of_y4m, plan_copy
+from vsr.media.mux.stream_copy import left_out_of_y4m
 from vsr.media.mux.writer import VideoWriter, check_output
 from vsr.media.mux.y4m import Y4mWriter
 from vsr.media.side_data_support import pipe_losses
@@ -35,13 +35,13 @@ def upscale_pipe(
     session = UpscaleSession(source, options, output.suffix.lower())
     with session.reader:
         suffix = ".nut" if output == PIPE else output.suffix.lower()
-        copy_plan = None if is_y4m else plan_copy(session.reader, suffix)
+        copy_plan = None if is_y4m else session.plan_streams(suffix)
         left_out = session.left_out(copy_plan)
         if is_y4m:
-            left_out += left_out_of_y4m(session.reader)
+            left_out += left_out_of_y4m(session.reader, session.selection)
         if output == PIPE:
             left_out += tuple(pipe_losses(session.reader.info, run_options.pipe_format))
-        check_strict(output, left_out, run_options)
+        check_strict(output, left_out, copy_plan, run_options)
         writer: VideoWriter | Y4mWriter
         if is_y4m:
             layout = replace(session.info.layout, alpha=False)
@@ -53,6 +53,7 @@ def upscale_pipe(
                 session.reader,
                 options.settings,
                 run_options.overwrite,
+                plan=copy_plan,
             )
         report_losses(session, left_out, run_options)
         report_start(session, output, left_out, run_options)

@@ -20,7 +20,6 @@ from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.encoder import VideoEncoder
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.image import Still, check_still_output, write_still
-from vsr.media.mux.stream_copy import plan_copy
 from vsr.media.mux.writer import VIDEO_SUFFIXES
 from vsr.system.address import is_pipe
 from vsr.system.files import check_distinct
@@ -105,13 +104,13 @@ def plan_video(
     with session.reader:
         if preview is not None:
             check_still_output(preview, False, overwrite, (session.info.width, session.info.height))
-        left_out = session.left_out(plan_copy(session.reader, suffix))
+        left_out = session.left_out(session.plan_streams(suffix))
         notes = tuple(session.reader.notes)
         trial = _Trial(session)
         trial.run()
         if preview is not None:
             _write_preview(preview, *trial.last, session, overwrite)
-    frames, are_counted = _frame_count(session.reader)
+    frames, are_counted = _frame_count(session.reader, options.video)
     video = None if frames is None else trial.coded_bytes * frames // trial.frames
     size = source.stat().st_size
     return Plan(
@@ -199,7 +198,7 @@ class _Trial:
     def _source(self) -> Iterator[tuple[Frame, bool]]:
         options = self._session.options
         path, upright = self._session.reader.path, options.rotate == "apply"
-        with VideoReader(path, options.deinterlace, upright) as reader:
+        with VideoReader(path, options.deinterlace, upright, video=options.video) as reader:
             reader.seek_to_middle()
             for index, (frame, is_cut) in enumerate(mark_cuts(reader.frames())):
                 assert isinstance(frame, Frame)
@@ -218,7 +217,7 @@ class _Trial:
         self._times.append(time.perf_counter())
 
 
-def _frame_count(reader: VideoReader) -> tuple[int | None, bool]:
+def _frame_count(reader: VideoReader, video: int | None) -> tuple[int | None, bool]:
     """Return the frames of a film, and whether the count is exact.
 
     Packets of interlaced film are not counted, since they may be fields.
@@ -228,7 +227,7 @@ def _frame_count(reader: VideoReader) -> tuple[int | None, bool]:
         return estimate, True
     if reader.interlaced:
         return estimate, False
-    counted = count_frames(reader.path, _COUNT_SECONDS)
+    counted = count_frames(reader.path, _COUNT_SECONDS, video)
     return (counted, True) if counted else (estimate, False)
 
 

@@ -11,7 +11,7 @@ from vsr.engine.pipeline import SpanObserver, StageTimes
 from vsr.engine.result import UpscaleProgress, UpscaleResult, UpscaleStart
 from vsr.engine.session import UpscaleSession
 from vsr.errors import OutputError
-from vsr.media.mux.stream_copy import CopyPlan
+from vsr.media.mux.copy_plan import CopyPlan
 
 PipeFormat = Literal["nut", "y4m"]
 
@@ -66,10 +66,13 @@ class FrameCounter:
         )
 
 
-def check_strict(output: Path, left_out: Sequence[str], options: RunOptions) -> None:
+def check_strict(
+    output: Path, left_out: Sequence[str], copy_plan: CopyPlan | None, options: RunOptions
+) -> None:
     """Raise `OutputError` if something can't be kept and the run is strict."""
-    if options.strict and left_out:
-        raise OutputError(f"{output}: would lack {'; '.join(left_out)}")
+    lost = [*left_out, *(copy_plan.lossy if copy_plan else ())]
+    if options.strict and lost:
+        raise OutputError(f"{output}: would lack {'; '.join(lost)}")
 
 
 def report_losses(session: UpscaleSession, left_out: Sequence[str], options: RunOptions) -> None:

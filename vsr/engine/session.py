@@ -29,8 +29,9 @@ from vsr.media.encode.settings import (
     unsupported_features,
 )
 from vsr.media.frame import Frame
+from vsr.media.mux.copy_plan import AudioMode, CopyPlan, Selection, SubtitleMode
 from vsr.media.mux.muxer import Dropped
-from vsr.media.mux.stream_copy import CopyPlan
+from vsr.media.mux.stream_copy import plan_copy
 from vsr.media.side_data_support import (
     unsupported_changes,
     unsupported_side_data,
@@ -44,6 +45,8 @@ Rotate = Literal["keep", "apply"]
 
 _QUEUE_FRAMES, _QUEUE_PIXELS = 8, 100_000_000
 """Limits of a queue between two stages: frames, and their luma samples."""
+_LATER_OPTIONS = ("video", "audio", "subtitles", "denoise", "deblock")
+"""Options that have a key in the identity of a run only if they differ from the default."""
 _HASHED_BYTES = 1 << 20
 _HASHED_BLOCKS = 16
 
@@ -65,6 +68,10 @@ class UpscaleOptions:
     decoder: Decoder = "cpu"
     denoise: float | None = None
     deblock: float = 0.0
+    video: int | None = None
+    """The video stream to upscale, from 1; None for the default one."""
+    audio: AudioMode = "auto"
+    subtitles: SubtitleMode = "copy"
 
 
 class UpscaleSession:
@@ -88,6 +95,7 @@ class UpscaleSession:
             decoder=options.decoder,
             keep_on_gpu=self.device.type == "cuda" and not options.deblock,
             once=is_pipe(source),
+            video=options.video,
         )
         try:
             source_info = self.reader.info
@@ -133,7 +141,7 @@ class UpscaleSession:
         source, reader = self.reader.path, self.reader
         survey = Survey(side_data=dict(reader.side_data))  # a pipe can be read once
         if not is_pipe(source):  # a regular file may be called `-`
-            survey = survey_film(source)
+            survey = survey_film(source, self.options.video)
         self.info = without_unsupported(self.info, suffix, self.options.settings)
         self.lost += self._side_data_losses(survey)
         changed = unsupported_changes(reader.info, survey, self.info)
@@ -192,6 +200,20 @@ class UpscaleSession:
         fit = _QUEUE_PIXELS // (self.info.width * self.info.height)
         return max(2, min(_QUEUE_FRAMES, fit))
 
+    @property
+    def selection(self) -> Selection:
+        """Which streams beside the video are kept."""
+        return Selection(self.options.audio, self.options.subtitles)
+
+    def plan_streams(self, suffix: str) -> CopyPlan:
+        """Plan which streams are copied, and note those that are converted.
+
+        Raises `OutputError`.
+        """
+        plan = plan_copy(self.reader, suffix, self.selection)
+        self.reader.notes += plan.conversions
+        return plan
+
     def left_out(self, copy_plan: CopyPlan | None) -> tuple[str, ...]:
         """List all contents of the source that can't be kept."""
         return (*self.lost, *(copy_plan.left_out if copy_plan else ()))
@@ -220,10 +242,16 @@ class UpscaleSession:
         """Describe all that the output's bytes depend on, as the journal stores it.
 
         Keys and values are a file format: an attribute may be renamed, but not its key, or
-        unfinished work can't be resumed. Options of later releases have a key only if given.
+        unfinished work can't be resumed. `_LATER_OPTIONS` have a key only if they differ from the
+        default.
         """
         options, settings, info = self.options, self.options.settings, self.info
-        later = {"denoise": options.denoise, "deblock": options.deblock or None}
+        defaults = UpscaleOptions()
+        later = {
+            name: getattr(options, name)
+            for name in _LATER_OPTIONS
+            if getattr(options, name) != getattr(defaults, name)
+        }
         return {
             "source": identity_of(self.reader.path),
             "weights": self.weights,
@@ -243,7 +271,7 @@ class UpscaleSession:
             "encoder": settings.encoder,
             "versions": {name: version(name) for name in ("vsr", "torch", "av")},
             "output": [info.width, info.height, info.layout.name],
-            **{key: value for key, value in later.items() if value is not None},
+            **later,
         }
 
 

@@ -17,6 +17,7 @@ from vsr.errors import OutputError
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
 from vsr.media.encode.settings import EncoderSettings
+from vsr.media.mux.copy_plan import AudioMode, SubtitleMode
 from vsr.system.address import PIPE, is_pipe
 from vsr.system.files import check_distinct
 
@@ -38,6 +39,9 @@ def upscale_video(
     deinterlace: Deinterlace = "auto",
     rotate: Rotate = "keep",
     decoder: Decoder = "cpu",
+    video: int | None = None,
+    audio: AudioMode = "auto",
+    subtitles: SubtitleMode = "copy",
     denoise: float | None = None,
     deblock: float = 0.0,
     overwrite: bool = False,
@@ -63,7 +67,13 @@ def upscale_video(
 
     **Source.** `deinterlace` applies to frames flagged as interlaced ("auto"), to all ("on"), or
     to none ("off"). `rotate` "keep" leaves rotation to players, "apply" rotates the picture.
-    `decoder` "gpu" decodes on an NVIDIA GPU where that is supported.
+    `decoder` "gpu" decodes on an NVIDIA GPU where that is supported. Of several video streams,
+    `video` chooses one, from 1; cover pictures don't count.
+
+    **Other streams.** `audio` "auto" copies sound that the output can hold, and converts the rest:
+    without loss where possible, else to AAC or Opus at a high rate. "copy" converts nothing, and
+    "none" drops all sound. `subtitles` is "copy" or "none". A film that would lose all of its sound
+    is an error, unless `audio` is "none".
 
     **Restoration.** `denoise` is the strength of the model's temporal filter: 0 is off, 0.5 as
     trained, 1 the most. `deblock` removes blocks and ringing of codecs before the model, from 0,
@@ -92,6 +102,9 @@ def upscale_video(
         deinterlace=deinterlace,
         rotate=rotate,
         decoder=decoder,
+        video=video,
+        audio=audio,
+        subtitles=subtitles,
         denoise=denoise,
         deblock=deblock,
     )
@@ -120,6 +133,8 @@ def upscale_film(
         if options.settings != EncoderSettings():
             raise OutputError("-: a pipe gets raw video; omit --codec, --crf and --preset")
         options = replace(options, settings=EncoderSettings("raw"))
+    if options.audio == "copy" and output == PIPE and run_options.pipe_format == "y4m":
+        raise OutputError("-: y4m holds video alone; --audio copy needs --format nut")
     check_distinct([trace, output], [source, Path(options.model) if options.model else None])
     with Trace(trace, run_options.overwrite) if trace else nullcontext() as spans:
         if spans is not None:

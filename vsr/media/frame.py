@@ -104,6 +104,11 @@ class StreamInfo:
         return self.coded_bits or self.layout.bit_depth
 
 
+HDR10_PLUS_HEADER = b"\xb5\x00\x3c\x00\x01\x04"
+"""First bytes of HDR10+ metadata in a message registered by T.35: country, provider and
+provider-oriented code, and application identifier."""
+
+
 class Message(NamedTuple):
     """Supplemental enhancement information (SEI) of a picture, such as captions."""
 

@@ -9,6 +9,7 @@ from vsr.media.decode.side_data import (
     ASPECT,
     CAPTIONS,
     DOLBY_VISION,
+    HDR10_PLUS,
     SIDE_DATA_NAMES,
     SPHERICAL,
     STEREO,
@@ -19,9 +20,16 @@ from vsr.media.decode.survey import Survey
 from vsr.media.encode.codecs import FRAME_PACKING
 from vsr.media.encode.sei import holds
 from vsr.media.encode.settings import EncoderSettings
-from vsr.media.frame import Hdr, Message, StreamInfo
+from vsr.media.frame import HDR10_PLUS_HEADER, Hdr, Message, StreamInfo
 
-_AS_MESSAGES = {CAPTIONS: Message(4, b""), ASPECT: Message(4, b""), USER_DATA: Message(5, b"")}
+_AS_MESSAGES = {
+    CAPTIONS: Message(4, b""),
+    ASPECT: Message(4, b""),
+    HDR10_PLUS: Message(4, HDR10_PLUS_HEADER),
+    USER_DATA: Message(5, b""),
+}
+_ABLE = {HDR10_PLUS: "hevc and av1", USER_DATA: "h264 and hevc"}
+"""Codecs that hold a message, where these aren't h264, hevc and av1."""
 _STEREO_MODES = {
     ".mp4": frozenset({1, 3}),
     ".webm": frozenset({1, 2, 3, 11}),
@@ -56,7 +64,7 @@ def unsupported_side_data(
         name = SIDE_DATA_NAMES[side_data]
         if side_data in _AS_MESSAGES:
             if not holds(settings.codec, _AS_MESSAGES[side_data]):
-                able = "h264 and hevc" if side_data == USER_DATA else "h264, hevc and av1"
+                able = _ABLE.get(side_data, "h264, hevc and av1")
                 lost.append(f"{name} ({settings.codec} holds none; {able} do)")
         elif side_data in (STEREO, SPHERICAL) and is_rotated:
             lost.append(f"{name} (can't be rotated with the picture by --rotate apply)")

@@ -17,7 +17,7 @@ from vsr.media.decode.container import (
     open_input,
     packets_of,
 )
-from vsr.media.decode.stream_choice import choose
+from vsr.media.decode.stream_choice import choose, list_videos
 from vsr.system.address import is_pipe
 
 
@@ -39,9 +39,13 @@ class Demuxer:
     Raises `MediaError` where the file is missing or broken, or has no video.
     """
 
-    def __init__(self, path: Path, once: bool, notes: list[str]) -> None:
-        """Open a file; see `open_input`. A line is added to `notes` if there are several."""
+    def __init__(self, path: Path, once: bool, notes: list[str], video: int | None = None) -> None:
+        """Open a file; see `open_input`. A line is added to `notes` if there are several.
+
+        `video` chooses one of several video streams; see `stream_choice.choose`.
+        """
         self.path, self._notes = path, notes
+        self._video = video
         self.damage = Damage([])
         self._pipe_end = StreamEnd()
         self.container: InputContainer = open_input(path, once, self._pipe_end.feed)
@@ -107,7 +111,14 @@ class Demuxer:
         return stream
 
     def _choose(self) -> int:
-        if choice := choose(self.container):
+        try:
+            choice = choose(self.container, self._video)
+        except IndexError:
+            available = list_videos(self.container)
+            raise MediaError(
+                f"{self.path}: has no video {self._video}; it has {available}"
+            ) from None
+        if choice:
             if choice.note:
                 self._notes.append(choice.note)
             if choice.read and not is_pipe(self.path):

@@ -6,9 +6,11 @@ from fractions import Fraction
 
 from av.video.frame import VideoFrame
 
+from vsr.media.decode.hdr10_plus import hdr10_plus_message
 from vsr.media.decode.side_data import (
     ASPECT,
     CAPTIONS,
+    HDR10_PLUS,
     STEREO,
     USER_DATA,
     SideData,
@@ -63,7 +65,7 @@ def stereo_mode_of(frame: VideoFrame) -> int:
 
 
 def messages_of(side_data: Sequence[SideData]) -> tuple[Message, ...]:
-    """Convert a frame's captions, active format and user data to SEI messages.
+    """Convert a frame's captions, active format, HDR10+ and user data to SEI messages.
 
     User data in which the source's encoder names itself is dropped: it doesn't describe the output.
     """
@@ -78,6 +80,8 @@ def messages_of(side_data: Sequence[SideData]) -> tuple[Message, ...]:
         elif item.type == ASPECT:
             payload = _ATSC + b"DTG1" + bytes([0x41, 0xF0 | item.payload[0] & 0xF])
             messages.append(Message(_REGISTERED, payload))
+        elif item.type == HDR10_PLUS:
+            messages.append(Message(_REGISTERED, hdr10_plus_message(item.payload)))
         elif item.type == USER_DATA and is_worth_a_line(item):
             messages.append(Message(_UNREGISTERED, item.payload))
     return tuple(messages)

@@ -26,14 +26,14 @@ def frame_times(path: Path) -> list[float]:
     return sorted(times)
 
 
-def count_frames(path: Path, seconds: float) -> int | None:
+def count_frames(path: Path, seconds: float, video: int | None = None) -> int | None:
     """Count the video packets of a film; None where that takes more than `seconds`.
 
-    Raises `MediaError` where the file can't be read.
+    `video` chooses one of several video streams. Raises `MediaError` where the file can't be read.
     """
     deadline = time.perf_counter() + seconds
     count = 0
-    with VideoReader(path, probe_first_frame=False) as reader:
+    with VideoReader(path, probe_first_frame=False, video=video) as reader:
         for packet in packets_of(reader.container):
             if time.perf_counter() > deadline:
                 return None

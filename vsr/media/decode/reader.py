@@ -65,8 +65,11 @@ class VideoReader:
         decoder: Decoder = "cpu",
         keep_on_gpu: bool = False,
         once: bool = False,
+        video: int | None = None,
     ) -> None:
         """Open a file; standard input (`-`) or a named pipe only if it is read `once`.
+
+        `video` chooses one of several video streams, from 1; see `stream_choice.choose`.
 
         `decoder` "gpu" decodes on an NVIDIA GPU if one supports the codec; see `on_gpu`. Frames are
         copied to CPU memory, unless `keep_on_gpu`: their planes are then a `Surface` where
@@ -88,7 +91,7 @@ class VideoReader:
         self._rotation: Rotation | None = None
         self._lead = 0
         """Ticks added to all times, so that no frame is before time zero."""
-        self._demuxer = Demuxer(self.path, once, self.notes)
+        self._demuxer = Demuxer(self.path, once, self.notes, video)
         try:
             self._open_decoder()
             self.info, like = describe_stream(

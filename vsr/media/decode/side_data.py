@@ -6,9 +6,12 @@ from typing import Any, NamedTuple
 
 from av.video.frame import VideoFrame
 
+from vsr.media.decode.hdr10_plus import is_whole_picture
+
 CAPTIONS, ASPECT, USER_DATA = "A53_CC", "AFD", "SEI_UNREGISTERED"
 STEREO, SPHERICAL, TIMECODE = "STEREO3D", "SPHERICAL", "S12M_TIMECODE"
 PANSCAN, DOLBY_VISION = "PANSCAN", "DOVI_METADATA"
+HDR10_PLUS, HDR10_PLUS_WINDOWS = "DYNAMIC_HDR_PLUS", "DYNAMIC_HDR_PLUS_WINDOWS"
 UNREADABLE = "unreadable"
 """Stands for all side data of a frame where one item has a type that PyAV doesn't know."""
 
@@ -19,7 +22,8 @@ SIDE_DATA_NAMES: Mapping[str, str] = {
     STEREO: "3D layout",
     SPHERICAL: "360 degree projection",
     TIMECODE: "timecodes in the pictures",
-    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
+    HDR10_PLUS: "HDR10+ metadata",
+    HDR10_PLUS_WINDOWS: "HDR10+ metadata of windows in the picture",
     "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
     DOLBY_VISION: "Dolby Vision metadata",
     "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
@@ -28,7 +32,10 @@ SIDE_DATA_NAMES: Mapping[str, str] = {
     PANSCAN: "pan-and-scan windows",
     UNREADABLE: "side data that can't be read (Exif, or a newer type)",
 }
-"""Names for users of the side data worth reporting, by the names of `av.sidedata.sidedata.Type`."""
+"""Names for users of the side data worth reporting.
+
+By the names of `av.sidedata.sidedata.Type`; windows of HDR10+ have one of their own.
+"""
 _SAME_TYPE = {"DOVI_RPU_BUFFER": DOLBY_VISION, "GOP_TIMECODE": TIMECODE}
 
 _ENCODER_UUIDS = frozenset(
@@ -59,9 +66,15 @@ def side_data_of(frame: VideoFrame) -> list[SideData]:
     """List the side data of a frame; one `UNREADABLE` item where PyAV fails to read it."""
     try:
         items: Iterator[Any] = iter(frame.side_data)  # PyAV's stubs call it a mapping
-        return [SideData(_SAME_TYPE.get(i.type.name, i.type.name), bytes(i)) for i in items]
+        return [_classified(item.type.name, bytes(item)) for item in items]
     except ValueError:  # PyAV enumerates the types it knows, and fails on others
         return [SideData(UNREADABLE, b"")]
+
+
+def _classified(name: str, payload: bytes) -> SideData:
+    if name == HDR10_PLUS and not is_whole_picture(payload):
+        return SideData(HDR10_PLUS_WINDOWS, payload)
+    return SideData(_SAME_TYPE.get(name, name), payload)
 
 
 def is_worth_a_line(item: SideData) -> bool:

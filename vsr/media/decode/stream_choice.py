@@ -35,15 +35,20 @@ def candidates(container: InputContainer) -> list[VideoStream]:
     ]
 
 
-def choose(container: InputContainer) -> Choice | None:
+def choose(container: InputContainer, number: int | None = None) -> Choice | None:
     """Choose the film: among decodable streams with more than one picture, the default one.
 
     If several of them are default, or none is, the first of these is chosen. Packets are read only
-    if there are several streams. None where there is no video at all.
+    if there are several streams. None where there is no video at all. `number` chooses a stream by
+    its position among `candidates`, from 1. Raises `IndexError` where there is no such stream.
     """
     streams = candidates(container)
     if not streams:
         return None
+    if number is not None:
+        if not 0 < number <= len(streams):
+            raise IndexError(number)
+        return Choice(streams[number - 1].index, [], _note(streams, number))
     decodable = [stream for stream in streams if stream.codec_context is not None]
     if len(streams) == 1 or not decodable:
         return Choice(streams[0].index, [], "")
@@ -51,9 +56,14 @@ def choose(container: InputContainer) -> Choice | None:
     moving = [stream for stream in decodable if counts[stream.index] > 1] or decodable
     default = [stream for stream in moving if stream.disposition & Disposition.default]
     chosen = (default or moving)[0]
-    listing = ", ".join(_description(stream) for stream in streams)
-    note = f"{len(streams)} video streams ({listing}): stream {chosen.index} is upscaled"
+    note = f"{_note(streams, streams.index(chosen) + 1)}; --video chooses another"
     return Choice(chosen.index, read, note)
+
+
+def list_videos(container: InputContainer) -> str:
+    """List the streams that can be chosen, such as "1 (h264 64x48, eng), 2 (hevc 96x64)"."""
+    streams = candidates(container)
+    return ", ".join(f"{number} ({_description(s)})" for number, s in enumerate(streams, 1))
 
 
 def enable_streams(container: InputContainer) -> None:
@@ -105,9 +115,22 @@ def _first_packets(
     return counts, read
 
 
+def _note(streams: list[VideoStream], number: int) -> str:
+    if len(streams) == 1:
+        return ""
+    return f"video {number} of {len(streams)}: {_description(streams[number - 1])}"
+
+
 def _description(stream: VideoStream) -> str:
+    """Describe a stream by codec and size, language and title."""
     context = stream.codec_context
-    if context is None:
-        return f"{stream.index}: no decoder"
-    default = ", default" if stream.disposition & Disposition.default else ""
-    return f"{stream.index}: {context.name} {context.width}x{context.height}{default}"
+    words = [
+        "no decoder" if context is None else f"{context.name} {context.width}x{context.height}"
+    ]
+    if stream.language not in (None, "und"):
+        words.append(str(stream.language))
+    if title := stream.metadata.get("title"):
+        words.append(repr(title))
+    if stream.disposition & Disposition.default:
+        words.append("default")
+    return ", ".join(words)

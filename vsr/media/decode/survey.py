@@ -19,6 +19,7 @@ from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.sampling import sample_runs
 from vsr.media.decode.side_data import (
     CAPTIONS,
+    HDR10_PLUS,
     STEREO,
     TIMECODE,
     is_worth_a_line,
@@ -63,16 +64,18 @@ class Survey:
 
     They end where the clock of joined recordings steps back.
     """
+    hdr10_plus: dict[Fraction, bytes] = field(default_factory=dict)
+    """HDR10+ metadata of the first frames, in the same way."""
     interlaced: bool = False
     """Whether frames look interlaced without being flagged as such."""
 
 
-def survey_film(path: Path) -> Survey:
+def survey_film(path: Path, video: int | None = None) -> Survey:
     """Analyse decoded frames at the start of a film and at some places spread over it.
 
-    Raises `MediaError` where the film can't be read.
+    `video` chooses one of several video streams. Raises `MediaError` where the film can't be read.
     """
-    with VideoReader(path) as reader:
+    with VideoReader(path, video=video) as reader:
         pixels = reader.info.width * reader.info.height
         fit = _PIXELS // (pixels * (_PLACES + 2))
         first_length = min(_MAX_FIRST, max(_MIN_FRAMES, 2 * fit))
@@ -143,6 +146,8 @@ class _Analysis:
                 self._found.side_data.setdefault(item.type, float(time))
             if item.type == CAPTIONS and is_first and self._is_rising:
                 self._found.captions[time] = item.payload
+            if item.type == HDR10_PLUS and is_first and self._is_rising:
+                self._found.hdr10_plus[time] = item.payload
 
     def _add_luma(self, decoded: VideoFrame, time: Fraction) -> None:
         pixel_format = decoded.sw_format or decoded.format

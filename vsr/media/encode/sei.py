@@ -6,11 +6,10 @@ picture, AV1 (6.7.2 of its specification) as metadata OBUs.
 
 from collections.abc import Iterable, Sequence
 
-from vsr.media.frame import Message
+from vsr.media.frame import HDR10_PLUS_HEADER, Message
 
 HOLD_MESSAGES = frozenset({"h264", "hevc", "av1"})
 """Codecs that support messages."""
-
 _REGISTERED = 4
 _NAL_HEADERS = {"h264": b"\x06", "hevc": b"\x4e\x01"}
 """SEI, and prefix SEI of the lowest layers."""
@@ -21,7 +20,12 @@ _METADATA_T35 = 4
 
 
 def holds(codec: str, message: Message) -> bool:
-    """Whether a codec supports a message; AV1 supports those registered by T.35 only."""
+    """Whether a codec supports a message.
+
+    AV1 supports those registered by T.35 only. Decoders of H.264 ignore HDR10+.
+    """
+    if codec == "h264" and message.payload.startswith(HDR10_PLUS_HEADER):
+        return False
     return codec in HOLD_MESSAGES and (codec != "av1" or message.payload_type == _REGISTERED)
 
 

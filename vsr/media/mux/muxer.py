@@ -23,10 +23,10 @@ from vsr.media.decode.container import (
 )
 from vsr.media.encode.encoder import CodedPacket, CodedVideo
 from vsr.media.frame import StreamInfo
+from vsr.media.mux.copy_plan import CopyPlan
 from vsr.media.mux.matroska_header import template_stream
 from vsr.media.mux.stream_copy import (
     MUXERS,
-    CopyPlan,
     StreamCopier,
     add_streams,
     has_cover,
@@ -47,6 +47,8 @@ class Dropped(NamedTuple):
     """Rejected by the container."""
     unconverted: int = 0
     """Subtitles that could not be converted."""
+    silenced: int = 0
+    """Packets of converted sound that could not be decoded."""
 
     def lines(self) -> Iterator[str]:
         """Messages for the user, one line each."""
@@ -55,6 +57,8 @@ class Dropped(NamedTuple):
         if self.unconverted:
             noun = "subtitle" if self.unconverted == 1 else "subtitles"
             yield f"{self.unconverted} {noun} could not be converted: left out"
+        if self.silenced:
+            yield f"{self.silenced} broken packets of converted sound are silence"
 
 
 class Muxer:
@@ -84,7 +88,7 @@ class Muxer:
         self._broken = 0
         suffix = ".nut" if name == PIPE else name.suffix.lower()
         where = "pipe:1" if name == PIPE else address_of(partial)
-        options = _options(suffix, info, source)
+        options = _options(suffix, info, source, plan)
         if suffix == ".mp4" and (info.stereo_mode or info.projection):
             options["strict"] = "unofficial"  # otherwise it writes neither
         try:
@@ -116,7 +120,8 @@ class Muxer:
     def dropped(self) -> Dropped:
         """Packets of the source that are missing so far."""
         unconverted = sum(copier.unconverted for copier in self._copiers.values())
-        return Dropped(broken=self._broken, unconverted=unconverted)
+        silenced = sum(copier.undecodable for copier in self._copiers.values())
+        return Dropped(broken=self._broken, unconverted=unconverted, silenced=silenced)
 
     def write(self, packet: CodedPacket) -> None:
         """Write a coded frame; decoding times must increase."""
@@ -270,7 +275,7 @@ def _time(packet: Any) -> Any:
     return packet.dts * packet.time_base
 
 
-def _options(suffix: str, info: StreamInfo, source: Any) -> dict[str, str]:
+def _options(suffix: str, info: StreamInfo, source: Any, plan: CopyPlan | None) -> dict[str, str]:
     if suffix in (".mkv", ".webm"):
         # Audio packets before time zero, which prime decoders, keep their times.
         return {"default_mode": "passthrough", "avoid_negative_ts": "disabled"}
@@ -281,6 +286,8 @@ def _options(suffix: str, info: StreamInfo, source: Any) -> dict[str, str]:
     clocks = [info.time_base.denominator]
     if source is not None:
         clocks += [stream.time_base.denominator for stream in source.streams if stream.time_base]
+    if plan is not None:
+        clocks += [copied.conversion.rate for copied in plan.streams if copied.conversion]
     movie = math.lcm(*(clock for clock in clocks if clock < _MAX_TICKS))
     options = {
         "movflags": "+faststart",

@@ -2,10 +2,9 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -13,9 +12,12 @@ from av.stream import Disposition, Stream
 from av.subtitles.subtitle import SubtitleSet
 from av.video.stream import VideoStream
 
+from vsr.errors import OutputError
 from vsr.media.decode.container import AnyPacket, open_input
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.stream_choice import is_chapters
+from vsr.media.mux.copy_plan import CopiedStream, CopyMode, CopyPlan, Selection
+from vsr.media.mux.sound_conversion import SoundConverter, plan_conversion
 from vsr.media.mux.subtitle_cues import Cues
 from vsr.media.mux.tags import free_tags, global_tags, stream_tags, tags_left_out
 from vsr.media.mux.trial_mux import add_copy, first_packets, flags_of, held_flags, holds
@@ -25,61 +27,49 @@ from vsr.system.address import is_pipe
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".nut": "nut"}
 """FFmpeg's muxer for each suffix of an output."""
 
-CopyMode = Literal["copy", "text", "pcm", "attachment"]
-"""How a stream is copied: packet by packet, converted to the container's text subtitles, as the
-same PCM samples in another byte order, or as an attachment (Matroska's form of cover pictures)."""
-
 _PICTURES = {"mjpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "bmp": "image/bmp"}
 _PLAIN_TEXT = {"subrip", "mov_text", "text"}
 """Subtitle codecs that convert to each other without loss."""
 _TEXT_CODECS = {".mp4": "mov_text", ".mov": "mov_text", ".mkv": "subrip"}
 
 
-@dataclass(frozen=True)
-class CopiedStream:
-    """One stream to copy."""
+def plan_copy(reader: VideoReader, suffix: str, selection: Selection = Selection()) -> CopyPlan:
+    """Plan which streams to copy into a container, by trying each one on its muxer.
 
-    index: int
-    """In the source."""
-    mode: CopyMode
-
-
-@dataclass(frozen=True)
-class CopyPlan:
-    """The contents of a film beside the upscaled video, and how to copy them."""
-
-    path: Path
-    video: int
-    """Index of the video stream that is upscaled."""
-    streams: tuple[CopiedStream, ...]
-    left_out: tuple[str, ...]
-    """Streams and tags that the container can't hold, and which one can, one line each."""
-    audio_tracks: int = 0
-    """Among the copied streams."""
-    lead: Fraction = Fraction(0)
-    """Seconds added to all times; see `VideoReader.lead`."""
-    pictures: Mapping[int, bytes] = field(default_factory=dict)
-    """Cover pictures by stream, for a source that can't be opened again."""
-
-
-def plan_copy(reader: VideoReader, suffix: str) -> CopyPlan:
-    """Plan which streams to copy into a container, by trying each one on its muxer."""
-    copied, left_out = [], []
-    others = [s.index for s in reader.container.streams if s.index != reader.index]
+    Raises `OutputError` where a film would lose all of its sound, unless `selection` drops it.
+    """
+    copied, left_out, conversions, lossy = [], [], [], []
+    others = [
+        stream.index
+        for stream in reader.container.streams
+        if stream.index != reader.index and not selection.drops(stream)
+    ]
     first = first_packets(reader.path, others)
+    sounds = 0
     for stream in reader.container.streams:
         if stream.index == reader.index:
             left_out += _flags_left_out(stream, suffix)
             continue
-        if is_chapters(stream):
+        sounds += stream.type == "audio"
+        if is_chapters(stream) or selection.drops(stream):
             continue  # MP4 stores chapters as text tracks; they are copied as chapters
         if is_timecode_track(stream) and "timecode" in reader.stream.metadata:
             continue  # the muxer writes one from the video's tag
         if mode := _mode(stream, suffix, first[stream.index]):
             copied.append(CopiedStream(stream.index, mode))
-            left_out += [*tags_left_out(stream, suffix), *_flags_left_out(stream, suffix)]
+        elif selection.audio == "auto" and (
+            to := plan_conversion(stream, suffix, first[stream.index])
+        ):
+            copied.append(CopiedStream(stream.index, "convert", to))
+            codec = stream.codec_context.name
+            conversions.append(f"audio {sounds}: {codec} is converted to {to}")
+            if not to.is_lossless:
+                able = _able(stream, suffix, first[stream.index])
+                lossy.append(f"audio {sounds} as {codec}: {suffix} can't hold it{able}")
         else:
             left_out.append(_left_out_line(stream, suffix, first[stream.index]))
+            continue
+        left_out += [*tags_left_out(stream, suffix), *_flags_left_out(stream, suffix)]
     if suffix == ".mp4" and has_cover(reader.container):
         left_out += [
             f"tag {key}: .mp4 can't hold it beside a cover picture, .mkv can"
@@ -87,23 +77,27 @@ def plan_copy(reader: VideoReader, suffix: str) -> CopyPlan:
         ]
     pictures = reader.pictures if is_pipe(reader.path) else {}
     audio = [c for c in copied if reader.container.streams[c.index].type == "audio"]
+    if sounds and not audio and selection.audio != "none":
+        raise _silent(reader, suffix, selection, first)
     return CopyPlan(
         path=reader.path,
         video=reader.index,
         streams=tuple(copied),
         left_out=tuple(left_out),
+        conversions=tuple(conversions),
+        lossy=tuple(lossy),
         audio_tracks=len(audio),
         lead=reader.lead,
         pictures=pictures,
     )
 
 
-def left_out_of_y4m(reader: VideoReader) -> tuple[str, ...]:
+def left_out_of_y4m(reader: VideoReader, selection: Selection) -> tuple[str, ...]:
     """List what Y4M, which stores video alone, leaves out, one line each."""
     lost = [
         f"{_name(stream)}: y4m holds video alone, nut holds more"
         for stream in reader.container.streams
-        if stream.index != reader.index and not is_chapters(stream)
+        if stream.index != reader.index and not is_chapters(stream) and not selection.drops(stream)
     ]
     if reader.container.chapters():
         lost.append("chapters: y4m holds none")
@@ -116,12 +110,13 @@ class StreamCopier:
     """Copies or converts the packets of one stream into an output."""
 
     def __init__(
-        self, source: Stream, output: OutputContainer, suffix: str, mode: CopyMode
+        self, source: Stream, output: OutputContainer, suffix: str, copied: CopiedStream
     ) -> None:
         self.unconverted = 0
         """Subtitles that could not be converted."""
         self._source = source
-        self._mode = mode
+        self._mode = mode = copied.mode
+        self._converter: SoundConverter | None = None
         self._cues: Cues | None = None
         if mode == "text" and suffix in (".mp4", ".mov") and source.time_base:
             self._cues = Cues(source.time_base)
@@ -137,6 +132,12 @@ class StreamCopier:
             copy = output.add_stream(plain_pcm(source), rate=context.sample_rate)
             copy.codec_context.layout = context.layout
             copy.time_base = source.time_base
+        elif copied.conversion is not None:
+            to = copied.conversion
+            self._converter = SoundConverter(source, to)
+            copy = output.add_stream(to.encoder, rate=to.rate)
+            to.configure(copy.codec_context)
+            copy.time_base = Fraction(1, to.rate)
         else:
             copy = add_copy(output, source)
         tags = stream_tags(source)
@@ -155,6 +156,9 @@ class StreamCopier:
             packet.stream = self._copy
             yield packet
             return
+        if self._converter is not None:
+            yield from self._converted(packet)
+            return
         if self._mode == "pcm":
             for coded in repacked(packet, decoder, self._copy.codec_context):
                 coded.stream = self._copy
@@ -172,8 +176,22 @@ class StreamCopier:
             else:
                 self._cues.add(start, duration, subtitles)
 
+    @property
+    def undecodable(self) -> int:
+        """Packets of converted sound that could not be decoded."""
+        return self._converter.undecodable if self._converter else 0
+
+    def _converted(self, packet: AnyPacket | None) -> Iterator[AnyPacket]:
+        """Convert a packet of sound; None at the end."""
+        assert self._converter is not None
+        for coded in self._converter.packets(packet):
+            coded.stream = self._copy
+            yield coded
+
     def due(self, now: Fraction | None) -> Iterator[AnyPacket]:
         """Iterate over buffered packets that are due at `now` seconds; None at the end."""
+        if self._converter is not None and now is None:
+            yield from self._converted(None)
         if self._cues is None:
             return
         for cue in self._cues.due(now):
@@ -228,16 +246,17 @@ def add_streams(
     source.
     """
     copiers = {}
-    modes = {copied.index: copied.mode for copied in plan.streams}
+    by_index = {copied.index: copied for copied in plan.streams}
     for stream in source.streams:
         if stream.index == plan.video:
             video = add_video()
             video.metadata.update(stream_tags(stream))
             video.disposition = stream.disposition
-        elif modes.get(stream.index) == "attachment":
-            _attach(plan, stream, output)
-        elif mode := modes.get(stream.index):
-            copiers[stream.index] = StreamCopier(stream, output, suffix=suffix, mode=mode)
+        elif copied := by_index.get(stream.index):
+            if copied.mode == "attachment":
+                _attach(plan, stream, output)
+            else:
+                copiers[stream.index] = StreamCopier(stream, output, suffix=suffix, copied=copied)
     output.metadata.update(global_tags(source))
     output.set_chapters(_chapters(source, plan.lead))
     return copiers
@@ -331,9 +350,26 @@ def _name(stream: Stream) -> str:
 
 
 def _left_out_line(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> str:
+    return f"{_name(stream)}: {suffix} can't hold it{_able(stream, suffix, first)}"
+
+
+def _able(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> str:
+    """Name a container that can hold a stream as it is: ", .mkv can", or "" if none can."""
     others = [other for other in (".mkv", ".mov", ".mp4") if other != suffix]
     able = next((other for other in others if _mode(stream, other, first)), None)
-    return f"{_name(stream)}: {suffix} can't hold it" + (f", {able} can" if able else "")
+    return f", {able} can" if able else ""
+
+
+def _silent(
+    reader: VideoReader, suffix: str, selection: Selection, first: Mapping[int, list[AnyPacket]]
+) -> OutputError:
+    """Return the error of a film that would lose all of its sound."""
+    streams = [s for s in reader.container.streams if s.type == "audio"]
+    lines = "; ".join(_left_out_line(stream, suffix, first[stream.index]) for stream in streams)
+    way = "--audio auto may convert it" if selection.audio == "copy" else "it can't be converted"
+    return OutputError(
+        f"{reader.path}: would lose its sound ({lines}; {way}); --audio none drops it"
+    )
 
 
 def _attach(plan: CopyPlan, stream: Stream, output: OutputContainer) -> None:

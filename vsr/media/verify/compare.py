@@ -10,34 +10,50 @@ from vsr.media.decode.conform import Tag, is_specified, same_code
 from vsr.media.decode.side_data import (
     CAPTIONS,
     DOLBY_VISION,
+    HDR10_PLUS,
     SIDE_DATA_NAMES,
     SPHERICAL,
     STEREO,
     TIMECODE,
 )
-from vsr.media.decode.survey import Survey
 from vsr.media.frame import StreamInfo
-from vsr.media.verify.contents import FilmContents, Track, read_contents
+from vsr.media.mux.copy_plan import Selection
+from vsr.media.verify.contents import FilmContents, Track, read_contents, upscaled_video
 from vsr.media.verify.finding import Finding
+from vsr.media.verify.sound import read_sound
 
 _PCM_TOLERANCE = Fraction(1, 50)
 """Seconds: QuickTime counts samples of PCM, while times on discs may deviate a little."""
 _UNSPECIFIED_LANGUAGES = ("", "und")
 
 
-def verify_film(source: Path, output: Path) -> list[Finding]:
+def verify_film(
+    source: Path,
+    output: Path,
+    video: int | None = None,
+    selection: Selection = Selection(),
+) -> list[Finding]:
     """Compare an upscaled film with its source.
+
+    `video` is the stream that was upscaled, from 1; None for the default one. `selection` says
+    which sound and subtitles the output should have. Converted sound is compared by its samples if
+    both codecs are lossless, else by its loudness over time.
 
     All packets of both files are read; of the video, only times and some frames are compared. Times
     may differ by half a tick of the coarser clock. A finding reports read errors. Raises
     `MediaError` where a file can't be read at all.
     """
-    before, after = read_contents(source), read_contents(output)
+    in_output = None if video is None else upscaled_video(source, output, video)
+    before, after = read_contents(source, video), read_contents(output, in_output)
     findings = []
     if (before.readable(), after.readable()) != ("whole", "whole"):
         kept = after.readable() == "whole"
         findings.append(Finding("readable", before.readable(), after.readable(), kept))
-    findings += [*_video(before, after), *_side_data(before, after), *_tracks(before, after)]
+    findings += [
+        *_video(before, after),
+        *_side_data(before, after),
+        *_tracks(before, after, selection),
+    ]
     if before.chapters or after.chapters:
         listed = [
             [f"{float(a):.2f}-{float(b):.2f} {t}" for a, b, t in f.chapters]
@@ -110,69 +126,124 @@ def _side_data(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
         kept = side_data in types[1]
         if side_data == CAPTIONS:
             old, new = (f"{film.captioned} pictures" for film in (before, after))
-            kept = kept and _same_captions(before.survey, after.survey)
+            kept = kept and _are_same(before.survey.captions, after.survey.captions)
             kept = kept and 2 * after.captioned >= before.captioned  # each field may have a packet
+        elif side_data == HDR10_PLUS:
+            kept = kept and _are_same(before.survey.hdr10_plus, after.survey.hdr10_plus)
         elif side_data == STEREO:
             old, new = (f"mode {film.info.stereo_mode}" for film in (before, after))
             kept = kept and old == new
         yield Finding(SIDE_DATA_NAMES[side_data], old, new, kept)
 
 
-def _same_captions(one: Survey, other: Survey) -> bool:
-    """Whether captions are equal at the times, to the millisecond, when both films have some."""
-    captions = [
-        {round(1000 * time): payload for time, payload in survey.captions.items()}
-        for survey in (one, other)
-    ]
-    return all(
-        captions[0][time] == captions[1][time] for time in captions[0].keys() & captions[1].keys()
+def _are_same(one: dict[Fraction, bytes], other: dict[Fraction, bytes]) -> bool:
+    """Whether side data are equal at the times, to the millisecond, when both films have some."""
+    mine, theirs = (
+        {round(1000 * time): payload for time, payload in found.items()} for found in (one, other)
     )
+    return all(mine[time] == theirs[time] for time in mine.keys() & theirs.keys())
 
 
-def _tracks(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
-    unmatched = list(after.tracks)
-    counts: dict[str, int] = {}
-    for track in before.tracks:
-        counts[track.type] = counts.get(track.type, 0) + 1
-        name = f"{track.type} {counts[track.type]} ({track.codec})"
-        same = next((other for other in unmatched if _matches(track, other)), None)
+def _tracks(before: FilmContents, after: FilmContents, selection: Selection) -> Iterator[Finding]:
+    dropped = {"audio": selection.audio == "none", "subtitle": selection.subtitles == "none"}
+    for media_type in dropped:
+        if dropped[media_type]:
+            counts = [sum(t.type == media_type for t in film.tracks) for film in (before, after)]
+            yield _same(f"{media_type} tracks", counts[0], counts[1], not counts[1])
+    kept = [track for track in before.tracks if not dropped.get(track.type)]
+    pairs = _pairs(kept, after.tracks, selection)
+    numbers: dict[str, int] = {}
+    for track in kept:
+        numbers[track.type] = numbers.get(track.type, 0) + 1
+        name = f"{track.type} {numbers[track.type]} ({track.codec})"
+        same = pairs.get(track.index)
         if same is None:
             yield Finding(name, _packets(track), "none", False)
+        elif _matches(track, same):
+            yield from _same_packets(name, track, same)
+            yield from _same_tags(name, track, same, before.tags)
+        else:
+            yield _converted(name, before, track, after, same)
+            yield from _same_tags(name, track, same, before.tags)
+
+
+def _pairs(tracks: list[Track], others: list[Track], selection: Selection) -> dict[int, Track]:
+    """Find the track of the output for each of the source, by its index.
+
+    Sound that may be converted is paired with the first unmatched sound in its language.
+    """
+    pairs: dict[int, Track] = {}
+    unmatched = list(others)
+    tests = [_matches]
+    if selection.audio == "auto":
+        tests.append(_may_be_converted)
+    for test in tests:
+        for track in tracks:
+            same = next((other for other in unmatched if test(track, other)), None)
+            if track.index not in pairs and same is not None:
+                pairs[track.index] = same
+                unmatched.remove(same)
+    return pairs
+
+
+def _converted(
+    name: str, before: FilmContents, track: Track, after: FilmContents, other: Track
+) -> Finding:
+    """Compare sound of two codecs."""
+    sounds = [
+        read_sound(film.path, found.index, film.lead, film.number)
+        for film, found in ((before, track), (after, other))
+    ]
+    one, two = sounds
+    kept = one is not None and two is not None and one.is_converted_to(two)
+    return Finding(f"{name} converted", str(one), str(two), kept)
+
+
+def _same_packets(name: str, track: Track, same: Track) -> Iterator[Finding]:
+    is_equal = same.digest.digest() == track.digest.digest() and same.packets == track.packets
+    yield Finding(f"{name} packets", _packets(track), _packets(same), is_equal)
+    if track.first is not None and same.first is not None:
+        tolerance = max(track.time_base, same.time_base)
+        if track.codec == "pcm":
+            tolerance = max(tolerance, _PCM_TOLERANCE)
+        assert track.last is not None
+        assert same.last is not None
+        error = max(abs(same.first - track.first), abs(same.last - track.last))
+        times = [f"{float(t.first or 0):.4f}-{float(t.last or 0):.4f} s" for t in (track, same)]
+        yield Finding(f"{name} times", times[0], times[1], error <= tolerance)
+
+
+def _same_tags(
+    name: str, track: Track, same: Track, film_tags: dict[str, str]
+) -> Iterator[Finding]:
+    """Compare tags and disposition of two tracks."""
+    for key, value in sorted(track.tags.items()):
+        if key.lower() == "handler_name" or (key == "language" and value in _UNSPECIFIED_LANGUAGES):
             continue
-        unmatched.remove(same)
-        is_equal = same.digest.digest() == track.digest.digest() and same.packets == track.packets
-        yield Finding(f"{name} packets", _packets(track), _packets(same), is_equal)
-        if track.first is not None and same.first is not None:
-            tolerance = max(track.time_base, same.time_base)
-            if track.codec == "pcm":
-                tolerance = max(tolerance, _PCM_TOLERANCE)
-            assert track.last is not None
-            assert same.last is not None
-            error = max(abs(same.first - track.first), abs(same.last - track.last))
-            times = [f"{float(t.first or 0):.4f}-{float(t.last or 0):.4f} s" for t in (track, same)]
-            yield Finding(f"{name} times", times[0], times[1], error <= tolerance)
-        for key, value in sorted(track.tags.items()):
-            if key.lower() == "handler_name" or (
-                key == "language" and value in _UNSPECIFIED_LANGUAGES
-            ):
-                continue
-            if key == "creation_time" and value == _tag(before.tags, key):
-                continue  # reported among the tags of the film
-            found = _tag(same.tags, key)
-            yield Finding(f"{name} {key}", value, found or "none", found == value)
-        expected = track.disposition & ~int(Disposition.default)
-        actual = same.disposition & ~int(Disposition.default)
-        if expected:
-            names = [str(Disposition(flags)).split(".")[-1] for flags in (expected, actual)]
-            kept = expected & actual == expected
-            yield Finding(f"{name} disposition", names[0], names[1], kept)
+        if key == "creation_time" and value == _tag(film_tags, key):
+            continue  # reported among the tags of the film
+        found = _tag(same.tags, key)
+        yield Finding(f"{name} {key}", value, found or "none", found == value)
+    expected = track.disposition & ~int(Disposition.default)
+    actual = same.disposition & ~int(Disposition.default)
+    if expected:
+        names = [str(Disposition(flags)).split(".")[-1] for flags in (expected, actual)]
+        kept = expected & actual == expected
+        yield Finding(f"{name} disposition", names[0], names[1], kept)
 
 
 def _matches(one: Track, other: Track) -> bool:
     if one.type != other.type or one.codec != other.codec:
         return False
-    languages = [track.tags.get("language", "und") for track in (one, other)]
-    return languages[0] == languages[1]
+    return _language(one) == _language(other)
+
+
+def _may_be_converted(one: Track, other: Track) -> bool:
+    return one.type == other.type == "audio" and _language(one) == _language(other)
+
+
+def _language(track: Track) -> str:
+    return track.tags.get("language", "und")
 
 
 def _tag(tags: dict[str, str], key: str) -> str | None:

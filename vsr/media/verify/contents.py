@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
 
 from vsr.media.decode.completeness import ENDS_EARLY
-from vsr.media.decode.container import shift_packet
+from vsr.media.decode.container import open_input, shift_packet
 from vsr.media.decode.reader import VideoReader
-from vsr.media.decode.stream_choice import is_chapters
+from vsr.media.decode.stream_choice import candidates, is_chapters
 from vsr.media.decode.survey import Survey, survey_film
 from vsr.media.frame import StreamInfo
 from vsr.media.mux.stream_copy import is_timecode_track
@@ -27,6 +28,8 @@ _CAPTIONS = b"GA94\x03"
 class Track:
     """A stream beside the video, in one of the two files."""
 
+    index: int
+    """In its file."""
     type: str
     """FFmpeg's media type, or "picture" for a cover picture."""
     codec: str
@@ -64,6 +67,11 @@ class Track:
 class FilmContents:
     """Everything in a file that is compared."""
 
+    path: Path
+    number: int | None
+    """The video stream, if one was chosen."""
+    lead: Fraction
+    """Seconds added to all times."""
     info: StreamInfo
     times: list[int]
     tracks: list[Track]
@@ -88,13 +96,16 @@ class FilmContents:
         return "whole"
 
 
-def read_contents(path: Path) -> FilmContents:
-    """Read a whole file. Raises `MediaError` where it can't be opened."""
-    with VideoReader(path, probe_first_frame=True) as reader:
+def read_contents(path: Path, number: int | None = None) -> FilmContents:
+    """Read a whole file; `number` chooses one of several video streams.
+
+    Raises `MediaError` where it can't be opened.
+    """
+    with VideoReader(path, probe_first_frame=True, video=number) as reader:
         info, index, lead = reader.info, reader.index, reader.lead
         is_cut_short = ENDS_EARLY in reader.notes
-    survey = survey_film(path)
-    with VideoReader(path, probe_first_frame=False) as reader:
+    survey = survey_film(path, number)
+    with VideoReader(path, probe_first_frame=False, video=number) as reader:
         container = reader.container
         video = container.streams[index]
         tracks = {
@@ -112,8 +123,11 @@ def read_contents(path: Path) -> FilmContents:
             for chapter in container.chapters()
         ]
         return FilmContents(
+            path=path,
+            number=number,
+            lead=lead,
             info=info,
-            times=times or _frames_of(path),
+            times=times or _frames_of(path, number),
             tracks=list(tracks.values()),
             chapters=chapters,
             tags=global_tags(container),
@@ -123,6 +137,27 @@ def read_contents(path: Path) -> FilmContents:
             is_cut_short=is_cut_short or reader.damage.ends_early,
             read_errors=reader.damage.read_errors,
         )
+
+
+def upscaled_video(source: Path, output: Path, number: int) -> int:
+    """Find the upscaled stream in an output that may lack other video streams of its source.
+
+    It differs from all other streams of the source in codec or size. Streams are counted from 1.
+    """
+    with open_input(source) as before, open_input(output) as after:
+        if len(candidates(before)) == len(candidates(after)):
+            return number
+        others = [_shape(s) for n, s in enumerate(candidates(before), 1) if n != number]
+        for position, stream in enumerate(candidates(after), 1):
+            if _shape(stream) not in others:
+                return position
+            others.remove(_shape(stream))
+    return number
+
+
+def _shape(stream: VideoStream) -> tuple[str, int, int]:
+    context = stream.codec_context
+    return (context.name, context.width, context.height) if context else ("", 0, 0)
 
 
 def _packets_of(
@@ -148,9 +183,9 @@ def _packets_of(
     return sorted(times) if all_timed else [], captioned
 
 
-def _frames_of(path: Path) -> list[int]:
+def _frames_of(path: Path, number: int | None) -> list[int]:
     """Return the times of decoded frames, where packets lack times."""
-    with VideoReader(path, probe_first_frame=True) as reader:
+    with VideoReader(path, probe_first_frame=True, video=number) as reader:
         return [frame.pts for frame in reader.frames()]
 
 
@@ -174,7 +209,7 @@ def _add_packet(track: Track, packet: Any, is_text: bool) -> None:
 
 
 def _track(stream: Stream) -> Track:
-    codec = stream.codec_context.name if stream.codec_context else stream.name or ""
+    codec = stream.codec_context.name if stream.codec_context else getattr(stream, "name", "")
     if codec in ("subrip", "srt", "mov_text", "text"):
         codec = "text"
     if codec in AUDIO_LAYERS:
@@ -186,6 +221,7 @@ def _track(stream: Stream) -> Track:
     if content is not None and content.is_pcm:
         codec = "pcm"
     track = Track(
+        index=stream.index,
         type=media_type,
         codec=codec,
         tags=stream_tags(stream),
