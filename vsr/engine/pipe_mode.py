@@ -44,7 +44,7 @@ def upscale_pipe(
                 output,
                 session.info,
                 session.reader,
-                options.settings,
+                session.options.settings,
                 run_options.overwrite,
             )
         report_losses(session, left_out, run_options)

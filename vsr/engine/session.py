@@ -27,6 +27,7 @@ from vsr.media.encode.settings import (
     stores_aspect_ratio,
     unsupported_features,
 )
+from vsr.media.encode.trial import check_encoder
 from vsr.media.frame import Frame
 from vsr.media.mux.muxer import Dropped
 from vsr.media.mux.stream_copy import CopyPlan
@@ -98,6 +99,7 @@ class UpscaleSession:
             if not is_specified(matrix):
                 matrix = CODE_OF_MATRIX[read_as.matrix]
             self.info = output_info(source_info, self.scale, matrix, options.settings)
+            check_encoder(self.info, options.settings)
             self.backend = pick_backend(
                 name=options.backend,
                 precision=options.precision,
@@ -217,7 +219,11 @@ class UpscaleSession:
         unfinished work can't be resumed.
         """
         options, settings, info = self.options, self.options.settings, self.info
-        return {
+        # Keys that earlier releases don't have are only there if the option is set.
+        added: dict[str, Any] = {}
+        if settings.options:
+            added["encoder_options"] = dict(settings.options)
+        return added | {
             "source": identity_of(self.reader.path),
             "weights": self.weights,
             "model": self.model,

@@ -62,6 +62,8 @@ def upscale_video(
     to none ("off"). `rotate` "keep" leaves rotation to players, "apply" rotates the picture.
     `decoder` "gpu" decodes on an NVIDIA GPU where that is supported.
 
+    **Encoding.** `settings` are codec, quality and further options of the encoder.
+
     **Output.** Frames keep their times, and all other contents of the file are copied. What the
     output can't hold is reported to `tell` before any work; if `strict`, it is an error.
     Finished segments are kept in a folder beside the output: an interrupted run resumes from them
@@ -108,7 +110,10 @@ def upscale_film(
     """Upscale a film as `upscale_video` does, with options as objects. Raises `VsrError`."""
     if output == PIPE:
         if options.settings != EncoderSettings():
-            raise OutputError("-: a pipe gets raw video; omit --codec, --crf and --preset")
+            raise OutputError(
+                "-: a pipe gets raw video; omit --codec, --crf, --preset, --encoder and "
+                "--encoder-option"
+            )
         options = replace(options, settings=EncoderSettings("raw"))
     check_distinct([profile, output], [source, Path(options.model) if options.model else None])
     with Trace(profile, run_options.overwrite) if profile else nullcontext() as trace:
