@@ -1,9 +1,11 @@
 """`--encoder-option`: what reaches the encoder, what it refuses, and what vsr keeps to itself."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from tests.formats.media import make
@@ -16,9 +18,8 @@ from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
 from vsr.errors import OutputError
 from vsr.media.decode.reader import VideoReader
-from vsr.media.encode import trial
 from vsr.media.encode.encoder_options import parse_encoder_options
-from vsr.media.encode.settings import EncoderSettings, check_options
+from vsr.media.encode.settings import EncoderSettings, check_options, with_film_grain
 from vsr.media.encode.trial import check_encoder
 from vsr.media.frame import StreamInfo
 
@@ -165,7 +166,7 @@ def test_of_several_options_the_one_at_fault_is_named(film: Path) -> None:
 def test_an_encoder_that_crashes_or_hangs_is_one_line(
     film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     assert refusal(film, "h264", "bf=2").endswith("libx264 refuses it: it crashed (exit code 1)")
 
 
@@ -194,3 +195,32 @@ def test_a_bad_option_is_one_line_before_any_work(
 def test_a_pipe_of_raw_video_has_no_encoder_options(film: Path) -> None:
     line = complaint("upscale", film, "-", "--encoder-option", "tune=film")
     assert "-: a pipe gets raw video; omit --codec, --crf, --preset, --encoder and" in line
+
+
+@needs_ffmpeg
+def test_svt_av1_describes_grain_and_codes_the_same_picture(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    source = write_film(tmp_path / "a.mkv", scenes(96, 72, [4]), codec="ffv1")
+    shown: dict[float, list[Any]] = {}
+    for grain in (0.0, 1.0):
+        output = tmp_path / f"{grain}.mkv"
+        settings = EncoderSettings("av1", preset="10")
+        upscale_video(source, output, str(tiny_model), settings=settings, grain=grain)
+        for apply in (0, 1):
+            with av.open(str(output)) as container:
+                decoder: Any = av.CodecContext.create("libdav1d", "r")
+                decoder.options = {"filmgrain": str(apply)}
+                decoder.extradata = container.streams.video[0].codec_context.extradata
+                packets = list(container.demux(video=0))
+                frames = [frame for packet in packets for frame in decoder.decode(packet)]
+                shown[grain + apply / 2] = [frame.to_ndarray().astype(int) for frame in frames]
+    for plain, undone, grained in zip(shown[0.0], shown[1.0], shown[1.5], strict=True):
+        assert abs(undone - plain).max() <= 3
+        assert (grained - undone)[: plain.shape[0] * 2 // 3].std() > 0.3
+
+
+def test_grain_of_two_options_is_refused() -> None:
+    settings = EncoderSettings("av1", options={"svtav1-params": "film-grain=8"})
+    with pytest.raises(OutputError, match="both set the film grain; leave one out"):
+        with_film_grain(settings, 0.5)

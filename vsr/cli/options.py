@@ -104,6 +104,13 @@ _film_options = (
         help="Option of FFmpeg's encoder, such as tune=film or x265-params=aq-mode=3; repeatable.",
     ),
     click.option(
+        "--grain",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        show_default=True,
+        help="Strength of film grain: noise or, by av1 on the CPU, a description for decoders.",
+    ),
+    click.option(
         "--decoder",
         type=click.Choice(["cpu", "gpu"]),
         default="cpu",

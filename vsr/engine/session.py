@@ -14,6 +14,7 @@ from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
 from vsr.errors import MediaError
 from vsr.frames.yuv import alpha_to_plane, colour_spec, fill_hidden_colours
 from vsr.imaging.colour import CODE_OF_MATRIX
+from vsr.imaging.grain import Grain
 from vsr.media.decode.completeness import ENDS_EARLY
 from vsr.media.decode.conform import is_specified
 from vsr.media.decode.decoder import Decoder
@@ -25,7 +26,9 @@ from vsr.media.encode.settings import (
     EncoderSettings,
     output_info,
     stores_aspect_ratio,
+    synthesizes_grain,
     unsupported_features,
+    with_film_grain,
 )
 from vsr.media.encode.trial import check_encoder
 from vsr.media.frame import Frame
@@ -63,6 +66,7 @@ class UpscaleOptions:
     deinterlace: Deinterlace = "auto"
     rotate: Rotate = "keep"
     decoder: Decoder = "cpu"
+    grain: float = 0.0
 
 
 class UpscaleSession:
@@ -73,6 +77,9 @@ class UpscaleSession:
     """
 
     def __init__(self, source: Path, options: UpscaleOptions, suffix: str) -> None:
+        if options.grain and synthesizes_grain(options.settings):
+            settings = with_film_grain(options.settings, options.grain)
+            options = replace(options, settings=settings)
         self.options = options
         self.dropped = Dropped()
         self.started = time.perf_counter()
@@ -100,6 +107,7 @@ class UpscaleSession:
                 matrix = CODE_OF_MATRIX[read_as.matrix]
             self.info = output_info(source_info, self.scale, matrix, options.settings)
             check_encoder(self.info, options.settings)
+            self._grain = self._noise()
             self.backend = pick_backend(
                 name=options.backend,
                 precision=options.precision,
@@ -125,6 +133,19 @@ class UpscaleSession:
         except BaseException:
             self.reader.close()
             raise
+
+    def _noise(self) -> Grain | None:
+        """Return the film grain to add to frames, unless there is none or the encoder adds it."""
+        strength, info = self.options.grain, self.info
+        if not strength or synthesizes_grain(self.options.settings):
+            return None
+        return Grain(
+            strength,
+            height=info.height,
+            width=info.width,
+            bit_depth=info.layout.bit_depth,
+            full_range=info.colour.full_range,
+        )
 
     def _survey(self, suffix: str) -> Survey:
         """Survey the film; add findings to `lost` and to the reader's notes."""
@@ -175,6 +196,8 @@ class UpscaleSession:
 
         def wait() -> Frame:
             planes = pending()
+            if self._grain is not None:
+                planes = (self._grain.apply(planes[0], frame.pts), *planes[1:])
             if self.info.layout.alpha:
                 depths = self.reader.info.layout.bit_depth, self.info.layout.bit_depth
                 planes += (alpha_to_plane(frame.planes[3], self.scale, *depths),)
@@ -223,6 +246,8 @@ class UpscaleSession:
         added: dict[str, Any] = {}
         if settings.options:
             added["encoder_options"] = dict(settings.options)
+        if options.grain:
+            added["grain"] = options.grain
         return added | {
             "source": identity_of(self.reader.path),
             "weights": self.weights,

@@ -38,6 +38,7 @@ def upscale_video(
     deinterlace: Deinterlace = "auto",
     rotate: Rotate = "keep",
     decoder: Decoder = "cpu",
+    grain: float = 0.0,
     overwrite: bool = False,
     resume: bool = True,
     strict: bool = False,
@@ -62,7 +63,9 @@ def upscale_video(
     to none ("off"). `rotate` "keep" leaves rotation to players, "apply" rotates the picture.
     `decoder` "gpu" decodes on an NVIDIA GPU where that is supported.
 
-    **Encoding.** `settings` are codec, quality and further options of the encoder.
+    **Encoding.** `settings` are codec, quality and further options of the encoder. `grain` is the
+    strength of film grain, from 0 to 1: noise that depends on a frame's time alone or, by av1 on
+    the CPU, a description that decoders add it by.
 
     **Output.** Frames keep their times, and all other contents of the file are copied. What the
     output can't hold is reported to `tell` before any work; if `strict`, it is an error.
@@ -87,6 +90,7 @@ def upscale_video(
         deinterlace=deinterlace,
         rotate=rotate,
         decoder=decoder,
+        grain=grain,
     )
     run_options = RunOptions(
         overwrite=overwrite,

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field, replace
 
 from vsr.errors import OutputError
 from vsr.media.encode.codecs import PACKED_FOR_FFV1, Codec, CodecName
-from vsr.media.encode.encoder_options import check_encoder_options, sets_rate
+from vsr.media.encode.encoder_options import check_encoder_options, sets_rate, with_parameter
 from vsr.media.encode.hardware import EncoderName, codec_of
 from vsr.media.frame import PixelLayout, StreamInfo
+
+_STRONGEST_FILM_GRAIN = 50
+"""The highest `film-grain` of SVT-AV1."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,27 @@ def check_options(settings: EncoderSettings, suffix: str) -> None:
     check_encoder_options(settings.options, codec.encoder)
     if settings.crf is not None and (key := sets_rate(settings.options)):
         raise OutputError(f"--crf and --encoder-option {key} contradict each other; leave one out")
+
+
+def with_film_grain(settings: EncoderSettings, strength: float) -> EncoderSettings:
+    """Request film grain from SVT-AV1, which adds it in the decoder; `strength` is 0 to 1.
+
+    Raises `OutputError` if the options request it too.
+    """
+    parameters = settings.options.get("svtav1-params", "")
+    if "film-grain" in parameters:
+        raise OutputError(
+            f"--grain and --encoder-option svtav1-params={parameters} both set the film grain; "
+            "leave one out"
+        )
+    level = max(1, round(_STRONGEST_FILM_GRAIN * strength))
+    added = f"film-grain={level}:film-grain-denoise=0"
+    return replace(settings, options=with_parameter(settings.options, "svtav1-params", added))
+
+
+def synthesizes_grain(settings: EncoderSettings) -> bool:
+    """Whether the encoder describes film grain for decoders to add."""
+    return settings.capabilities.encoder == "libsvtav1"
 
 
 def output_info(
