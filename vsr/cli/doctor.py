@@ -20,6 +20,7 @@ def doctor_command() -> None:
 
     from vsr.engine.backends import openvino_version
     from vsr.media.encode.codecs import available_encoders
+    from vsr.media.encode.trial import openable_encoders
     from vsr.zoo import list_models
 
     print_result(f"vsr      {__version__}")
@@ -35,6 +36,8 @@ def doctor_command() -> None:
         for index in range(torch.cuda.device_count())
     ]
     print_result(f"devices  cpu{''.join(gpus)}")
+    hardware = openable_encoders()
     for codec, present in available_encoders().items():
-        print_result(f"{codec:<8} {'yes' if present else 'no encoder'}")
+        encoders = [*(["cpu"] if present else []), *hardware.get(codec, [])]
+        print_result(f"{codec:<8} {', '.join(encoders) or 'no encoder'}")
     print_result(f"models   {', '.join(card.name for card in list_models()) or 'none'}")

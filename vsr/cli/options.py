@@ -119,10 +119,24 @@ _film_options = (
     click.option("--preset", help="Speed preset of the encoder, such as veryfast or slow."),
     click.option(
         "--encoder",
-        type=click.Choice(["cpu", "gpu"]),
+        type=click.Choice(["cpu", "gpu", "nvenc", "qsv", "amf", "videotoolbox", "vaapi"]),
         default="cpu",
         show_default=True,
-        help="gpu: encode h264, hevc or av1 with NVENC, faster at lower quality.",
+        help="Hardware that encodes h264, hevc or av1, faster at lower quality; gpu is nvenc. "
+        "`vsr doctor` lists those of this machine.",
+    ),
+    click.option(
+        "--encoder-option",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Option of FFmpeg's encoder, such as tune=film or x265-params=aq-mode=3; repeatable.",
+    ),
+    click.option(
+        "--grain",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        show_default=True,
+        help="Strength of film grain: noise or, by av1 on the CPU, a description for decoders.",
     ),
     click.option(
         "--decoder",
@@ -174,11 +188,13 @@ def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
 
     `suffix` is that of the output, in lower case.
     """
+    from vsr.media.encode.encoder_options import parse_encoder_options
     from vsr.media.encode.settings import EncoderSettings
 
     rest = dict(values)
     codec: Any = rest.pop("codec") or ("av1" if suffix == ".webm" else "h264")
     coding = {name: rest.pop(name) for name in ("crf", "preset", "encoder")}
+    coding["options"] = parse_encoder_options(rest.pop("encoder_option"))
     scale, tile = rest.pop("scale"), rest.pop("tile")
     return rest | {
         "scale": None if scale == "auto" else int(scale),

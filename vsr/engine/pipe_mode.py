@@ -51,7 +51,7 @@ def upscale_pipe(
                 output,
                 session.info,
                 session.reader,
-                options.settings,
+                session.options.settings,
                 run_options.overwrite,
                 plan=copy_plan,
             )

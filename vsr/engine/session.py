@@ -15,6 +15,7 @@ from vsr.errors import MediaError
 from vsr.frames.deblock import Deblocker
 from vsr.frames.yuv import alpha_to_plane, colour_spec, fill_hidden_colours
 from vsr.imaging.colour import CODE_OF_MATRIX
+from vsr.imaging.grain import Grain
 from vsr.media.decode.completeness import ENDS_EARLY
 from vsr.media.decode.conform import is_specified
 from vsr.media.decode.decoder import Decoder
@@ -26,8 +27,11 @@ from vsr.media.encode.settings import (
     EncoderSettings,
     output_info,
     stores_aspect_ratio,
+    synthesizes_grain,
     unsupported_features,
+    with_film_grain,
 )
+from vsr.media.encode.trial import check_encoder
 from vsr.media.frame import Frame
 from vsr.media.mux.copy_plan import AudioMode, CopyPlan, Selection, SubtitleMode
 from vsr.media.mux.muxer import Dropped
@@ -45,7 +49,7 @@ Rotate = Literal["keep", "apply"]
 
 _QUEUE_FRAMES, _QUEUE_PIXELS = 8, 100_000_000
 """Limits of a queue between two stages: frames, and their luma samples."""
-_LATER_OPTIONS = ("video", "audio", "subtitles", "denoise", "deblock")
+_LATER_OPTIONS = ("video", "audio", "subtitles", "denoise", "deblock", "grain")
 """Options that have a key in the identity of a run only if they differ from the default."""
 _HASHED_BYTES = 1 << 20
 _HASHED_BLOCKS = 16
@@ -72,6 +76,7 @@ class UpscaleOptions:
     """The video stream to upscale, from 1; None for the default one."""
     audio: AudioMode = "auto"
     subtitles: SubtitleMode = "copy"
+    grain: float = 0.0
 
 
 class UpscaleSession:
@@ -82,6 +87,9 @@ class UpscaleSession:
     """
 
     def __init__(self, source: Path, options: UpscaleOptions, suffix: str) -> None:
+        if options.grain and synthesizes_grain(options.settings):
+            settings = with_film_grain(options.settings, options.grain)
+            options = replace(options, settings=settings)
         self.options = options
         self.dropped = Dropped()
         self.started = time.perf_counter()
@@ -110,6 +118,8 @@ class UpscaleSession:
             if not is_specified(matrix):
                 matrix = CODE_OF_MATRIX[read_as.matrix]
             self.info = output_info(source_info, self.scale, matrix, options.settings)
+            check_encoder(self.info, options.settings)
+            self._grain = self._noise()
             self.backend = pick_backend(
                 name=options.backend,
                 precision=options.precision,
@@ -135,6 +145,19 @@ class UpscaleSession:
         except BaseException:
             self.reader.close()
             raise
+
+    def _noise(self) -> Grain | None:
+        """Return the film grain to add to frames, unless there is none or the encoder adds it."""
+        strength, info = self.options.grain, self.info
+        if not strength or synthesizes_grain(self.options.settings):
+            return None
+        return Grain(
+            strength,
+            height=info.height,
+            width=info.width,
+            bit_depth=info.layout.bit_depth,
+            full_range=info.colour.full_range,
+        )
 
     def _survey(self, suffix: str) -> Survey:
         """Survey the film; add findings to `lost` and to the reader's notes."""
@@ -187,6 +210,8 @@ class UpscaleSession:
 
         def wait() -> Frame:
             planes = pending()
+            if self._grain is not None:
+                planes = (self._grain.apply(planes[0], frame.pts), *planes[1:])
             if self.info.layout.alpha:
                 depths = self.reader.info.layout.bit_depth, self.info.layout.bit_depth
                 planes += (alpha_to_plane(frame.planes[3], self.scale, *depths),)
@@ -247,11 +272,13 @@ class UpscaleSession:
         """
         options, settings, info = self.options, self.options.settings, self.info
         defaults = UpscaleOptions()
-        later = {
+        later: dict[str, Any] = {
             name: getattr(options, name)
             for name in _LATER_OPTIONS
             if getattr(options, name) != getattr(defaults, name)
         }
+        if settings.options:
+            later["encoder_options"] = dict(settings.options)
         return {
             "source": identity_of(self.reader.path),
             "weights": self.weights,

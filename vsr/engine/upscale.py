@@ -44,6 +44,7 @@ def upscale_video(
     subtitles: SubtitleMode = "copy",
     denoise: float | None = None,
     deblock: float = 0.0,
+    grain: float = 0.0,
     overwrite: bool = False,
     resume: bool = True,
     strict: bool = False,
@@ -79,6 +80,10 @@ def upscale_video(
     trained, 1 the most. `deblock` removes blocks and ringing of codecs before the model, from 0,
     off, to 1.
 
+    **Encoding.** `settings` are codec, quality and further options of the encoder. `grain` is the
+    strength of film grain, from 0 to 1: noise that depends on a frame's time alone or, by av1 on
+    the CPU, a description that decoders add it by.
+
     **Output.** Frames keep their times, and all other contents of the file are copied. What the
     output can't hold is reported to `tell` before any work; if `strict`, it is an error.
     Finished segments are kept in a folder beside the output: an interrupted run resumes from them
@@ -107,6 +112,7 @@ def upscale_video(
         subtitles=subtitles,
         denoise=denoise,
         deblock=deblock,
+        grain=grain,
     )
     run_options = RunOptions(
         overwrite=overwrite,
@@ -131,7 +137,10 @@ def upscale_film(
     """Upscale a film as `upscale_video` does, with options as objects. Raises `VsrError`."""
     if output == PIPE:
         if options.settings != EncoderSettings():
-            raise OutputError("-: a pipe gets raw video; omit --codec, --crf and --preset")
+            raise OutputError(
+                "-: a pipe gets raw video; omit --codec, --crf, --preset, --encoder and "
+                "--encoder-option"
+            )
         options = replace(options, settings=EncoderSettings("raw"))
     if options.audio == "copy" and output == PIPE and run_options.pipe_format == "y4m":
         raise OutputError("-: y4m holds video alone; --audio copy needs --format nut")

@@ -1,15 +1,14 @@
 """The codecs for output, and the capabilities of FFmpeg's encoders for them."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import av
 
-from vsr.errors import OutputError
 from vsr.media.frame import ChromaSiting
 
 CodecName = Literal["h264", "hevc", "av1", "prores", "ffv1", "raw"]
-Device = Literal["cpu", "gpu"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,13 @@ class Codec:
     """Chroma subsamplings with an alpha plane."""
     aspect: bool = True
     """Whether the bitstream stores the pixel aspect ratio."""
+    pixel_formats: Mapping[str, str] = field(default_factory=dict)
+    """Layouts that the encoder takes as another pixel format, by FFmpeg's names."""
 
 
+PACKED_FOR_FFV1 = {"yuva422p12le": "yuva422p16le", "yuva444p12le": "yuva444p16le"}
+"""Layouts that FFV1 supports but decoders before FFmpeg 8 don't: twelve bits at the top of
+sixteen."""
 _ALL_CHROMA = ((2, 2), (2, 1), (1, 1))
 # fmt: off
 _X26X_PRESETS = (
@@ -52,7 +56,7 @@ _X26X_PRESETS = (
 _SVT_PRESETS = tuple(str(level) for level in range(13, -1, -1))
 _H26X_CONTAINERS = frozenset({".mp4", ".mov", ".mkv"})
 _ALL_SITINGS: tuple[ChromaSiting, ...] = ("left", "center", "topleft")
-_ON_CPU: dict[str, Codec] = {
+ON_CPU: dict[str, Codec] = {
     "h264": Codec(
         encoder="libx264",
         crf=16,
@@ -115,6 +119,7 @@ _ON_CPU: dict[str, Codec] = {
         longest_side=65_535,
         bits_per_pixel=7.0,
         alpha=_ALL_CHROMA,
+        pixel_formats=PACKED_FOR_FFV1,
     ),
     "raw": Codec(
         encoder="rawvideo",
@@ -129,48 +134,12 @@ _ON_CPU: dict[str, Codec] = {
         alpha=_ALL_CHROMA,
     ),
 }
-_NVENC_PRESETS = tuple(f"p{level}" for level in range(1, 8))
-_ON_GPU: dict[str, Codec] = {
-    name: replace(
-        _ON_CPU[name],
-        encoder=f"{name}_nvenc",
-        crf=crf,
-        presets=_NVENC_PRESETS,
-        default_preset="p6",
-        depths=depths,
-        chroma=chroma,
-        longest_side=longest,
-        sitings=("left",),
-        aspect=True,
-    )
-    for name, crf, depths, chroma, longest in (
-        ("h264", 19, (8,), ((2, 2), (1, 1)), 4096),
-        ("hevc", 21, (8, 10), ((2, 2), (1, 1)), 8192),
-        ("av1", 25, (8, 10), ((2, 2),), 8192),
-    )
-}
-"""NVIDIA's encoders: the formats in NVENC's own tables that every GPU generation supports."""
-PACKED_FOR_NVENC = {"yuv420p10le": "p010le", "yuv444p10le": "yuv444p16le"}
-"""Layouts that NVENC takes under another name: ten bits at the top of sixteen."""
-PACKED_FOR_FFV1 = {"yuva422p12le": "yuva422p16le", "yuva444p12le": "yuva444p16le"}
-"""Layouts that FFV1 supports but decoders before FFmpeg 8 don't: twelve bits at the top of
-sixteen."""
 FRAME_PACKING = {5: 0, 9: 1, 7: 2, 1: 3, 3: 4, 13: 5}
 """x264's frame packing by Matroska's StereoMode; none has the right eye's view first."""
 ENCODED: tuple[CodecName, ...] = ("h264", "hevc", "av1", "prores", "ffv1")
 """Valid values of `--codec`; `raw` is for pipes."""
 
 
-def codec_of(name: CodecName, device: Device) -> Codec:
-    """Look up the encoder of a codec on a device; raises `OutputError` if a GPU has none."""
-    if device == "cpu":
-        return _ON_CPU[name]
-    if name not in _ON_GPU:
-        known = ", ".join(_ON_GPU)
-        raise OutputError(f"no GPU encodes {name}; use one of {known}, or --encoder cpu")
-    return _ON_GPU[name]
-
-
-def available_encoders() -> dict[str, bool]:
-    """Whether the installed FFmpeg has the encoder of each codec."""
-    return {name: _ON_CPU[name].encoder in av.codecs_available for name in ENCODED}
+def available_encoders() -> dict[CodecName, bool]:
+    """Whether the installed FFmpeg has the encoder of each codec on the CPU."""
+    return {name: ON_CPU[name].encoder in av.codecs_available for name in ENCODED}

@@ -2,20 +2,21 @@
 
 import os
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 import av
 from av.codec.context import Flags
+from av.codec.hwaccel import HWAccel
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 
-from vsr.errors import OutputError
-from vsr.media.encode.codecs import FRAME_PACKING, PACKED_FOR_FFV1, PACKED_FOR_NVENC, CodecName
+from vsr.media.encode.codecs import FRAME_PACKING, CodecName
+from vsr.media.encode.encoder_options import PARAMETERS, sets_rate, with_parameter
+from vsr.media.encode.hardware import hardware_of, quality_options, speed_options
 from vsr.media.encode.hdr_params import svt_params, x265_params
 from vsr.media.encode.sei import with_messages
-from vsr.media.encode.settings import EncoderSettings, check_options
-from vsr.media.frame import ColourTags, Frame, Message, PixelLayout, StreamInfo
+from vsr.media.encode.settings import EncoderSettings
+from vsr.media.frame import Frame, Message, StreamInfo
 from vsr.media.pyav import video_frame
 
 
@@ -48,13 +49,10 @@ class VideoEncoder:
         codec = settings.capabilities
         self._info = info
         name = info.layout.name
-        packed = PACKED_FOR_NVENC if settings.encoder == "gpu" else {}
-        if settings.codec == "ffv1":
-            packed = PACKED_FOR_FFV1
-        self._pixel_format = packed.get(name, name)
-        context: Any = av.CodecContext.create(codec.encoder, "w")
+        self.pixel_format = codec.pixel_formats.get(name, name)
+        context: Any = av.CodecContext.create(codec.encoder, "w", hwaccel=_upload_to(settings))
         context.width, context.height = info.width, info.height
-        context.pix_fmt = self._pixel_format
+        context.pix_fmt = self.pixel_format
         context.time_base, context.framerate = info.time_base, info.frame_rate
         context.sample_aspect_ratio = info.sample_aspect_ratio
         context.colorspace = info.colour.matrix
@@ -75,8 +73,8 @@ class VideoEncoder:
     def encode(self, frame: Frame) -> Iterator[CodedPacket]:
         """Encode a frame; iterate over the finished packets."""
         picture: Any = video_frame(frame.planes, self._info.layout)
-        if self._pixel_format != self._info.layout.name:
-            picture = picture.reformat(format=self._pixel_format)
+        if self.pixel_format != self._info.layout.name:
+            picture = picture.reformat(format=self.pixel_format)
         picture.pts, picture.time_base = frame.pts, self._info.time_base
         picture.duration = frame.duration
         picture.colorspace = self._info.colour.matrix
@@ -107,44 +105,38 @@ class VideoEncoder:
             )
 
 
-def check_settings(settings: EncoderSettings, suffix: str) -> None:
-    """Raise `OutputError` where settings don't fit a container, or no GPU can encode."""
-    check_options(settings, suffix)
-    if settings.encoder == "gpu":
-        _try_gpu(settings)
-
-
-def _try_gpu(settings: EncoderSettings) -> None:
-    """Raise `OutputError` where the GPU encoder can't be opened."""
-    info = StreamInfo(
-        width=256,
-        height=256,
-        layout=settings.layout_for(PixelLayout()),
-        colour=ColourTags(),
-        time_base=Fraction(1, 25),
-        frame_rate=Fraction(25),
-        frame_count=None,
-        sample_aspect_ratio=Fraction(1),
-    )
-    try:
-        VideoEncoder(info, settings)
-    except av.error.FFmpegError as error:
-        reason = str(error.strerror).lower()
-        name = settings.capabilities.encoder
-        raise OutputError(f"{name} can't be opened ({reason}); use --encoder cpu") from error
+def _upload_to(settings: EncoderSettings) -> HWAccel | None:
+    """Return the device into whose memory PyAV copies frames, for encoders that require it."""
+    if settings.encoder == "cpu" or not hardware_of(settings.encoder).uploads:
+        return None
+    return HWAccel(settings.encoder)
 
 
 def _options(info: StreamInfo, settings: EncoderSettings) -> dict[str, str]:
+    """Return all of FFmpeg's options; those of the user take precedence over defaults."""
+    options = _default_options(info, settings)
+    for key, value in settings.options.items():
+        if key in PARAMETERS:
+            options = with_parameter(options, key, value)
+        else:
+            options[key] = value
+    return options
+
+
+def _default_options(info: StreamInfo, settings: EncoderSettings) -> dict[str, str]:
     codec = settings.capabilities
     options: dict[str, str] = {}
-    if settings.encoder == "gpu":
-        quality = str(codec.crf if settings.crf is None else settings.crf)
-        preset = settings.preset or codec.default_preset
-        return {"rc": "vbr", "cq": quality, "b": "0", "preset": preset, "tune": "hq"}
-    if codec.crf is not None:
-        options["crf"] = str(codec.crf if settings.crf is None else settings.crf)
+    preset = settings.preset or codec.default_preset
+    crf = codec.crf if settings.crf is None else settings.crf
+    if sets_rate(settings.options):
+        crf = None
+    if settings.encoder != "cpu":
+        quality = {} if crf is None else quality_options(settings.codec, settings.encoder, crf)
+        return quality | speed_options(settings.encoder, preset)
+    if crf is not None:
+        options["crf"] = str(crf)
     if codec.presets:
-        options["preset"] = settings.preset or codec.default_preset
+        options["preset"] = preset
     if info.layout.down == 2:
         options["chroma_sample_location"] = info.colour.siting
     if settings.codec == "h264" and info.stereo_mode in FRAME_PACKING:

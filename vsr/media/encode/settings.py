@@ -1,11 +1,16 @@
 """Encoder settings, and the properties of the stream that they produce."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from vsr.errors import OutputError
-from vsr.media.encode.codecs import PACKED_FOR_FFV1, Codec, CodecName, codec_of
+from vsr.media.encode.codecs import PACKED_FOR_FFV1, Codec, CodecName
+from vsr.media.encode.encoder_options import check_encoder_options, sets_rate, with_parameter
+from vsr.media.encode.hardware import EncoderName, codec_of
 from vsr.media.frame import PixelLayout, StreamInfo
+
+_STRONGEST_FILM_GRAIN = 50
+"""The highest `film-grain` of SVT-AV1."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +22,16 @@ class EncoderSettings:
     """Constant rate factor: lower is better and larger; None for the codec's default."""
     preset: str | None = None
     """The encoder's name for a trade-off of speed and size; None for the codec's default."""
-    encoder: Literal["cpu", "gpu"] = "cpu"
-    """Where to encode. NVIDIA GPUs encode h264, hevc and av1: faster, at lower quality."""
+    encoder: EncoderName = "cpu"
+    """Where to encode: on the CPU, or with a hardware encoder of h264, hevc or av1, which is
+    faster, at lower quality. `gpu` is `nvenc`."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Further options of FFmpeg's encoder by name, such as `{"tune": "film"}`. Parameters of the
+    library itself are in `x264-params`, `x265-params` and `svtav1-params`."""
 
     @property
     def capabilities(self) -> Codec:
-        """The encoder's capabilities; raises `OutputError` where a GPU has no such encoder."""
+        """The encoder's capabilities; raises `OutputError` where the hardware has no such one."""
         return codec_of(self.codec, self.encoder)
 
     def layout_for(self, layout: PixelLayout) -> PixelLayout:
@@ -59,6 +68,30 @@ def check_options(settings: EncoderSettings, suffix: str) -> None:
         raise OutputError(
             f"unknown preset {settings.preset!r} for {settings.codec}; use one of {known}"
         )
+    check_encoder_options(settings.options, codec.encoder)
+    if settings.crf is not None and (key := sets_rate(settings.options)):
+        raise OutputError(f"--crf and --encoder-option {key} contradict each other; leave one out")
+
+
+def with_film_grain(settings: EncoderSettings, strength: float) -> EncoderSettings:
+    """Request film grain from SVT-AV1, which adds it in the decoder; `strength` is 0 to 1.
+
+    Raises `OutputError` if the options request it too.
+    """
+    parameters = settings.options.get("svtav1-params", "")
+    if "film-grain" in parameters:
+        raise OutputError(
+            f"--grain and --encoder-option svtav1-params={parameters} both set the film grain; "
+            "leave one out"
+        )
+    level = max(1, round(_STRONGEST_FILM_GRAIN * strength))
+    added = f"film-grain={level}:film-grain-denoise=0"
+    return replace(settings, options=with_parameter(settings.options, "svtav1-params", added))
+
+
+def synthesizes_grain(settings: EncoderSettings) -> bool:
+    """Whether the encoder describes film grain for decoders to add."""
+    return settings.capabilities.encoder == "libsvtav1"
 
 
 def output_info(

@@ -7,8 +7,8 @@ import av
 from vsr.errors import OutputError
 from vsr.media.decode.container import AnyPacket
 from vsr.media.decode.reader import VideoReader
-from vsr.media.encode.encoder import VideoEncoder, check_settings
-from vsr.media.encode.settings import EncoderSettings
+from vsr.media.encode.encoder import VideoEncoder
+from vsr.media.encode.settings import EncoderSettings, check_options
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.mux.copy_plan import CopyPlan
 from vsr.media.mux.muxer import Dropped, Muxer
@@ -30,7 +30,7 @@ def check_output(path: Path, settings: EncoderSettings, overwrite: bool) -> None
     """Raise `OutputError` where `path` can't be written with these settings."""
     check_output_path(path, "film", suffixes=VIDEO_SUFFIXES, overwrite=overwrite)
     try:
-        check_settings(settings, path.suffix.lower())
+        check_options(settings, path.suffix.lower())
     except OutputError as error:
         raise OutputError(f"{path}: {error}") from error
 
