@@ -31,6 +31,7 @@ VERBS = (
     "compare",
     "export",
     "models",
+    "profiles",
     "doctor",
 )
 

@@ -140,9 +140,11 @@ def test_each_event_is_a_line_of_json(film: Path, tmp_path: Path, tiny_model: Pa
 
 
 @pytest.mark.slow
-def test_events_never_mix_with_a_piped_film(film: Path, tiny_model: Path) -> None:
+def test_events_never_mix_with_a_piped_film(film: Path, tmp_path: Path, tiny_model: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('codec = "hevc"\ncrf = 20\n')  # a pipe gets raw video
     command = [sys.executable, "-m", "vsr", "upscale", str(film), "-", "--json-progress",
-               "--format", "y4m", "--model", str(tiny_model)]  # fmt: skip
+               "--format", "y4m", "--model", str(tiny_model), "--profile", str(mine)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split(b"\n", 1)[1]) == 3 * (len(b"FRAME\n") + 128 * 96 * 3 // 2)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vsr.engine.image import upscale_image
+    from vsr.engine.profile import load_profile
     from vsr.engine.upscale import upscale_video
     from vsr.errors import VsrError
     from vsr.evaluation import evaluate
@@ -29,6 +30,7 @@ __all__ = [
     "evaluate",
     "list_models",
     "load",
+    "load_profile",
     "upscale_image",
     "upscale_video",
 ]
@@ -39,6 +41,7 @@ _MODULES = {
     "evaluate": "vsr.evaluation",
     "list_models": "vsr.zoo",
     "load": "vsr.zoo",
+    "load_profile": "vsr.engine.profile",
     "upscale_image": "vsr.engine.image",
     "upscale_video": "vsr.engine.upscale",
 }

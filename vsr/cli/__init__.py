@@ -20,6 +20,7 @@ from vsr.cli.export import export_command
 from vsr.cli.image import image_command
 from vsr.cli.models import models_command
 from vsr.cli.plan import plan_command
+from vsr.cli.profiles import profiles_command
 from vsr.cli.progress import INTERRUPTED
 from vsr.cli.streams import open_standard_streams, print_message, raise_output_errors
 from vsr.cli.train import train_command
@@ -87,6 +88,7 @@ for command in (
     compare_command,
     export_command,
     models_command,
+    profiles_command,
     doctor_command,
 ):
     cli.add_command(command)

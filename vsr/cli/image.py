@@ -1,15 +1,18 @@
 """`vsr image`: pictures, and folders of pictures."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from vsr.cli.options import (
     FILE,
+    apply_profile,
     default_detail_option,
     device_option,
     model_option,
     overwrite_option,
+    profile_option,
 )
 from vsr.cli.progress import progress_bar
 from vsr.cli.streams import print_message, print_result
@@ -19,6 +22,7 @@ from vsr.errors import VsrError
 @click.command("image")
 @click.argument("sources", metavar="IN...", type=FILE, nargs=-1, required=True)
 @click.argument("output", metavar="OUT", type=FILE)
+@profile_option
 @click.option(
     "--scale",
     type=click.Choice(["2", "4"]),
@@ -34,12 +38,9 @@ from vsr.errors import VsrError
 def image_command(
     sources: tuple[Path, ...],
     output: Path,
-    scale: str | None,
-    model: str | None,
-    detail: float | None,
-    device: str,
     strict: bool,
     overwrite: bool,
+    **choices: Any,
 ) -> None:
     """Upscale pictures, or folders of pictures.
 
@@ -54,7 +55,10 @@ def image_command(
     """
     from vsr.engine.image import StillUpscaler, pair_images
 
-    upscaler = StillUpscaler(model, int(scale) if scale else None, device, detail)
+    options = apply_profile(choices)
+    if options["scale"] is not None:
+        options["scale"] = int(options["scale"])
+    upscaler = StillUpscaler(**options)
     pairs = pair_images(sources, output, print_message)
     failures = []
     with progress_bar([], quiet=len(pairs) == 1) as update:

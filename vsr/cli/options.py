@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
+
+from vsr.errors import ConfigError
 
 _MAX_DIGITS = 9
 
@@ -44,6 +47,12 @@ default_detail_option = click.option(
     help="0 is faithful. Towards 1, the -gan twin of the model adds texture, some of it invented. "
     "By default that of the model, see `vsr models`.",
 )
+profile_option = click.option(
+    "--profile",
+    metavar="NAME|FILE.toml",
+    help="Options for a type of source: anime, clean, dvd, phone, vhs or web, see `vsr profiles`, "
+    "or a TOML file. Options on the command line take precedence.",
+)
 denoise_option = click.option(
     "--denoise",
     type=click.FloatRange(0, 1),
@@ -73,6 +82,7 @@ subtitles_option = click.option(
     help="none: drop all subtitles.",
 )
 _film_options = (
+    profile_option,
     click.option(
         "--scale",
         type=click.Choice(["auto", "2", "4"]),
@@ -168,8 +178,8 @@ _film_options = (
         type=click.FloatRange(0, 1),
         default=0.0,
         show_default=True,
-        help="Remove blocks and ringing of codecs before upscaling. 0.5 suits compressed film; "
-        "above, detail is lost.",
+        help="Remove blocks and ringing of codecs before upscaling. 0.25 suits compressed film, "
+        "0.5 very strongly compressed film; above, detail is lost.",
     ),
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing files.")
@@ -186,12 +196,12 @@ def film_options(command: Callable[..., None]) -> Callable[..., None]:
 def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
     """Convert the values of `film_options` to keyword arguments of `engine.UpscaleOptions`.
 
-    `suffix` is that of the output, in lower case.
+    `suffix` is that of the output, in lower case. Raises `VsrError` for an invalid profile.
     """
     from vsr.media.encode.encoder_options import parse_encoder_options
     from vsr.media.encode.settings import EncoderSettings
 
-    rest = dict(values)
+    rest = apply_profile(values, suffix)
     codec: Any = rest.pop("codec") or ("av1" if suffix == ".webm" else "h264")
     coding = {name: rest.pop(name) for name in ("crf", "preset", "encoder")}
     coding["options"] = parse_encoder_options(rest.pop("encoder_option"))
@@ -201,6 +211,46 @@ def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
         "tiling": _tiling(tile),
         "settings": EncoderSettings(codec, **coding),
     }
+
+
+def apply_profile(values: dict[str, Any], suffix: str = "") -> dict[str, Any]:
+    """Replace the options in `values` that the command line doesn't give by those of a profile.
+
+    `values` holds the options of the current command by name, and under `profile` the name of the
+    profile, which is removed. `suffix` is that of the output. Raises `ConfigError`.
+    """
+    from vsr.engine.profile import ENCODER_KEYS, read_profile
+
+    rest = dict(values)
+    name = rest.pop("profile")
+    if name is None:
+        return rest
+    context = click.get_current_context()
+    profile = read_profile(name)
+
+    def is_given(option: str) -> bool:
+        return context.get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+    ignored: set[str] = set()
+    to_pipe = context.params.get("output") == Path("-")
+    if is_given("codec") or to_pipe or (suffix == ".webm" and profile.get("codec") != "av1"):
+        ignored |= ENCODER_KEYS  # they belong to the profile's codec
+    if is_given("model") and values["model"] not in ("fast", "best"):
+        ignored |= {"scale", "detail"}  # a model has one scale, and may have no twin
+    for parameter in context.command.params:
+        key = parameter.name or ""
+        if key in profile and key not in ignored and not is_given(key):
+            rest[key] = _converted(parameter, profile[key], context, name)
+    return rest
+
+
+def _converted(parameter: click.Parameter, value: Any, context: click.Context, profile: str) -> Any:
+    """Convert and check a profile's value as if it were on the command line."""
+    is_text = not isinstance(value, bool | list | tuple)
+    try:
+        return parameter.type_cast_value(context, str(value) if is_text else value)
+    except click.BadParameter as error:
+        raise ConfigError(f"{profile}: {parameter.name} = {value!r}: {error.message}") from error
 
 
 def named_model(model: str, detail: float) -> str:
