@@ -8,6 +8,7 @@ from vsr.cli.options import (
     FILE,
     default_detail_option,
     device_option,
+    grain_option,
     model_option,
     overwrite_option,
 )
@@ -27,6 +28,7 @@ from vsr.errors import VsrError
 @model_option
 @default_detail_option
 @device_option
+@grain_option
 @click.option(
     "--strict", is_flag=True, help="Fail before any work if anything in a picture can't be kept."
 )
@@ -38,6 +40,7 @@ def image_command(
     model: str | None,
     detail: float | None,
     device: str,
+    grain: float,
     strict: bool,
     overwrite: bool,
 ) -> None:
@@ -52,7 +55,7 @@ def image_command(
     """
     from vsr.engine.image import StillUpscaler, pair_images
 
-    upscaler = StillUpscaler(model, int(scale) if scale else None, device, detail)
+    upscaler = StillUpscaler(model, int(scale) if scale else None, device, detail, grain)
     pairs = pair_images(source, output, print_message)
     failures = []
     with progress_bar([], quiet=len(pairs) == 1) as update:

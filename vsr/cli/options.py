@@ -44,6 +44,13 @@ default_detail_option = click.option(
     help="0 is faithful. Towards 1, the -gan twin of the model adds texture, some of it invented. "
     "By default that of the model, see `vsr models`.",
 )
+grain_option = click.option(
+    "--grain",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Strength of film grain: noise. Films by av1 on the CPU get a description of grain instead.",
+)
 _film_options = (
     click.option(
         "--scale",
@@ -103,13 +110,7 @@ _film_options = (
         multiple=True,
         help="Option of FFmpeg's encoder, such as tune=film or x265-params=aq-mode=3; repeatable.",
     ),
-    click.option(
-        "--grain",
-        type=click.FloatRange(0, 1),
-        default=0.0,
-        show_default=True,
-        help="Strength of film grain: noise or, by av1 on the CPU, a description for decoders.",
-    ),
+    grain_option,
     click.option(
         "--decoder",
         type=click.Choice(["cpu", "gpu"]),
