@@ -49,7 +49,7 @@ grain_option = click.option(
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Strength of film grain: noise. Films by av1 on the CPU get a description of grain instead.",
+    help="Strength of film grain: noise. Films by av1 on the CPU get a description of it instead.",
 )
 _film_options = (
     click.option(
