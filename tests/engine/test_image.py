@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from skimage import data
 
+from tests.helpers.cli import vsr
 from vsr.engine.image import StillUpscaler, pair_images, upscale_image
 from vsr.errors import MediaError, OutputError
 from vsr.imaging.tensors import to_float, to_uint8
@@ -42,6 +43,20 @@ def test_transparency_goes_along(tmp_path: Path, tiny_model: Path) -> None:
         assert result.size == (96, 64)
         assert result.mode == "RGBA"
         assert (np.asarray(result)[..., 3] == 77).all()
+
+
+def test_grain_leaves_transparency_alone(tmp_path: Path) -> None:
+    pixels = np.dstack((data.coffee()[:48, :64], np.full((48, 64), 77, np.uint8)))
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    for name, grain in (("plain", "0"), ("grained", "0.5")):
+        done = vsr("image", tmp_path / "a.png", tmp_path / f"{name}.png", "--grain", grain)
+        assert done.returncode == 0, done.stderr
+    plain, grained = (
+        np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int)
+        for name in ("plain", "grained")
+    )
+    assert (grained[..., 3] == 77).all()
+    assert 2 < (grained - plain)[..., 1].std() < 0.5 * 0.05 * 255
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (0, 8, 3)])

@@ -74,3 +74,13 @@ def test_grain_does_not_repeat_within_a_frame() -> None:
     correlation = np.fft.ifft2(spectrum).real / spectrum.sum() * added.size
     correlation[:5, :5] = correlation[-5:, :5] = correlation[:5, -5:] = correlation[-5:, -5:] = 0
     assert np.abs(correlation).max() < 0.1
+
+
+def test_grain_of_pictures_is_the_same_in_all_channels() -> None:
+    source = grain(full_range=True)
+    pixels = np.random.default_rng(1).integers(60, 200, (HEIGHT, WIDTH, 3), np.uint8)
+    added = source.apply_to_rgb(pixels).astype(int) - pixels
+    assert (added == added[..., :1]).all()
+    luma = (0.299 * pixels[..., 0] + 0.587 * pixels[..., 1] + 0.114 * pixels[..., 2]) / 255
+    expected = 0.5 * STRONGEST * 255 * (4 * luma * (1 - luma)).mean()
+    assert added.std() == pytest.approx(expected, rel=0.05)

@@ -10,6 +10,7 @@ from vsr.cli.options import (
     apply_profile,
     default_detail_option,
     device_option,
+    grain_option,
     model_option,
     overwrite_option,
     profile_option,
@@ -31,6 +32,7 @@ from vsr.errors import VsrError
 @model_option
 @default_detail_option
 @device_option
+@grain_option
 @click.option(
     "--strict", is_flag=True, help="Fail before any work if anything in a picture can't be kept."
 )

@@ -81,6 +81,13 @@ subtitles_option = click.option(
     show_default=True,
     help="none: drop all subtitles.",
 )
+grain_option = click.option(
+    "--grain",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Strength of film grain: noise. Films by av1 on the CPU get a description of it instead.",
+)
 _film_options = (
     profile_option,
     click.option(
@@ -141,13 +148,7 @@ _film_options = (
         multiple=True,
         help="Option of FFmpeg's encoder, such as tune=film or x265-params=aq-mode=3; repeatable.",
     ),
-    click.option(
-        "--grain",
-        type=click.FloatRange(0, 1),
-        default=0.0,
-        show_default=True,
-        help="Strength of film grain: noise or, by av1 on the CPU, a description for decoders.",
-    ),
+    grain_option,
     click.option(
         "--decoder",
         type=click.Choice(["cpu", "gpu"]),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vsr.engine.batch import Pairs, find_files, pair_files, pair_several
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import MediaError, OutputError
+from vsr.imaging.grain import Grain
 from vsr.imaging.tensors import bleed, resize_bicubic, to_float, to_uint8
 from vsr.media.image import (
     IMAGE_SUFFIXES,
@@ -40,8 +41,13 @@ class StillUpscaler:
         scale: int | None = None,
         device: str = "auto",
         detail: float | None = None,
+        grain: float = 0.0,
     ) -> None:
-        """Load `model`, or the default one for `scale` (4). Raises `VsrError`."""
+        """Load `model`, or the default one for `scale` (4). Raises `VsrError`.
+
+        `grain` is the strength of film grain, from 0 to 1.
+        """
+        self._grain = grain
         name = choose_model(model, scale or 4, 0)
         if detail is None:
             detail = default_detail(name)
@@ -65,7 +71,16 @@ class StillUpscaler:
             high = to_uint8(self._upscaler.upscale(low, begins_shot=True))
             inner = high[:, (top - first) * scale : (bottom - first) * scale]
             output[top * scale : bottom * scale] = inner.permute(1, 2, 0).cpu().numpy()
-        return output
+        if not self._grain:
+            return output
+        grain = Grain(
+            self._grain,
+            height=output.shape[0],
+            width=output.shape[1],
+            bit_depth=8,
+            full_range=True,
+        )
+        return grain.apply_to_rgb(output)
 
     def upscale_file(
         self,
@@ -101,16 +116,19 @@ def upscale_image(
     scale: int | None = None,
     device: str = "auto",
     detail: float | None = None,
+    grain: float = 0.0,
 ) -> NDArray[np.uint8]:
     """Upscale one RGB picture, uint8 (H, W, 3) to (sH, sW, 3).
 
     `model` is a name from `vsr.list_models()` or a file, by default the model for `scale`, which
-    is 4 by default. `detail` is that of `vsr.load`, by default that of the model's card. Raises
-    ValueError for another shape or type, and `VsrError`.
+    is 4 by default. `detail` is that of `vsr.load`, by default that of the model's card. `grain` is
+    the strength of film grain, from 0 to 1. Raises ValueError for another shape or type, and
+    `VsrError`.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"expected uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
-    return StillUpscaler(model, scale, device=device, detail=detail).upscale_array(pixels)
+    upscaler = StillUpscaler(model, scale, device=device, detail=detail, grain=grain)
+    return upscaler.upscale_array(pixels)
 
 
 def pair_images(

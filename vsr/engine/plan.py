@@ -18,7 +18,7 @@ from vsr.imaging.tensors import resize_bicubic, to_uint8
 from vsr.media.decode.frame_times import count_frames
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.encoder import VideoEncoder
-from vsr.media.encode.settings import check_options
+from vsr.media.encode.settings import check_values
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.image import Still, check_still_output, write_still
 from vsr.media.mux.writer import VIDEO_SUFFIXES
@@ -98,7 +98,7 @@ def plan_video(
     if suffix not in VIDEO_SUFFIXES:
         known = ", ".join(sorted(VIDEO_SUFFIXES))
         raise OutputError(f"{suffix}: not a supported container for films; use {known}")
-    check_options(options.settings, suffix)
+    check_values(options.settings)
     if preview is not None:
         check_still_output(preview, False, overwrite)
         check_distinct([preview], [source])

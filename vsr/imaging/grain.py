@@ -1,4 +1,4 @@
-"""Film grain: seeded noise for the luma of finished frames.
+"""Film grain: seeded noise for the luma of finished frames and pictures.
 
 The noise of a frame depends on the frame's time alone, so a resumed run computes the same frame.
 Random numbers come from bit generators, whose streams numpy guarantees, and all arithmetic is
@@ -20,6 +20,8 @@ _OFFSETS = 1024
 """Possible positions of a strip in the bank, in each direction."""
 _GRAIN_SIGMA, _GRAIN_LINES = 0.6, 1080
 """Standard deviation of the Gaussian filter in pixels, for frames of up to so many lines."""
+_LUMA = (0.299, 0.587, 0.114)
+"""Luma's shares of red, green and blue (ITU-R BT.601), as in JPEG."""
 _SEED = 0x6772_6169
 
 
@@ -57,6 +59,16 @@ class Grain:
             np.rint(grain, out=grain)
             np.clip(grain, 0, self._highest, out=grain)
             output[lines] = grain
+        return output
+
+    def apply_to_rgb(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Add grain to a copy of a picture (height, width, 3): the same to all channels."""
+        red, green, blue = (np.float32(share) * pixels[..., i] for i, share in enumerate(_LUMA))
+        luma = np.rint(red + green + blue).astype(np.uint8)
+        added = self.apply(luma, pts=0).astype(np.int16) - luma
+        output = np.empty_like(pixels)
+        for channel in range(3):
+            output[..., channel] = (pixels[..., channel] + added).clip(0, 255)
         return output
 
 

@@ -48,11 +48,17 @@ class EncoderSettings:
 
 
 def check_options(settings: EncoderSettings, suffix: str) -> None:
-    """Raise `OutputError` where a codec doesn't fit a container, or lacks an option."""
+    """Raise `OutputError` where a codec doesn't fit a container, or by `check_values`."""
     codec = settings.capabilities
     if suffix not in codec.containers:
         allowed = ", ".join(sorted(codec.containers))
         raise OutputError(f"{suffix} doesn't support {settings.codec}; use {allowed}")
+    check_values(settings)
+
+
+def check_values(settings: EncoderSettings) -> None:
+    """Raise `OutputError` where a codec lacks an option, or an option can't have its value."""
+    codec = settings.capabilities
     for option, value, is_supported in (
         ("crf", settings.crf, codec.crf is not None),
         ("preset", settings.preset, bool(codec.presets)),
