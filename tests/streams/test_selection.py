@@ -29,9 +29,11 @@ from vsr.engine.plan import plan_video
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.errors import MediaError, OutputError
+from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.mux.copy_plan import Selection
 from vsr.media.mux.sound_conversion import Conversion, SoundConverter
+from vsr.media.mux.stream_copy import plan_copy
 from vsr.media.verify import verify_film
 
 pytestmark = needs_ffmpeg
@@ -224,6 +226,19 @@ def test_sound_that_a_container_can_not_hold_is_converted_in_sync(
     assert clicks(output) == pytest.approx(clicks(source), abs=precision)
     assert lost(source, output) == []
     assert len(lost(source, output, selection=Selection(audio="copy"))) == 1
+
+
+def test_each_container_gets_a_codec_that_it_can_hold(tmp_path: Path) -> None:
+    found = {}
+    with VideoReader(sounding(tmp_path / "in.mov", "adpcm_ima_qt", 1, 16_000)) as reader:
+        for suffix in (".mp4", ".mov", ".mkv", ".webm", ".nut"):
+            found[suffix] = plan_copy(reader, suffix).conversions
+    assert {suffix: lines[0].split(" to ")[1] for suffix, lines in found.items() if lines} == {
+        ".mp4": "aac, 96 kb/s",
+        ".mkv": "opus, 128 kb/s",
+        ".webm": "opus, 128 kb/s",
+        ".nut": "pcm_f32le, lossless",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """Convert sound that a container can't hold, in time with the film.
 
 Sound with exact samples becomes FLAC or ALAC where the container holds that, all other sound AAC or
-Opus at a high rate. FFmpeg's resampler fills gaps with silence and trims overlaps, so that each
-sample keeps its time. Encoders start some samples early (priming); their packets have times before
-the sound's first sample, which containers store.
+Opus at a high rate. In a pipe with raw video, it becomes raw as well. FFmpeg's resampler fills gaps
+with silence and trims overlaps, so that each sample keeps its time. Encoders start some samples
+early (priming); their packets have times before the sound's first sample, which containers store.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,13 +25,12 @@ _MAX_SILENCE = 1
 _MAX_OFFSET = Fraction(1, 100)
 """Seconds between a packet's time and the end of the previous one that count as rounding."""
 _FRAME_SIZE = 1024
-_LOSSLESS = {".mp4": "flac", ".mov": "alac", ".mkv": "flac", ".nut": "flac"}
+_LOSSLESS = {".mp4": "flac", ".mov": "alac", ".mkv": "flac"}
 _LOSSY = {
     ".mp4": ("aac",),
     ".mov": ("aac",),
     ".mkv": ("libopus", "aac"),
     ".webm": ("libopus",),
-    ".nut": ("aac",),
 }
 """FFmpeg's encoders by the suffix of the output, the preferred one first."""
 _CODECS = {"libopus": "opus"}
@@ -118,6 +117,8 @@ def plan_conversion(source: Stream, suffix: str, packets: Sequence[AnyPacket]) -
     sound = _decoded(source.codec_context, packets)
     if sound is None:
         return None
+    if suffix == ".nut":
+        return Conversion("pcm_f32le", "flt", rate=sound.rate, layout=sound.layout)
     candidates = [*_lossless(source, suffix, sound), *_lossy(suffix, sound)]
     return next((candidate for candidate in candidates if _opens(candidate)), None)
 

@@ -61,7 +61,7 @@ def plan_copy(reader: VideoReader, suffix: str, selection: Selection = Selection
             to := plan_conversion(stream, suffix, first[stream.index])
         ):
             copied.append(CopiedStream(stream.index, "convert", to))
-            codec = stream.codec_context.name
+            codec = stream.codec_context.codec.canonical_name
             conversions.append(f"audio {sounds}: {codec} is converted to {to}")
             if not to.is_lossless:
                 able = _able(stream, suffix, first[stream.index])
