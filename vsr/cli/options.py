@@ -44,6 +44,17 @@ default_detail_option = click.option(
     help="0 is faithful. Towards 1, the -gan twin of the model adds texture, some of it invented. "
     "By default that of the model, see `vsr models`.",
 )
+_part_options = (
+    click.option(
+        "--from",
+        "from_time",
+        metavar="T",
+        help="A part of IN, from the first frame at or after T: seconds, HH:MM:SS.ms, MM:SS, or "
+        "frames such as 120f. Times count from the first frame.",
+    ),
+    click.option("--to", "to_time", metavar="T", help="End the part before T, as in --from."),
+    click.option("--duration", metavar="T", help="Duration of the part, instead of --to."),
+)
 _film_options = (
     click.option(
         "--scale",
@@ -103,6 +114,7 @@ _film_options = (
         show_default=True,
         help="gpu: decode with NVDEC if it supports the film's codec.",
     ),
+    *_part_options,
     click.option(
         "--deinterlace",
         type=click.Choice(["auto", "on", "off"]),
@@ -120,6 +132,13 @@ _film_options = (
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing files.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def part_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that select a part of a film; see `parse_part`."""
+    for option in reversed(_part_options):
+        command = option(command)
+    return command
 
 
 def film_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -140,11 +159,22 @@ def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
     codec: Any = rest.pop("codec") or ("av1" if suffix == ".webm" else "h264")
     coding = {name: rest.pop(name) for name in ("crf", "preset", "encoder")}
     scale, tile = rest.pop("scale"), rest.pop("tile")
+    bounds = [rest.pop(name) for name in ("from_time", "to_time", "duration")]
     return rest | {
         "scale": None if scale == "auto" else int(scale),
         "tiling": _tiling(tile),
         "settings": EncoderSettings(codec, **coding),
+        "part": parse_part(*bounds),
     }
+
+
+def parse_part(start: str | None, end: str | None, duration: str | None) -> Any:
+    """Parse `--from`, `--to` and `--duration`; None if none of them is given."""
+    from vsr.media.decode.part import Part
+
+    if start is None and end is None and duration is None:
+        return None
+    return Part.parse(start, end, duration)
 
 
 def named_model(model: str, detail: float) -> str:

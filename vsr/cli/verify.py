@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vsr.cli.options import FILE, json_option
+from vsr.cli.options import FILE, json_option, parse_part, part_options
 from vsr.cli.streams import print_result
 from vsr.errors import VsrError
 
@@ -14,20 +14,29 @@ from vsr.errors import VsrError
 @click.command("verify")
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("output", metavar="OUT", type=FILE)
+@part_options
 @json_option
-def verify_command(source: Path, output: Path, as_json: bool) -> None:
+def verify_command(
+    source: Path,
+    output: Path,
+    from_time: str | None,
+    to_time: str | None,
+    duration: str | None,
+    as_json: bool,
+) -> None:
     """Check that an upscaled film kept all of its source.
 
     Timestamps, streams, chapters and tags of OUT are compared with those of IN. Sound, subtitles
     and attachments are compared packet by packet. The exit code is 1 if anything was lost or
-    changed.
+    changed. For an output of a part of IN, name the same part.
 
     \b
     vsr verify holiday.mp4 holiday-large.mp4
+    vsr verify holiday.mp4 clip-large.mp4 --from 1:30 --to 1:45
     """
     from vsr.media.verify import format_findings, verify_film
 
-    findings = verify_film(source, output)
+    findings = verify_film(source, output, parse_part(from_time, to_time, duration))
     if as_json:
         print_result(json.dumps([asdict(finding) for finding in findings]))
     else:

@@ -105,15 +105,15 @@ def plan_video(
     with session.reader:
         if preview is not None:
             check_still_output(preview, False, overwrite, (session.info.width, session.info.height))
-        left_out = session.left_out(plan_copy(session.reader, suffix))
+        left_out = session.left_out(plan_copy(session.reader, suffix, options.part is not None))
         notes = tuple(session.reader.notes)
         trial = _Trial(session)
         trial.run()
         if preview is not None:
             _write_preview(preview, *trial.last, session, overwrite)
-    frames, are_counted = _frame_count(session.reader)
+    frames, are_counted = _frame_count(session)
     video = None if frames is None else trial.coded_bytes * frames // trial.frames
-    size = source.stat().st_size
+    size = round(source.stat().st_size * _share(session))
     return Plan(
         model=session.model,
         detail=session.detail,
@@ -200,7 +200,10 @@ class _Trial:
         options = self._session.options
         path, upright = self._session.reader.path, options.rotate == "apply"
         with VideoReader(path, options.deinterlace, upright) as reader:
-            reader.seek_to_middle()
+            if found := self._session.found_part:
+                reader.seek_before(found.pts[len(found.pts) // 2])
+            else:
+                reader.seek_to_middle()
             for index, (frame, is_cut) in enumerate(mark_cuts(reader.frames())):
                 assert isinstance(frame, Frame)
                 is_late = time.perf_counter() - self._started > _TRIAL_SECONDS
@@ -218,11 +221,20 @@ class _Trial:
         self._times.append(time.perf_counter())
 
 
-def _frame_count(reader: VideoReader) -> tuple[int | None, bool]:
-    """Return the frames of a film, and whether the count is exact.
+def _share(session: UpscaleSession) -> float:
+    """Return the share of the film that is upscaled."""
+    part, whole = session.info.frame_count, session.reader.info.frame_count
+    return 1.0 if session.part is None or not (part and whole) else min(1.0, part / whole)
+
+
+def _frame_count(session: UpscaleSession) -> tuple[int | None, bool]:
+    """Return the frames to upscale, and whether the count is exact.
 
     Packets of interlaced film are not counted, since they may be fields.
     """
+    reader = session.reader
+    if session.part is not None:
+        return session.info.frame_count, not reader.interlaced
     estimate = reader.info.frame_count
     if reader.is_indexed:
         return estimate, True

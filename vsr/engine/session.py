@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,8 @@ from vsr.media.decode.completeness import ENDS_EARLY
 from vsr.media.decode.conform import is_specified
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
+from vsr.media.decode.part import Part, PartClock
+from vsr.media.decode.part_times import FoundPart, find_part
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.side_data import TIMECODE
 from vsr.media.decode.survey import Survey, survey_film
@@ -30,6 +33,7 @@ from vsr.media.encode.settings import (
 from vsr.media.frame import Frame
 from vsr.media.mux.muxer import Dropped
 from vsr.media.mux.stream_copy import CopyPlan
+from vsr.media.mux.window import Window
 from vsr.media.side_data_support import (
     unsupported_changes,
     unsupported_side_data,
@@ -62,6 +66,7 @@ class UpscaleOptions:
     deinterlace: Deinterlace = "auto"
     rotate: Rotate = "keep"
     decoder: Decoder = "cpu"
+    part: Part | None = None
 
 
 class UpscaleSession:
@@ -88,6 +93,7 @@ class UpscaleSession:
         )
         try:
             source_info = self.reader.info
+            self.part, self.found_part = _part_of(self.reader, options)
             self.model = choose_model(options.model, options.scale, source_info.height)
             self.detail = default_detail(self.model) if options.detail is None else options.detail
             generator = load(self.model, options.scale, self.detail)
@@ -108,6 +114,9 @@ class UpscaleSession:
                 frames=source_info.frame_count,
                 tiling=options.tiling,
             )
+            if self.part is not None:
+                count = len(self.found_part.pts) if self.found_part else None
+                self.info = replace(self.info, frame_count=count)
             self.lost = unsupported_features(
                 source_info, self.info, options.settings, self.reader.codec
             )
@@ -123,6 +132,33 @@ class UpscaleSession:
         except BaseException:
             self.reader.close()
             raise
+
+    def another_reader(self) -> VideoReader:
+        """Open the film again, to read the same frames independently of `reader`."""
+        options = self.options
+        return VideoReader(
+            self.reader.path,
+            options.deinterlace,
+            options.rotate == "apply",
+            decoder=options.decoder,
+        )
+
+    def window(self, first: int, last: Fraction | None = None) -> Window | None:
+        """Return the window of the part to upscale, whose first frame has pts `first`.
+
+        `last` is the end of the last frame in seconds, if the part ends with a count of frames.
+        None if there is no part.
+        """
+        part = self.part
+        if part is None:
+            return None
+        end = part.end(first)
+        return Window(
+            start=first * part.time_base,
+            end=last if end is None else end,
+            origin=part.origin * part.time_base,
+            keeps_negative=self._suffix not in ("", ".nut"),
+        )
 
     def _survey(self, suffix: str) -> Survey:
         """Survey the film; add findings to `lost` and to the reader's notes."""
@@ -217,6 +253,7 @@ class UpscaleSession:
         unfinished work can't be resumed.
         """
         options, settings, info = self.options, self.options.settings, self.info
+        part = {} if options.part is None else {"part": str(options.part)}
         return {
             "source": identity_of(self.reader.path),
             "weights": self.weights,
@@ -236,7 +273,27 @@ class UpscaleSession:
             "encoder": settings.encoder,
             "versions": {name: version(name) for name in ("vsr", "torch", "av")},
             "output": [info.width, info.height, info.layout.name],
+            **part,
         }
+
+
+def _part_of(
+    reader: VideoReader, options: UpscaleOptions
+) -> tuple[PartClock | None, FoundPart | None]:
+    """Return the part to upscale, if there is one, and what its packets show of it.
+
+    Raises `MediaError` where a file ends before the part begins.
+    """
+    if options.part is None:
+        return None, None
+    info = reader.info
+    clock = PartClock(
+        options.part,
+        origin=reader.first_pts,
+        time_base=info.time_base,
+        frame_rate=info.frame_rate,
+    )
+    return clock, None if is_pipe(reader.path) else find_part(reader.path, clock, reader)
 
 
 def identity_of(path: Path) -> str:

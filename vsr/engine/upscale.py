@@ -16,6 +16,7 @@ from vsr.engine.trace import Trace
 from vsr.errors import OutputError
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
+from vsr.media.decode.part import Part
 from vsr.media.encode.settings import EncoderSettings
 from vsr.system.address import PIPE, is_pipe
 from vsr.system.files import check_distinct
@@ -38,6 +39,7 @@ def upscale_video(
     deinterlace: Deinterlace = "auto",
     rotate: Rotate = "keep",
     decoder: Decoder = "cpu",
+    part: Part | None = None,
     overwrite: bool = False,
     resume: bool = True,
     strict: bool = False,
@@ -60,7 +62,8 @@ def upscale_video(
 
     **Source.** `deinterlace` applies to frames flagged as interlaced ("auto"), to all ("on"), or
     to none ("off"). `rotate` "keep" leaves rotation to players, "apply" rotates the picture.
-    `decoder` "gpu" decodes on an NVIDIA GPU where that is supported.
+    `decoder` "gpu" decodes on an NVIDIA GPU where that is supported. `part` is a part of the film,
+    such as `vsr.Part.parse(start="1:30", duration="120f")`; the output starts at time zero.
 
     **Output.** Frames keep their times, and all other contents of the file are copied. What the
     output can't hold is reported to `tell` before any work; if `strict`, it is an error.
@@ -85,6 +88,7 @@ def upscale_video(
         deinterlace=deinterlace,
         rotate=rotate,
         decoder=decoder,
+        part=part,
     )
     run_options = RunOptions(
         overwrite=overwrite,

@@ -293,6 +293,6 @@ def _mismatch(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Describe the difference between two identities."""
     if found.get("source") != wanted.get("source"):
         return "of another source"
-    keys = [key for key in wanted if found.get(key) != wanted[key]]
-    changes = ", ".join(f"{key} {found.get(key)}, now {wanted[key]}" for key in keys)
+    keys = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
+    changes = ", ".join(f"{key} {found.get(key)}, now {wanted.get(key)}" for key in keys)
     return f"of other settings ({changes})"

@@ -11,7 +11,7 @@ from vsr.media.encode.encoder import VideoEncoder, check_settings
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.mux.muxer import Dropped, Muxer
-from vsr.media.mux.stream_copy import MUXERS, plan_copy
+from vsr.media.mux.stream_copy import MUXERS, CopyPlan, plan_copy
 from vsr.system.address import PIPE
 from vsr.system.files import (
     check_output_path,
@@ -48,10 +48,12 @@ class VideoWriter:
         source: VideoReader | None = None,
         settings: EncoderSettings = EncoderSettings(),
         overwrite: bool = False,
+        plan: CopyPlan | None = None,
     ) -> None:
         """Open the output for frames as `info` describes them; `-` is standard output, as NUT.
 
-        The layout must be one that `settings.layout_for` returns. Raises `OutputError`.
+        The layout must be one that `settings.layout_for` returns. `plan` says what to copy from
+        `source`, by default all that the container holds. Raises `OutputError`.
         """
         self.path = Path(path)
         if self.path == PIPE:
@@ -65,7 +67,8 @@ class VideoWriter:
             self._encoder = VideoEncoder(info, settings)
         except (av.error.FFmpegError, ValueError) as error:
             raise write_failure(self.path, error) from error
-        plan = plan_copy(source, suffix) if source else None
+        if plan is None and source is not None:
+            plan = plan_copy(source, suffix)
         self.left_out = plan.left_out if plan else ()
         """Streams and tags that the container can't hold, one line each."""
         self._muxer = Muxer(

@@ -7,6 +7,7 @@ from pathlib import Path
 from av.stream import Disposition
 
 from vsr.media.decode.conform import Tag, is_specified, same_code
+from vsr.media.decode.part import Part
 from vsr.media.decode.side_data import (
     CAPTIONS,
     DOLBY_VISION,
@@ -25,14 +26,14 @@ _PCM_TOLERANCE = Fraction(1, 50)
 _UNSPECIFIED_LANGUAGES = ("", "und")
 
 
-def verify_film(source: Path, output: Path) -> list[Finding]:
-    """Compare an upscaled film with its source.
+def verify_film(source: Path, output: Path, part: Part | None = None) -> list[Finding]:
+    """Compare an upscaled film with its source, or with a `part` of the source.
 
     All packets of both files are read; of the video, only times and some frames are compared. Times
     may differ by half a tick of the coarser clock. A finding reports read errors. Raises
     `MediaError` where a file can't be read at all.
     """
-    before, after = read_contents(source), read_contents(output)
+    before, after = read_contents(source, part), read_contents(output)
     findings = []
     if (before.readable(), after.readable()) != ("whole", "whole"):
         kept = after.readable() == "whole"
