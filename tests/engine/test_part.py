@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from tests.helpers.cli import complaint, vsr
-from tests.helpers.ffmpeg import ffmpeg, needs_ffmpeg, packets, probe, times
+from tests.helpers.ffmpeg import ffmpeg, ffmpeg_output, needs_ffmpeg, packets, probe, times
 from tests.helpers.films import write_film
 from tests.helpers.shots import frame_hashes, shots, write_shots
 from vsr.cli import main
 from vsr.engine import part_stream, plan, warm_up
 from vsr.engine.plan import plan_video
+from vsr.engine.preview_clip import write_preview_clip
 from vsr.engine.resume import segments
 from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleProgress, UpscaleResult, upscale_video
@@ -377,6 +378,38 @@ def test_a_plan_counts_the_frames_of_the_part(
     assert planned.disk_bytes is not None
     assert whole.disk_bytes is not None
     assert planned.disk_bytes < whole.disk_bytes / 2
+
+
+def test_a_preview_clip_shows_two_seconds_on_both_sides(
+    film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "_TRIAL_SECONDS", 0.0)
+    clip = tmp_path / "clip.mp4"
+    command = ("plan", film, "--model", tiny_model, "--preview", clip)
+    done = vsr(*command)
+    assert done.returncode == 0, done.stderr
+    (video,) = probe(clip)["streams"]
+    assert (video["codec_name"], video["pix_fmt"]) == ("h264", "yuv420p")
+    assert (video["width"], video["height"]) == (2 * 192 + 4, 128)
+    assert float(video["duration"]) == pytest.approx(2)
+    assert int(video["nb_frames"]) == 50
+    picture = np.frombuffer(
+        ffmpeg_output("-i", clip, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "gray", "-"),
+        np.uint8,
+    ).reshape(128, 388)
+    assert (picture[:, 193:195] > 240).all()  # the divider
+    size = "scale=192:128:flags=bicubic"
+    frame = ffmpeg_output(
+        *("-i", film, "-vf", f"select=eq(n\\,5),{size}", "-frames:v", "1"),
+        *("-f", "rawvideo", "-pix_fmt", "gray", "-"),
+    )
+    bicubic = np.frombuffer(frame, np.uint8).reshape(128, 192)
+    difference = np.abs(picture[:, :188].astype(int) - bicubic[:, :188])
+    assert np.median(difference) <= 3
+    assert "exists; use --overwrite" in complaint(*command)
+    options = UpscaleOptions(str(tiny_model), part=Part.parse("1.2", None, "10f"))
+    write_preview_clip(clip, film, options, ".mp4", overwrite=True)
+    assert len(packets(clip, 0)) == 10
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vsr.engine.pipeline import run_stages
+from vsr.engine.preview_clip import check_preview_clip, write_preview_clip
 from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.errors import MediaError, OutputError
 from vsr.frames.shots import mark_cuts
@@ -89,10 +90,12 @@ def plan_video(
 ) -> Plan:
     """Upscale frames from the middle of a film for two seconds, and extrapolate.
 
-    `suffix` is that of the planned output. `preview` is a picture to write: a frame upscaled
-    bicubically on the left and by the model on the right. Nothing else is written. Raises
-    `VsrError`.
+    `suffix` is that of the planned output. `preview` is a picture or a clip to write: a frame
+    upscaled bicubically on the left half and by the model on the right, or two seconds upscaled in
+    both ways, side by side. Nothing else is written. Raises `VsrError`.
     """
+    clip = preview if preview and preview.suffix.lower() in VIDEO_SUFFIXES else None
+    preview = None if clip else preview
     if is_pipe(source):
         raise MediaError(f"{source}: a pipe can't be read twice; name a file")
     if suffix not in VIDEO_SUFFIXES:
@@ -101,6 +104,8 @@ def plan_video(
     if preview is not None:
         check_still_output(preview, False, overwrite)
         check_distinct([preview], [source])
+    if clip is not None:
+        check_preview_clip(clip, source, overwrite)
     session = UpscaleSession(source, options, suffix)
     with session.reader:
         if preview is not None:
@@ -111,6 +116,8 @@ def plan_video(
         trial.run()
         if preview is not None:
             _write_preview(preview, *trial.last, session, overwrite)
+    if clip is not None:
+        write_preview_clip(clip, source, options, suffix, overwrite)
     frames, are_counted = _frame_count(session)
     video = None if frames is None else trial.coded_bytes * frames // trial.frames
     size = round(source.stat().st_size * _share(session))
