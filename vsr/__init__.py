@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from vsr.engine.upscale import upscale_video
     from vsr.errors import VsrError
     from vsr.evaluation import evaluate
+    from vsr.media.decode.part import Part
     from vsr.media.encode.settings import EncoderSettings
     from vsr.zoo import list_models, load
 
 __version__ = "0.1.0"
 __all__ = [
     "EncoderSettings",
+    "Part",
     "VsrError",
     "__version__",
     "evaluate",
@@ -37,6 +39,7 @@ __all__ = [
 
 _MODULES = {
     "EncoderSettings": "vsr.media.encode.encoder",
+    "Part": "vsr.media.decode.part",
     "VsrError": "vsr.errors",
     "evaluate": "vsr.evaluation",
     "list_models": "vsr.zoo",

@@ -32,6 +32,7 @@ from vsr.engine.resume.segments import LONGEST_FRAMES, SHORTEST_FRAMES, mark_seg
 from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.errors import Interrupted, OutputError
+from vsr.media.decode.part import Part
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.encoder import CodedVideo
 from vsr.media.encode.settings import EncoderSettings
@@ -368,6 +369,7 @@ def test_every_option_is_part_of_the_identity_of_a_job(film: Path) -> None:
         "denoise": 0.5,
         "deblock": 0.5,
         "grain": 0.5,
+        "part": Part.parse(start="2f"),
     }
     options = UpscaleOptions("tiny-x4", device="cpu", **later)
     session = UpscaleSession(film, options, ".mkv")

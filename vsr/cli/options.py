@@ -88,6 +88,17 @@ grain_option = click.option(
     show_default=True,
     help="Strength of film grain: noise. Films by av1 on the CPU get a description of it instead.",
 )
+_part_options = (
+    click.option(
+        "--from",
+        "from_time",
+        metavar="T",
+        help="A part of IN, from the first frame at or after T: seconds, HH:MM:SS.ms, MM:SS, or "
+        "frames such as 120f. Times count from the first frame.",
+    ),
+    click.option("--to", "to_time", metavar="T", help="End the part before T, as in --from."),
+    click.option("--duration", metavar="T", help="Duration of the part, instead of --to."),
+)
 _film_options = (
     profile_option,
     click.option(
@@ -159,6 +170,7 @@ _film_options = (
     video_option,
     audio_option,
     subtitles_option,
+    *_part_options,
     click.option(
         "--deinterlace",
         type=click.Choice(["auto", "on", "off"]),
@@ -187,6 +199,13 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace exist
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
+def part_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that select a part of a film; see `parse_part`."""
+    for option in reversed(_part_options):
+        command = option(command)
+    return command
+
+
 def film_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add all options that say how a film is upscaled."""
     for option in reversed(_film_options):
@@ -207,10 +226,12 @@ def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
     coding = {name: rest.pop(name) for name in ("crf", "preset", "encoder")}
     coding["options"] = parse_encoder_options(rest.pop("encoder_option"))
     scale, tile = rest.pop("scale"), rest.pop("tile")
+    bounds = [rest.pop(name) for name in ("from_time", "to_time", "duration")]
     return rest | {
         "scale": None if scale == "auto" else int(scale),
         "tiling": _tiling(tile),
         "settings": EncoderSettings(codec, **coding),
+        "part": parse_part(*bounds),
     }
 
 
@@ -252,6 +273,15 @@ def _converted(parameter: click.Parameter, value: Any, context: click.Context, p
         return parameter.type_cast_value(context, str(value) if is_text else value)
     except click.BadParameter as error:
         raise ConfigError(f"{profile}: {parameter.name} = {value!r}: {error.message}") from error
+
+
+def parse_part(start: str | None, end: str | None, duration: str | None) -> Any:
+    """Parse `--from`, `--to` and `--duration`; None if none of them is given."""
+    from vsr.media.decode.part import Part
+
+    if start is None and end is None and duration is None:
+        return None
+    return Part.parse(start, end, duration)
 
 
 def named_model(model: str, detail: float) -> str:

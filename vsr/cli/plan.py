@@ -24,7 +24,11 @@ from vsr.cli.streams import print_result
 @click.option(
     "--container", default=".mp4", show_default=True, help="Container of the planned output."
 )
-@click.option("--preview", type=FILE, help="Write a picture that compares one frame.")
+@click.option(
+    "--preview",
+    type=FILE,
+    help="Write a picture or an H.264 clip that compares bicubic and model.",
+)
 @overwrite_option
 @json_option
 def plan_command(
@@ -39,10 +43,11 @@ def plan_command(
 
     The plan also lists what can't be kept. The estimate is measured: frames from the middle of IN
     are upscaled for two seconds. The preview shows one of them, bicubic on the left, upscaled on
-    the right.
+    the right. A clip shows two seconds, from the middle or from --from, in both ways side by side.
 
     \b
     vsr plan holiday.mp4 --preview preview.png
+    vsr plan holiday.mp4 --preview clip.mp4 --from 1:30
     """
     from vsr.engine.plan import plan_video
     from vsr.engine.session import UpscaleOptions

@@ -11,6 +11,8 @@ from vsr.cli.options import (
     FILE,
     audio_option,
     json_option,
+    parse_part,
+    part_options,
     subtitles_option,
     video_option,
 )
@@ -24,24 +26,40 @@ from vsr.errors import VsrError
 @video_option
 @audio_option
 @subtitles_option
+@part_options
 @json_option
 def verify_command(
-    source: Path, output: Path, video: int | None, audio: Any, subtitles: Any, as_json: bool
+    source: Path,
+    output: Path,
+    video: int | None,
+    audio: Any,
+    subtitles: Any,
+    from_time: str | None,
+    to_time: str | None,
+    duration: str | None,
+    as_json: bool,
 ) -> None:
     """Check that an upscaled film kept all of its source.
 
     Timestamps, streams, chapters and tags of OUT are compared with those of IN. Sound, subtitles
     and attachments are compared packet by packet, and converted sound by its samples or its
-    loudness. Give --video, --audio and --subtitles as for `vsr upscale`. The exit code is 1 if
-    anything was lost or changed.
+    loudness. Give --video, --audio, --subtitles and the part of IN as for `vsr upscale`. The exit
+    code is 1 if anything was lost or changed.
 
     \b
     vsr verify holiday.mp4 holiday-large.mp4
+    vsr verify holiday.mp4 clip-large.mp4 --from 1:30 --to 1:45
     """
     from vsr.media.mux.copy_plan import Selection
     from vsr.media.verify import format_findings, verify_film
 
-    findings = verify_film(source, output, video, Selection(audio, subtitles))
+    findings = verify_film(
+        source,
+        output,
+        video=video,
+        selection=Selection(audio, subtitles),
+        part=parse_part(from_time, to_time, duration),
+    )
     if as_json:
         print_result(json.dumps([asdict(finding) for finding in findings]))
     else:

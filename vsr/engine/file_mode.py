@@ -2,18 +2,21 @@
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 from vsr.engine.pipeline import StageTimes, run_stages
 from vsr.engine.result import UpscaleResult
 from vsr.engine.resume.journal import Journal, SegmentStart, is_published
-from vsr.engine.resume.segment_file import concat_segments
+from vsr.engine.resume.segment_file import concat_segments, first_pts, last_frame
 from vsr.engine.resume.segments import (
     SegmentFrame,
     SegmentSink,
     State,
     frames_from,
+    frames_of_part,
     load_state,
 )
 from vsr.engine.run import (
@@ -25,7 +28,9 @@ from vsr.engine.run import (
     report_start,
 )
 from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.warm_up import NO_CUT, find_warm_up
 from vsr.errors import OutputError, VsrError
+from vsr.media.decode.part import PartRange
 from vsr.media.encode.settings import estimate_bytes
 from vsr.media.mux.copy_plan import CopyPlan
 from vsr.media.mux.muxer import Dropped, mux
@@ -62,6 +67,7 @@ def upscale_to_file(
             if journal.release():
                 run_options.on_message(_resume_hint(journal))
             raise
+        first = _first_pts(session, journal)
         journal.remove()
         return make_result(
             session,
@@ -71,7 +77,7 @@ def upscale_to_file(
             frames=journal.frames,
             resumed_frames=journal.resumed_frames,
             shots=sum(segment.shots for segment in journal.finished),
-            damaged=[pts for segment in journal.finished for pts in segment.damaged],
+            damaged=[pts - first for segment in journal.finished for pts in segment.damaged],
             first_frame_seconds=run.counter.first_frame_seconds,
             stages=run.stages,
         )
@@ -93,7 +99,7 @@ class _Run:
         if start is None:
             return
         session = self._session
-        frames = frames_from(session.reader, start)
+        frames = self._frames(start)
         if not start.begins_shot:
             session.backend.set_state(load_state(self._journal.state(start.number)))
         sink = SegmentSink(
@@ -116,6 +122,20 @@ class _Run:
         finally:
             sink.abandon()
 
+    def _frames(self, start: SegmentStart) -> Iterator[SegmentFrame]:
+        """Read from `start` on; a part starts with the frames that warm the network up."""
+        session = self._session
+        if session.part is None:
+            return frames_from(session.reader, start)
+        if start.number > 0:
+            first = first_pts(self._journal.segment(0))
+            return frames_from(session.reader, start, PartRange(session.part, first))
+        with session.another_reader() as reader:
+            warm_up = find_warm_up(reader, session.part, session.found_part)
+        if not warm_up.is_exact:
+            session.reader.notes.append(NO_CUT)
+        return frames_of_part(session.reader, warm_up, PartRange(session.part, warm_up.first))
+
     def _submit(self, item: SegmentFrame, start: SegmentStart) -> Callable[[], SegmentFrame]:
         """Start to upscale a frame; with a segment that starts in mid-shot comes its state."""
         state: State | None = None
@@ -136,11 +156,34 @@ def _join(
     output = journal.output
     whole = journal.folder / f"whole{output.suffix}"
     packets = concat_segments([journal.segment(done.number) for done in journal.finished])
+    first = _first_pts(session, journal)
+    if session.part is not None:
+        copy_plan = replace(copy_plan, window=session.window(first, _end(session, journal)))
+        packets = (
+            packet._replace(pts=packet.pts - first, dts=packet.dts - first) for packet in packets
+        )
     dropped = mux(output, whole, journal.video, session.info, packets, copy_plan)
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: was created by another program meanwhile; left unchanged")
     journal.publish(whole)
     return dropped
+
+
+def _first_pts(session: UpscaleSession, journal: Journal) -> int:
+    """Return the pts of the output's time zero: that of the part's first frame, if there is one."""
+    return 0 if session.part is None else first_pts(journal.segment(0))
+
+
+def _end(session: UpscaleSession, journal: Journal) -> Fraction | None:
+    """Return the end in seconds of a part with a count of frames; None if the film ended before."""
+    assert session.part is not None
+    if journal.frames != session.part.part.frames:
+        return None
+    info = session.info
+    if session.found_part is not None and session.found_part.following is not None:
+        return session.found_part.following * info.time_base
+    pts, duration = last_frame(journal.segment(journal.finished[-1].number))
+    return pts * info.time_base + (duration * info.time_base or 1 / info.frame_rate)
 
 
 def _report_resuming(journal: Journal, run_options: RunOptions) -> None:
@@ -159,7 +202,8 @@ def _check_disk(session: UpscaleSession, journal: Journal, run_options: RunOptio
     frames = max(0, info.frame_count - journal.frames)
     # Segments, and the file that they are joined into.
     needed = 2 * estimate_bytes(info, session.options.settings, frames)
-    needed += session.reader.path.stat().st_size
+    share = info.frame_count / (session.reader.info.frame_count or info.frame_count)
+    needed += round(min(1, share) * session.reader.path.stat().st_size)
     free = shutil.disk_usage(journal.folder).free
     line = f"needs about {_format_bytes(needed)} of disk space, {_format_bytes(free)} are free"
     if needed > 4 * free and session.reader.is_indexed:

@@ -1,9 +1,11 @@
 """Upscale from or into a pipe, frame by frame; such a run can't resume."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from vsr.engine.part_stream import PartItem, PartStream
 from vsr.engine.pipeline import StageTimes, run_stages
 from vsr.engine.result import UpscaleResult
 from vsr.engine.run import (
@@ -18,11 +20,15 @@ from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.frames.shots import mark_cuts
 from vsr.media.decode.container import AnyPacket
 from vsr.media.frame import Frame
+from vsr.media.mux.muxer import Dropped
 from vsr.media.mux.stream_copy import left_out_of_y4m
+from vsr.media.mux.window import Window
 from vsr.media.mux.writer import VideoWriter, check_output
 from vsr.media.mux.y4m import Y4mWriter
 from vsr.media.side_data_support import pipe_losses
 from vsr.system.address import PIPE
+
+Writer = VideoWriter | Y4mWriter
 
 
 def upscale_pipe(
@@ -42,25 +48,35 @@ def upscale_pipe(
         if output == PIPE:
             left_out += tuple(pipe_losses(session.reader.info, run_options.pipe_format))
         check_strict(output, left_out, copy_plan, run_options)
-        writer: VideoWriter | Y4mWriter
-        if is_y4m:
-            layout = replace(session.info.layout, alpha=False)
-            writer = Y4mWriter(replace(session.info, layout=layout))
-        else:
-            writer = VideoWriter(
+
+        def open_writer(window: Window | None) -> Writer:
+            if is_y4m:
+                layout = replace(session.info.layout, alpha=False)
+                return Y4mWriter(replace(session.info, layout=layout))
+            assert copy_plan is not None
+            return VideoWriter(
                 output,
                 session.info,
                 session.reader,
                 session.options.settings,
                 run_options.overwrite,
-                plan=copy_plan,
+                plan=replace(copy_plan, window=window),
             )
+
+        part: PartStream | None = None
+        writer: Writer | _LateWriter
+        if session.part is None:
+            writer = open_writer(None)
+        else:
+            copied = {stream.index for stream in copy_plan.streams} if copy_plan else set()
+            part = PartStream(session, mark_cuts(session.reader), copied)
+            writer = _LateWriter(part, open_writer)
         report_losses(session, left_out, run_options)
         report_start(session, output, left_out, run_options)
         with writer:
             run = _Run(session, writer, run_options)
-            stages = run.upscale_all()
-        if isinstance(writer, VideoWriter):
+            stages = run.upscale_all(part)
+        if not isinstance(writer, Y4mWriter):
             session.dropped = writer.dropped
         return make_result(
             session,
@@ -69,21 +85,46 @@ def upscale_pipe(
             left_out=left_out,
             frames=run.counter.frames,
             resumed_frames=0,
-            shots=run.shots,
-            damaged=list(session.reader.damage.pts),
+            shots=run.shots + (part is not None and not part.begins_shot),
+            damaged=part.damaged() if part else list(session.reader.damage.pts),
             first_frame_seconds=run.counter.first_frame_seconds,
             stages=stages,
         )
+
+
+class _LateWriter:
+    """Opens its writer at the first frame of a part, whose time the writer must know."""
+
+    def __init__(self, part: PartStream, open_writer: Callable[[Window | None], Writer]) -> None:
+        self._part = part
+        self._open = open_writer
+        self._writer: Writer | None = None
+
+    @property
+    def dropped(self) -> Dropped:
+        """Packets of the source that are missing in the output so far."""
+        return self._writer.dropped if isinstance(self._writer, VideoWriter) else Dropped()
+
+    def write(self, item: Frame | AnyPacket) -> None:
+        """Write a frame of the part, or a packet."""
+        if self._writer is None:
+            self._writer = self._open(self._part.window)
+            self._writer.__enter__()
+        self._writer.write(item)
+
+    def __enter__(self) -> "_LateWriter":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._writer is not None:
+            self._writer.__exit__(*exc)
 
 
 class _Run:
     """Upscales all frames into a writer, and passes other packets through in order."""
 
     def __init__(
-        self,
-        session: UpscaleSession,
-        writer: VideoWriter | Y4mWriter,
-        run_options: RunOptions,
+        self, session: UpscaleSession, writer: Writer | _LateWriter, run_options: RunOptions
     ) -> None:
         self.counter = FrameCounter(session, run_options.on_progress)
         self.shots = 0
@@ -91,24 +132,35 @@ class _Run:
         self._writer = writer
         self._options = run_options
 
-    def upscale_all(self) -> StageTimes:
-        """Upscale every frame of the source."""
+    def upscale_all(self, part: PartStream | None) -> StageTimes:
+        """Upscale every frame of the source, or of its part."""
+        marked = mark_cuts(self._session.reader)
+        source: Iterable[PartItem] = part or itertools.starmap(PartItem, marked)
         return run_stages(
-            mark_cuts(self._session.reader),
+            source,
             self._submit,
             self._write,
             queue_size=self._session.queue_size,
             on_span=self._options.on_span,
         )
 
-    def _submit(self, marked: tuple[Frame | AnyPacket, bool]) -> Callable[[], Frame | AnyPacket]:
-        item, begins_shot = marked
+    def _submit(self, marked: PartItem) -> Callable[[], Frame | AnyPacket | None]:
+        item, begins_shot, warms_up = marked
         if not isinstance(item, Frame):
             return lambda: item
+        pending = self._session.submit(item, begins_shot)
+        if warms_up:
+            return lambda: _discard(pending())
         self.shots += begins_shot
-        return self._session.submit(item, begins_shot)
+        return pending
 
-    def _write(self, item: Frame | AnyPacket) -> None:
+    def _write(self, item: Frame | AnyPacket | None) -> None:
+        if item is None:
+            return
         self._writer.write(item)
         if isinstance(item, Frame):
             self.counter.add()
+
+
+def _discard(frame: Frame) -> None:
+    """Discard a frame that only warmed the network up."""

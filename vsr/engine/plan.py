@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vsr.engine.pipeline import run_stages
+from vsr.engine.preview_clip import check_preview_clip, write_preview_clip
 from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.errors import MediaError, OutputError
 from vsr.frames.shots import mark_cuts
@@ -89,10 +90,12 @@ def plan_video(
 ) -> Plan:
     """Upscale frames from the middle of a film for two seconds, and extrapolate.
 
-    `suffix` is that of the planned output. `preview` is a picture to write: a frame upscaled
-    bicubically on the left and by the model on the right. Nothing else is written. Raises
-    `VsrError`.
+    `suffix` is that of the planned output. `preview` is a picture or a clip to write: a frame
+    upscaled bicubically on the left half and by the model on the right, or two seconds upscaled in
+    both ways, side by side. Nothing else is written. Raises `VsrError`.
     """
+    clip = preview if preview and preview.suffix.lower() in VIDEO_SUFFIXES else None
+    preview = None if clip else preview
     if is_pipe(source):
         raise MediaError(f"{source}: a pipe can't be read twice; name a file")
     if suffix not in VIDEO_SUFFIXES:
@@ -102,6 +105,8 @@ def plan_video(
     if preview is not None:
         check_still_output(preview, False, overwrite)
         check_distinct([preview], [source])
+    if clip is not None:
+        check_preview_clip(clip, source, overwrite)
     session = UpscaleSession(source, options, suffix)
     with session.reader:
         if preview is not None:
@@ -112,9 +117,11 @@ def plan_video(
         trial.run()
         if preview is not None:
             _write_preview(preview, *trial.last, session, overwrite)
-    frames, are_counted = _frame_count(session.reader, options.video)
+    if clip is not None:
+        write_preview_clip(clip, source, options, suffix, overwrite)
+    frames, are_counted = _frame_count(session)
     video = None if frames is None else trial.coded_bytes * frames // trial.frames
-    size = source.stat().st_size
+    size = round(source.stat().st_size * _share(session))
     return Plan(
         model=session.model,
         detail=session.detail,
@@ -201,7 +208,10 @@ class _Trial:
         options = self._session.options
         path, upright = self._session.reader.path, options.rotate == "apply"
         with VideoReader(path, options.deinterlace, upright, video=options.video) as reader:
-            reader.seek_to_middle()
+            if found := self._session.found_part:
+                reader.seek_before(found.pts[len(found.pts) // 2])
+            else:
+                reader.seek_to_middle()
             for index, (frame, is_cut) in enumerate(mark_cuts(reader.frames())):
                 assert isinstance(frame, Frame)
                 is_late = time.perf_counter() - self._started > _TRIAL_SECONDS
@@ -219,17 +229,26 @@ class _Trial:
         self._times.append(time.perf_counter())
 
 
-def _frame_count(reader: VideoReader, video: int | None) -> tuple[int | None, bool]:
-    """Return the frames of a film, and whether the count is exact.
+def _share(session: UpscaleSession) -> float:
+    """Return the share of the film that is upscaled."""
+    part, whole = session.info.frame_count, session.reader.info.frame_count
+    return 1.0 if session.part is None or not (part and whole) else min(1.0, part / whole)
+
+
+def _frame_count(session: UpscaleSession) -> tuple[int | None, bool]:
+    """Return the frames to upscale, and whether the count is exact.
 
     Packets of interlaced film are not counted, since they may be fields.
     """
+    reader = session.reader
+    if session.part is not None:
+        return session.info.frame_count, not reader.interlaced
     estimate = reader.info.frame_count
     if reader.is_indexed:
         return estimate, True
     if reader.interlaced:
         return estimate, False
-    counted = count_frames(reader.path, _COUNT_SECONDS, video)
+    counted = count_frames(reader.path, _COUNT_SECONDS, session.options.video)
     return (counted, True) if counted else (estimate, False)
 
 

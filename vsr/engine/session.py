@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,8 @@ from vsr.media.decode.completeness import ENDS_EARLY
 from vsr.media.decode.conform import is_specified
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
+from vsr.media.decode.part import Part, PartClock
+from vsr.media.decode.part_times import FoundPart, find_part
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.side_data import TIMECODE
 from vsr.media.decode.survey import Survey, survey_film
@@ -36,6 +39,7 @@ from vsr.media.frame import Frame
 from vsr.media.mux.copy_plan import AudioMode, CopyPlan, Selection, SubtitleMode
 from vsr.media.mux.muxer import Dropped
 from vsr.media.mux.stream_copy import plan_copy
+from vsr.media.mux.window import Window
 from vsr.media.side_data_support import (
     unsupported_changes,
     unsupported_side_data,
@@ -77,6 +81,7 @@ class UpscaleOptions:
     audio: AudioMode = "auto"
     subtitles: SubtitleMode = "copy"
     grain: float = 0.0
+    part: Part | None = None
 
 
 class UpscaleSession:
@@ -107,6 +112,7 @@ class UpscaleSession:
         )
         try:
             source_info = self.reader.info
+            self.part, self.found_part = _part_of(self.reader, options)
             self.model = choose_model(options.model, options.scale, source_info.height)
             self.detail = default_detail(self.model) if options.detail is None else options.detail
             generator = load(self.model, options.scale, self.detail, options.denoise)
@@ -130,6 +136,9 @@ class UpscaleSession:
                 frames=source_info.frame_count,
                 tiling=options.tiling,
             )
+            if self.part is not None:
+                count = len(self.found_part.pts) if self.found_part else None
+                self.info = replace(self.info, frame_count=count)
             self.lost = unsupported_features(
                 source_info, self.info, options.settings, self.reader.codec
             )
@@ -157,6 +166,34 @@ class UpscaleSession:
             width=info.width,
             bit_depth=info.layout.bit_depth,
             full_range=info.colour.full_range,
+        )
+
+    def another_reader(self) -> VideoReader:
+        """Open the film again, to read the same frames independently of `reader`."""
+        options = self.options
+        return VideoReader(
+            self.reader.path,
+            options.deinterlace,
+            options.rotate == "apply",
+            decoder=options.decoder,
+            video=options.video,
+        )
+
+    def window(self, first: int, last: Fraction | None = None) -> Window | None:
+        """Return the window of the part to upscale, whose first frame has pts `first`.
+
+        `last` is the end of the last frame in seconds, if the part ends with a count of frames.
+        None if there is no part.
+        """
+        part = self.part
+        if part is None:
+            return None
+        end = part.end(first)
+        return Window(
+            start=first * part.time_base,
+            end=last if end is None else end,
+            origin=part.origin * part.time_base,
+            keeps_negative=self._suffix not in ("", ".nut"),
         )
 
     def _survey(self, suffix: str) -> Survey:
@@ -235,7 +272,7 @@ class UpscaleSession:
 
         Raises `OutputError`.
         """
-        plan = plan_copy(self.reader, suffix, self.selection)
+        plan = plan_copy(self.reader, suffix, self.selection, is_part=self.options.part is not None)
         self.reader.notes += plan.conversions
         return plan
 
@@ -279,6 +316,8 @@ class UpscaleSession:
         }
         if settings.options:
             later["encoder_options"] = dict(settings.options)
+        if options.part is not None:
+            later["part"] = str(options.part)
         return {
             "source": identity_of(self.reader.path),
             "weights": self.weights,
@@ -300,6 +339,25 @@ class UpscaleSession:
             "output": [info.width, info.height, info.layout.name],
             **later,
         }
+
+
+def _part_of(
+    reader: VideoReader, options: UpscaleOptions
+) -> tuple[PartClock | None, FoundPart | None]:
+    """Return the part to upscale, if there is one, and what its packets show of it.
+
+    Raises `MediaError` where a file ends before the part begins.
+    """
+    if options.part is None:
+        return None, None
+    info = reader.info
+    clock = PartClock(
+        options.part,
+        origin=reader.first_pts,
+        time_base=info.time_base,
+        frame_rate=info.frame_rate,
+    )
+    return clock, None if is_pipe(reader.path) else find_part(reader.path, clock, reader)
 
 
 def identity_of(path: Path) -> str:

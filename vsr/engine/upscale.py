@@ -16,6 +16,7 @@ from vsr.engine.trace import Trace
 from vsr.errors import OutputError
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
+from vsr.media.decode.part import Part
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.mux.copy_plan import AudioMode, SubtitleMode
 from vsr.system.address import PIPE, is_pipe
@@ -45,6 +46,7 @@ def upscale_video(
     denoise: float | None = None,
     deblock: float = 0.0,
     grain: float = 0.0,
+    part: Part | None = None,
     overwrite: bool = False,
     resume: bool = True,
     strict: bool = False,
@@ -69,7 +71,8 @@ def upscale_video(
     **Source.** `deinterlace` applies to frames flagged as interlaced ("auto"), to all ("on"), or
     to none ("off"). `rotate` "keep" leaves rotation to players, "apply" rotates the picture.
     `decoder` "gpu" decodes on an NVIDIA GPU where that is supported. Of several video streams,
-    `video` chooses one, from 1; cover pictures don't count.
+    `video` chooses one, from 1; cover pictures don't count. `part` is a part of the film, such as
+    `vsr.Part.parse(start="1:30", duration="120f")`; the output starts at time zero.
 
     **Other streams.** `audio` "auto" copies sound that the output can hold, and converts the rest:
     without loss where possible, else to AAC or Opus at a high rate. "copy" converts nothing, and
@@ -113,6 +116,7 @@ def upscale_video(
         denoise=denoise,
         deblock=deblock,
         grain=grain,
+        part=part,
     )
     run_options = RunOptions(
         overwrite=overwrite,

@@ -131,15 +131,25 @@ def concat_segments(paths: Sequence[Path]) -> Iterator[CodedPacket]:
                 yield CodedPacket(data, pts, next(dts), duration, is_keyframe)
 
 
+def first_pts(path: Path) -> int:
+    """Return the pts of the first frame of a segment."""
+    return min(pts for pts, _ in _headers(path))
+
+
+def last_frame(path: Path) -> tuple[int, int]:
+    """Return pts and duration, 0 if unknown, of the last frame of a segment."""
+    return max(_headers(path))
+
+
 def _headers(path: Path) -> Iterator[tuple[int, int]]:
-    """Read pts and size of each packet of a file."""
+    """Read pts and duration of each packet of a file."""
     with path.open("rb") as file:
         while header := file.read(_RECORD.size):
             if len(header) != _RECORD.size:
                 raise OutputError(f"{path}: is truncated")
-            pts, _, _, _, size = _RECORD.unpack(header)
+            pts, _, duration, _, size = _RECORD.unpack(header)
             file.seek(size, os.SEEK_CUR)
-            yield pts, size
+            yield pts, duration
 
 
 def _reorder_delay(times: Sequence[int]) -> int:

@@ -14,10 +14,12 @@ from typing import NamedTuple
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from vsr.engine.resume.journal import FinishedSegment, Journal, SegmentStart
+from vsr.engine.resume.journal import FIRST_SEGMENT, FinishedSegment, Journal, SegmentStart
 from vsr.engine.resume.segment_file import SegmentWriter
+from vsr.engine.warm_up import WarmUp
 from vsr.errors import Interrupted
 from vsr.frames.shots import LOOK_BACK_FRAMES, CutMarker
+from vsr.media.decode.part import PartRange
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.fingerprint import fingerprint_of
@@ -40,19 +42,37 @@ class SegmentFrame(NamedTuple):
     """Set if a segment starts with this frame."""
     state: State | None = None
     """State at the start of a segment in mid-shot; set once the frame is upscaled."""
+    warms_up: bool = False
+    """Whether the frame precedes the part to upscale, and only the network's state matters."""
 
 
 def mark_segments(
-    frames: Iterator[Frame], start: SegmentStart, previous: Sequence[Frame] = ()
+    frames: Iterator[Frame],
+    start: SegmentStart,
+    previous: Sequence[Frame] = (),
+    part: PartRange | None = None,
 ) -> Iterator[SegmentFrame]:
-    """Mark the frames of a film from `start` on; `previous` are the frames just before it."""
+    """Mark the frames of a film from `start` on; `previous` are the frames just before it.
+
+    Of a `part`, the first segment starts with the first frame of the part. Frames before it warm
+    the network up.
+    """
     marker: CutMarker[Frame] = CutMarker(frames, previous)
     last: deque[Frame] = deque(previous, maxlen=LOOK_BACK_FRAMES)
     index, length, first_frame = start.number, 0, start.frame
+    is_warm = False
     for item, is_cut in marker:
         assert isinstance(item, Frame)
+        if part is not None and part.is_before(item.pts):
+            is_warm = True
+            last.append(item)
+            yield SegmentFrame(item, is_cut, None, warms_up=True)
+            continue
+        if part is not None and part.has_ended(item.pts, first_frame + length):
+            return
         is_first = length == 0
-        begins_shot = start.begins_shot if is_first and index == start.number else is_cut
+        is_given = is_first and index == start.number and not is_warm
+        begins_shot = start.begins_shot if is_given else is_cut
         segment_start = start if is_first else None
         if length == LONGEST_FRAMES or (is_cut and length >= SHORTEST_FRAMES):
             marker.restart()
@@ -69,10 +89,19 @@ def mark_segments(
         yield SegmentFrame(item, begins_shot, segment_start)
 
 
-def frames_from(reader: VideoReader, start: SegmentStart) -> Iterator[SegmentFrame]:
+def frames_from(
+    reader: VideoReader, start: SegmentStart, part: PartRange | None = None
+) -> Iterator[SegmentFrame]:
     """Read from `start` on; raises `MediaError` if the source has changed."""
     previous = reader.resume_after(start.marks) if start.marks else []
-    return mark_segments(reader.frames(), start, previous)
+    return mark_segments(reader.frames(), start, previous, part)
+
+
+def frames_of_part(reader: VideoReader, warm_up: WarmUp, part: PartRange) -> Iterator[SegmentFrame]:
+    """Read a part from its start, after the frames that warm the network up."""
+    previous = reader.resume_after(warm_up.marks)
+    # With one frame before it, a marker is in the state in which it is after a cut.
+    return mark_segments(reader.frames(), FIRST_SEGMENT, previous[-1:], part)
 
 
 class SegmentSink:
@@ -103,7 +132,12 @@ class SegmentSink:
         self._first_pts = 0
 
     def write(self, item: SegmentFrame) -> None:
-        """Encode a frame, in a new segment if one starts with it. Raises `OutputError`."""
+        """Encode a frame, in a new segment if one starts with it. Raises `OutputError`.
+
+        Frames that warm the network up are discarded.
+        """
+        if item.warms_up:
+            return
         if item.start is not None:
             if self._writer is not None:
                 self._finish(item)
@@ -111,7 +145,8 @@ class SegmentSink:
                     raise Interrupted("stopped")
             self._begin(item.start, item.frame.pts)
         assert self._writer is not None
-        self._shots += item.begins_shot
+        is_first = item.start is not None and item.start.number == 0
+        self._shots += item.begins_shot or is_first
         self._writer.write(item.frame)
         self._on_frame()
 

@@ -91,6 +91,10 @@ class VideoReader:
         self._rotation: Rotation | None = None
         self._lead = 0
         """Ticks added to all times, so that no frame is before time zero."""
+        self.video = video
+        """The video stream that was asked for, from 1; None for the default one."""
+        self.first_pts = 0
+        """pts of the film's first frame, if it was probed."""
         self._demuxer = Demuxer(self.path, once, self.notes, video)
         try:
             self._open_decoder()
@@ -220,11 +224,22 @@ class VideoReader:
 
     def seek_to_middle(self) -> None:
         """Seek to a keyframe about half-way, if the film can be sought in."""
-        self.reopen()
         stream = self.stream
         if not stream.duration:
-            return
-        position = (stream.start_time or 0) + stream.duration // 2
+            self.reopen()
+        else:
+            self._seek_to((stream.start_time or 0) + stream.duration // 2)
+
+    def seek_before(self, pts: int, seconds: int = 0) -> None:
+        """Seek to a keyframe some seconds before `pts`, if the film can be sought in.
+
+        Frames after a keyframe may differ from those that reading from the start gives.
+        """
+        self._seek_to(pts - self._lead - round(seconds / self.info.time_base))
+
+    def _seek_to(self, position: int) -> None:
+        self.reopen()
+        stream = self.stream
         try:
             self.container.seek(position, stream=stream)
             items = self._read(self._decoded(others=False))
@@ -236,9 +251,13 @@ class VideoReader:
         """Seek behind the frames with these fingerprints, and return these frames.
 
         The next frames are the same as if all had been read. Decoding starts at a keyframe some
-        seconds before if that gives the same frames, else at the start. Raises `MediaError` where
-        the frames aren't found.
+        seconds before if that gives the same frames, else at the start. Without fingerprints, the
+        film is read from its start. Raises `MediaError` where the frames aren't found.
         """
+        if not fingerprints:
+            self.reopen()
+            self._demuxer.damage = Damage([])
+            return []
         for seconds in (*_SEEK_SECONDS, None):
             self.reopen()
             if seconds is not None and not self._seek(fingerprints[0].pts, seconds):
@@ -288,6 +307,7 @@ class VideoReader:
                 self.pictures[item.stream.index] = bytes(item)
             if isinstance(item, VideoFrame):
                 self._start_at_zero(item)
+                self.first_pts = (item.pts or 0) + self._lead
                 self._note_side_data(item)
                 self.info, like = describe_first_frame(
                     info=self.info, frame=item, stream=self.stream, decoder=self._decoder

@@ -9,6 +9,7 @@ from typing import Literal
 from av.stream import Stream
 
 from vsr.media.mux.sound_conversion import Conversion
+from vsr.media.mux.window import Window
 
 CopyMode = Literal["copy", "text", "pcm", "attachment", "convert"]
 """How a stream is copied: packet by packet, converted to the container's text subtitles, as the
@@ -65,3 +66,5 @@ class CopyPlan:
     """Seconds added to all times; see `VideoReader.lead`."""
     pictures: Mapping[int, bytes] = field(default_factory=dict)
     """Cover pictures by stream, for a source that can't be opened again."""
+    window: Window | None = None
+    """The part of the film to copy; None for the whole."""

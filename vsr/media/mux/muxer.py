@@ -33,6 +33,7 @@ from vsr.media.mux.stream_copy import (
     set_missing_times,
 )
 from vsr.media.mux.tags import free_tags
+from vsr.media.mux.window import EndFinder, Window, WindowFilter, time_of
 from vsr.system.address import PIPE, address_of
 from vsr.system.files import flush_to_disk, write_failure
 
@@ -266,9 +267,31 @@ def _others(source: InputContainer, plan: CopyPlan) -> Iterator[AnyPacket]:
     video = source.streams[plan.video]
     assert isinstance(video, VideoStream)
     times: dict[int, int] = {}
-    for packet in on_one_clock(packets_of(source), video, frame_rate_of(video)):
+    packets = on_one_clock(packets_of(source), video, frame_rate_of(video))
+    if plan.window is not None:
+        yield from _others_in_part(source, packets, plan, plan.window)
+        return
+    for packet in packets:
         if packet.stream_index in indices:
             yield set_missing_times(shift_packet(packet, plan.lead), times)
+
+
+def _others_in_part(
+    source: InputContainer, packets: Iterator[AnyPacket], plan: CopyPlan, window: Window
+) -> Iterator[AnyPacket]:
+    """Packets of the copied streams that a part has, on its clock."""
+    indices = {copied.index for copied in plan.streams}
+    clipper, times = WindowFilter(window), dict[int, int]()
+    ends = EndFinder(source.streams[index] for index in (*indices, plan.video))
+    for packet in packets:
+        shift_packet(packet, plan.lead)
+        if window.end is not None and ends.is_past(
+            packet.stream_index, time_of(packet), window.end
+        ):
+            break
+        if packet.stream_index in indices:
+            yield from clipper.clip(set_missing_times(packet, times))
+    yield from clipper.flush()
 
 
 def _time(packet: Any) -> Any:

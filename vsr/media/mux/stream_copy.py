@@ -13,14 +13,16 @@ from av.subtitles.subtitle import SubtitleSet
 from av.video.stream import VideoStream
 
 from vsr.errors import OutputError
-from vsr.media.decode.container import AnyPacket, open_input
+from vsr.media.decode.container import AnyPacket, frame_rate_of, open_input
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.stream_choice import is_chapters
 from vsr.media.mux.copy_plan import CopiedStream, CopyMode, CopyPlan, Selection
 from vsr.media.mux.sound_conversion import SoundConverter, plan_conversion
 from vsr.media.mux.subtitle_cues import Cues
 from vsr.media.mux.tags import free_tags, global_tags, stream_tags, tags_left_out
+from vsr.media.mux.timecode import advanced_tags
 from vsr.media.mux.trial_mux import add_copy, first_packets, flags_of, held_flags, holds
+from vsr.media.mux.window import clip_chapters
 from vsr.media.packet_content import plain_pcm, repacked
 from vsr.system.address import is_pipe
 
@@ -33,12 +35,21 @@ _PLAIN_TEXT = {"subrip", "mov_text", "text"}
 _TEXT_CODECS = {".mp4": "mov_text", ".mov": "mov_text", ".mkv": "subrip"}
 
 
-def plan_copy(reader: VideoReader, suffix: str, selection: Selection = Selection()) -> CopyPlan:
+def plan_copy(
+    reader: VideoReader,
+    suffix: str,
+    selection: Selection = Selection(),
+    is_part: bool = False,
+) -> CopyPlan:
     """Plan which streams to copy into a container, by trying each one on its muxer.
 
-    Raises `OutputError` where a film would lose all of its sound, unless `selection` drops it.
+    Raises `OutputError` where a film would lose all of its sound, unless `selection` drops it. A
+    timecode that can't be moved to the start of a part is left out.
     """
     copied, left_out, conversions, lossy = [], [], [], []
+    tags = {**global_tags(reader.container), **reader.stream.metadata}
+    if is_part and "timecode" in tags and "timecode" not in _moved(tags, reader.stream):
+        left_out.append(f"timecode {tags['timecode']}: it can't be moved to the start of the part")
     others = [
         stream.index
         for stream in reader.container.streams
@@ -55,6 +66,9 @@ def plan_copy(reader: VideoReader, suffix: str, selection: Selection = Selection
             continue  # MP4 stores chapters as text tracks; they are copied as chapters
         if is_timecode_track(stream) and "timecode" in reader.stream.metadata:
             continue  # the muxer writes one from the video's tag
+        if is_timecode_track(stream) and is_part:
+            left_out.append(f"{_name(stream)}: it can't be moved to the start of the part")
+            continue
         if mode := _mode(stream, suffix, first[stream.index]):
             copied.append(CopiedStream(stream.index, mode))
         elif selection.audio == "auto" and (
@@ -250,24 +264,37 @@ def add_streams(
     for stream in source.streams:
         if stream.index == plan.video:
             video = add_video()
-            video.metadata.update(stream_tags(stream))
+            video.metadata.update(_tags_of_part(plan, source, stream_tags(stream)))
             video.disposition = stream.disposition
         elif copied := by_index.get(stream.index):
             if copied.mode == "attachment":
                 _attach(plan, stream, output)
             else:
                 copiers[stream.index] = StreamCopier(stream, output, suffix=suffix, copied=copied)
-    output.metadata.update(global_tags(source))
-    output.set_chapters(_chapters(source, plan.lead))
+    output.metadata.update(_tags_of_part(plan, source, global_tags(source)))
+    output.set_chapters(_chapters(source, plan))
     return copiers
 
 
-def _chapters(source: InputContainer, lead: Fraction) -> Any:
+def _chapters(source: InputContainer, plan: CopyPlan) -> Any:
     chapters: list[Any] = source.chapters()
-    for chapter in chapters if lead else ():
-        ticks = round(lead / (chapter["time_base"] or 1))
+    for chapter in chapters if plan.lead else ():
+        ticks = round(plan.lead / (chapter["time_base"] or 1))
         chapter["start"], chapter["end"] = chapter["start"] + ticks, chapter["end"] + ticks
-    return chapters
+    return chapters if plan.window is None else clip_chapters(chapters, plan.window)
+
+
+def _tags_of_part(plan: CopyPlan, source: InputContainer, tags: dict[str, str]) -> dict[str, str]:
+    """Return tags with the timecode of the part's first frame."""
+    if plan.window is None:
+        return tags
+    return _moved(tags, source.streams[plan.video], plan.window.seconds_before)
+
+
+def _moved(tags: dict[str, str], video: Stream, seconds: Fraction = Fraction(0)) -> dict[str, str]:
+    """Advance the timecode among tags; it is left out where that fails."""
+    assert isinstance(video, VideoStream)
+    return advanced_tags(tags, seconds, frame_rate_of(video))
 
 
 def is_timecode_track(stream: Stream) -> bool:

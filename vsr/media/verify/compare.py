@@ -7,6 +7,7 @@ from pathlib import Path
 from av.stream import Disposition
 
 from vsr.media.decode.conform import Tag, is_specified, same_code
+from vsr.media.decode.part import Part
 from vsr.media.decode.side_data import (
     CAPTIONS,
     DOLBY_VISION,
@@ -32,8 +33,9 @@ def verify_film(
     output: Path,
     video: int | None = None,
     selection: Selection = Selection(),
+    part: Part | None = None,
 ) -> list[Finding]:
-    """Compare an upscaled film with its source.
+    """Compare an upscaled film with its source, or with a `part` of the source.
 
     `video` is the stream that was upscaled, from 1; None for the default one. `selection` says
     which sound and subtitles the output should have. Converted sound is compared by its samples if
@@ -44,7 +46,7 @@ def verify_film(
     `MediaError` where a file can't be read at all.
     """
     in_output = None if video is None else upscaled_video(source, output, video)
-    before, after = read_contents(source, video), read_contents(output, in_output)
+    before, after = read_contents(source, video, part), read_contents(output, in_output)
     findings = []
     if (before.readable(), after.readable()) != ("whole", "whole"):
         kept = after.readable() == "whole"

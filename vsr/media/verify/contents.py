@@ -1,6 +1,7 @@
 """Read everything in a film that `vsr verify` compares."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -10,14 +11,17 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from vsr.media.decode.completeness import ENDS_EARLY
-from vsr.media.decode.container import open_input, shift_packet
+from vsr.media.decode.container import AnyPacket, open_input, shift_packet
+from vsr.media.decode.part import Part
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.stream_choice import candidates, is_chapters
 from vsr.media.decode.survey import Survey, survey_film
 from vsr.media.frame import StreamInfo
 from vsr.media.mux.stream_copy import is_timecode_track
 from vsr.media.mux.tags import global_tags, stream_tags
+from vsr.media.mux.timecode import advanced_tags
 from vsr.media.packet_content import AUDIO_LAYERS, Content
+from vsr.media.verify.excerpt import Excerpt, find_excerpt
 from vsr.media.verify.subtitle_text import normalised, text_of
 
 _CAPTIONS = b"GA94\x03"
@@ -96,14 +100,18 @@ class FilmContents:
         return "whole"
 
 
-def read_contents(path: Path, number: int | None = None) -> FilmContents:
-    """Read a whole file; `number` chooses one of several video streams.
+def read_contents(path: Path, number: int | None = None, part: Part | None = None) -> FilmContents:
+    """Read a whole file, or what an output of its `part` should contain.
 
-    Raises `MediaError` where it can't be opened.
+    `number` chooses one of several video streams. Raises `MediaError` where the file can't be
+    opened, or where the part isn't found.
     """
+    excerpt: Excerpt | None = None
     with VideoReader(path, probe_first_frame=True, video=number) as reader:
         info, index, lead = reader.info, reader.index, reader.lead
         is_cut_short = ENDS_EARLY in reader.notes
+        if part is not None:
+            excerpt = find_excerpt(reader, part)
     survey = survey_film(path, number)
     with VideoReader(path, probe_first_frame=False, video=number) as reader:
         container = reader.container
@@ -113,7 +121,7 @@ def read_contents(path: Path, number: int | None = None) -> FilmContents:
             for stream in container.streams
             if stream.index != index and not is_chapters(stream) and not is_timecode_track(stream)
         }
-        times, captioned = _packets_of(reader, tracks, lead)
+        times, captioned = _packets_of(reader, tracks, lead, excerpt)
         chapters = [
             (
                 Fraction(chapter["start"] * (chapter["time_base"] or 1)) + lead,
@@ -122,7 +130,7 @@ def read_contents(path: Path, number: int | None = None) -> FilmContents:
             )
             for chapter in container.chapters()
         ]
-        return FilmContents(
+        contents = FilmContents(
             path=path,
             number=number,
             lead=lead,
@@ -137,6 +145,25 @@ def read_contents(path: Path, number: int | None = None) -> FilmContents:
             is_cut_short=is_cut_short or reader.damage.ends_early,
             read_errors=reader.damage.read_errors,
         )
+        if excerpt is not None:
+            _cut(contents, excerpt)
+        return contents
+
+
+def _cut(contents: FilmContents, excerpt: Excerpt) -> None:
+    """Cut chapters, captions and timecodes to a part, and move them to its clock."""
+    window = excerpt.window
+    before, rate = window.seconds_before, contents.info.frame_rate
+    contents.chapters = list(excerpt.chapters(contents.chapters))
+    contents.survey.captions = {
+        time - window.start: payload
+        for time, payload in contents.survey.captions.items()
+        if time >= window.start
+    }
+    contents.tags = advanced_tags(contents.tags, before, rate)
+    contents.video_tags = advanced_tags(contents.video_tags, before, rate)
+    for track in contents.tracks:
+        track.tags = advanced_tags(track.tags, before, rate)
 
 
 def upscaled_video(source: Path, output: Path, number: int) -> int:
@@ -161,16 +188,20 @@ def _shape(stream: VideoStream) -> tuple[str, int, int]:
 
 
 def _packets_of(
-    reader: VideoReader, tracks: dict[int, Track], lead: Fraction
+    reader: VideoReader, tracks: dict[int, Track], lead: Fraction, excerpt: Excerpt | None
 ) -> tuple[list[int], int]:
     """Add all packets to their tracks; return the times of video packets, and the captioned count.
 
-    Times are moved by `lead`. There are none unless every video packet has one.
+    Times are moved by `lead`. There are none unless every video packet has one. Of an excerpt, only
+    its packets count.
     """
     times, all_timed, captioned = [], True, 0
     texts = {index for index, track in tracks.items() if track.codec == "text"}
-    for packet in reader.packets():
-        shift_packet(packet, lead)
+    packets: Iterator[AnyPacket]
+    packets = (shift_packet(packet, lead) for packet in reader.packets())
+    if excerpt is not None:
+        packets = excerpt.packets(packets, reader.index)
+    for packet in packets:
         if packet.stream_index == reader.index:
             all_timed = all_timed and packet.pts is not None
             if packet.pts is not None and not packet.is_discard:
