@@ -197,9 +197,15 @@ class _Trial:
         self._ended = time.perf_counter()
 
     def _source(self) -> Iterator[tuple[Frame, bool]]:
-        options = self._session.options
-        path, upright = self._session.reader.path, options.rotate == "apply"
-        with VideoReader(path, options.deinterlace, upright) as reader:
+        session, options = self._session, self._session.options
+        path, upright = session.reader.path, options.rotate == "apply"
+        with VideoReader(
+            path,
+            options.deinterlace,
+            upright,
+            inverse_telecine=options.inverse_telecine,
+            is_bottom_first=session.reader.field_mode.is_bottom_first,
+        ) as reader:
             reader.seek_to_middle()
             for index, (frame, is_cut) in enumerate(mark_cuts(reader.frames())):
                 assert isinstance(frame, Frame)
@@ -221,15 +227,16 @@ class _Trial:
 def _frame_count(reader: VideoReader) -> tuple[int | None, bool]:
     """Return the frames of a film, and whether the count is exact.
 
-    Packets of interlaced film are not counted, since they may be fields.
+    Packets of interlaced film are not counted, since they may be fields. With inverse telecine,
+    the count depends on the frames.
     """
-    estimate = reader.info.frame_count
+    estimate, is_exact = reader.info.frame_count, not reader.field_mode.inverse_telecine
     if reader.is_indexed:
-        return estimate, True
+        return estimate, is_exact
     if reader.interlaced:
         return estimate, False
-    counted = count_frames(reader.path, _COUNT_SECONDS)
-    return (counted, True) if counted else (estimate, False)
+    counted = reader.field_mode.output_count(count_frames(reader.path, _COUNT_SECONDS))
+    return (counted, is_exact) if counted else (estimate, False)
 
 
 def _write_preview(

@@ -11,13 +11,16 @@ from typing import Any, Literal
 import torch
 
 from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
+from vsr.engine.field_notes import field_advice
 from vsr.errors import MediaError
 from vsr.frames.yuv import alpha_to_plane, colour_spec, fill_hidden_colours
 from vsr.imaging.colour import CODE_OF_MATRIX
+from vsr.media.decode.comb import FieldFinding
 from vsr.media.decode.completeness import ENDS_EARLY
 from vsr.media.decode.conform import is_specified
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
+from vsr.media.decode.field_watch import FieldWatch
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.side_data import TIMECODE
 from vsr.media.decode.survey import Survey, survey_film
@@ -62,6 +65,7 @@ class UpscaleOptions:
     deinterlace: Deinterlace = "auto"
     rotate: Rotate = "keep"
     decoder: Decoder = "cpu"
+    inverse_telecine: bool = False
 
 
 class UpscaleSession:
@@ -85,6 +89,7 @@ class UpscaleSession:
             decoder=options.decoder,
             keep_on_gpu=self.device.type == "cuda",
             once=is_pipe(source),
+            inverse_telecine=options.inverse_telecine,
         )
         try:
             source_info = self.reader.info
@@ -137,11 +142,33 @@ class UpscaleSession:
         for name, seen in survey.changes.items():
             is_lost = any(line.startswith(f"{name} ") for line in changed)
             reader.announce(seen.change, None if is_lost else seen.change.line(seen.where))
-        if survey.interlaced and self.options.deinterlace == "auto":
-            reader.notes.append(
-                "frames look interlaced but are not flagged so; use --deinterlace on to deinterlace"
-            )
+        self._examine_fields(survey)
         return survey
+
+    def _examine_fields(self, survey: Survey) -> None:
+        """Recommend an option for the fields found, or watch for them during the run.
+
+        Frames without flags get the field order found.
+        """
+        if survey.fields.is_bottom_first and not survey.is_flagged:
+            self.reader.set_bottom_first()
+        advice = list(self._field_advice(survey.fields, survey.is_flagged))
+        self.reader.notes += advice
+        if not advice and self.options.deinterlace != "off":
+            self.reader.watch = FieldWatch()
+
+    def _field_advice(self, finding: FieldFinding, is_flagged: bool) -> Iterator[str]:
+        if not self.options.inverse_telecine:
+            yield from field_advice(
+                finding, is_flagged, self.reader.source_rate, self.options.deinterlace
+            )
+
+    def _field_notes(self) -> Iterator[str]:
+        """Describe what became of the fields, and what was found out about them in the run."""
+        yield from self.reader.field_notes()
+        if watch := self.reader.watch:
+            for line in self._field_advice(watch.finding(), watch.is_flagged):
+                yield f"found in the run: {line}"
 
     def _side_data_losses(self, survey: Survey) -> list[str]:
         tags = self.reader.container.streams[self.reader.index].metadata
@@ -193,13 +220,7 @@ class UpscaleSession:
     def notes(self) -> tuple[str, ...]:
         """List all changes other than upscaling; to be called after the last frame."""
         notes = [*self.reader.notes, *self.backend.notes()]
-        if self.reader.interlaced:
-            action = (
-                "left as they are"
-                if self.options.deinterlace == "off"
-                else "deinterlaced (bwdif); --deinterlace off leaves them as they are"
-            )
-            notes.append(f"{self.reader.interlaced} interlaced frames {action}")
+        notes += self._field_notes()
         if self.reader.damage.ends_early and ENDS_EARLY not in notes:
             notes.append(ENDS_EARLY)
         if errors := self.reader.damage.read_errors:
@@ -217,7 +238,7 @@ class UpscaleSession:
         unfinished work can't be resumed.
         """
         options, settings, info = self.options, self.options.settings, self.info
-        return {
+        identity = {
             "source": identity_of(self.reader.path),
             "weights": self.weights,
             "model": self.model,
@@ -237,6 +258,9 @@ class UpscaleSession:
             "versions": {name: version(name) for name in ("vsr", "torch", "av")},
             "output": [info.width, info.height, info.layout.name],
         }
+        if options.inverse_telecine:  # unfinished work of releases without the option has no key
+            identity["inverse_telecine"] = True
+        return identity
 
 
 def identity_of(path: Path) -> str:

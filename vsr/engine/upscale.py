@@ -38,6 +38,7 @@ def upscale_video(
     deinterlace: Deinterlace = "auto",
     rotate: Rotate = "keep",
     decoder: Decoder = "cpu",
+    inverse_telecine: bool = False,
     overwrite: bool = False,
     resume: bool = True,
     strict: bool = False,
@@ -59,8 +60,9 @@ def upscale_video(
     in overlapping tiles; `tiling` is "auto", "off", or the side of tiles in low-resolution pixels.
 
     **Source.** `deinterlace` applies to frames flagged as interlaced ("auto"), to all ("on"), or
-    to none ("off"). `rotate` "keep" leaves rotation to players, "apply" rotates the picture.
-    `decoder` "gpu" decodes on an NVIDIA GPU where that is supported.
+    to none ("off"); "double" returns a frame for each field. `inverse_telecine` restores the
+    frames of film from 3:2 pulldown. `rotate` "keep" leaves rotation to players, "apply" rotates
+    the picture. `decoder` "gpu" decodes on an NVIDIA GPU where that is supported.
 
     **Output.** Frames keep their times, and all other contents of the file are copied. What the
     output can't hold is reported to `tell` before any work; if `strict`, it is an error.
@@ -85,6 +87,7 @@ def upscale_video(
         deinterlace=deinterlace,
         rotate=rotate,
         decoder=decoder,
+        inverse_telecine=inverse_telecine,
     )
     run_options = RunOptions(
         overwrite=overwrite,

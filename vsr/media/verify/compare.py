@@ -18,6 +18,7 @@ from vsr.media.decode.side_data import (
 from vsr.media.decode.survey import Survey
 from vsr.media.frame import StreamInfo
 from vsr.media.verify.contents import FilmContents, Track, read_contents
+from vsr.media.verify.expected_frames import expected_frames
 from vsr.media.verify.finding import Finding
 
 _PCM_TOLERANCE = Fraction(1, 50)
@@ -29,7 +30,8 @@ def verify_film(source: Path, output: Path) -> list[Finding]:
     """Compare an upscaled film with its source.
 
     All packets of both files are read; of the video, only times and some frames are compared. Times
-    may differ by half a tick of the coarser clock. A finding reports read errors. Raises
+    may differ by half a tick of the coarser clock. A frame per field and film without its 3:2
+    pulldown count as kept, see `expected_frames`. A finding reports read errors. Raises
     `MediaError` where a file can't be read at all.
     """
     before, after = read_contents(source), read_contents(output)
@@ -60,13 +62,15 @@ def _video(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
     rotated_scale = Fraction(other.width, one.height)
     same_shape = other.height == scale * one.height or other.height == rotated_scale * one.width
     yield Finding("frame size", _size(one), _size(other), same_shape)
-    yield _same("frames", len(before.times), len(after.times))
     tolerance = max(one.time_base, other.time_base) / 2 + Fraction(1, 10**9)
+    expected = expected_frames(before, after, tolerance)
+    frames = f"{len(before.times)}{expected.note}"
+    yield _same("frames", frames, len(after.times), len(expected.times) == len(after.times))
     errors = [
-        abs(old * one.time_base - new * other.time_base)
-        for old, new in zip(before.times, after.times, strict=False)
+        abs(old - new * other.time_base)
+        for old, new in zip(expected.times, after.times, strict=False)
     ]
-    kept = bool(errors) and max(errors) <= tolerance and len(before.times) == len(after.times)
+    kept = bool(errors) and max(errors) <= tolerance and len(expected.times) == len(after.times)
     yield Finding("frame times", _span(before), _span(after), kept)
     finest = max(one.time_base, Fraction(1, 1000))  # Matroska's
     yield _same("clock", one.time_base, other.time_base, other.time_base <= finest)
@@ -110,7 +114,8 @@ def _side_data(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
         kept = side_data in types[1]
         if side_data == CAPTIONS:
             old, new = (f"{film.captioned} pictures" for film in (before, after))
-            kept = kept and _same_captions(before.survey, after.survey)
+            same = _same_captions if len(before.times) == len(after.times) else _same_text
+            kept = kept and same(before.survey, after.survey)
             kept = kept and 2 * after.captioned >= before.captioned  # each field may have a packet
         elif side_data == STEREO:
             old, new = (f"mode {film.info.stereo_mode}" for film in (before, after))
@@ -127,6 +132,16 @@ def _same_captions(one: Survey, other: Survey) -> bool:
     return all(
         captions[0][time] == captions[1][time] for time in captions[0].keys() & captions[1].keys()
     )
+
+
+def _same_text(one: Survey, other: Survey) -> bool:
+    """Whether captions are equal, one after the other, where frames are not one for one."""
+    texts = [
+        b"".join(payload for _, payload in sorted(survey.captions.items()))
+        for survey in (one, other)
+    ]
+    length = min(map(len, texts))
+    return texts[0][:length] == texts[1][:length]
 
 
 def _tracks(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
