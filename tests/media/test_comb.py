@@ -32,7 +32,6 @@ def camera(path: Path, *filters: str, flags: tuple[str, ...] = _LOSSLESS) -> Pat
     [
         (("tinterlace=interleave_top", "setfield=prog"), _LOSSLESS),
         (("tinterlace=interleave_bottom", "setfield=prog"), _LOSSLESS),
-        (("telecine=pattern=23", "setfield=prog"), _LOSSLESS),
         (
             ("tinterlace=interleave_top:flags=vlpf", "setfield=prog"),
             ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "26"),

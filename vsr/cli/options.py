@@ -173,10 +173,16 @@ _film_options = (
     *_part_options,
     click.option(
         "--deinterlace",
-        type=click.Choice(["auto", "on", "off"]),
+        type=click.Choice(["auto", "on", "off", "double"]),
         default="auto",
         show_default=True,
-        help="auto: deinterlace frames flagged as interlaced. on: all frames.",
+        help="auto: deinterlace frames flagged as interlaced. on: all frames. double: all, to a "
+        "frame for each field.",
+    ),
+    click.option(
+        "--inverse-telecine",
+        is_flag=True,
+        help="Restore the 24 frames per second of film from 3:2 pulldown.",
     ),
     click.option(
         "--rotate",

@@ -205,10 +205,17 @@ class _Trial:
         self._ended = time.perf_counter()
 
     def _source(self) -> Iterator[tuple[Frame, bool]]:
-        options = self._session.options
-        path, upright = self._session.reader.path, options.rotate == "apply"
-        with VideoReader(path, options.deinterlace, upright, video=options.video) as reader:
-            if found := self._session.found_part:
+        session, options = self._session, self._session.options
+        path, upright = session.reader.path, options.rotate == "apply"
+        with VideoReader(
+            path,
+            options.deinterlace,
+            upright,
+            video=options.video,
+            inverse_telecine=options.inverse_telecine,
+            is_bottom_first=session.reader.field_mode.is_bottom_first,
+        ) as reader:
+            if found := session.found_part:
                 reader.seek_before(found.pts[len(found.pts) // 2])
             else:
                 reader.seek_to_middle()
@@ -238,18 +245,21 @@ def _share(session: UpscaleSession) -> float:
 def _frame_count(session: UpscaleSession) -> tuple[int | None, bool]:
     """Return the frames to upscale, and whether the count is exact.
 
-    Packets of interlaced film are not counted, since they may be fields.
+    Packets of interlaced film are not counted, since they may be fields. With inverse telecine,
+    the count depends on the frames.
     """
     reader = session.reader
+    is_exact = not reader.field_mode.inverse_telecine
     if session.part is not None:
-        return session.info.frame_count, not reader.interlaced
+        return session.info.frame_count, is_exact and not reader.interlaced
     estimate = reader.info.frame_count
     if reader.is_indexed:
-        return estimate, True
+        return estimate, is_exact
     if reader.interlaced:
         return estimate, False
     counted = count_frames(reader.path, _COUNT_SECONDS, session.options.video)
-    return (counted, True) if counted else (estimate, False)
+    counted = reader.field_mode.output_count(counted)
+    return (counted, is_exact) if counted else (estimate, False)
 
 
 def _write_preview(

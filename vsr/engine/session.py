@@ -12,15 +12,18 @@ from typing import Any, Literal
 import torch
 
 from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
+from vsr.engine.field_notes import field_advice
 from vsr.errors import MediaError
 from vsr.frames.deblock import Deblocker
 from vsr.frames.yuv import alpha_to_plane, colour_spec, fill_hidden_colours
 from vsr.imaging.colour import CODE_OF_MATRIX
 from vsr.imaging.grain import Grain
+from vsr.media.decode.comb import FieldFinding
 from vsr.media.decode.completeness import ENDS_EARLY
 from vsr.media.decode.conform import is_specified
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
+from vsr.media.decode.field_watch import FieldWatch
 from vsr.media.decode.part import Part, PartClock
 from vsr.media.decode.part_times import FoundPart, find_part
 from vsr.media.decode.reader import VideoReader
@@ -53,7 +56,15 @@ Rotate = Literal["keep", "apply"]
 
 _QUEUE_FRAMES, _QUEUE_PIXELS = 8, 100_000_000
 """Limits of a queue between two stages: frames, and their luma samples."""
-_LATER_OPTIONS = ("video", "audio", "subtitles", "denoise", "deblock", "grain")
+_LATER_OPTIONS = (
+    "video",
+    "audio",
+    "subtitles",
+    "denoise",
+    "deblock",
+    "grain",
+    "inverse_telecine",
+)
 """Options that have a key in the identity of a run only if they differ from the default."""
 _HASHED_BYTES = 1 << 20
 _HASHED_BLOCKS = 16
@@ -82,6 +93,7 @@ class UpscaleOptions:
     subtitles: SubtitleMode = "copy"
     grain: float = 0.0
     part: Part | None = None
+    inverse_telecine: bool = False
 
 
 class UpscaleSession:
@@ -109,6 +121,7 @@ class UpscaleSession:
             keep_on_gpu=self.device.type == "cuda" and not options.deblock,
             once=is_pipe(source),
             video=options.video,
+            inverse_telecine=options.inverse_telecine,
         )
         try:
             source_info = self.reader.info
@@ -177,6 +190,8 @@ class UpscaleSession:
             options.rotate == "apply",
             decoder=options.decoder,
             video=options.video,
+            inverse_telecine=options.inverse_telecine,
+            is_bottom_first=self.reader.field_mode.is_bottom_first,
         )
 
     def window(self, first: int, last: Fraction | None = None) -> Window | None:
@@ -209,11 +224,33 @@ class UpscaleSession:
         for name, seen in survey.changes.items():
             is_lost = any(line.startswith(f"{name} ") for line in changed)
             reader.announce(seen.change, None if is_lost else seen.change.line(seen.where))
-        if survey.interlaced and self.options.deinterlace == "auto":
-            reader.notes.append(
-                "frames look interlaced but are not flagged so; use --deinterlace on to deinterlace"
-            )
+        self._examine_fields(survey)
         return survey
+
+    def _examine_fields(self, survey: Survey) -> None:
+        """Recommend an option for the fields found, or watch for them during the run.
+
+        Frames without flags get the field order found.
+        """
+        if survey.fields.is_bottom_first and not survey.is_flagged:
+            self.reader.set_bottom_first()
+        advice = list(self._field_advice(survey.fields, survey.is_flagged))
+        self.reader.notes += advice
+        if not advice and self.options.deinterlace != "off":
+            self.reader.watch = FieldWatch()
+
+    def _field_advice(self, finding: FieldFinding, is_flagged: bool) -> Iterator[str]:
+        if not self.options.inverse_telecine:
+            yield from field_advice(
+                finding, is_flagged, self.reader.source_rate, self.options.deinterlace
+            )
+
+    def _field_notes(self) -> Iterator[str]:
+        """Describe what became of the fields, and what was found out about them in the run."""
+        yield from self.reader.field_notes()
+        if watch := self.reader.watch:
+            for line in self._field_advice(watch.finding(), watch.is_flagged):
+                yield f"found in the run: {line}"
 
     def _side_data_losses(self, survey: Survey) -> list[str]:
         tags = self.reader.container.streams[self.reader.index].metadata
@@ -283,13 +320,7 @@ class UpscaleSession:
     def notes(self) -> tuple[str, ...]:
         """List all changes other than upscaling; to be called after the last frame."""
         notes = [*self.reader.notes, *self.backend.notes()]
-        if self.reader.interlaced:
-            action = (
-                "left as they are"
-                if self.options.deinterlace == "off"
-                else "deinterlaced (bwdif); --deinterlace off leaves them as they are"
-            )
-            notes.append(f"{self.reader.interlaced} interlaced frames {action}")
+        notes += self._field_notes()
         if self.reader.damage.ends_early and ENDS_EARLY not in notes:
             notes.append(ENDS_EARLY)
         if errors := self.reader.damage.read_errors:
@@ -357,7 +388,9 @@ def _part_of(
         time_base=info.time_base,
         frame_rate=info.frame_rate,
     )
-    return clock, None if is_pipe(reader.path) else find_part(reader.path, clock, reader)
+    if is_pipe(reader.path) or reader.field_mode.ticks != 1:  # frames are not those of packets
+        return clock, None
+    return clock, find_part(reader.path, clock, reader)
 
 
 def identity_of(path: Path) -> str:

@@ -47,6 +47,7 @@ def upscale_video(
     deblock: float = 0.0,
     grain: float = 0.0,
     part: Part | None = None,
+    inverse_telecine: bool = False,
     overwrite: bool = False,
     resume: bool = True,
     strict: bool = False,
@@ -69,10 +70,11 @@ def upscale_video(
     in overlapping tiles; `tiling` is "auto", "off", or the side of tiles in low-resolution pixels.
 
     **Source.** `deinterlace` applies to frames flagged as interlaced ("auto"), to all ("on"), or
-    to none ("off"). `rotate` "keep" leaves rotation to players, "apply" rotates the picture.
-    `decoder` "gpu" decodes on an NVIDIA GPU where that is supported. Of several video streams,
-    `video` chooses one, from 1; cover pictures don't count. `part` is a part of the film, such as
-    `vsr.Part.parse(start="1:30", duration="120f")`; the output starts at time zero.
+    to none ("off"); "double" returns a frame for each field. `inverse_telecine` restores the
+    frames of film from 3:2 pulldown. `rotate` "keep" leaves rotation to players, "apply" rotates
+    the picture. `decoder` "gpu" decodes on an NVIDIA GPU where that is supported. Of several video
+    streams, `video` chooses one, from 1; cover pictures don't count. `part` is a part of the film,
+    such as `vsr.Part.parse(start="1:30", duration="120f")`; the output starts at time zero.
 
     **Other streams.** `audio` "auto" copies sound that the output can hold, and converts the rest:
     without loss where possible, else to AAC or Opus at a high rate. "copy" converts nothing, and
@@ -117,6 +119,7 @@ def upscale_video(
         deblock=deblock,
         grain=grain,
         part=part,
+        inverse_telecine=inverse_telecine,
     )
     run_options = RunOptions(
         overwrite=overwrite,

@@ -1,7 +1,6 @@
-"""Decode packets past errors, and repeat frames in place of those that are lost."""
+"""Decode packets past errors, and find the times of frames that are lost."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -9,7 +8,6 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from vsr.media.decode.container import AnyPacket
-from vsr.media.frame import Frame
 
 _DISTRUSTED_FRAMES = 32
 """Frames that may be affected by an error, as decoders run in several threads."""
@@ -49,12 +47,13 @@ class ConcealingDecoder:
         self._pending_pts = [pts + ticks for pts in self._pending_pts]
 
     def missing_before(
-        self, pts: int | None, previous: Frame | None, frames_per_tick: Fraction
-    ) -> Iterator[Frame]:
-        """Repeat the previous frame for each packet before `pts` whose frame is lost.
+        self, pts: int | None, previous: int | None, frames_per_tick: Fraction
+    ) -> Iterator[int]:
+        """Iterate over the times of lost frames, each of which the previous frame replaces.
 
-        `pts` is None at the end of the film. Frames are repeated only after an
-        error: in some intact films, not every packet has a frame.
+        They are those of the packets between the frames at `previous` and at `pts`, which is None
+        at the end of the film. Frames are lost only after an error: in some intact films, not every
+        packet has a frame.
         """
         gone = [pending for pending in self._pending_pts if pts is None or pending < pts]
         self._pending_pts = [
@@ -64,8 +63,8 @@ class ConcealingDecoder:
             return
         self._frames_until_trusted -= 1
         shortest = _MIN_INTERVAL / frames_per_tick
-        last = previous.pts
+        last = previous
         for pending in sorted(gone):
             if pending - last >= shortest and (pts is None or pts - pending >= shortest):
-                yield replace(previous, pts=pending, messages=())
+                yield pending
                 last = pending

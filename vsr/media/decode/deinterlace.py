@@ -1,35 +1,17 @@
-"""Deinterlace frames with FFmpeg's bwdif filter."""
+"""Deinterlace frames one for one with FFmpeg's bwdif filter."""
 
 from collections import deque
-from typing import Literal, NamedTuple
+from typing import Literal
 
-import av
 from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vsr.media.decode.field_frame import FieldFrame, Properties, pull_all, shape_of
+from vsr.media.decode.side_data import side_data_of
 from vsr.media.pyav import in_memory
 
-Deinterlace = Literal["auto", "on", "off"]
-
-
-class _Properties(NamedTuple):
-    """Properties of a frame that a filter graph doesn't return."""
-
-    pts: int | None
-    duration: int
-    colour: tuple[int, int, int, int]
-    """Range, matrix, primaries and transfer."""
-
-    @classmethod
-    def of(cls, frame: VideoFrame) -> "_Properties":
-        colour = frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc
-        return cls(frame.pts, frame.duration or 0, colour)
-
-    def set_on(self, frame: VideoFrame) -> None:
-        frame.pts, frame.duration = self.pts, self.duration
-        frame.color_range, frame.colorspace = self.colour[:2]
-        frame.color_primaries, frame.color_trc = self.colour[2:]
+Deinterlace = Literal["auto", "on", "off", "double"]
 
 
 class Deinterlacer:
@@ -47,22 +29,40 @@ class Deinterlacer:
         self._mode = mode
         self._graph: Graph | None = None
         self._shape: tuple[int | str, ...] | None = None
-        self._pending: deque[_Properties] = deque()
+        self._pending: deque[Properties] = deque()
         """Of the frames inside the filter."""
         self._pushed = 0
 
-    def process(self, frame: VideoFrame | None) -> list[VideoFrame]:
-        """Add a frame, or None at the end; return the finished frames, with their own times."""
+    def process(self, frame: VideoFrame | None, is_repeat: bool = False) -> list[FieldFrame]:
+        """Add a frame, or None at the end; return the finished frames, with their own times.
+
+        No frame may be a repeat: this filter returns frames one for one, to be repeated later.
+        """
+        assert not is_repeat
+        return [FieldFrame(done, tuple(side_data_of(done))) for done in self._process(frame)]
+
+    def notes(self) -> list[str]:
+        """Describe what was done; to be called after the last frame."""
+        if not self.found:
+            return []
+        action = (
+            "left as they are"
+            if self._mode == "off"
+            else "deinterlaced (bwdif); --deinterlace off leaves them as they are"
+        )
+        return [f"{self.found} interlaced frames {action}"]
+
+    def _process(self, frame: VideoFrame | None) -> list[VideoFrame]:
         if frame is None:
             return self._drain()
         self.found += frame.interlaced_frame
         if self._mode == "off":
             return [frame]
-        properties = _Properties.of(frame)
-        shape = (frame.width, frame.height, frame.format.name, *properties.colour)
+        shape = shape_of(frame)
         ready = self._drain() if self._graph and shape != self._shape else []
         if self._graph is None and self._mode == "auto" and not frame.interlaced_frame:
             return [*ready, frame]
+        properties = Properties.of(frame)
         frame = in_memory(frame)
         if self._graph is None:
             self._graph, self._shape = self._build(frame), shape
@@ -82,15 +82,10 @@ class Deinterlacer:
 
     def _pull(self) -> list[VideoFrame]:
         assert self._graph is not None
-        ready: list[VideoFrame] = []
-        while True:
-            try:
-                frame = self._graph.vpull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return ready
-            assert isinstance(frame, VideoFrame)
+        ready = pull_all(self._graph)
+        for frame in ready:
             self._pending.popleft().set_on(frame)
-            ready.append(frame)
+        return ready
 
     def _build(self, frame: VideoFrame) -> Graph:
         graph = Graph()

@@ -20,7 +20,7 @@ from vsr.media.decode.concealment import ConcealingDecoder
 from vsr.media.decode.conform import Conformer, FormatChange, FrameFormat
 from vsr.media.decode.container import AnyPacket, shift_packet
 from vsr.media.decode.decoder import Decoder, decoder_of
-from vsr.media.decode.deinterlace import Deinterlace, Deinterlacer
+from vsr.media.decode.deinterlace import Deinterlace
 from vsr.media.decode.demuxer import Damage, Demuxer
 from vsr.media.decode.describe import (
     describe_first_frame,
@@ -29,12 +29,14 @@ from vsr.media.decode.describe import (
     is_indexed,
     rotated_info,
 )
+from vsr.media.decode.field_frame import FieldFrame
+from vsr.media.decode.field_mode import FieldFilter, FieldMode
+from vsr.media.decode.field_watch import FieldWatch
 from vsr.media.decode.frame_metadata import messages_of
 from vsr.media.decode.hw_surface import Surface
 from vsr.media.decode.rotation import Rotation, rotation_of
 from vsr.media.decode.side_data import (
     TIMECODE,
-    SideData,
     is_worth_a_line,
     is_zero_timecode,
     side_data_of,
@@ -66,6 +68,8 @@ class VideoReader:
         keep_on_gpu: bool = False,
         once: bool = False,
         video: int | None = None,
+        inverse_telecine: bool = False,
+        is_bottom_first: bool = False,
     ) -> None:
         """Open a file; standard input (`-`) or a named pipe only if it is read `once`.
 
@@ -76,8 +80,11 @@ class VideoReader:
         possible. `probe_first_frame` decodes the first frame on opening: players trust it over the
         container about size, pixels and colours, and only frames have HDR metadata and the display
         matrix. `apply_rotation` rotates frames as players would, and implies
-        `probe_first_frame`.
+        `probe_first_frame`. `deinterlace` "double" returns a frame for each field, and
+        `inverse_telecine` removes 3:2 pulldown; `info` describes the frames that are returned.
+        `is_bottom_first` is the field order of frames whose flags don't tell it.
         """
+        self._field_mode = FieldMode(deinterlace, inverse_telecine, is_bottom_first)
         self.path = Path(path)
         self.notes: list[str] = []
         """Messages for the user, one line each."""
@@ -85,12 +92,13 @@ class VideoReader:
         """Types of side data worth reporting, and the time in seconds of the first of each."""
         self.pictures: dict[int, bytes] = {}
         """Cover pictures by stream, as far as they precede the first frame."""
-        self._deinterlace: Deinterlace = deinterlace
+        self.watch: FieldWatch | None = None
+        """Analyses the fields of some frames that pass, if set before they are read."""
         self._decoder_choice, self._keep_on_gpu = decoder, keep_on_gpu
         self._pending: Iterator[Frame | AnyPacket] | None = None
         self._rotation: Rotation | None = None
         self._lead = 0
-        """Ticks added to all times, so that no frame is before time zero."""
+        """Ticks of the stream added to all times, so that no frame is before time zero."""
         self.video = video
         """The video stream that was asked for, from 1; None for the default one."""
         self.first_pts = 0
@@ -98,12 +106,14 @@ class VideoReader:
         self._demuxer = Demuxer(self.path, once, self.notes, video)
         try:
             self._open_decoder()
-            self.info, like = describe_stream(
+            info, like = describe_stream(
                 path=self.path,
                 container=self.container,
                 stream=self.stream,
                 decoder=self._decoder,
             )
+            self.info = self._field_mode.output_info(info, str(self.path))
+            self._fields = FieldFilter(self._field_mode, self.stream, self.info)
             self._conformer = self._conformer_to(like)
             if probe_first_frame or apply_rotation:
                 self._probe_first_frame(apply_rotation)
@@ -150,7 +160,7 @@ class VideoReader:
     @property
     def lead(self) -> Fraction:
         """Seconds added to all times of the film; 0 unless the first frame was probed."""
-        return self._lead * self.info.time_base
+        return self._lead * self._ticks * self.info.time_base
 
     @property
     def frame_format(self) -> FrameFormat:
@@ -174,7 +184,27 @@ class VideoReader:
     @property
     def interlaced(self) -> int:
         """Interlaced frames so far."""
-        return self._deinterlacer.found
+        return self._fields.interlaced
+
+    def field_notes(self) -> list[str]:
+        """Describe what became of the fields of the frames; to be called after the last one."""
+        return self._fields.notes()
+
+    def set_bottom_first(self) -> None:
+        """Assume the bottom field first where flags don't tell it; before any frame is read."""
+        self.reopen()
+        self._field_mode = replace(self._field_mode, is_bottom_first=True)
+        self._fields.restart(self.stream, is_bottom_first=True)
+
+    @property
+    def field_mode(self) -> FieldMode:
+        """What becomes of the fields of the stream's frames."""
+        return self._field_mode
+
+    @property
+    def source_rate(self) -> Fraction:
+        """Average frames per second of the stream, before its fields are processed."""
+        return self.info.frame_rate / self._field_mode.frames
 
     @property
     def is_indexed(self) -> bool:
@@ -216,7 +246,7 @@ class VideoReader:
                     self.container.seek(position, stream=stream)
                 decoded = next(self.container.decode(stream), None)
                 if decoded is not None and isinstance(decoded, VideoFrame):
-                    frame = self._frame(decoded, None)
+                    frame = self._frame(FieldFrame(decoded, tuple(side_data_of(decoded))), None)
                     found[frame.pts] = frame
             except (av.error.FFmpegError, MediaError):
                 continue
@@ -235,7 +265,8 @@ class VideoReader:
 
         Frames after a keyframe may differ from those that reading from the start gives.
         """
-        self._seek_to(pts - self._lead - round(seconds / self.info.time_base))
+        ticks = pts - round(seconds / self.info.time_base)
+        self._seek_to(ticks // self._ticks - self._lead)
 
     def _seek_to(self, position: int) -> None:
         self.reopen()
@@ -278,16 +309,22 @@ class VideoReader:
         """Open the file again, to read it from its start."""
         self._demuxer.reopen()
         self._open_decoder()
+        self._fields.restart(self.stream)
         self._pending = None
 
     def _seek(self, pts: int, seconds: int) -> bool:
-        return self._demuxer.seek(pts - self._lead - round(seconds / self.info.time_base))
+        ticks = pts - round(seconds / self.info.time_base)
+        return self._demuxer.seek(ticks // self._ticks - self._lead)
+
+    @property
+    def _ticks(self) -> int:
+        """Output ticks in a tick of the stream."""
+        return self._field_mode.ticks
 
     def _open_decoder(self) -> None:
         self._decoder = decoder_of(self.stream, self._decoder_choice, self._keep_on_gpu)
         self._decoder.thread_type = "AUTO"
         self._concealing = ConcealingDecoder(self._decoder)
-        self._deinterlacer = Deinterlacer(self.stream, self._deinterlace)
 
     def _conformer_to(self, like: FrameFormat) -> Conformer:
         return Conformer(
@@ -299,18 +336,18 @@ class VideoReader:
 
     def _probe_first_frame(self, apply_rotation: bool) -> None:
         """Decode up to the first frame, correct `info` by it, and keep what was read."""
-        read: list[VideoFrame | AnyPacket] = []
+        read: list[FieldFrame | AnyPacket] = []
         items = self._decoded(others=True)
         for item in items:
             read.append(item)
             if isinstance(item, Packet) and item.stream.disposition & Disposition.attached_pic:
                 self.pictures[item.stream.index] = bytes(item)
-            if isinstance(item, VideoFrame):
-                self._start_at_zero(item)
-                self.first_pts = (item.pts or 0) + self._lead
+            if isinstance(item, FieldFrame):
+                self._start_at_zero(item.frame)
+                self.first_pts = (item.frame.pts or 0) + self._lead * self.field_mode.ticks
                 self._note_side_data(item)
                 self.info, like = describe_first_frame(
-                    info=self.info, frame=item, stream=self.stream, decoder=self._decoder
+                    info=self.info, frame=item.frame, stream=self.stream, decoder=self._decoder
                 )
                 self._conformer = self._conformer_to(like)
                 self._conformer.lead = self.lead
@@ -328,7 +365,7 @@ class VideoReader:
         Containers hide such frames or can't store their times.
         """
         if first.pts is not None and first.pts < 0:
-            self._lead = -first.pts
+            self._lead = -first.pts // self._ticks
             self._concealing.shift(self._lead)
             self.notes.append(
                 f"the film starts {float(self.lead):.3f} s before time zero: "
@@ -342,7 +379,8 @@ class VideoReader:
         if ENDS_EARLY in notes and not is_pipe(self.path) and self.is_indexed:
             # The last of these frames is incomplete.
             count = frames_within(self.stream, self.path.stat().st_size)
-            self.info = replace(self.info, frame_count=count or None)
+            frame_count = self._field_mode.output_count(count or None)
+            self.info = replace(self.info, frame_count=frame_count)
 
     def _items(self, others: bool) -> Iterator[Frame | AnyPacket]:
         if self._pending is not None:
@@ -350,7 +388,7 @@ class VideoReader:
             return pending
         return self._read(self._decoded(others))
 
-    def _read(self, decoded: Iterator[VideoFrame | AnyPacket]) -> Iterator[Frame | AnyPacket]:
+    def _read(self, decoded: Iterator[FieldFrame | AnyPacket]) -> Iterator[Frame | AnyPacket]:
         previous: Frame | None = None
         for item in decoded:
             if isinstance(item, Packet):
@@ -368,32 +406,62 @@ class VideoReader:
         return MediaError(f"{self.path}: its video stream has no frame that can be decoded")
 
     def _missing_before(self, pts: int | None, previous: Frame | None) -> Iterator[Frame]:
-        for frame in self._concealing.missing_before(pts, previous, self._frames_per_tick):
-            self.damage.pts.append(frame.pts)
-            yield frame
+        """Repeat the previous frame in place of lost ones; field filters have done so before."""
+        if self._ticks > 1 or previous is None:
+            return
+        for missing in self._concealing.missing_before(pts, previous.pts, self._frames_per_tick):
+            self.damage.pts.append(missing)
+            yield replace(previous, pts=missing, messages=())
 
     @property
     def _frames_per_tick(self) -> Fraction:
-        return self.info.frame_rate * self.info.time_base
+        """Frames of the stream in one of its ticks."""
+        return self.source_rate * self.info.time_base * self._ticks
 
-    def _decoded(self, others: bool) -> Iterator[VideoFrame | AnyPacket]:
-        """Decoded frames, deinterlaced, and other streams' packets."""
+    def _decoded(self, others: bool) -> Iterator[FieldFrame | AnyPacket]:
+        """Decoded frames after the field filter, and other streams' packets."""
+        previous: tuple[VideoFrame, int] | None = None
         for packet in self._demuxer.packets_to_end(others):
             if packet is not None and packet.stream is not self.stream:
                 if packet.size:  # empty packets only flush decoders
                     yield packet
                 continue
             for frame in self._concealing.decode(packet, self._lead):
-                yield from self._deinterlacer.process(frame)
-        yield from self._deinterlacer.process(None)
+                if self.watch is not None:
+                    self.watch.add(frame)
+                if self._ticks > 1 and frame.pts is not None:
+                    pts = frame.pts
+                    yield from self._repeats(pts, previous)
+                    previous = frame, pts
+                yield from self._fields.process(frame)
+        if self._ticks > 1:
+            yield from self._repeats(None, previous)
+        yield from self._fields.process(None)
 
-    def _frame(self, decoded: VideoFrame, previous: Frame | None) -> Frame:
-        side_data = self._note_side_data(decoded)
-        decoded = self._conformer.conform(decoded, self._decoder.sample_aspect_ratio)
-        pts = None if decoded.pts is None else decoded.pts + self._lead
+    def _repeats(
+        self, pts: int | None, previous: tuple[VideoFrame, int] | None
+    ) -> Iterator[FieldFrame]:
+        """Add the previous decoded frame to the field filter again in place of lost ones.
+
+        Times are those of the stream, before `lead` is added.
+        """
+        if previous is None:
+            return
+        frame, last = previous
+        times = None if pts is None else pts + self._lead, last + self._lead
+        for missing in self._concealing.missing_before(*times, self._frames_per_tick):
+            self.damage.pts.append(missing * self._ticks)
+            frame.pts = missing - self._lead
+            yield from self._fields.process(frame, is_repeat=True)
+
+    def _frame(self, item: FieldFrame, previous: Frame | None) -> Frame:
+        self._note_side_data(item)
+        decoded = self._conformer.conform(item.frame, self._decoder.sample_aspect_ratio)
+        pts = None if decoded.pts is None else decoded.pts + self._lead * self._ticks
         if pts is None or (previous is not None and pts <= previous.pts):
             # Without a usable time, a frame follows the previous one by one frame.
-            duration = (previous.duration if previous else 0) or round(1 / self._frames_per_tick)
+            rate = self.info.frame_rate * self.info.time_base
+            duration = (previous.duration if previous else 0) or round(1 / rate)
             pts = previous.pts + max(1, duration) if previous else 0
         if decoded.is_corrupt:
             self.damage.pts.append(pts)
@@ -401,17 +469,15 @@ class VideoReader:
             planes=self._planes(decoded),
             pts=pts,
             duration=decoded.duration or 0,
-            messages=messages_of(side_data),
+            messages=messages_of(item.side_data),
         )
 
-    def _note_side_data(self, decoded: VideoFrame) -> list[SideData]:
-        items = side_data_of(decoded)
-        for item in items:
-            unset = item.type == TIMECODE and is_zero_timecode(item)
-            if is_worth_a_line(item) and not unset:
-                seconds = float((decoded.pts or 0) * self.info.time_base + self.lead)
-                self.side_data.setdefault(item.type, seconds)
-        return items
+    def _note_side_data(self, item: FieldFrame) -> None:
+        for data in item.side_data:
+            unset = data.type == TIMECODE and is_zero_timecode(data)
+            if is_worth_a_line(data) and not unset:
+                seconds = float((item.frame.pts or 0) * self.info.time_base + self.lead)
+                self.side_data.setdefault(data.type, seconds)
 
     def _planes(self, decoded: VideoFrame) -> Sequence[Plane]:
         layout = self.info.layout

@@ -1,6 +1,6 @@
 """Analyse frames of a film before upscaling.
 
-Finds side data, changes of format, and interlacing that isn't flagged.
+Finds side data, changes of format, and fields that the frames' flags don't declare.
 """
 
 from collections.abc import Iterable
@@ -9,10 +9,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from av.video.frame import VideoFrame
 
-from vsr.media.decode.comb import CombFinder, thin_out
+from vsr.media.decode.comb import CombFinder, FieldFinding, luma_of
 from vsr.media.decode.conform import FormatChange, changes, format_of, where_of
 from vsr.media.decode.decoder import nearest_layout
 from vsr.media.decode.reader import VideoReader
@@ -27,12 +26,14 @@ from vsr.media.decode.side_data import (
     side_data_of,
 )
 from vsr.media.frame import PixelLayout
-from vsr.media.pyav import in_memory, read_plane
 
 _PIXELS, _PIXELS_BEFORE = 64_000_000, 100_000_000
 """Luma samples to analyse, and those to decode between a keyframe and a place."""
 _PLACES, _MAX_FIRST, _MAX_ELSEWHERE, _MIN_FRAMES = 8, 48, 24, 4
 """Other places than the start; frames at the start, and at each other place; minimum of both."""
+
+_MAX_PULLDOWN_PIXELS, _MIN_PULLDOWN_FRAMES = 1920 * 1088, 17
+"""Interlaced formats are no larger; frames at the start that show the rhythm of 3:2 pulldown."""
 
 
 class SeenChange(NamedTuple):
@@ -66,8 +67,15 @@ class Survey:
     """
     hdr10_plus: dict[Fraction, bytes] = field(default_factory=dict)
     """HDR10+ metadata of the first frames, in the same way."""
-    interlaced: bool = False
-    """Whether frames look interlaced without being flagged as such."""
+    fields: FieldFinding = field(default_factory=FieldFinding)
+    """What the fields of the frames look like."""
+    is_flagged: bool = False
+    """Whether a frame is flagged as interlaced."""
+
+    @property
+    def interlaced(self) -> bool:
+        """Whether frames look interlaced without being flagged as such."""
+        return self.fields.is_interlaced and not self.is_flagged
 
 
 def survey_film(path: Path, video: int | None = None) -> Survey:
@@ -78,7 +86,8 @@ def survey_film(path: Path, video: int | None = None) -> Survey:
     with VideoReader(path, video=video) as reader:
         pixels = reader.info.width * reader.info.height
         fit = _PIXELS // (pixels * (_PLACES + 2))
-        first_length = min(_MAX_FIRST, max(_MIN_FRAMES, 2 * fit))
+        least = _MIN_PULLDOWN_FRAMES if pixels <= _MAX_PULLDOWN_PIXELS else _MIN_FRAMES
+        first_length = min(_MAX_FIRST, max(least, 2 * fit))
         length = min(_MAX_ELSEWHERE, max(_MIN_FRAMES, fit))
         runs = sample_runs(
             reader,
@@ -102,7 +111,7 @@ class _Analysis:
         self._reader = reader
         self._found = Survey()
         self._combs, self._seen = CombFinder(), set[Fraction]()
-        self._is_flagged = self._starts_at_zero = False
+        self._starts_at_zero = False
         self._is_rising = True
         self._latest: Fraction | None = None
 
@@ -115,7 +124,7 @@ class _Analysis:
             time = (decoded.pts or 0) * self._reader.info.time_base + self._reader.lead
             self._is_rising = self._is_rising and (self._latest is None or time > self._latest)
             self._latest = time
-            self._is_flagged |= decoded.interlaced_frame
+            self._found.is_flagged |= decoded.interlaced_frame
             self._add_format(decoded, time, is_first)
             self._add_side_data(decoded, time, is_first)
             self._add_luma(decoded, time)
@@ -124,7 +133,7 @@ class _Analysis:
 
     def finish(self) -> Survey:
         """Return the findings."""
-        self._found.interlaced = not self._is_flagged and self._combs.interlaced
+        self._found.fields = self._combs.finding()
         if self._reader.info.stereo_mode:
             self._found.side_data.setdefault(STEREO, 0.0)
         return self._found
@@ -150,18 +159,8 @@ class _Analysis:
                 self._found.hdr10_plus[time] = item.payload
 
     def _add_luma(self, decoded: VideoFrame, time: Fraction) -> None:
-        pixel_format = decoded.sw_format or decoded.format
         has_size = (decoded.width, decoded.height) == self._reader.frame_format.size
         if time in self._seen and decoded.pts is not None:
             self._combs.start_run()  # runs overlap in a short film
-        elif has_size and not self._is_flagged and _has_luma(pixel_format.name):
-            frame = in_memory(decoded)
-            bits = frame.format.components[0].bits
-            dtype = np.dtype(np.uint8 if bits <= 8 else np.uint16)
-            self._combs.add(thin_out(read_plane(frame.planes[0], dtype), max(8, bits)))
-
-
-def _has_luma(pixel_format: str) -> bool:
-    """Whether the first plane of a pixel format is luma alone, one sample per pixel."""
-    planar = pixel_format.startswith(("yuv4", "yuvj", "yuva", "gray", "nv"))
-    return planar and not pixel_format.endswith("be") and "f" not in pixel_format
+        elif has_size and (luma := luma_of(decoded)) is not None:
+            self._combs.add(luma)

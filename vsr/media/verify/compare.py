@@ -20,6 +20,7 @@ from vsr.media.decode.side_data import (
 from vsr.media.frame import StreamInfo
 from vsr.media.mux.copy_plan import Selection
 from vsr.media.verify.contents import FilmContents, Track, read_contents, upscaled_video
+from vsr.media.verify.expected_frames import expected_frames
 from vsr.media.verify.finding import Finding
 from vsr.media.verify.sound import read_sound
 
@@ -42,7 +43,8 @@ def verify_film(
     both codecs are lossless, else by its loudness over time.
 
     All packets of both files are read; of the video, only times and some frames are compared. Times
-    may differ by half a tick of the coarser clock. A finding reports read errors. Raises
+    may differ by half a tick of the coarser clock. A frame per field and film without its 3:2
+    pulldown count as kept, see `expected_frames`. A finding reports read errors. Raises
     `MediaError` where a file can't be read at all.
     """
     in_output = None if video is None else upscaled_video(source, output, video)
@@ -78,13 +80,15 @@ def _video(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
     rotated_scale = Fraction(other.width, one.height)
     same_shape = other.height == scale * one.height or other.height == rotated_scale * one.width
     yield Finding("frame size", _size(one), _size(other), same_shape)
-    yield _same("frames", len(before.times), len(after.times))
     tolerance = max(one.time_base, other.time_base) / 2 + Fraction(1, 10**9)
+    expected = expected_frames(before, after, tolerance)
+    frames = f"{len(before.times)}{expected.note}"
+    yield _same("frames", frames, len(after.times), len(expected.times) == len(after.times))
     errors = [
-        abs(old * one.time_base - new * other.time_base)
-        for old, new in zip(before.times, after.times, strict=False)
+        abs(old - new * other.time_base)
+        for old, new in zip(expected.times, after.times, strict=False)
     ]
-    kept = bool(errors) and max(errors) <= tolerance and len(before.times) == len(after.times)
+    kept = bool(errors) and max(errors) <= tolerance and len(expected.times) == len(after.times)
     yield Finding("frame times", _span(before), _span(after), kept)
     finest = max(one.time_base, Fraction(1, 1000))  # Matroska's
     yield _same("clock", one.time_base, other.time_base, other.time_base <= finest)
@@ -128,7 +132,8 @@ def _side_data(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
         kept = side_data in types[1]
         if side_data == CAPTIONS:
             old, new = (f"{film.captioned} pictures" for film in (before, after))
-            kept = kept and _are_same(before.survey.captions, after.survey.captions)
+            same = _are_same if len(before.times) == len(after.times) else _have_same_text
+            kept = kept and same(before.survey.captions, after.survey.captions)
             kept = kept and 2 * after.captioned >= before.captioned  # each field may have a packet
         elif side_data == HDR10_PLUS:
             kept = kept and _are_same(before.survey.hdr10_plus, after.survey.hdr10_plus)
@@ -144,6 +149,13 @@ def _are_same(one: dict[Fraction, bytes], other: dict[Fraction, bytes]) -> bool:
         {round(1000 * time): payload for time, payload in found.items()} for found in (one, other)
     )
     return all(mine[time] == theirs[time] for time in mine.keys() & theirs.keys())
+
+
+def _have_same_text(one: dict[Fraction, bytes], other: dict[Fraction, bytes]) -> bool:
+    """Whether captions are equal, one after the other, where frames are not one for one."""
+    texts = [b"".join(payload for _, payload in sorted(found.items())) for found in (one, other)]
+    length = min(map(len, texts))
+    return texts[0][:length] == texts[1][:length]
 
 
 def _tracks(before: FilmContents, after: FilmContents, selection: Selection) -> Iterator[Finding]:
