@@ -147,20 +147,24 @@ def film_options(command: Callable[..., None]) -> Callable[..., None]:
 def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
     """Convert the values of `film_options` to keyword arguments of `engine.UpscaleOptions`.
 
-    `suffix` is that of the output, in lower case.
+    `suffix` is that of the output, in lower case. Raises `OutputError` for names of encoder options
+    that the encoder doesn't have.
     """
     from vsr.media.encode.encoder_options import parse_encoder_options
-    from vsr.media.encode.settings import EncoderSettings
+    from vsr.media.encode.settings import EncoderSettings, check_values
 
     rest = dict(values)
     codec: Any = rest.pop("codec") or ("av1" if suffix == ".webm" else "h264")
     coding = {name: rest.pop(name) for name in ("crf", "preset", "encoder")}
     coding["options"] = parse_encoder_options(rest.pop("encoder_option"))
     scale, tile = rest.pop("scale"), rest.pop("tile")
+    settings = EncoderSettings(codec, **coding)
+    if settings.options:
+        check_values(settings)  # once, rather than for each film of a folder
     return rest | {
         "scale": None if scale == "auto" else int(scale),
         "tiling": _tiling(tile),
-        "settings": EncoderSettings(codec, **coding),
+        "settings": settings,
     }
 
 
