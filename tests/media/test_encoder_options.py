@@ -192,6 +192,16 @@ def test_a_bad_option_is_one_line_before_any_work(
     assert output.read_bytes() == b"kept"
 
 
+def test_an_unknown_option_is_told_once_for_a_folder(tmp_path: Path, film: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.mp4").write_bytes(film.read_bytes())
+    line = complaint("upscale", folder, tmp_path / "out", "--encoder-option", "tunne=film")
+    assert "libx264 has no option tunne; did you mean tune?" in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_pipe_of_raw_video_has_no_encoder_options(film: Path) -> None:
     line = complaint("upscale", film, "-", "--encoder-option", "tune=film")
     assert "-: a pipe gets raw video; omit --codec, --crf, --preset, --encoder and" in line

@@ -222,10 +222,11 @@ def film_options(command: Callable[..., None]) -> Callable[..., None]:
 def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
     """Convert the values of `film_options` to keyword arguments of `engine.UpscaleOptions`.
 
-    `suffix` is that of the output, in lower case. Raises `VsrError` for an invalid profile.
+    `suffix` is that of the output, in lower case. Raises `VsrError` for an invalid profile, and for
+    names of encoder options that the encoder doesn't have.
     """
     from vsr.media.encode.encoder_options import parse_encoder_options
-    from vsr.media.encode.settings import EncoderSettings
+    from vsr.media.encode.settings import EncoderSettings, check_values
 
     rest = apply_profile(values, suffix)
     codec: Any = rest.pop("codec") or ("av1" if suffix == ".webm" else "h264")
@@ -233,10 +234,13 @@ def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
     coding["options"] = parse_encoder_options(rest.pop("encoder_option"))
     scale, tile = rest.pop("scale"), rest.pop("tile")
     bounds = [rest.pop(name) for name in ("from_time", "to_time", "duration")]
+    settings = EncoderSettings(codec, **coding)
+    if settings.options:
+        check_values(settings)  # once, rather than for each film of a folder
     return rest | {
         "scale": None if scale == "auto" else int(scale),
         "tiling": _tiling(tile),
-        "settings": EncoderSettings(codec, **coding),
+        "settings": settings,
         "part": parse_part(*bounds),
     }
 
