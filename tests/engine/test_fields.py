@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.cli import complaint, vsr
 from tests.helpers.ffmpeg import ffmpeg, needs_ffmpeg, packets, streams, times, tone
-from tests.helpers.fields import FLAGGED, interlaced, original, telecined
+from tests.helpers.fields import FLAGGED, interlaced, original, soft_telecined, telecined
 from vsr.engine.plan import plan_video
 from vsr.engine.resume import segments
 from vsr.engine.resume.segment_file import SegmentWriter
@@ -150,6 +150,23 @@ def test_the_header_of_raw_video_has_the_rate_of_fields(
     header, *frames = written.getvalue().split(b"FRAME\n")
     assert b" F50:1 Ip " in header
     assert len(frames) == 6
+
+
+@pytest.mark.parametrize("suffix", [".mpg", ".vob", ".mkv"])
+def test_soft_telecine_keeps_its_frames_at_their_times(
+    tmp_path: Path, tiny_model: Path, suffix: str
+) -> None:
+    source, output = soft_telecined(tmp_path / f"in{suffix}"), tmp_path / "out.mkv"
+    told: list[str] = []
+    result = upscaled(source, output, tiny_model, tell=told.append)
+    assert (result.frames, told) == (24, [])
+    found = times(output, 0)
+    fields = [2.5 * index + (index % 2) / 2 for index in range(24)]  # 3 and 2 in turn
+    assert [time - found[0] for time in found[:-1]] == pytest.approx(
+        [count * 1001 / 60000 for count in fields[:-1]], abs=0.0015
+    )  # the file has an earlier time for the last frame
+    assert streams(output, "video")[0]["avg_frame_rate"] == "24000/1001"
+    assert lost(source, output) == []
 
 
 def test_unflagged_fields_get_the_order_that_they_show(tmp_path: Path, tiny_model: Path) -> None:

@@ -72,3 +72,25 @@ def psnr(one: NDArray[np.int16], other: NDArray[np.int16]) -> float:
     """Peak signal-to-noise ratio of 8-bit samples, in dB."""
     error = float(np.mean(np.square(one.astype(float) - other)))
     return 10 * float(np.log10(255**2 / max(error, 1e-9)))
+
+
+def soft_telecined(path: Path, frames: int = 24) -> Path:
+    """MPEG-2 film whose flags tell players to repeat fields, as on DVDs."""
+    plain = path.with_suffix(".plain.m2v")
+    picture = ("-f", "lavfi", "-i", f"nullsrc=size=64x64:rate=30000/1001,geq={GLIDING}")
+    coding = ("-c:v", "mpeg2video", "-q:v", "2", "-bf", "0", "-g", "12", "-f", "mpeg2video")
+    ffmpeg(*picture, "-frames:v", frames, *coding, plain)
+    data, place, index = bytearray(plain.read_bytes()), 0, 0
+    while (place := data.find(b"\0\0\1\xb5", place)) >= 0:
+        extension = data[place + 4] >> 4
+        if extension == 1:  # of the sequence, which is no longer progressive
+            data[place + 5] &= ~0x08
+        elif extension == 8:  # of a picture: top field first, and repeat first field
+            top, repeat = ((1, 1), (0, 0), (0, 1), (1, 0))[index % 4]
+            data[place + 7] = data[place + 7] & 0x7D | top << 7 | repeat << 1
+            index += 1
+        place += 4
+    plain.write_bytes(data)
+    ffmpeg("-fflags", "+genpts", "-f", "mpegvideo", "-i", plain, "-c", "copy", path)
+    plain.unlink()
+    return path

@@ -75,6 +75,7 @@ def test_progressive_film_is_not_taken_for_interlaced(
         "nullsrc=size=160x120:rate=25,geq=lum='if(mod(Y+N,2),220,30)':cb=128:cr=128",
         "nullsrc=size=160x120:rate=25,geq=lum='random(1)*255':cb=128:cr=128",
         "nullsrc=s=160x120:r=25,geq=lum='if(mod(Y,2),if(lt(mod(X+5*N,80),40),220,30),90)':cb=128",
+        "nullsrc=s=160x120:r=25,geq=lum='if(mod(Y,2),100,if(lt(X,6*N),220,30))':cb=128",
     ],
 )
 def test_fine_patterns_are_not_taken_for_interlaced(tmp_path: Path, source: str) -> None:

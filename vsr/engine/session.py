@@ -26,6 +26,7 @@ from vsr.media.decode.deinterlace import Deinterlace
 from vsr.media.decode.field_watch import FieldWatch
 from vsr.media.decode.part import Part, PartClock
 from vsr.media.decode.part_times import FoundPart, find_part
+from vsr.media.decode.pulldown import film_info
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.side_data import TIMECODE
 from vsr.media.decode.survey import Survey, survey_film
@@ -230,8 +231,13 @@ class UpscaleSession:
     def _examine_fields(self, survey: Survey) -> None:
         """Recommend an option for the fields found, or watch for them during the run.
 
-        Frames without flags get the field order found.
+        Frames without flags get the field order found. Film with soft telecine gets its own frame
+        rate: containers state that of its fields.
         """
+        if survey.is_soft_telecine and not self.options.inverse_telecine:
+            frames = self.reader.field_mode.frames
+            self.info = film_info(self.info, frames)
+            self.reader.info = film_info(self.reader.info, frames)
         if survey.fields.is_bottom_first and not survey.is_flagged:
             self.reader.set_bottom_first()
         advice = list(self._field_advice(survey.fields, survey.is_flagged))

@@ -21,6 +21,8 @@ _MIN_COMBED = 0.08
 """Share of the moving samples."""
 _MIN_ORDER_RATIO = 1.25
 """Of a field's distances to its two neighbouring frames."""
+_MIN_FIELD_MOTION = 0.25
+"""Motion in one field over that in the other: a pattern may move in half of the rows alone."""
 _MIN_FRAMES, _MIN_SHARE, _MAX_OPPOSED = 3, 0.2, 0.2
 """Of frames with the prevailing field order; share of moving frames; share with the other order."""
 _MAX_PROGRESSIVE_RATIO, _MAX_PROGRESSIVE_COMBED = 1.05, 0.12
@@ -166,10 +168,12 @@ def measure(before: Luma, frame: Luma, after: Luma) -> FrameCombing | None:
     odd, even = slice(0, None, 2), slice(1, None, 2)  # rows 1, 3, ... of the frame come first
     top_first = float(from_previous[odd].sum()) + float(from_following[even].sum())
     bottom_first = float(from_previous[even].sum()) + float(from_following[odd].sum())
+    by_field = sorted(int(np.count_nonzero(moving[rows])) for rows in (odd, even))
+    is_combed = share >= _MIN_COMBED and by_field[0] >= _MIN_FIELD_MOTION * by_field[1]
     order = 0
-    if share >= _MIN_COMBED and bottom_first > _MIN_ORDER_RATIO * top_first:
+    if is_combed and bottom_first > _MIN_ORDER_RATIO * top_first:
         order = 1
-    elif share >= _MIN_COMBED and top_first > _MIN_ORDER_RATIO * bottom_first:
+    elif is_combed and top_first > _MIN_ORDER_RATIO * bottom_first:
         order = -1
     distances = sorted((top_first, bottom_first))
     is_progressive = (

@@ -1,6 +1,7 @@
 """Cycles of 3:2 pulldown: five frames of video for four frames of film."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsr.errors import MediaError
+from vsr.media.frame import StreamInfo
 
 CYCLE = 5
 """Frames of a cycle."""
@@ -18,6 +20,8 @@ _SLOWEST, _FASTEST = Fraction(51, 2), Fraction(61, 2)
 """Average frames per second, within which film with variable rate may have pulldown."""
 _TOLERANCE = Fraction(1, 4)
 """Of an interval, by which a frame's time may deviate in a cycle."""
+_MIN_SOFT, _MIN_ALTERNATING = 8, 0.9
+"""Intervals between the frames of soft telecine, and the share of them that alternates."""
 _BLOCK = 16
 """Side of the blocks in which frames are compared."""
 _REPEAT, _DISTINCT = 0.3, 0.6
@@ -44,6 +48,32 @@ def video_rate(frame_rate: Fraction, name: str) -> Fraction:
             "film at 29.97 or 30 frames per second, omit it"
         )
     return min(_RATES, key=lambda rate: abs(rate - frame_rate))
+
+
+def is_soft_telecine(times: Sequence[Fraction]) -> bool:
+    """Whether the times of frames, in seconds, are two and three fields apart in turn."""
+    fields = [2 * _RATES[0] * (later - earlier) for earlier, later in pairwise(times)]
+    pairs = [(round(one), round(other)) for one, other in pairwise(fields)]
+    alternating = sum(pair in ((2, 3), (3, 2)) for pair in pairs)
+    is_exact = all(abs(field - round(field)) <= _TOLERANCE for field in fields)
+    return len(fields) >= _MIN_SOFT and is_exact and alternating >= _MIN_ALTERNATING * len(pairs)
+
+
+def film_info(info: StreamInfo, frames: Fraction) -> StreamInfo:
+    """Describe film with soft telecine by the rate of its frames, where its rate is that of video.
+
+    `frames` is `FieldMode.frames`.
+    """
+    stated = info.frame_rate / frames
+    if not has_video_rate(stated):
+        return info
+    rate = video_rate(stated, "") * Fraction(CYCLE - 1, CYCLE)
+    count = info.frame_count
+    return replace(
+        info,
+        frame_rate=rate * frames,
+        frame_count=None if count is None else round(count * rate / stated),
+    )
 
 
 class CycleClock:

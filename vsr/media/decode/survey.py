@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from vsr.media.decode.comb import CombFinder, FieldFinding, luma_of
 from vsr.media.decode.conform import FormatChange, changes, format_of, where_of
 from vsr.media.decode.decoder import nearest_layout
+from vsr.media.decode.pulldown import is_soft_telecine
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.sampling import sample_runs
 from vsr.media.decode.side_data import (
@@ -71,6 +72,8 @@ class Survey:
     """What the fields of the frames look like."""
     is_flagged: bool = False
     """Whether a frame is flagged as interlaced."""
+    is_soft_telecine: bool = False
+    """Whether the first frames are film frames, with times of 3:2 pulldown."""
 
     @property
     def interlaced(self) -> bool:
@@ -118,9 +121,8 @@ class _Analysis:
     def add_run(self, run: Iterable[VideoFrame], is_first: bool) -> int:
         """Analyse consecutive frames; return their count."""
         self._combs.start_run()
-        count = 0
+        times: list[Fraction] = []
         for decoded in run:
-            count += 1
             time = (decoded.pts or 0) * self._reader.info.time_base + self._reader.lead
             self._is_rising = self._is_rising and (self._latest is None or time > self._latest)
             self._latest = time
@@ -129,7 +131,9 @@ class _Analysis:
             self._add_side_data(decoded, time, is_first)
             self._add_luma(decoded, time)
             self._seen.add(time)
-        return count
+            times.append(time)
+        self._found.is_soft_telecine |= is_first and is_soft_telecine(times)
+        return len(times)
 
     def finish(self) -> Survey:
         """Return the findings."""
