@@ -60,14 +60,13 @@ def is_soft_telecine(times: Sequence[Fraction]) -> bool:
 
 
 def film_info(info: StreamInfo, frames: Fraction) -> StreamInfo:
-    """Describe film with soft telecine by the rate of its frames, where its rate is that of video.
+    """Describe film with soft telecine by the rate of its frames, where a higher one is stated.
 
     `frames` is `FieldMode.frames`.
     """
-    stated = info.frame_rate / frames
-    if not has_video_rate(stated):
+    rate, stated = _RATES[0] * Fraction(CYCLE - 1, CYCLE), info.frame_rate / frames
+    if stated < _SLOWEST:
         return info
-    rate = video_rate(stated, "") * Fraction(CYCLE - 1, CYCLE)
     count = info.frame_count
     return replace(
         info,
