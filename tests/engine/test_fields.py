@@ -54,7 +54,9 @@ def test_an_output_of_fields_has_twice_the_frames_and_the_rate(
     result = upscaled(source, output, tiny_model, deinterlace="double", watch=seen.append)
     assert result.frames == 24
     assert (seen[-1].frames, seen[-1].frame_count) == (24, 24)
-    assert any("12 frames are 24 now" in note for note in result.notes)
+    assert any(
+        "12 frames deinterlaced (bwdif) to 24, one per field" in note for note in result.notes
+    )
     video = streams(output, "video")[0]
     assert video["avg_frame_rate"] == video["r_frame_rate"] == "50/1"
     assert video.get("field_order", "progressive") == "progressive"
