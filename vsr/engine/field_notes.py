@@ -17,7 +17,9 @@ def field_advice(
     """
     if deinterlace == "off":
         return
-    if finding.is_telecined and has_video_rate(frame_rate):
+    if finding.is_progressive and deinterlace != "auto" and not is_flagged:
+        yield f"frames look progressive; --deinterlace {deinterlace} costs them detail, omit it"
+    elif finding.is_telecined and has_video_rate(frame_rate):
         yield (
             "the frames look telecined (3:2 pulldown); use --inverse-telecine to restore the "
             f"film's {float(frame_rate) * 4 / 5:.5g} frames per second"
@@ -28,7 +30,7 @@ def field_advice(
             "frames look interlaced but are not flagged so; use --deinterlace on to deinterlace, "
             f"or double for a frame per field ({order} field first)"
         )
-    elif deinterlace == "auto" and is_flagged and finding.is_progressive:
+    elif is_flagged and finding.is_progressive:
         yield (
             "frames are flagged as interlaced but look progressive; use --deinterlace off to keep "
             "them as they are"

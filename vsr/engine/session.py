@@ -238,7 +238,8 @@ class UpscaleSession:
             frames = self.reader.field_mode.frames
             self.info = film_info(self.info, frames)
             self.reader.info = film_info(self.reader.info, frames)
-        if survey.fields.is_bottom_first and not survey.is_flagged:
+        needs_order = self.reader.field_mode.ticks > 1 and not survey.is_flagged
+        if needs_order and survey.fields.is_bottom_first:
             self.reader.set_bottom_first()
         advice = list(self._field_advice(survey.fields, survey.is_flagged))
         self.reader.notes += advice

@@ -77,7 +77,8 @@ class FieldRateDeinterlacer:
         order = "bottom" if self._unflagged == "bff" else "top"
         rest = self._frames - self.found
         unflagged = f"; {rest} are not flagged, their {order} field is first" if rest else ""
-        return [f"{self._frames} frames are {2 * self._frames} now, one per field{unflagged}"]
+        count = f"{self._frames} frames deinterlaced (bwdif) to {2 * self._frames}"
+        return [f"{count}, one per field{unflagged}"]
 
     def _with_time(self, properties: Properties) -> Properties:
         """Set a time that follows the last one where a frame has none, or an earlier one."""

@@ -23,7 +23,7 @@ _TOLERANCE = Fraction(1, 4)
 _MIN_SOFT, _MIN_ALTERNATING = 8, 0.9
 """Intervals between the frames of soft telecine, and the share of them that alternates."""
 _BLOCK = 16
-"""Side of the blocks in which frames are compared."""
+"""Side of the blocks in which frames are compared; a rest at the edges is not."""
 _REPEAT, _DISTINCT = 0.3, 0.6
 """A cycle's smallest difference is that of a repeat up to the first share of the median difference,
 or, as long as it may be noise, up to the second; above the second, frames are distinct."""
@@ -107,11 +107,12 @@ def difference(one: NDArray[np.uint8], other: NDArray[np.uint8] | None) -> float
     """Mean difference of two luma planes in the block where it is largest; infinite without one."""
     if other is None or one.shape != other.shape:
         return float("inf")
-    height, width = one.shape
-    step = np.abs(one.astype(np.int16) - other)
-    rows = np.add.reduceat(step, np.arange(0, height, _BLOCK), axis=0, dtype=np.int32)
-    blocks = np.add.reduceat(rows, np.arange(0, width, _BLOCK), axis=1)
-    return float(blocks.max() / (min(_BLOCK, height) * min(_BLOCK, width)))
+    down, across = (min(_BLOCK, length) for length in one.shape)
+    height, width = (length - length % _BLOCK or length for length in one.shape)
+    step = (np.maximum(one, other) - np.minimum(one, other))[:height, :width]
+    rows = step.reshape(-1, down, width).sum(axis=1, dtype=np.uint16)
+    blocks = rows.reshape(len(rows), -1, across).sum(axis=2, dtype=np.uint32)
+    return float(blocks.max() / (down * across))
 
 
 def repeated_frame(differences: Sequence[float], is_film: bool) -> int | None:
