@@ -18,6 +18,8 @@ import vsr.engine.watch
 from tests.helpers.cli import complaint
 from tests.helpers.cli import vsr as run
 from tests.helpers.films import scenes, write_film
+from vsr.cli.reports import JsonReport
+from vsr.engine.resume import segments
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,35 @@ def test_events_never_mix_with_a_piped_film(film: Path, tmp_path: Path, tiny_mod
     names = [event["event"] for event in events_of(done.stderr.decode())]
     assert names[0] == "start"
     assert names[-1] == "result"
+
+
+def test_ctrl_c_in_a_film_leaves_a_watched_folder_to_be_resumed(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vsr.engine.watch, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(segments, "LONGEST_FRAMES", 6)
+    monkeypatch.setattr(segments, "SHORTEST_FRAMES", 4)
+    emit = JsonReport._emit
+
+    def interrupting(self: JsonReport, event: str, **values: Any) -> None:
+        emit(self, event, **values)
+        if event == "start" and not values["resumed_frames"]:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(JsonReport, "_emit", interrupting)
+    (tmp_path / "in").mkdir()
+    film = write_film(tmp_path / "in" / "a.mkv", scenes(32, 24, [16]))
+    output = tmp_path / "out"
+    options = (output, "--model", tiny_model, "--json-progress")
+    done = run("upscale", "--watch", film.parent, *options)
+    assert done.returncode == 130
+    assert files_in(output) != ["a.mkv"]
+    events = events_of(done.stdout)
+    assert [event["event"] for event in events[-2:]] == ["summary", "interrupted"]
+    assert "6 frames are finished, and the same command resumes" in events[-1]["text"]
+    again = events_of(run("upscale", film.parent, *options).stdout)
+    assert next(one for one in again if one["event"] == "result")["resumed_frames"] == 6
+    assert files_in(output) == ["a.mkv"]
 
 
 def test_a_watched_folder_is_upscaled_until_ctrl_c(

@@ -30,8 +30,8 @@ def weights_of_the_past(strength: float | None) -> Tensor:
         temporal_filter.set_strength(strength)
     low, past = noisy_frames(2).double()
     with torch.no_grad():
-        change: Tensor = temporal_filter.double()(low, past) - low
-    return torch.divide(change, past - low)
+        weights: Tensor = (temporal_filter.double()(low, past) - low) / (past - low)
+    return weights
 
 
 @pytest.mark.parametrize(

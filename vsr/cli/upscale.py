@@ -19,7 +19,7 @@ from vsr.cli.progress import stop_on_interrupt
 from vsr.cli.reports import JsonReport, Report, TextReport
 from vsr.errors import Interrupted, VsrError
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 """Time between two looks at a watched folder."""
 _STREAM = Path("-")
 
