@@ -253,7 +253,8 @@ def test_exact_sound_keeps_its_samples(
     tmp_path: Path, tiny_model: Path, name: str, codec: str, output_name: str, kept: str
 ) -> None:
     source, output = sounding(tmp_path / name, codec), tmp_path / output_name
-    upscaled(source, output, tiny_model, strict=True)
+    notes = upscaled(source, output, tiny_model, strict=True).notes
+    assert notes == (f"audio 1: {codec} is converted to {kept}, lossless",)
     with av.open(str(output)) as film:  # ffmpeg 5.1 takes all PCM in MP4 for 16 bits
         assert film.streams.audio[0].codec_context.name == kept
     assert np.array_equal(decoded(source), decoded(output))
