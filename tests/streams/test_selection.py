@@ -253,7 +253,8 @@ def test_exact_sound_keeps_its_samples(
     tmp_path: Path, tiny_model: Path, name: str, codec: str, output_name: str, kept: str
 ) -> None:
     source, output = sounding(tmp_path / name, codec), tmp_path / output_name
-    upscaled(source, output, tiny_model, strict=True)
+    notes = upscaled(source, output, tiny_model, strict=True).notes
+    assert notes == (f"audio 1: {codec} is converted to {kept}, lossless",)
     with av.open(str(output)) as film:  # ffmpeg 5.1 takes all PCM in MP4 for 16 bits
         assert film.streams.audio[0].codec_context.name == kept
     assert np.array_equal(decoded(source), decoded(output))
@@ -292,6 +293,33 @@ def test_a_gap_in_converted_sound_stays_as_long(
         ]
     assert (loud[0], loud[-1]) == pytest.approx((0, seconds + 0.2 + 0.0019), abs=2e-4)
     assert lost(source, output) == []
+
+
+def test_sound_that_changes_its_rate_and_channels_is_converted_in_sync(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    whole = b""
+    for number, (channels, rate) in enumerate(((2, 44_100), (1, 48_000))):
+        shift = ("-muxdelay", 0, "-muxpreload", 0, "-output_ts_offset", 0.4 * number)
+        whole += sounding(tmp_path / f"{number}.ts", "mp2", channels, rate, *shift).read_bytes()
+    source, output = tmp_path / "in.ts", tmp_path / "out.webm"
+    source.write_bytes(whole)
+    upscaled(source, output, tiny_model, settings=EncoderSettings("av1", preset="13"))
+    starts = []
+    for path in (source, output):
+        with av.open(str(path)) as film:
+            loud = [
+                float(frame.time or 0) + index / frame.sample_rate
+                for frame in film.decode(audio=0)
+                for index in np.flatnonzero(abs(as_float(frame.to_ndarray()[0])) > 0.25)
+            ]
+        starts.append((loud[0], next(time for time in loud if time > 0.4)))
+    assert starts[1] == pytest.approx(starts[0], abs=2e-3)
+    assert lost(source, output) == []
+
+
+def as_float(samples: NDArray[Any]) -> NDArray[np.float64]:
+    return samples / 2.0**15 if samples.dtype == np.int16 else samples.astype(np.float64)
 
 
 def test_each_converted_track_is_named_by_its_number(tmp_path: Path, tiny_model: Path) -> None:

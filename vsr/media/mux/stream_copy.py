@@ -71,13 +71,16 @@ def plan_copy(
             continue
         if mode := _mode(stream, suffix, first[stream.index]):
             copied.append(CopiedStream(stream.index, mode))
+            if mode == "pcm":
+                to = f"{plain_pcm(stream)}, lossless"
+                conversions.append(_conversion_line(stream, sounds, to))
         elif selection.audio == "auto" and (
-            to := plan_conversion(stream, suffix, first[stream.index])
+            conversion := plan_conversion(stream, suffix, first[stream.index])
         ):
-            copied.append(CopiedStream(stream.index, "convert", to))
-            codec = stream.codec_context.codec.canonical_name
-            conversions.append(f"audio {sounds}: {codec} is converted to {to}")
-            if not to.is_lossless:
+            copied.append(CopiedStream(stream.index, "convert", conversion))
+            conversions.append(_conversion_line(stream, sounds, str(conversion)))
+            if not conversion.is_lossless:
+                codec = stream.codec_context.codec.canonical_name
                 able = _able(stream, suffix, first[stream.index])
                 lossy.append(f"audio {sounds} as {codec}: {suffix} can't hold it{able}")
         else:
@@ -374,6 +377,11 @@ def _name(stream: Stream) -> str:
     codec = stream.codec_context.name if stream.codec_context else getattr(stream, "name", None)
     language = f" ({stream.language})" if stream.language else ""
     return f"stream {stream.index}, {codec or 'unknown'} {stream.type}{language}"
+
+
+def _conversion_line(stream: Stream, number: int, to: str) -> str:
+    """Describe the conversion of a sound track by its number among them, from 1."""
+    return f"audio {number}: {stream.codec_context.codec.canonical_name} is converted to {to}"
 
 
 def _left_out_line(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> str:

@@ -27,6 +27,7 @@ class Sound:
 
     codec: str
     channels: int
+    """The most of any frame."""
     end: float
     """Time of the end of the last sample, in seconds."""
     loudness: NDArray[np.float64]
@@ -74,7 +75,8 @@ def read_sound(path: Path, index: int, lead: Fraction, video: int | None) -> Sou
         for frame in _frames(reader, stream, lead):
             start = end if frame.pts is None else frame.pts * (stream.time_base or 1)
             samples = _interleaved(frame)
-            channels, end = samples.shape[1], start + Fraction(frame.samples, frame.sample_rate)
+            channels = max(channels, samples.shape[1])
+            end = start + Fraction(frame.samples, frame.sample_rate)
             are_integers = are_integers and samples.dtype.kind == "i"
             digest.update(samples[samples.any(axis=1)].tobytes())
             energy = _with_energy(energy, samples, float(start), frame.sample_rate)
