@@ -31,6 +31,7 @@ from vsr.engine.resume.segments import LONGEST_FRAMES, SHORTEST_FRAMES, mark_seg
 from vsr.engine.session import UpscaleOptions, UpscaleSession
 from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.errors import Interrupted, OutputError
+from vsr.media.decode.part import Part
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.encoder import CodedVideo
 from vsr.media.encode.settings import EncoderSettings
@@ -359,7 +360,8 @@ def test_the_identity_of_a_job_has_the_keys_of_its_format(film: Path, tiny_model
 
 
 def test_every_option_is_part_of_the_identity_of_a_job(film: Path, tiny_model: Path) -> None:
-    session = UpscaleSession(film, UpscaleOptions(str(tiny_model), device="cpu"), ".mkv")
+    given = UpscaleOptions(str(tiny_model), device="cpu", part=Part.parse("0"))
+    session = UpscaleSession(film, given, ".mkv")
     with session.reader:
         identity = session.identity()
     options = (
