@@ -189,6 +189,23 @@ def test_sound_is_the_packets_that_overlap_the_part_in_time(
     assert min(times(output, 0)) == 0
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mov"])
+def test_pcm_is_cut_to_the_sample(
+    film: Path, tmp_path: Path, tiny_model: Path, suffix: str
+) -> None:
+    source, output = tmp_path / "a.mov", tmp_path / f"b{suffix}"
+    ffmpeg("-i", film, "-c:v", "copy", "-c:a", "pcm_s16le", source)
+    upscale(source, output, tiny_model, "1.21", "1.33", settings=FAST)
+    before, after = (
+        np.frombuffer(ffmpeg_output("-i", path, "-ac", "1", "-f", "s16le", "-"), np.int16)
+        for path in (source, output)
+    )
+    start = round(1.24 * 44_100)
+    assert len(after) >= round(0.09 * 44_100)
+    assert (after == before[start : start + len(after)]).all()
+    assert float(packets(output, 1)[0]["pts_time"]) == 0
+
+
 def subtitles(path: Path) -> str:
     """A file of subtitles around the seconds from 1.2 to 1.8."""
     lines = [("0.100", "0.900"), ("0.900", "1.500"), ("1.550", "1.600"), ("1.700", "2.300")]

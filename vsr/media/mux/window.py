@@ -1,19 +1,23 @@
 """Cut the streams beside the video, and the chapters, to a part of a film.
 
-Audio and data are cut to the packet: packets that overlap the part are kept, with their times. A
-subtitle that starts before the part and lasts into it starts with the part, and none lasts beyond
-its end.
+Audio and data are cut to the packet: packets that overlap the part are kept, with their times. Of
+PCM, the samples before the part are removed from the first packet. A subtitle that starts before
+the part and lasts into it starts with the part, and none lasts beyond its end.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from av.packet import Packet
 from av.stream import Disposition
 
 from vsr.media.decode.container import AnyPacket, shift_packet
 
+_PCM = re.compile(r"pcm_[suf](8|16|24|32|64)(?:le|be)?")
+"""Codecs whose packets are samples, interleaved by channel."""
 _SLACK_SECONDS = 10
 """By which the packets of a stream may be stored later than those of the others."""
 
@@ -61,7 +65,7 @@ class WindowFilter:
         if start >= self.window.start:
             yield from self.flush(packet)
         if self._is_in(packet):
-            yield self._moved(packet)
+            yield self._moved(self._trimmed(packet))
 
     def flush(self, following: AnyPacket | None = None) -> Iterator[AnyPacket]:
         """Iterate over subtitles without a duration that are still shown when the part starts.
@@ -87,7 +91,7 @@ class WindowFilter:
         if start >= window.start:
             return True
         if packet.stream.type == "audio" and not window.keeps_negative:
-            return False
+            return bool(pcm_frame_bytes(packet)) and end_of(packet) > window.start
         return end_of(packet) > window.start
 
     def _is_decodable(self, packet: AnyPacket) -> bool:
@@ -96,6 +100,23 @@ class WindowFilter:
         if packet.is_keyframe and time_of(packet) >= self.window.start:
             self._started.setdefault(index, pts)
         return index in self._started and pts >= self._started[index]
+
+    def _trimmed(self, packet: AnyPacket) -> AnyPacket:
+        """Remove PCM samples before the part; other packets are returned as they are."""
+        size, before = pcm_frame_bytes(packet), self.window.start - time_of(packet)
+        if not size or before <= 0:
+            return packet
+        context: Any = packet.stream.codec_context
+        count = round(before * context.sample_rate)
+        data = bytes(packet)[count * size :]
+        trimmed: Any = Packet(data)
+        trimmed.stream, trimmed.time_base = packet.stream, packet.time_base
+        start = time_of(packet) + Fraction(count, context.sample_rate)
+        trimmed.pts = trimmed.dts = round(start / packet.time_base)
+        seconds = Fraction(len(data) // size, context.sample_rate)
+        trimmed.duration = round(seconds / packet.time_base)
+        trimmed.is_keyframe = True
+        return trimmed
 
     def _moved(self, packet: AnyPacket) -> AnyPacket:
         """Shift a packet to the part's clock, in place, and clip a subtitle."""
@@ -156,6 +177,15 @@ def end_of(packet: AnyPacket) -> Fraction:
     if not duration and packet.stream.type == "audio" and context is not None:
         duration = Fraction(context.frame_size or 0, context.sample_rate or 1)
     return time_of(packet) + duration
+
+
+def pcm_frame_bytes(packet: AnyPacket) -> int:
+    """Return the bytes of one sample of all channels in a packet of PCM; 0 for other codecs."""
+    context: Any = packet.stream.codec_context
+    if packet.stream.type != "audio" or context is None:
+        return 0
+    bits = _PCM.fullmatch(context.name)
+    return 0 if bits is None else int(bits[1]) // 8 * context.layout.nb_channels
 
 
 def is_picture(packet: AnyPacket) -> bool:
