@@ -154,17 +154,22 @@ def test_no_sample_of_the_larger_picture_is_computed(tiny_model: Path) -> None:
     assert sum(sizes) <= 1.5 * 26 * (38 + 1)
 
 
-@pytest.mark.parametrize("scale", [1, 3])
-def test_tiles_of_folded_scales_equal_the_frame(scale: int, tiny_model: Path) -> None:
+@pytest.mark.parametrize(("scale", "odd"), [(1, 0), (3, 0), (1, 1)])
+def test_tiles_of_folded_scales_equal_the_frame(scale: int, odd: int, tiny_model: Path) -> None:
     spec = SPECS["left"]
     generator = with_scale(load_generator(tiny_model), scale)
 
     def build(size: tuple[int, int], tiled: bool) -> Backend:
         return GraphBackend(generator, CPU, (spec, spec), size, "f32", tiled=tiled)
 
-    tiled = TiledBackend(build, (128, 320), 256, scale, (spec, spec), generator.flow)
-    whole = build((128, 320), False)
-    film = [tuple(np.tile(p, (1, 2)) for p in planes) for planes in views(spec, 160, 128, 2)]
+    height, width = 128 - odd, 320 - odd
+    tiled = TiledBackend(build, (height, width), 256, scale, (spec, spec), generator.flow)
+    whole = build((height, width), False)
+    sizes = (height, width), *2 * [(64, 160)]
+    film = [
+        tuple(np.tile(p, (1, 2))[:h, :w] for p, (h, w) in zip(planes, sizes, strict=True))
+        for planes in views(spec, 160, 128, 2)
+    ]
     for number, planes in enumerate(film):
         one, other = (backend.upscale(planes, number == 0) for backend in (tiled, whole))
         assert farthest(one, other) <= 1

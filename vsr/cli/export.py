@@ -18,9 +18,16 @@ from vsr.cli.streams import print_result
     metavar="WIDTHxHEIGHT",
     help="Size of the input frames.",
 )
+@click.option(
+    "--scale",
+    type=click.IntRange(1, 4),
+    help="Output size over input size, at most that of the model. Default: that of the model.",
+)
 @detail_option
 @overwrite_option
-def export_command(model: str, output: Path, size: str, detail: float, overwrite: bool) -> None:
+def export_command(
+    model: str, output: Path, size: str, scale: int | None, detail: float, overwrite: bool
+) -> None:
     """Export one step of a model as ONNX or OpenVINO IR.
 
     FILE ends in .onnx for ONNX, or in .xml for OpenVINO. The recurrent state is an input and an
@@ -36,5 +43,5 @@ def export_command(model: str, output: Path, size: str, detail: float, overwrite
     width, height = parse_positive_int(across), parse_positive_int(down)
     if width is None or height is None:
         raise click.BadParameter(f"{size!r} isn't WIDTHxHEIGHT", param_hint="--size")
-    worst = export_model(model, output, (height, width), detail, overwrite)
+    worst = export_model(model, output, (height, width), detail, overwrite, scale)
     print_result(f"{output}: {width}x{height}, within {worst:.1e} of torch over thirty frames")

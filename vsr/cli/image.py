@@ -6,10 +6,12 @@ import click
 
 from vsr.cli.options import (
     FILE,
+    SCALE,
     default_detail_option,
     device_option,
     model_option,
     overwrite_option,
+    size_options,
 )
 from vsr.cli.progress import progress_bar
 from vsr.cli.streams import print_message, print_result
@@ -21,9 +23,10 @@ from vsr.errors import VsrError
 @click.argument("output", metavar="OUT", type=FILE)
 @click.option(
     "--scale",
-    type=click.Choice(["2", "4"]),
-    help="Output size over input size. Default: 4, or the scale of --model.",
+    type=SCALE,
+    help="Output size over input size: any number above 0. Default: 4, or the scale of --model.",
 )
+@size_options
 @model_option
 @default_detail_option
 @device_option
@@ -34,7 +37,10 @@ from vsr.errors import VsrError
 def image_command(
     source: Path,
     output: Path,
-    scale: str | None,
+    scale: float | None,
+    width: int | None,
+    height: int | None,
+    size: str | None,
     model: str | None,
     detail: float | None,
     device: str,
@@ -48,11 +54,14 @@ def image_command(
 
     \b
     vsr image small.png large.png --scale 2
+    vsr image small.png wall.png --width 5000
     vsr image photos/ larger/
     """
     from vsr.engine.image import StillUpscaler, pair_images
+    from vsr.engine.output_size import SizeRequest
 
-    upscaler = StillUpscaler(model, int(scale) if scale else None, device, detail)
+    request = SizeRequest(scale=scale, width=width, height=height, screen=size)
+    upscaler = StillUpscaler(model, request, device, detail)
     pairs = pair_images(source, output, print_message)
     failures = []
     with progress_bar([], quiet=len(pairs) == 1) as update:
@@ -66,6 +75,7 @@ def image_command(
             update(count, len(pairs))
     done = len(pairs) - len(failures)
     if done:
-        print_result(f"{output}: {done} picture{'s' if done > 1 else ''}, x{upscaler.scale}")
+        by = f", x{upscaler.scale:g}" if upscaler.scale else ""
+        print_result(f"{output}: {done} picture{'s' if done > 1 else ''}{by}")
     if failures:
         raise VsrError("\nvsr: ".join(failures))

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,49 @@ class _FilePath(click.Path):
         return Path.cwd() / path if path == Path("-") and os.fspath(value) != "-" else path
 
 
+class _Scale(click.ParamType[Any]):
+    """A number above 0, or the word `auto` for None."""
+
+    name = "scale"
+
+    def __init__(self, auto: bool = False) -> None:
+        self._auto = auto
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value is None or isinstance(value, float) or (self._auto and value == "auto"):
+            return value
+        try:
+            scale = float(value)
+        except ValueError:
+            scale = math.nan
+        if not (math.isfinite(scale) and scale > 0):
+            or_auto = ", or auto" if self._auto else ""
+            self.fail(f"{value!r} isn't a number above 0, such as 2 or 1.5{or_auto}", param, ctx)
+        return scale
+
+
 FILE = _FilePath(path_type=Path, allow_dash=True)
+SCALE = _Scale()
+_side = click.IntRange(1, 10**_MAX_DIGITS - 1)
+_size_options = (
+    click.option(
+        "--width",
+        type=_side,
+        metavar="PIXELS",
+        help="Width of the output; the height follows.",
+    ),
+    click.option(
+        "--height",
+        type=_side,
+        metavar="PIXELS",
+        help="Height of the output; the width follows.",
+    ),
+    click.option(
+        "--size",
+        metavar="720p|1080p|1440p|4k|8k",
+        help="Largest output that fits into this screen, turned for upright ones.",
+    ),
+)
 
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
@@ -47,10 +90,18 @@ default_detail_option = click.option(
 _film_options = (
     click.option(
         "--scale",
-        type=click.Choice(["auto", "2", "4"]),
+        type=_Scale(auto=True),
         default="auto",
         show_default=True,
-        help="Output size over input size. auto: 4 for films of up to 576 lines, else 2.",
+        metavar="auto|NUMBER",
+        help="Output size over input size: any number above 0, such as 1, 1.5, 2, 3 or 4. auto: 4 "
+        "for films of up to 576 lines, else 2.",
+    ),
+    *_size_options,
+    click.option(
+        "--square-pixels",
+        is_flag=True,
+        help="Make the pixels of anamorphic films square, by enlarging one side.",
     ),
     model_option,
     default_detail_option,
@@ -122,6 +173,13 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace exist
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
+def size_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that set the size of the output in pixels."""
+    for option in reversed(_size_options):
+        command = option(command)
+    return command
+
+
 def film_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add all options that say how a film is upscaled."""
     for option in reversed(_film_options):
@@ -141,7 +199,7 @@ def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
     coding = {name: rest.pop(name) for name in ("crf", "preset", "encoder")}
     scale, tile = rest.pop("scale"), rest.pop("tile")
     return rest | {
-        "scale": None if scale == "auto" else int(scale),
+        "scale": None if scale == "auto" else scale,
         "tiling": _tiling(tile),
         "settings": EncoderSettings(codec, **coding),
     }

@@ -36,9 +36,16 @@ class Step(nn.Module):
 
 
 def export_model(
-    name: str, output: Path, size: tuple[int, int], detail: float = 0.0, overwrite: bool = False
+    name: str,
+    output: Path,
+    size: tuple[int, int],
+    detail: float = 0.0,
+    overwrite: bool = False,
+    scale: int | None = None,
 ) -> float:
     """Write a model's step for frames of `size` = (height, width) to `output`, .onnx or .xml.
+
+    `scale` is at most that of the model, and by default that, see `zoo.load`.
 
     Inputs are `low` and `state0`, `state1` and so on; outputs are `high` and `next0`, `next1`. The
     state before a shot is the first frame itself, and zeros. Thirty frames are then computed from
@@ -50,7 +57,7 @@ def export_model(
     for path in _files(output)[1:]:
         check_writable(path, overwrite)
     check_distinct(_files(output), [Path(name)])
-    generator = load(name, None, detail)
+    generator = load(name, scale, detail)
     low = torch.zeros(1, 3, *size)
     state = tuple(generator.start(low))
     step = Step(generator).eval()

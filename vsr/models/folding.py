@@ -88,7 +88,8 @@ def folded_head(head: nn.Conv2d, scale: int, smaller: int) -> nn.Conv2d:
     """Fold the resampling from `scale` to `smaller` into a head of (3 s^2) output channels."""
     assert head.bias is not None
     taps = resampling_taps(scale, smaller)
-    weight = head.weight.detach().double().unflatten(0, (3, scale, scale))
+    weight = head.weight.detach().double()
+    weight = weight.view(3, scale, scale, *weight.shape[1:])
     bias = head.bias.detach().double().view(3, scale, scale)
     for axis in range(2):
         weight = _resampled(weight, taps, axis)

@@ -5,11 +5,13 @@ from typing import Any
 
 from vsr.errors import ModelError
 from vsr.models import Generator
+from vsr.models.folding import with_scale
 from vsr.zoo.card import Card, read_card
 from vsr.zoo.model_file import load_generator
 
 _FOLDER = Path(__file__).parent
 _MAX_HEIGHT_FOR_X4 = 576
+_LARGEST_SCALE = 4
 
 QUALITIES = {"fast": "tiny", "best": "base"}
 """Families of models by quality, the fastest first."""
@@ -25,38 +27,53 @@ def list_models() -> list[Card]:
 def choose_model(name: str | None, scale: int | None, height: int) -> str:
     """Choose the model for a film or picture of `height` lines.
 
-    The names `fast` and `best` select the first and the last family of `QUALITIES` that is included
-    at `scale`, which by default is 4 up to 576 lines and 2 above. None is `DEFAULT_QUALITY`. Any
-    other name is returned unchanged.
+    The names `fast` and `best` select the first and the last family of `QUALITIES` with a model
+    that computes `scale`: of the family's included models that of exactly this scale, or else that
+    of x4, see `models.folding`. By default, `scale` is `default_scale`. None is
+    `DEFAULT_QUALITY`. Any other name is returned unchanged.
     """
     quality = name or DEFAULT_QUALITY
     if quality not in QUALITIES:
         return quality
-    scale = scale or (4 if height <= _MAX_HEIGHT_FOR_X4 else 2)
-    included = {card.name for card in list_models()}
-    families = [f for f in QUALITIES.values() if f"{f}-x{scale}" in included]
-    family = QUALITIES[quality]
-    return f"{family if family in families else families[-1]}-x{scale}"
+    wanted = min(scale or default_scale(height), _LARGEST_SCALE)
+    included = {card.name: card.scale for card in list_models()}
+    for scale in (wanted, _LARGEST_SCALE):
+        if (model := f"{QUALITIES[quality]}-x{scale}") in included:
+            return model
+    raise ModelError(f"no model of {quality} computes x{wanted}")
 
 
-def default_detail(name: str) -> float:
-    """Return the `detail` that an included model is upscaled with by default; 0 for a file."""
-    return next((card.default_detail for card in list_models() if card.name == name), 0.0)
+def default_scale(height: int) -> int:
+    """Return the default scale of films of `height` lines: 4 up to 576 lines, 2 above."""
+    return _LARGEST_SCALE if height <= _MAX_HEIGHT_FOR_X4 else 2
+
+
+def default_detail(name: str, scale: int | None = None) -> float:
+    """Return the `detail` that an included model is upscaled with by default; 0 for a file.
+
+    It is 0 as well at a `scale` below that of the model.
+    """
+    cards = {card.name: card for card in list_models()}
+    if name not in cards or (scale is not None and scale < cards[name].scale):
+        return 0.0
+    return cards[name].default_detail
 
 
 def load(name: str | Path, scale: int | None = None, detail: float = 0.0) -> Generator[Any]:
     """Load the generator of an included model or of a file, in evaluation mode, on the CPU in f32.
 
     A name holds no path separator and no `.safetensors`; `fast` and `best` are names, see
-    `choose_model`. `detail` interpolates between the model's own weights, 0, and those of its twin
-    `NAME-gan`, 1, which invents plausible texture (Wang et al., ESRGAN, 2018). Raises `ModelError`
-    if there is no such model, if its scale isn't `scale`, or if it has no twin.
+    `choose_model`. A `scale` below that of the model gives a generator of that scale, whose output
+    is the model's, resampled, see `models.folding`. `detail` interpolates between the model's own
+    weights, 0, and those of its twin `NAME-gan`, 1, which invents plausible texture (Wang et al.,
+    ESRGAN, 2018). Raises `ModelError` if there is no such model, if its scale is
+    below `scale`, or if it has no twin.
     """
     text = choose_model(str(name), scale, 0)
     path = model_path(text)
     generator = load_generator(path)
-    if scale is not None and generator.scale != scale:
-        raise ModelError(f"{text} upscales by {generator.scale}, not by {scale}")
+    if scale is not None and not 1 <= scale <= generator.scale:
+        raise ModelError(f"{text} upscales by 1 to {generator.scale}, not by {scale}")
     if not 0 <= detail <= 1:
         raise ModelError(f"detail is between 0 and 1, not {detail}")
     if detail:
@@ -64,7 +81,7 @@ def load(name: str | Path, scale: int | None = None, detail: float = 0.0) -> Gen
         if not twin.is_file():
             raise ModelError(f"{text} has no twin for detail ({twin.name}); leave detail at 0")
         _interpolate(generator, load_generator(twin), detail, twin)
-    return generator
+    return with_scale(generator, scale or generator.scale)
 
 
 def model_path(text: str) -> Path:
@@ -99,6 +116,7 @@ __all__ = [
     "Card",
     "choose_model",
     "default_detail",
+    "default_scale",
     "list_models",
     "load",
     "model_path",

@@ -31,10 +31,16 @@ class YuvStep(nn.Module):
     for tiles takes the coarse flow before the state.
     """
 
-    def __init__(self, generator: Generator[Any], specs: tuple[ColourSpec, ColourSpec]) -> None:
-        """`specs` are the colour formats of input and output."""
+    def __init__(
+        self,
+        generator: Generator[Any],
+        specs: tuple[ColourSpec, ColourSpec],
+        takes_flow: bool = False,
+    ) -> None:
+        """`specs` are the colour formats of input and output; `takes_flow` is for tiles."""
         super().__init__()
         self.generator = generator
+        self._coarse = int(takes_flow)
         self.read_as, self.write_as = specs
 
     def start(self, low: Tensor) -> tuple[Tensor, ...]:
@@ -44,7 +50,9 @@ class YuvStep(nn.Module):
     def forward(self, y: Tensor, cb: Tensor, cr: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Return the next planes and the next state."""
         low = to_rgb((y[:, 0], cb[:, 0], cr[:, 0]), self.read_as)
-        high, following = self.generator.step(low, self.generator.state_type(*state))
+        coarse, state = state[: self._coarse], state[self._coarse :]
+        step: Any = self.generator.step  # accepts the coarse flow if the generator has motion
+        high, following = step(low, self.generator.state_type(*state), *coarse)
         return (*from_rgb(high, self.write_as), *following)
 
     def assemble(self, outputs: Sequence[Array]) -> tuple[Array, ...]:
@@ -209,14 +217,15 @@ def build_yuv_step(
     )
     low = torch.zeros(1, 3, *size)
     frame: tuple[Tensor, ...] = (y, *chroma)
+    flow = generator.flow if tiled else None
+    if flow is not None:
+        unit, cells = 2**flow.levels, 2 ** (flow.levels - flow.coarse_level)
+        frame += (torch.zeros(1, 2, *(-(-side // unit) * cells for side in size)),)
     ends_whole = _has_whole_cells(generator.scale, specs[1], size)
     if isinstance(generator, Recurrent) and generator.memory and ends_whole:
-        if tiled and (flow := generator.flow) is not None:
-            unit, cells = 2**flow.levels, 2 ** (flow.levels - flow.coarse_level)
-            frame += (torch.zeros(1, 2, *(-(-side // unit) * cells for side in size)),)
         step: YuvStep = FoldedStep(generator, specs)
     else:
-        step = YuvStep(generator, specs)
+        step = YuvStep(generator, specs, takes_flow=flow is not None)
     return step.eval(), Layout(frame, step.start(low))
 
 
@@ -272,7 +281,7 @@ def _joined(weight: Tensor, bias: Tensor, scale: int, counts: tuple[int, int]) -
 
     The kernel is enlarged by one along an axis with two.
     """
-    weight = weight.unflatten(0, (3, scale, scale))
+    weight = weight.view(3, scale, scale, *weight.shape[1:])
     bias = bias.view(3, scale, scale)
     for axis, count in enumerate(counts):
         if count == 2:

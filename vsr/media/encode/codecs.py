@@ -40,6 +40,8 @@ class Codec:
     """Chroma subsamplings with an alpha plane."""
     aspect: bool = True
     """Whether the bitstream stores the pixel aspect ratio."""
+    odd_sides: bool = False
+    """Whether sides may be odd where chroma is subsampled."""
 
 
 _ALL_CHROMA = ((2, 2), (2, 1), (1, 1))
@@ -115,6 +117,7 @@ _ON_CPU: dict[str, Codec] = {
         longest_side=65_535,
         bits_per_pixel=7.0,
         alpha=_ALL_CHROMA,
+        odd_sides=True,
     ),
     "raw": Codec(
         encoder="rawvideo",
@@ -127,6 +130,7 @@ _ON_CPU: dict[str, Codec] = {
         longest_side=65_535,
         bits_per_pixel=12.0,
         alpha=_ALL_CHROMA,
+        odd_sides=True,
     ),
 }
 _NVENC_PRESETS = tuple(f"p{level}" for level in range(1, 8))

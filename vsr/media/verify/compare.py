@@ -19,6 +19,7 @@ from vsr.media.decode.survey import Survey
 from vsr.media.frame import StreamInfo
 from vsr.media.verify.contents import FilmContents, Track, read_contents
 from vsr.media.verify.finding import Finding
+from vsr.media.verify.shape import compare_shapes
 
 _PCM_TOLERANCE = Fraction(1, 50)
 """Seconds: QuickTime counts samples of PCM, while times on discs may deviate a little."""
@@ -56,10 +57,8 @@ def verify_film(source: Path, output: Path) -> list[Finding]:
 
 def _video(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
     one, other = before.info, after.info
-    scale = Fraction(other.width, one.width)
-    rotated_scale = Fraction(other.width, one.height)
-    same_shape = other.height == scale * one.height or other.height == rotated_scale * one.width
-    yield Finding("frame size", _size(one), _size(other), same_shape)
+    shape = compare_shapes(one, other)
+    yield Finding("frame size", _size(one), _size(other), shape.has_aspect)
     yield _same("frames", len(before.times), len(after.times))
     tolerance = max(one.time_base, other.time_base) / 2 + Fraction(1, 10**9)
     errors = [
@@ -70,10 +69,9 @@ def _video(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
     yield Finding("frame times", _span(before), _span(after), kept)
     finest = max(one.time_base, Fraction(1, 1000))  # Matroska's
     yield _same("clock", one.time_base, other.time_base, other.time_base <= finest)
-    applied = one.display_matrix is not None and other.display_matrix is None
-    is_transposed = applied and other.height == rotated_scale * one.width
     aspect, found = one.sample_aspect_ratio, other.sample_aspect_ratio
-    yield _same("pixel aspect", aspect, found, found == (1 / aspect if is_transposed else aspect))
+    yield _same("pixel aspect", aspect, found, shape.has_pixel_aspect)
+    applied = one.display_matrix is not None and other.display_matrix is None
     same_rotation = one.display_matrix == other.display_matrix or applied
     yield _same("display matrix", one.display_matrix, other.display_matrix, same_rotation)
     old, new = one.layout, other.layout
