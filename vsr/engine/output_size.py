@@ -21,7 +21,7 @@ SCREENS = {
 }
 """Width and height of the screens that a size can be named after."""
 _ONE = Fraction(1)
-_NEGLIGIBLE = Fraction(1, 100)
+_NEGLIGIBLE = 0.01
 """Pixels by which a scale with many decimals misses a whole number."""
 _MAX_SCALE = 4
 """Largest scale of an included network."""
@@ -129,7 +129,7 @@ class SizeRequest:
         sides = (self.height, self.width) if frame.is_turned else (self.width, self.height)
         shape = self._shape(frame, sides)
         exact = self._exact(shape, sides, default)
-        if min(exact) < 1:
+        if exact[0] < 1 or exact[1] < 1:
             raise OutputError("the output would be smaller than a pixel; use a larger size")
         width, height = (
             _rounded(side, step) for side, step in zip(exact, frame.steps, strict=True)
@@ -145,7 +145,7 @@ class SizeRequest:
         """Describe the rounding of a scale or of a requested side, in one line."""
         wanted = exact if self.screen is None and sides == (None, None) else sides
         differs = any(
-            side is not None and abs(side - got) > _NEGLIGIBLE
+            side is not None and abs(float(side) - got) > _NEGLIGIBLE
             for side, got in zip(wanted, rounded, strict=True)
         )
         if not differs:

@@ -61,15 +61,11 @@ class Resampler:
         assert isinstance(resampled, VideoFrame)
         luma, chroma = self._tables
         dtype = np.dtype(np.uint16)
-        return tuple(
-            _looked_up(table, read_plane(plane, dtype))
+        rounded: list[Any] = [
+            np.take(table, read_plane(plane, dtype))
             for table, plane in zip((luma, chroma, chroma), resampled.planes, strict=True)
-        )
-
-
-def _looked_up(table: Plane, codes: Plane) -> Plane:
-    plane: Any = np.take(table, codes)
-    return plane
+        ]
+        return tuple(rounded)
 
 
 def _rounding_tables(bit_depth: int, full_range: bool) -> tuple[Plane, Plane]:
