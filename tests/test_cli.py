@@ -134,7 +134,7 @@ def test_bad_outputs_and_models_get_one_line(tmp_path: Path, small_film: Path) -
 
 def test_wrong_usage_is_exit_code_2(small_film: Path) -> None:
     assert vsr("upscale", small_film).returncode == 2
-    assert vsr("upscale", small_film, "b.mp4", "--scale", "3").returncode == 2
+    assert vsr("upscale", small_film, "b.mp4", "--scale", "x3").returncode == 2
 
 
 def test_pictures_are_upscaled_one_or_a_folder(tmp_path: Path, tiny_model: Path) -> None:

@@ -27,7 +27,8 @@ def copy(
 ) -> None:
     """Decode and encode again, unchanged."""
     with VideoReader(source) as reader:
-        info = output_info(reader.info, 1, reader.info.colour.matrix, settings)
+        size = (reader.info.width, reader.info.height)
+        info = output_info(reader.info, size, reader.info.colour.matrix, settings)
         with VideoWriter(output, info, reader, settings, overwrite) as writer:
             for item in reader:
                 writer.write(item)

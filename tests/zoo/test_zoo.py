@@ -173,9 +173,9 @@ def test_the_default_scale_goes_by_the_lines_of_the_film() -> None:
     assert choose_model(None, None, 100) in NAMES
 
 
-def test_best_is_the_largest_that_ships_at_the_scale() -> None:
-    for scale in (2, 4):
-        cards = {card.name: card for card in list_models() if card.scale == scale}
+def test_best_is_the_largest_of_all() -> None:
+    cards = {card.name: card for card in list_models()}
+    for scale in (1, 2, 3, 4):
         best = cards[choose_model("best", scale, 0)]
         assert all(card.parameters <= best.parameters for card in cards.values())
         assert not best.name.endswith("-gan")
@@ -211,7 +211,7 @@ def test_unknown_names_list_those_there_are() -> None:
         load("tiny-x3")
     with pytest.raises(ModelError, match="no such model file"):
         load("some/file.safetensors")
-    with pytest.raises(ModelError, match="upscales by 4, not by 2"):
-        load("tiny-x4", scale=2)
+    with pytest.raises(ModelError, match="tiny-x2 upscales by 1 to 2, not by 4"):
+        load("tiny-x2", scale=4)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = vsr.nonsense

@@ -24,6 +24,11 @@ from vsr.cli.streams import print_result
     metavar="WIDTHxHEIGHT",
     help="Size of the input frames.",
 )
+@click.option(
+    "--scale",
+    type=click.IntRange(1, 4),
+    help="Output size over input size, at most that of the model. Default: that of the model.",
+)
 @detail_option
 @denoise_option
 @overwrite_option
@@ -31,6 +36,7 @@ def export_command(
     model: str,
     output: Path,
     size: str,
+    scale: int | None,
     detail: float,
     denoise: float | None,
     overwrite: bool,
@@ -50,5 +56,13 @@ def export_command(
     width, height = parse_positive_int(across), parse_positive_int(down)
     if width is None or height is None:
         raise click.BadParameter(f"{size!r} isn't WIDTHxHEIGHT", param_hint="--size")
-    worst = export_model(model, output, (height, width), detail, overwrite, denoise)
+    worst = export_model(
+        model,
+        output,
+        size=(height, width),
+        detail=detail,
+        overwrite=overwrite,
+        denoise=denoise,
+        scale=scale,
+    )
     print_result(f"{output}: {width}x{height}, within {worst:.1e} of torch over thirty frames")

@@ -7,6 +7,7 @@ import click
 
 from vsr.cli.options import (
     FILE,
+    SCALE,
     apply_profile,
     default_detail_option,
     device_option,
@@ -14,6 +15,7 @@ from vsr.cli.options import (
     model_option,
     overwrite_option,
     profile_option,
+    size_options,
 )
 from vsr.cli.progress import progress_bar
 from vsr.cli.streams import print_message, print_result
@@ -26,9 +28,10 @@ from vsr.errors import VsrError
 @profile_option
 @click.option(
     "--scale",
-    type=click.Choice(["2", "4"]),
-    help="Output size over input size. Default: 4, or the scale of --model.",
+    type=SCALE,
+    help="Output size over input size: any number above 0. Default: 4, or the scale of --model.",
 )
+@size_options
 @model_option
 @default_detail_option
 @device_option
@@ -52,15 +55,17 @@ def image_command(
 
     \b
     vsr image small.png large.png --scale 2
+    vsr image small.png wall.png --width 5000
     vsr image photos/ larger/
     vsr image a.png b.jpg photos/ larger/
     """
     from vsr.engine.image import StillUpscaler, pair_images
+    from vsr.engine.output_size import SizeRequest
 
     options = apply_profile(choices)
-    if options["scale"] is not None:
-        options["scale"] = int(options["scale"])
-    upscaler = StillUpscaler(**options)
+    sides = {name: options.pop(name) for name in ("scale", "width", "height")}
+    request = SizeRequest(**sides, screen=options.pop("size"))
+    upscaler = StillUpscaler(size=request, **options)
     pairs = pair_images(sources, output, print_message)
     failures = []
     with progress_bar([], quiet=len(pairs) == 1) as update:
@@ -74,6 +79,7 @@ def image_command(
             update(count, len(pairs))
     done = len(pairs) - len(failures)
     if done:
-        print_result(f"{output}: {done} picture{'s' if done > 1 else ''}, x{upscaler.scale}")
+        by = f", x{upscaler.scale:g}" if upscaler.scale else ""
+        print_result(f"{output}: {done} picture{'s' if done > 1 else ''}{by}")
     if failures:
         raise VsrError("\nvsr: ".join(failures))

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,49 @@ class _FilePath(click.Path):
         return Path.cwd() / path if path == Path("-") and os.fspath(value) != "-" else path
 
 
+class _Scale(click.ParamType[Any]):
+    """A number above 0, or the word `auto` for None."""
+
+    name = "scale"
+
+    def __init__(self, auto: bool = False) -> None:
+        self._auto = auto
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value is None or isinstance(value, float) or (self._auto and value == "auto"):
+            return value
+        try:
+            scale = float(value)
+        except ValueError:
+            scale = math.nan
+        if not (math.isfinite(scale) and scale > 0):
+            or_auto = ", or auto" if self._auto else ""
+            self.fail(f"{value!r} isn't a number above 0, such as 2 or 1.5{or_auto}", param, ctx)
+        return scale
+
+
 FILE = _FilePath(path_type=Path, allow_dash=True)
+SCALE = _Scale()
+_side = click.IntRange(1, 10**_MAX_DIGITS - 1)
+_size_options = (
+    click.option(
+        "--width",
+        type=_side,
+        metavar="PIXELS",
+        help="Width of the output; the height follows.",
+    ),
+    click.option(
+        "--height",
+        type=_side,
+        metavar="PIXELS",
+        help="Height of the output; the width follows.",
+    ),
+    click.option(
+        "--size",
+        metavar="720p|1080p|1440p|4k|8k",
+        help="Largest output that fits into this screen, turned for upright ones.",
+    ),
+)
 
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
@@ -103,10 +146,18 @@ _film_options = (
     profile_option,
     click.option(
         "--scale",
-        type=click.Choice(["auto", "2", "4"]),
+        type=_Scale(auto=True),
         default="auto",
         show_default=True,
-        help="Output size over input size. auto: 4 for films of up to 576 lines, else 2.",
+        metavar="auto|NUMBER",
+        help="Output size over input size: any number above 0, such as 1, 1.5, 2, 3 or 4. auto: 4 "
+        "for films of up to 576 lines, else 2.",
+    ),
+    *_size_options,
+    click.option(
+        "--square-pixels",
+        is_flag=True,
+        help="Make the pixels of anamorphic films square, by enlarging one side.",
     ),
     model_option,
     default_detail_option,
@@ -212,6 +263,13 @@ def part_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def size_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that set the size of the output in pixels."""
+    for option in reversed(_size_options):
+        command = option(command)
+    return command
+
+
 def film_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add all options that say how a film is upscaled."""
     for option in reversed(_film_options):
@@ -238,7 +296,7 @@ def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
     if settings.options:
         check_values(settings)  # once, rather than for each film of a folder
     return rest | {
-        "scale": None if scale == "auto" else int(scale),
+        "scale": None if scale == "auto" else scale,
         "tiling": _tiling(tile),
         "settings": settings,
         "part": parse_part(*bounds),
@@ -251,7 +309,7 @@ def apply_profile(values: dict[str, Any], suffix: str = "") -> dict[str, Any]:
     `values` holds the options of the current command by name, and under `profile` the name of the
     profile, which is removed. `suffix` is that of the output. Raises `ConfigError`.
     """
-    from vsr.engine.profile import ENCODER_KEYS, read_profile
+    from vsr.engine.profile import ENCODER_KEYS, SIZE_KEYS, read_profile
 
     rest = dict(values)
     name = rest.pop("profile")
@@ -267,6 +325,8 @@ def apply_profile(values: dict[str, Any], suffix: str = "") -> dict[str, Any]:
     to_pipe = context.params.get("output") == Path("-")
     if is_given("codec") or to_pipe or (suffix == ".webm" and profile.get("codec") != "av1"):
         ignored |= ENCODER_KEYS  # they belong to the profile's codec
+    if any(is_given(key) for key in SIZE_KEYS):
+        ignored |= SIZE_KEYS
     if is_given("model") and values["model"] not in ("fast", "best"):
         ignored |= {"scale", "detail"}  # a model has one scale, and may have no twin
     for parameter in context.command.params:

@@ -42,8 +42,11 @@ def export_model(
     detail: float = 0.0,
     overwrite: bool = False,
     denoise: float | None = None,
+    scale: int | None = None,
 ) -> float:
     """Write a model's step for frames of `size` = (height, width) to `output`, .onnx or .xml.
+
+    `scale` is at most that of the model, and by default that, see `zoo.load`.
 
     Inputs are `low` and `state0`, `state1` and so on; outputs are `high` and `next0`, `next1`. The
     state before a shot is the first frame itself, and zeros. Thirty frames are then computed from
@@ -55,7 +58,7 @@ def export_model(
     for path in _files(output)[1:]:
         check_writable(path, overwrite)
     check_distinct(_files(output), [Path(name)])
-    generator = load(name, None, detail, denoise)
+    generator = load(name, scale, detail, denoise)
     low = torch.zeros(1, 3, *size)
     state = tuple(generator.start(low))
     step = Step(generator).eval()

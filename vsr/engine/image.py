@@ -1,5 +1,6 @@
 """Upscale still pictures: the API behind `vsr image` and `vsr.upscale_image`."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vsr.engine.batch import Pairs, find_files, pair_files, pair_several
+from vsr.engine.output_size import InputFrame, OutputSize, SizeRequest
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import MediaError, OutputError
 from vsr.imaging.grain import Grain
 from vsr.imaging.tensors import bleed, resize_bicubic, to_float, to_uint8
+from vsr.media.encode.settings import check_frame_size
 from vsr.media.image import (
     IMAGE_SUFFIXES,
     check_still_output,
@@ -21,7 +25,6 @@ from vsr.media.image import (
     still_losses,
     write_still,
 )
-from vsr.models import Generator
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
 from vsr.system.machine import pick_device
@@ -30,6 +33,7 @@ from vsr.zoo import choose_model, default_detail, load
 _JPEGS = (".jpe", ".jfif")
 _BAND_LINES = 256
 _OVERLAP_LINES = 32
+_LEVELS = 2**16 - 1
 
 
 class StillUpscaler:
@@ -38,49 +42,69 @@ class StillUpscaler:
     def __init__(
         self,
         model: str | None = None,
-        scale: int | None = None,
+        size: SizeRequest = SizeRequest(),
         device: str = "auto",
         detail: float | None = None,
         grain: float = 0.0,
     ) -> None:
-        """Load `model`, or the default one for `scale` (4). Raises `VsrError`.
+        """Upscale to `size`, by default by the scale of `model` or 4.
 
-        `grain` is the strength of film grain, from 0 to 1.
+        `grain` is the strength of film grain, from 0 to 1. Raises `VsrError`.
         """
         self._grain = grain
-        name = choose_model(model, scale or 4, 0)
-        if detail is None:
-            detail = default_detail(name)
-        generator: Generator[Any] = load(name, scale, detail)
-        self._upscaler = Upscaler(generator, pick_device(device))
+        self._model, self._request, self._detail = model, size, detail
+        self._device = pick_device(device)
+        self._upscalers: dict[int, Upscaler] = {}
+        """By scale."""
+        self._default = load(choose_model(model, None, 0)).scale
+        # The model is checked before any picture is read.
+        self._upscaler(math.ceil(size.scale or self._default))
 
     @property
-    def scale(self) -> int:
-        """Output side over input side."""
-        return self._upscaler.scale
+    def scale(self) -> float | None:
+        """Output side over input side; None if the size is set in pixels."""
+        request = self._request
+        return self._default if request.is_default else request.scale
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (height, width) of the output for a picture of this size."""
+        size = self._request.resolve(InputFrame(width, height), self._default)
+        check_frame_size((size.width, size.height))
+        return size.height, size.width
 
     def upscale_array(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Upscale RGB (H, W, 3) to (sH, sW, 3), in overlapping bands to limit memory."""
-        scale, height = self.scale, pixels.shape[0]
-        output = np.empty((height * scale, pixels.shape[1] * scale, 3), np.uint8)
-        for top in range(0, height, _BAND_LINES):
-            bottom = min(top + _BAND_LINES, height)
-            first, last = max(0, top - _OVERLAP_LINES), min(height, bottom + _OVERLAP_LINES)
-            band = torch.from_numpy(np.ascontiguousarray(pixels[first:last]))
-            low = to_float(band.to(self._upscaler.device)).permute(2, 0, 1)
-            high = to_uint8(self._upscaler.upscale(low, begins_shot=True))
-            inner = high[:, (top - first) * scale : (bottom - first) * scale]
-            output[top * scale : bottom * scale] = inner.permute(1, 2, 0).cpu().numpy()
+        """Upscale RGB (H, W, 3) to the requested size, in overlapping bands to limit memory."""
+        height, width = pixels.shape[:2]
+        size = self.output_size(height, width)
+        needed = OutputSize(size[1], size[0]).network_scale(InputFrame(width, height))
+        upscaler = self._upscaler(needed)
+        if size == (upscaler.scale * height, upscaler.scale * width):
+            return self._grained(_in_bands(upscaler, pixels, to_uint8, np.dtype(np.uint8)))
+        # More levels than those of the result, so that only the last rounding counts.
+        large = _in_bands(upscaler, pixels, _to_levels, np.dtype(np.uint16))
+        output = np.empty((*size, 3), np.uint8)
+        for channel in range(3):
+            plane = torch.from_numpy(large[..., channel].astype(np.float32))[None, None]
+            output[..., channel] = to_uint8(resize_bicubic(plane / _LEVELS, size))[0, 0].numpy()
+        return self._grained(output)
+
+    def _grained(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Add film grain to an output."""
         if not self._grain:
-            return output
-        grain = Grain(
-            self._grain,
-            height=output.shape[0],
-            width=output.shape[1],
-            bit_depth=8,
-            full_range=True,
-        )
-        return grain.apply_to_rgb(output)
+            return pixels
+        height, width = pixels.shape[:2]
+        grain = Grain(self._grain, height=height, width=width, bit_depth=8, full_range=True)
+        return grain.apply_to_rgb(pixels)
+
+    def _upscaler(self, needed: int) -> Upscaler:
+        """Load the model for a scale, once."""
+        if needed not in self._upscalers:
+            name = choose_model(self._model, needed, 0)
+            scale = min(needed, load(name).scale)
+            default = default_detail(name, scale)
+            detail = default if self._detail is None else self._detail
+            self._upscalers[needed] = Upscaler(load(name, scale, detail), self._device)
+        return self._upscalers[needed]
 
     def upscale_file(
         self,
@@ -97,7 +121,7 @@ class StillUpscaler:
         """
         still = read_still(source)
         check_distinct([output], [source])
-        height, width = (self.scale * side for side in still.rgb.shape[:2])
+        height, width = self.output_size(*still.rgb.shape[:2])
         check_still_output(output, still.alpha is not None, overwrite, (width, height), still)
         lost = still_losses(output, still)
         if strict and lost:
@@ -105,7 +129,7 @@ class StillUpscaler:
         for line in lost:
             tell(f"{source}: not kept: {line}")
         rgb = still.rgb if still.alpha is None else _without_rim(still.rgb, still.alpha)
-        alpha = None if still.alpha is None else _resize_plane(still.alpha, self.scale)
+        alpha = None if still.alpha is None else _resize_plane(still.alpha, (height, width))
         high = replace(still, rgb=self.upscale_array(rgb), alpha=alpha)
         write_still(output, high, overwrite)
 
@@ -113,21 +137,27 @@ class StillUpscaler:
 def upscale_image(
     pixels: NDArray[np.uint8],
     model: str | None = None,
-    scale: int | None = None,
+    scale: float | None = None,
     device: str = "auto",
     detail: float | None = None,
     grain: float = 0.0,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    size: str | None = None,
 ) -> NDArray[np.uint8]:
     """Upscale one RGB picture, uint8 (H, W, 3) to (sH, sW, 3).
 
-    `model` is a name from `vsr.list_models()` or a file, by default the model for `scale`, which
-    is 4 by default. `detail` is that of `vsr.load`, by default that of the model's card. `grain` is
-    the strength of film grain, from 0 to 1. Raises ValueError for another shape or type, and
-    `VsrError`.
+    `model` is a name from `vsr.list_models()` or a file, by default the included model for the
+    scale. `scale` is any number above 0, by default that of a named model, or 4. `width`, `height`
+    and `size` set the output instead, as those of `vsr.upscale_video`. `detail` is that of
+    `vsr.load`, by default that of the model's card. `grain` is the strength of film grain, from
+    0 to 1. Raises ValueError for another shape or type, and `VsrError`.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"expected uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
-    upscaler = StillUpscaler(model, scale, device=device, detail=detail, grain=grain)
+    request = SizeRequest(scale=scale, width=width, height=height, screen=size)
+    upscaler = StillUpscaler(model, request, device=device, detail=detail, grain=grain)
     return upscaler.upscale_array(pixels)
 
 
@@ -183,7 +213,31 @@ def _without_rim(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np
     return bled.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
-def _resize_plane(plane: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    height, width = plane.shape
+def _resize_plane(plane: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     values = to_float(torch.from_numpy(plane))[None, None]
-    return to_uint8(resize_bicubic(values, (height * scale, width * scale)))[0, 0].numpy()
+    return to_uint8(resize_bicubic(values, size))[0, 0].numpy()
+
+
+def _in_bands(
+    upscaler: Upscaler,
+    pixels: NDArray[np.uint8],
+    quantise: Callable[[Tensor], Tensor],
+    dtype: np.dtype[Any],
+) -> NDArray[Any]:
+    """Upscale RGB (H, W, 3) to (sH, sW, 3) of `dtype`, to which `quantise` converts [0, 1]."""
+    scale, height = upscaler.scale, pixels.shape[0]
+    output = np.empty((height * scale, pixels.shape[1] * scale, 3), dtype)
+    for top in range(0, height, _BAND_LINES):
+        bottom = min(top + _BAND_LINES, height)
+        first, last = max(0, top - _OVERLAP_LINES), min(height, bottom + _OVERLAP_LINES)
+        band = torch.from_numpy(np.ascontiguousarray(pixels[first:last]))
+        low = to_float(band.to(upscaler.device)).permute(2, 0, 1)
+        high = quantise(upscaler.upscale(low, begins_shot=True))
+        inner = high[:, (top - first) * scale : (bottom - first) * scale]
+        output[top * scale : bottom * scale] = inner.permute(1, 2, 0).cpu().numpy()
+    return output
+
+
+def _to_levels(pixels: Tensor) -> Tensor:
+    """Convert float in [0, 1] to 0.._LEVELS, rounded to nearest and clamped, as int32."""
+    return (pixels * _LEVELS).round_().clamp_(0, _LEVELS).to(torch.int32)

@@ -18,6 +18,11 @@ _SUMMARY = "summary"
 _OPTION_NAMES = {"tiling": "tile"}
 """Options of the command line whose names differ from those of their fields."""
 
+_NOT_IN_PROFILES = {"settings", "part", "options"}
+"""Fields without a key: a part belongs to one film, and encoder options are a list."""
+
+SIZE_KEYS = frozenset({"scale", "width", "height", "size"})
+"""Keys that exclude each other."""
 ENCODER_KEYS = frozenset(field.name for field in fields(EncoderSettings))
 """Keys that belong to the encoder."""
 
@@ -73,7 +78,7 @@ def _profile_type() -> type[Config]:
     for options in (UpscaleOptions, EncoderSettings):
         types = get_type_hints(options)
         for field in fields(options):
-            if field.type is not EncoderSettings:
+            if field.name not in _NOT_IN_PROFILES:
                 key = _OPTION_NAMES.get(field.name, field.name)
                 keys[key] = types[field.name], field.default
     return create_model("Profile", __base__=Config, summary=(str, ""), **keys)

@@ -13,7 +13,8 @@ import torch
 
 from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
 from vsr.engine.field_notes import field_advice
-from vsr.errors import MediaError
+from vsr.engine.output_size import OutputSize, SizeRequest, input_frame
+from vsr.errors import MediaError, OutputError
 from vsr.frames.deblock import Deblocker
 from vsr.frames.yuv import alpha_to_plane, colour_spec, fill_hidden_colours
 from vsr.imaging.colour import CODE_OF_MATRIX
@@ -32,6 +33,7 @@ from vsr.media.decode.side_data import TIMECODE
 from vsr.media.decode.survey import Survey, survey_film
 from vsr.media.encode.settings import (
     EncoderSettings,
+    check_frame_size,
     output_info,
     stores_aspect_ratio,
     synthesizes_grain,
@@ -39,19 +41,21 @@ from vsr.media.encode.settings import (
     with_film_grain,
 )
 from vsr.media.encode.trial import check_encoder
-from vsr.media.frame import Frame
+from vsr.media.frame import Frame, StreamInfo
 from vsr.media.mux.copy_plan import AudioMode, CopyPlan, Selection, SubtitleMode
 from vsr.media.mux.muxer import Dropped
 from vsr.media.mux.stream_copy import plan_copy
 from vsr.media.mux.window import Window
+from vsr.media.resample import RESAMPLED_DEPTH, Resampler
 from vsr.media.side_data_support import (
     unsupported_changes,
     unsupported_side_data,
     without_unsupported,
 )
+from vsr.models import Generator
 from vsr.system.address import is_pipe
-from vsr.system.machine import pick_device
-from vsr.zoo import choose_model, default_detail, load
+from vsr.system.machine import memory_bytes, pick_device
+from vsr.zoo import choose_model, default_detail, default_scale, load
 
 Rotate = Literal["keep", "apply"]
 
@@ -67,6 +71,8 @@ _LATER_OPTIONS = (
     "inverse_telecine",
 )
 """Options that have a key in the identity of a run only if they differ from the default."""
+_QUEUED_BYTES = 24
+"""Least memory of the queues per pixel: eight frames of three bytes."""
 _HASHED_BYTES = 1 << 20
 _HASHED_BLOCKS = 16
 
@@ -76,7 +82,11 @@ class UpscaleOptions:
     """Options that determine the output. See `upscale.upscale_video`."""
 
     model: str | None = None
-    scale: int | None = None
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    size: str | None = None
+    square_pixels: bool = False
     detail: float | None = None
     device: str = "auto"
     backend: BackendName = "auto"
@@ -109,6 +119,13 @@ class UpscaleSession:
             settings = with_film_grain(options.settings, options.grain)
             options = replace(options, settings=settings)
         self.options = options
+        self._size_request = SizeRequest(
+            scale=options.scale,
+            width=options.width,
+            height=options.height,
+            screen=options.size,
+            square_pixels=options.square_pixels,
+        )
         self.dropped = Dropped()
         self.started = time.perf_counter()
         self.device = pick_device(options.device)
@@ -127,9 +144,7 @@ class UpscaleSession:
         try:
             source_info = self.reader.info
             self.part, self.found_part = _part_of(self.reader, options)
-            self.model = choose_model(options.model, options.scale, source_info.height)
-            self.detail = default_detail(self.model) if options.detail is None else options.detail
-            generator = load(self.model, options.scale, self.detail, options.denoise)
+            generator, size = self._load(source_info)
             self.weights = _digest(generator.state_dict())
             self.scale = generator.scale
             read_as = colour_spec(source_info)
@@ -137,7 +152,14 @@ class UpscaleSession:
             matrix = source_info.colour.matrix
             if not is_specified(matrix):
                 matrix = CODE_OF_MATRIX[read_as.matrix]
-            self.info = output_info(source_info, self.scale, matrix, options.settings)
+            info = output_info(source_info, (size.width, size.height), matrix, options.settings)
+            self.info = replace(info, sample_aspect_ratio=size.aspect)
+            self._computed = self._computed_info(source_info)
+            self._check_memory()
+            self._resampler: Resampler | None = None
+            if self._computed != self.info:
+                computed_size = (self._computed.width, self._computed.height)
+                self._resampler = Resampler(computed_size, self.info)
             check_encoder(self.info, options.settings)
             self._grain = self._noise()
             self.backend = pick_backend(
@@ -145,7 +167,7 @@ class UpscaleSession:
                 precision=options.precision,
                 generator=generator,
                 device=self.device,
-                specs=(read_as, colour_spec(self.info)),
+                specs=(read_as, colour_spec(self._computed)),
                 size=(source_info.height, source_info.width),
                 frames=source_info.frame_count,
                 tiling=options.tiling,
@@ -211,6 +233,45 @@ class UpscaleSession:
             origin=part.origin * part.time_base,
             keeps_negative=self._suffix not in ("", ".nut"),
         )
+
+    def _load(self, source: StreamInfo) -> tuple[Generator[Any], OutputSize]:
+        """Choose the model and load its generator, at the scale that the requested size needs."""
+        options, request = self.options, self._size_request
+        frame = input_frame(source, options.settings)
+        size = request.resolve(frame, default_scale(source.height))
+        needed = size.network_scale(frame)
+        self.model = choose_model(options.model, needed, source.height)
+        own_scale = load(self.model, None, 0.0).scale
+        if request.is_default and self.model == options.model:
+            size = request.resolve(frame, own_scale)
+            needed = size.network_scale(frame)
+        scale = min(needed, own_scale)
+        default = default_detail(self.model, scale)
+        self.detail = default if options.detail is None else options.detail
+        is_enlarged = size.width > scale * source.width or size.height > scale * source.height
+        enlarged = f"{self.model} upscales by {scale}: enlarged to {size.width}x{size.height}"
+        self.reader.notes += [note for note in (size.note, enlarged if is_enlarged else "") if note]
+        return load(self.model, scale, self.detail, options.denoise), size
+
+    def _computed_info(self, source: StreamInfo) -> StreamInfo:
+        """Describe the frames that the backend computes: as written, or deeper and to resample."""
+        width, height = self.scale * source.width, self.scale * source.height
+        if (width, height) == (self.info.width, self.info.height):
+            return self.info
+        check_frame_size((width, height))
+        layout = replace(self.info.layout, bit_depth=RESAMPLED_DEPTH)
+        return replace(self.info, width=width, height=height, layout=layout)
+
+    def _check_memory(self) -> None:
+        """Raise `OutputError` where the queues of frames alone exceed the memory."""
+        pixels = max(one.width * one.height for one in (self.info, self._computed))
+        needed, memory = _QUEUED_BYTES * pixels, memory_bytes(torch.device("cpu"))
+        if needed > memory:
+            size = f"{self.info.width}x{self.info.height}"
+            raise OutputError(
+                f"frames of {size} need about {needed / 1e9:.1f} GB of memory, and this machine "
+                f"has {memory / 1e9:.1f} GB; use a smaller size"
+            )
 
     def _survey(self, suffix: str) -> Survey:
         """Survey the film; add findings to `lost` and to the reader's notes."""
@@ -291,11 +352,14 @@ class UpscaleSession:
 
         def wait() -> Frame:
             planes = pending()
+            if self._resampler is not None:
+                planes = self._resampler.resample(planes)
             if self._grain is not None:
                 planes = (self._grain.apply(planes[0], frame.pts), *planes[1:])
             if self.info.layout.alpha:
+                size = (self.info.height, self.info.width)
                 depths = self.reader.info.layout.bit_depth, self.info.layout.bit_depth
-                planes += (alpha_to_plane(frame.planes[3], self.scale, *depths),)
+                planes += (alpha_to_plane(frame.planes[3], size, *depths),)
             return replace(frame, planes=planes)
 
         return wait
@@ -303,7 +367,8 @@ class UpscaleSession:
     @property
     def queue_size(self) -> int:
         """Capacity of the queues between two stages in frames, lower for large frames."""
-        fit = _QUEUE_PIXELS // (self.info.width * self.info.height)
+        computed = self._computed
+        fit = _QUEUE_PIXELS // (computed.width * computed.height)
         return max(2, min(_QUEUE_FRAMES, fit))
 
     @property
@@ -356,6 +421,8 @@ class UpscaleSession:
             later["encoder_options"] = dict(settings.options)
         if options.part is not None:
             later["part"] = str(options.part)
+        if info.sample_aspect_ratio != self.reader.info.sample_aspect_ratio:
+            later["aspect"] = str(info.sample_aspect_ratio)
         return {
             "source": identity_of(self.reader.path),
             "weights": self.weights,

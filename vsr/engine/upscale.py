@@ -29,11 +29,15 @@ def upscale_video(
     source: Path | str,
     output: Path | str,
     model: str | None = None,
-    scale: int | None = None,
+    scale: float | None = None,
     detail: float | None = None,
     device: str = "auto",
     settings: EncoderSettings = EncoderSettings(),
     *,
+    width: int | None = None,
+    height: int | None = None,
+    size: str | None = None,
+    square_pixels: bool = False,
     backend: BackendName = "auto",
     precision: Precision = "auto",
     tiling: Tiling = "auto",
@@ -60,8 +64,16 @@ def upscale_video(
 ) -> UpscaleResult:
     """Upscale the film at `source` into `output`, frame by frame, in constant memory.
 
-    **Model.** `model` is a name from `vsr.list_models()` or a file. By default, it is the model
-    for `scale`, which by default is 4 up to 576 lines and 2 above. `detail` goes from 0, faithful,
+    **Size.** `scale` is any number above 0, by default 4 up to 576 lines and 2 above, or that of a
+    named `model`. Instead of it, `width` and `height` in pixels set the output, one of which
+    suffices, or the name of a screen to fill, `size`: "720p", "1080p", "1440p", "4k" or "8k". They
+    count as players show the film, after its rotation tag. Sides are rounded to even numbers where
+    chroma is subsampled. `square_pixels` enlarges one side of an anamorphic film, so that its
+    pixels become square. Scales of 1, 2 and 3 are folded into a network; other sizes resample the
+    output of the nearest scale bicubically.
+
+    **Model.** `model` is a name from `vsr.list_models()` or a file. By default, it is the included
+    model for the size. `detail` goes from 0, faithful,
     to 1, where a twin of the model invents texture; the model's card has its default.
 
     **Computing.** `backend` "auto" is OpenVINO on a CPU if the film is long enough to be worth its
@@ -103,6 +115,10 @@ def upscale_video(
     options = UpscaleOptions(
         model=model,
         scale=scale,
+        width=width,
+        height=height,
+        size=size,
+        square_pixels=square_pixels,
         detail=detail,
         device=device,
         backend=backend,

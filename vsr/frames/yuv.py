@@ -59,11 +59,13 @@ def fill_hidden_colours(planes: Sequence[Plane], bit_depth: int) -> Sequence[Pla
     return (*bled, planes[3])
 
 
-def alpha_to_plane(alpha: Plane, scale: int, bit_depth: int, output_depth: int) -> Plane:
-    """Upscale a full-range alpha plane bicubically, and convert it to `output_depth` bits."""
-    height, width = alpha.shape
+def alpha_to_plane(alpha: Plane, size: tuple[int, int], bit_depth: int, output_depth: int) -> Plane:
+    """Resize a full-range alpha plane to `size` = (height, width) bicubically.
+
+    It is converted to `output_depth` bits.
+    """
     values = torch.from_numpy(alpha).to(torch.float32)[None, None]
-    high = resize_bicubic(values, (height * scale, width * scale))[0, 0]
+    high = resize_bicubic(values, size)[0, 0]
     maximum = 2**output_depth - 1
     codes = (high * (maximum / (2**bit_depth - 1))).round().clamp(0, maximum)
     return _as_array(codes.to(torch.uint8 if output_depth == 8 else torch.int16), output_depth)

@@ -30,7 +30,7 @@ AnyGenerator = TypeVar("AnyGenerator", bound=Generator[Any])
 
 
 class QuantisedConv(nn.Module):
-    """A 3x3 convolution whose input and weights are rounded as in eight-bit arithmetic."""
+    """A convolution whose input and weights are rounded as in eight-bit arithmetic."""
 
     def __init__(
         self,
@@ -39,16 +39,18 @@ class QuantisedConv(nn.Module):
         least: float,
         greatest: float,
         border: Sequence[int] = (),
+        stride: tuple[int, int] = (1, 1),
     ) -> None:
         """Quantise inputs from `least`, at most 0, to `greatest`.
 
-        `border` is the replicate padding, left, right, top and bottom; by default the input is
-        padded by zeros.
+        `border` is the replicate padding, left, right, top and bottom; by default the input of a
+        3x3 kernel is padded by zeros.
         """
         super().__init__()
         self.weight = nn.Parameter(weight.detach(), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
         self.border = list(border)
+        self.stride = stride
         self.scale = max(greatest - least, 1e-6) / 255
         self.zero = round(-least / self.scale)  # an exact level, since borders are padded with it
         self.register_buffer(
@@ -79,7 +81,8 @@ class QuantisedConv(nn.Module):
         if not self.border:
             return F.conv2d(x, weight, self.bias, padding=1)
         # Padding after rounding copies a quarter of the bytes.
-        return F.conv2d(F.pad(x, self.border, mode="replicate"), weight, self.bias)
+        x = F.pad(x, self.border, mode="replicate")
+        return F.conv2d(x, weight, self.bias, stride=self.stride)
 
 
 class QuantisedEntryConv(QuantisedConv):
@@ -126,12 +129,13 @@ class QuantisedHead(nn.Module):
         super().__init__()
         self.weight, self.bias, self.in_channels = head.weight, head.bias, head.in_channels
         self.range = (least, greatest)
-        self.of_features = QuantisedConv(head.weight[:, :-3], None, least, greatest, (1, 1, 1, 1))
+        self.border = [head.weight.shape[-1] // 2] * 4
+        self.of_features = QuantisedConv(head.weight[:, :-3], None, least, greatest, self.border)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map features and frame, (B, C + 3, H, W), to (B, 3 s^2, H, W)."""
         added: Tensor = self.of_features(inputs[:, :-3])
-        low = F.pad(inputs[:, -3:], (1, 1, 1, 1), mode="replicate")
+        low = F.pad(inputs[:, -3:], self.border, mode="replicate")
         return F.conv2d(low, self.weight[:, -3:], self.bias) + added
 
 

@@ -9,19 +9,26 @@ from vsr.models import Generator, build_generator
 from vsr.models.growth import can_grow, grow
 from vsr.training.config import TrainConfig
 from vsr.training.discriminator import DiscriminatorTrainer
-from vsr.zoo import load
+from vsr.zoo import choose_model, load
 
 
 def init_generator(config: TrainConfig, device: torch.device) -> Generator[Any]:
     """Build the generator, with random weights or those of `training.start_from`.
 
-    A smaller recurrent network is copied into it. Raises `TrainingError` where shapes differ.
+    A smaller recurrent network is copied into it. Raises `TrainingError` where shapes or scales
+    differ.
     """
     torch.manual_seed(config.training.seed)
     generator = build_generator(config.model)
     name = config.training.start_from
     if name is not None:
-        _copy_weights(generator, load(name, config.model.scale), name)
+        source = load(choose_model(name, config.model.scale, height=0))
+        if source.scale != config.model.scale:
+            raise TrainingError(
+                f"training.start_from: {name} upscales by {source.scale}, [model] by "
+                f"{config.model.scale}"
+            )
+        _copy_weights(generator, source, name)
     return _placed(generator, device)
 
 

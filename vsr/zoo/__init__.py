@@ -5,11 +5,13 @@ from typing import Any
 
 from vsr.errors import ModelError
 from vsr.models import Generator
+from vsr.models.folding import with_scale
 from vsr.zoo.card import Card, read_card
 from vsr.zoo.model_file import load_generator
 
 _FOLDER = Path(__file__).parent
 _MAX_HEIGHT_FOR_X4 = 576
+_LARGEST_SCALE = 4
 
 QUALITIES = {"fast": "tiny", "best": "base"}
 """Families of models by quality, the fastest first."""
@@ -25,23 +27,36 @@ def list_models() -> list[Card]:
 def choose_model(name: str | None, scale: int | None, height: int) -> str:
     """Choose the model for a film or picture of `height` lines.
 
-    The names `fast` and `best` select the first and the last family of `QUALITIES` that is included
-    at `scale`, which by default is 4 up to 576 lines and 2 above. None is `DEFAULT_QUALITY`. Any
-    other name is returned unchanged.
+    The names `fast` and `best` select the first and the last family of `QUALITIES` with a model
+    that computes `scale`: of the family's included models that of exactly this scale, or else that
+    of x4, see `models.folding`. By default, `scale` is `default_scale`. None is
+    `DEFAULT_QUALITY`. Any other name is returned unchanged.
     """
     quality = name or DEFAULT_QUALITY
     if quality not in QUALITIES:
         return quality
-    scale = scale or (4 if height <= _MAX_HEIGHT_FOR_X4 else 2)
-    included = {card.name for card in list_models()}
-    families = [f for f in QUALITIES.values() if f"{f}-x{scale}" in included]
-    family = QUALITIES[quality]
-    return f"{family if family in families else families[-1]}-x{scale}"
+    wanted = min(scale or default_scale(height), _LARGEST_SCALE)
+    included = {card.name: card.scale for card in list_models()}
+    for scale in (wanted, _LARGEST_SCALE):
+        if (model := f"{QUALITIES[quality]}-x{scale}") in included:
+            return model
+    raise ModelError(f"no model of {quality} computes x{wanted}")
 
 
-def default_detail(name: str) -> float:
-    """Return the `detail` that an included model is upscaled with by default; 0 for a file."""
-    return next((card.default_detail for card in list_models() if card.name == name), 0.0)
+def default_scale(height: int) -> int:
+    """Return the default scale of films of `height` lines: 4 up to 576 lines, 2 above."""
+    return _LARGEST_SCALE if height <= _MAX_HEIGHT_FOR_X4 else 2
+
+
+def default_detail(name: str, scale: int | None = None) -> float:
+    """Return the `detail` that an included model is upscaled with by default; 0 for a file.
+
+    It is 0 as well at a `scale` below that of the model.
+    """
+    cards = {card.name: card for card in list_models()}
+    if name not in cards or (scale is not None and scale < cards[name].scale):
+        return 0.0
+    return cards[name].default_detail
 
 
 def load(
@@ -53,17 +68,18 @@ def load(
     """Load the generator of an included model or of a file, in evaluation mode, on the CPU in f32.
 
     A name holds no path separator and no `.safetensors`; `fast` and `best` are names, see
-    `choose_model`. `detail` interpolates between the model's own weights, 0, and those of its twin
-    `NAME-gan`, 1, which invents plausible texture (Wang et al., ESRGAN, 2018). `denoise` changes
-    the weight of previous frames in the model's temporal filter: 0 is none, 0.5 as trained, 1 the
-    most. Raises `ModelError` if there is no such model, if its scale isn't `scale`, or if it lacks
-    the twin or the filter.
+    `choose_model`. A `scale` below that of the model gives a generator of that scale, whose output
+    is the model's, resampled, see `models.folding`. `detail` interpolates between the model's own
+    weights, 0, and those of its twin `NAME-gan`, 1, which invents plausible texture (Wang et al.,
+    ESRGAN, 2018). `denoise` changes the weight of previous frames in the model's temporal filter:
+    0 is none, 0.5 as trained, 1 the most. Raises `ModelError` if there is no such model, if its
+    scale is below `scale`, or if it lacks the twin or the filter.
     """
     text = choose_model(str(name), scale, 0)
     path = model_path(text)
     generator = load_generator(path)
-    if scale is not None and generator.scale != scale:
-        raise ModelError(f"{text} upscales by {generator.scale}, not by {scale}")
+    if scale is not None and not 1 <= scale <= generator.scale:
+        raise ModelError(f"{text} upscales by 1 to {generator.scale}, not by {scale}")
     if not 0 <= detail <= 1:
         raise ModelError(f"detail is between 0 and 1, not {detail}")
     if detail:
@@ -73,7 +89,7 @@ def load(
         _interpolate(generator, load_generator(twin), detail, twin)
     if denoise is not None:
         _set_denoise(generator, denoise, text)
-    return generator
+    return with_scale(generator, scale or generator.scale)
 
 
 def model_path(text: str) -> Path:
@@ -120,6 +136,7 @@ __all__ = [
     "Card",
     "choose_model",
     "default_detail",
+    "default_scale",
     "list_models",
     "load",
     "model_path",

@@ -181,8 +181,9 @@ class TiledBackend(Backend):
         across, down = self._specs[1].subsampling
         subsamplings = ((1, 1), (across, down), (across, down))
         for whole, part, (across_, down_) in zip(output, tile, subsamplings, strict=True):
-            top, bottom = (self._scale * row // down_ for row in (y.inner, y.inner_end))
-            left, right = (self._scale * column // across_ for column in (x.inner, x.inner_end))
+            # Only the end of the frame may be in the middle of a chroma sample.
+            top, bottom = (-(-self._scale * row // down_) for row in (y.inner, y.inner_end))
+            left, right = (-(-self._scale * column // across_) for column in (x.inner, x.inner_end))
             tile_top = self._scale * y.start // down_
             tile_left = self._scale * x.start // across_
             whole[top:bottom, left:right] = part[
@@ -192,5 +193,5 @@ class TiledBackend(Backend):
     def _output_shapes(self) -> list[tuple[int, int]]:
         across, down = self._specs[1].subsampling
         height, width = (self._scale * side for side in self._size)
-        chroma = (height // down, width // across)
+        chroma = (-(-height // down), -(-width // across))
         return [(height, width), chroma, chroma]

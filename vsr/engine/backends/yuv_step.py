@@ -24,10 +24,6 @@ from vsr.models.recurrent import RecurrentState
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
 
-_SHIFTS = (((0, 0, 1, 0), (0, 0, 0, 1)), ((1, 0, 0, 0), (0, 1, 0, 0)))
-"""Paddings that enlarge a kernel by one, by axis: for the same pixel, and for the previous one."""
-
-
 class YuvStep(nn.Module):
     """One step of any generator, from planes of code values to planes of code values.
 
@@ -35,10 +31,16 @@ class YuvStep(nn.Module):
     for tiles takes the coarse flow before the state.
     """
 
-    def __init__(self, generator: Generator[Any], specs: tuple[ColourSpec, ColourSpec]) -> None:
-        """`specs` are the colour formats of input and output."""
+    def __init__(
+        self,
+        generator: Generator[Any],
+        specs: tuple[ColourSpec, ColourSpec],
+        takes_flow: bool = False,
+    ) -> None:
+        """`specs` are the colour formats of input and output; `takes_flow` is for tiles."""
         super().__init__()
         self.generator = generator
+        self._coarse = int(takes_flow)
         self.read_as, self.write_as = specs
 
     def start(self, low: Tensor) -> tuple[Tensor, ...]:
@@ -48,7 +50,9 @@ class YuvStep(nn.Module):
     def forward(self, y: Tensor, cb: Tensor, cr: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Return the next planes and the next state."""
         low = to_rgb((y[:, 0], cb[:, 0], cr[:, 0]), self.read_as)
-        high, following = self.generator.step(low, self.generator.state_type(*state))
+        coarse, state = state[: self._coarse], state[self._coarse :]
+        step: Any = self.generator.step  # accepts the coarse flow if the generator has motion
+        high, following = step(low, self.generator.state_type(*state), *coarse)
         return (*from_rgb(high, self.write_as), *following)
 
     def assemble(self, outputs: Sequence[Array]) -> tuple[Array, ...]:
@@ -61,7 +65,8 @@ class FoldedStep(YuvStep):
 
     Outputs of `forward` are cells, the output samples of each low-resolution pixel: y
     (1, H, W, s^2) and chroma (1, H, W, 2 r c). y may have additional cells at the top and on the
-    left, which `assemble` drops. The hidden state is channels last.
+    left, which `assemble` drops. If the scale is odd and chroma is subsampled, two pixels share a
+    cell of chroma, and the frame's side must be even. The hidden state is channels last.
     """
 
     generator: Recurrent
@@ -75,23 +80,29 @@ class FoldedStep(YuvStep):
         # Chroma between two samples is their mean, within the cell of a pixel. Cosited chroma is
         # filtered around a sample, which reaches into the previous cell and enlarges the kernel.
         filters = (down == 2 and cosited_down, across == 2 and cosited_across)
+        rows, columns = (2 if _is_shared(scale, step) else 1 for step in (down, across))
+        sides = (rows * scale, columns * scale)
         cells = tuple(
-            scale if step == 1 or is_filtered else scale // 2
-            for step, is_filtered in zip((down, across), filters, strict=True)
+            side if step == 1 or is_filtered else side // 2
+            for side, step, is_filtered in zip(sides, (down, across), filters, strict=True)
         )
         self._chroma_cell = cells[0] // (1 + filters[0]), cells[1] // (1 + filters[1])
         self._extra = int(filters[0]), int(filters[1])
-        matrix, offset = _folding(write_as, scale, *cells)
         head = generator.head
         assert head.bias is not None
-        weight = torch.einsum("oc,cikl->oikl", matrix, head.weight.detach())
-        bias = matrix @ head.bias.detach() + offset
-        count = scale**2
-        chroma = _filtered(weight[count:], bias[count:], cells, filters)
+        weight, bias = head.weight.detach(), head.bias.detach()
+        if sides == (scale, scale):
+            luma, chroma = _converted(weight, bias, write_as, sides, cells)
+        else:
+            luma, _ = _converted(weight, bias, write_as, (scale, scale), (scale, scale))
+            joined = _joined(weight, bias, scale, (rows, columns))
+            _, chroma = _converted(*joined, write_as, sides, cells)
+        chroma = _filtered(*chroma, cells, filters, (rows, columns))
         precision = head.range if isinstance(head, QuantisedHead) else self._is_half
-        self._border = [1 + self._extra[1], 1, 1 + self._extra[0], 1]
-        self.luma = _FoldedHead(weight[:count], bias[:count], precision, self._border)
-        self.chroma = _FoldedHead(*chroma, precision, self._border)
+        reach = head.weight.shape[-1] // 2
+        self._border = [reach + self._extra[1], reach, reach + self._extra[0], reach]
+        self.luma = _FoldedHead(*luma, precision, self._border)
+        self.chroma = _FoldedHead(*chroma, precision, self._border, (rows, columns))
 
     def start(self, low: Tensor) -> tuple[Tensor, ...]:
         """Return the state before the first frame of a shot, (1, 3, H, W)."""
@@ -154,12 +165,14 @@ class _FoldedHead(nn.Module):
         bias: Tensor,
         precision: bool | tuple[float, float],
         border: Sequence[int],
+        stride: tuple[int, int] = (1, 1),
     ) -> None:
         super().__init__()
+        self.stride = stride
         self.quantised: QuantisedConv | None = None
         self.feature_weight: nn.Parameter | None = None
         if isinstance(precision, tuple):
-            self.quantised = QuantisedConv(weight[:, :-3], None, *precision, border)
+            self.quantised = QuantisedConv(weight[:, :-3], None, *precision, border, stride)
         elif precision:
             self.feature_weight = nn.Parameter(weight[:, :-3].half())
         self.weight = nn.Parameter(weight[:, -3:].contiguous() if precision else weight)
@@ -167,12 +180,12 @@ class _FoldedHead(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return code values (1, C, H, W) from padded inputs; features for int8 are not padded."""
-        base = F.conv2d(inputs[-1], self.weight, self.bias)
+        base = F.conv2d(inputs[-1], self.weight, self.bias, stride=self.stride)
         if self.quantised is not None:
             added: Tensor = self.quantised(inputs[0])
             return base + added
         if self.feature_weight is not None:
-            return base + F.conv2d(inputs[0], self.feature_weight)
+            return base + F.conv2d(inputs[0], self.feature_weight, stride=self.stride)
         return base
 
 
@@ -204,52 +217,110 @@ def build_yuv_step(
     )
     low = torch.zeros(1, 3, *size)
     frame: tuple[Tensor, ...] = (y, *chroma)
-    if isinstance(generator, Recurrent) and generator.memory:
-        if tiled and (flow := generator.flow) is not None:
-            unit, cells = 2**flow.levels, 2 ** (flow.levels - flow.coarse_level)
-            frame += (torch.zeros(1, 2, *(-(-side // unit) * cells for side in size)),)
+    flow = generator.flow if tiled else None
+    if flow is not None:
+        unit, cells = 2**flow.levels, 2 ** (flow.levels - flow.coarse_level)
+        frame += (torch.zeros(1, 2, *(-(-side // unit) * cells for side in size)),)
+    ends_whole = _has_whole_cells(generator.scale, specs[1], size)
+    if isinstance(generator, Recurrent) and generator.memory and ends_whole:
         step: YuvStep = FoldedStep(generator, specs)
     else:
-        step = YuvStep(generator, specs)
+        step = YuvStep(generator, specs, takes_flow=flow is not None)
     return step.eval(), Layout(frame, step.start(low))
 
 
-def _folding(spec: ColourSpec, scale: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-    """Return matrix and offset from the 3 s^2 RGB samples of a cell to its code values.
+def _is_shared(scale: int, step: int) -> bool:
+    """Whether two low-resolution pixels share a chroma sample, `step` luma samples apart."""
+    return scale % step != 0
 
-    The code values are s^2 of luma, then `rows` by `columns` of Cb, then the same of Cr.
+
+def _has_whole_cells(scale: int, spec: ColourSpec, size: tuple[int, int]) -> bool:
+    """Whether frames of `size` = (height, width) end with a cell of chroma."""
+    steps = (spec.subsampling.down, spec.subsampling.across)
+    return all(scale * side % step == 0 for side, step in zip(size, steps, strict=True))
+
+
+Convolution = tuple[Tensor, Tensor]
+"""Weight (outputs, C, H, W) and bias of a convolution."""
+
+
+def _converted(
+    weight: Tensor, bias: Tensor, spec: ColourSpec, sides: tuple[int, int], cells: Sequence[int]
+) -> tuple[Convolution, Convolution]:
+    """Convert a convolution to RGB cells of `sides` into one to luma and one to chroma."""
+    matrix, offset = _folding(spec, sides, cells)
+    weight = torch.einsum("oc,cikl->oikl", matrix, weight)
+    bias = matrix @ bias + offset
+    count = sides[0] * sides[1]
+    return (weight[:count], bias[:count]), (weight[count:], bias[count:])
+
+
+def _folding(
+    spec: ColourSpec, sides: tuple[int, int], cells: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Return matrix and offset from the RGB samples of a cell to its code values.
+
+    The code values are as many of luma, then `cells` = (rows, columns) of Cb, then as many of Cr.
     """
     black, white = spec.luma_range
     neutral, swing = spec.chroma_range
     luma, blue, red = chroma_weights(spec.matrix)
-    samples = torch.eye(3 * scale**2).view(-1, 3, scale, scale)
+    count = sides[0] * sides[1]
+    samples = torch.eye(3 * count).view(-1, 3, *sides)
     parts = [(white - black) * torch.einsum("c,ncij->nij", luma, samples).flatten(1)]
-    offsets = [torch.full((scale**2,), black)]
-    means = F.avg_pool2d(samples, (scale // rows, scale // columns))
+    offsets = [torch.full((count,), black)]
+    means = F.avg_pool2d(samples, (sides[0] // cells[0], sides[1] // cells[1]))
     for weights in (blue, red):
         parts.append(swing * torch.einsum("c,ncij->nij", weights, means).flatten(1))
-        offsets.append(torch.full((rows * columns,), neutral))
+        offsets.append(torch.full((cells[0] * cells[1],), neutral))
     return torch.cat(parts, dim=1).T.contiguous(), torch.cat(offsets)
 
 
+def _joined(weight: Tensor, bias: Tensor, scale: int, counts: tuple[int, int]) -> Convolution:
+    """Join the cells of `counts` = (rows, columns) pixels, one or two, to one cell.
+
+    The kernel is enlarged by one along an axis with two.
+    """
+    weight = weight.view(3, scale, scale, *weight.shape[1:])
+    bias = bias.view(3, scale, scale)
+    for axis, count in enumerate(counts):
+        if count == 2:
+            parts = [F.pad(weight, _sides(axis, *side)) for side in ((0, 1), (1, 0))]
+            weight = torch.cat(parts, dim=1 + axis)
+            bias = torch.cat((bias, bias), dim=1 + axis)
+    return weight.flatten(0, 2), bias.flatten()
+
+
 def _filtered(
-    weight: Tensor, bias: Tensor, cells: Sequence[int], filters: Sequence[bool]
-) -> tuple[Tensor, Tensor]:
-    """Filter a convolution's (2 r c, C, 3, 3) outputs by (1 2 1)/4 around every other sample.
+    weight: Tensor,
+    bias: Tensor,
+    cells: Sequence[int],
+    filters: Sequence[bool],
+    counts: tuple[int, int],
+) -> Convolution:
+    """Filter a convolution's (2 r c, C, H, W) outputs by (1 2 1)/4 around every other sample.
 
     `filters` says whether to filter down and across. Each filter enlarges the kernel by one,
-    towards the previous cell.
+    towards the previous cell. `counts` are the pixels of a cell down and across.
     """
     weight, bias = (part.reshape(2, *cells, *part.shape[1:]) for part in (weight, bias))
-    for axis, is_filtered in enumerate(filters):
+    for axis, (is_filtered, count) in enumerate(zip(filters, counts, strict=True)):
         if not is_filtered:
             continue
-        # The same kernel at a pixel, and at the previous one.
-        current, previous = (F.pad(weight, sides).unbind(1 + axis) for sides in _SHIFTS[axis])
+        # The same kernel for a cell, and for the previous one.
+        current, previous = (
+            F.pad(weight, _sides(axis, *side)).unbind(1 + axis)
+            for side in ((1, 0), (1 - count, count))
+        )
         weight = torch.stack(_decimate(previous[-1], current), dim=1 + axis)
         samples = bias.unbind(1 + axis)
         bias = torch.stack(_decimate(samples[-1], samples), dim=1 + axis)
     return weight.flatten(0, 2), bias.flatten(0, 2)
+
+
+def _sides(axis: int, before: int, after: int) -> tuple[int, ...]:
+    """Return the padding of a kernel, (..., H, W), down (axis 0) or across (axis 1)."""
+    return (0, 0, before, after) if axis == 0 else (before, after, 0, 0)
 
 
 def _decimate(previous: Tensor, samples: Sequence[Tensor]) -> list[Tensor]:

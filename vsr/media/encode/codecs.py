@@ -41,6 +41,8 @@ class Codec:
     """Whether the bitstream stores the pixel aspect ratio."""
     pixel_formats: Mapping[str, str] = field(default_factory=dict)
     """Layouts that the encoder takes as another pixel format, by FFmpeg's names."""
+    odd_sides: bool = False
+    """Whether sides may be odd where chroma is subsampled."""
 
 
 PACKED_FOR_FFV1 = {"yuva422p12le": "yuva422p16le", "yuva444p12le": "yuva444p16le"}
@@ -120,6 +122,7 @@ ON_CPU: dict[str, Codec] = {
         bits_per_pixel=7.0,
         alpha=_ALL_CHROMA,
         pixel_formats=PACKED_FOR_FFV1,
+        odd_sides=True,
     ),
     "raw": Codec(
         encoder="rawvideo",
@@ -132,6 +135,7 @@ ON_CPU: dict[str, Codec] = {
         longest_side=65_535,
         bits_per_pixel=12.0,
         alpha=_ALL_CHROMA,
+        odd_sides=True,
     ),
 }
 FRAME_PACKING = {5: 0, 9: 1, 7: 2, 1: 3, 3: 4, 13: 5}

@@ -101,9 +101,9 @@ def synthesizes_grain(settings: EncoderSettings) -> bool:
 
 
 def output_info(
-    source: StreamInfo, scale: int, matrix: int, settings: EncoderSettings
+    source: StreamInfo, size: tuple[int, int], matrix: int, settings: EncoderSettings
 ) -> StreamInfo:
-    """Describe the stream that results from upscaling `source`.
+    """Describe the stream that results from upscaling `source` to `size` = (width, height).
 
     `matrix` is the H.273 matrix code to write. It is set even where the source doesn't specify one:
     players would guess it from the new height. Chroma keeps its siting if the codec can specify it;
@@ -111,12 +111,14 @@ def output_info(
     too large.
     """
     codec = settings.capabilities
-    width, height = source.width * scale, source.height * scale
+    width, height = size
     if max(width, height) > codec.longest_side:
+        scale = max(width / source.width, height / source.height)
         raise OutputError(
             f"{settings.codec} supports frames of up to {codec.longest_side} pixels a side, "
-            f"and x{scale} would give {width}x{height}; use a smaller --scale or another --codec"
+            f"and x{scale:.4g} would give {width}x{height}; use a smaller size or another --codec"
         )
+    check_frame_size(size)
     siting = source.colour.siting if source.colour.siting in codec.sitings else "left"
     return replace(
         source,
@@ -126,6 +128,15 @@ def output_info(
         coded_bits=None,
         colour=replace(source.colour, matrix=matrix, siting=siting),
     )
+
+
+def check_frame_size(size: tuple[int, int]) -> None:
+    """Raise `OutputError` where FFmpeg can't hold a frame of `size` = (width, height)."""
+    width, height = size
+    if (8 * width + 1024) * (height + 128) >= 2**31:  # av_image_check_size2
+        raise OutputError(
+            f"frames of {width}x{height} are too large for FFmpeg; use a smaller size"
+        )
 
 
 def unsupported_features(

@@ -22,6 +22,7 @@ from vsr.media.mux.copy_plan import Selection
 from vsr.media.verify.contents import FilmContents, Track, read_contents, upscaled_video
 from vsr.media.verify.expected_frames import expected_frames
 from vsr.media.verify.finding import Finding
+from vsr.media.verify.shape import compare_shapes
 from vsr.media.verify.sound import read_sound
 
 _PCM_TOLERANCE = Fraction(1, 50)
@@ -76,10 +77,8 @@ def verify_film(
 
 def _video(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
     one, other = before.info, after.info
-    scale = Fraction(other.width, one.width)
-    rotated_scale = Fraction(other.width, one.height)
-    same_shape = other.height == scale * one.height or other.height == rotated_scale * one.width
-    yield Finding("frame size", _size(one), _size(other), same_shape)
+    shape = compare_shapes(one, other)
+    yield Finding("frame size", _size(one), _size(other), shape.has_aspect)
     tolerance = max(one.time_base, other.time_base) / 2 + Fraction(1, 10**9)
     expected = expected_frames(before, after, tolerance)
     frames = f"{len(before.times)}{expected.note}"
@@ -92,10 +91,9 @@ def _video(before: FilmContents, after: FilmContents) -> Iterator[Finding]:
     yield Finding("frame times", _span(before), _span(after), kept)
     finest = max(one.time_base, Fraction(1, 1000))  # Matroska's
     yield _same("clock", one.time_base, other.time_base, other.time_base <= finest)
-    applied = one.display_matrix is not None and other.display_matrix is None
-    is_transposed = applied and other.height == rotated_scale * one.width
     aspect, found = one.sample_aspect_ratio, other.sample_aspect_ratio
-    yield _same("pixel aspect", aspect, found, found == (1 / aspect if is_transposed else aspect))
+    yield _same("pixel aspect", aspect, found, shape.has_pixel_aspect)
+    applied = one.display_matrix is not None and other.display_matrix is None
     same_rotation = one.display_matrix == other.display_matrix or applied
     yield _same("display matrix", one.display_matrix, other.display_matrix, same_rotation)
     old, new = one.layout, other.layout
