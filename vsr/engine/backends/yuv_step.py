@@ -22,6 +22,8 @@ from vsr.models.int8 import QuantisedConv, QuantisedHead
 from vsr.models.recurrent import RecurrentState
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
+_OWN_KERNEL = 3
+"""Side of the kernel of a head without resampling."""
 
 
 class YuvStep(nn.Module):
@@ -65,44 +67,49 @@ class FoldedStep(YuvStep):
 
     Outputs of `forward` are cells, the output samples of each low-resolution pixel: y
     (1, H, W, s^2) and chroma (1, H, W, 2 r c). y may have additional cells at the top and on the
-    left, which `assemble` drops. If the scale is odd and chroma is subsampled, two pixels share a
-    cell of chroma, and the frame's side must be even. The hidden state is channels last.
+    left, which `assemble` drops. If the scale is small, two or four pixels share a cell. The hidden
+    state is channels last.
     """
 
     generator: Recurrent
 
-    def __init__(self, generator: Recurrent, specs: tuple[ColourSpec, ColourSpec]) -> None:
+    def __init__(
+        self, generator: Recurrent, specs: tuple[ColourSpec, ColourSpec], size: tuple[int, int]
+    ) -> None:
+        """`specs` are the colour formats of input and output; `size` is (height, width)."""
         super().__init__(generator, specs)
         self._is_half = is_half(generator)
-        scale, write_as = generator.scale, self.write_as
+        scale, write_as, head = generator.scale, self.write_as, generator.head
         across, down = write_as.subsampling
         cosited_across, cosited_down = write_as.cosited
         # Chroma between two samples is their mean, within the cell of a pixel. Cosited chroma is
         # filtered around a sample, which reaches into the previous cell and enlarges the kernel.
         filters = (down == 2 and cosited_down, across == 2 and cosited_across)
-        rows, columns = (2 if _is_shared(scale, step) else 1 for step in (down, across))
-        sides = (rows * scale, columns * scale)
+        is_resampled = head.weight.shape[-1] > _OWN_KERNEL
+        counts = tuple(
+            _pixels_per_cell(scale, step, side, is_resampled)
+            for step, side in zip((down, across), size, strict=True)
+        )
+        self._cell = (counts[0] * scale, counts[1] * scale)
         cells = tuple(
             side if step == 1 or is_filtered else side // 2
-            for side, step, is_filtered in zip(sides, (down, across), filters, strict=True)
+            for side, step, is_filtered in zip(self._cell, (down, across), filters, strict=True)
         )
         self._chroma_cell = cells[0] // (1 + filters[0]), cells[1] // (1 + filters[1])
-        self._extra = int(filters[0]), int(filters[1])
-        head = generator.head
         assert head.bias is not None
-        weight, bias = head.weight.detach(), head.bias.detach()
-        if sides == (scale, scale):
-            luma, chroma = _converted(weight, bias, write_as, sides, cells)
-        else:
-            luma, _ = _converted(weight, bias, write_as, (scale, scale), (scale, scale))
-            joined = _joined(weight, bias, scale, (rows, columns))
-            _, chroma = _converted(*joined, write_as, sides, cells)
-        chroma = _filtered(*chroma, cells, filters, (rows, columns))
+        joined = _joined(head.weight.detach(), head.bias.detach(), scale, counts)
+        luma, chroma = _converted(*joined, write_as, self._cell, cells)
+        chroma = _filtered(*chroma, cells, filters, counts)
+        extra = int(filters[0]), int(filters[1])
+        self._extra = extra if counts == (1, 1) else (0, 0)
+        if counts != (1, 1):  # the kernels of luma and chroma start at the same pixel
+            luma = (F.pad(luma[0], (extra[1], 0, extra[0], 0)), luma[1])
         precision = head.range if isinstance(head, QuantisedHead) else self._is_half
         reach = head.weight.shape[-1] // 2
-        self._border = [reach + self._extra[1], reach, reach + self._extra[0], reach]
-        self.luma = _FoldedHead(*luma, precision, self._border)
-        self.chroma = _FoldedHead(*chroma, precision, self._border, (rows, columns))
+        self._border = [reach + extra[1], reach, reach + extra[0], reach]
+        stride = (counts[0], counts[1])
+        self.luma = _FoldedHead(*luma, precision, self._border, stride)
+        self.chroma = _FoldedHead(*chroma, precision, self._border, stride)
 
     def start(self, low: Tensor) -> tuple[Tensor, ...]:
         """Return the state before the first frame of a shot, (1, 3, H, W)."""
@@ -126,9 +133,8 @@ class FoldedStep(YuvStep):
         top, left = self._extra
         rows, columns = self._chroma_cell
         half = rows * columns
-        scale = self.generator.scale
         return (
-            _pixel_shuffle(luma[top:, left:], scale, scale),
+            _pixel_shuffle(luma[top:, left:], *self._cell),
             _pixel_shuffle(chroma[..., :half], rows, columns),
             _pixel_shuffle(chroma[..., half:], rows, columns),
         )
@@ -223,15 +229,22 @@ def build_yuv_step(
         frame += (torch.zeros(1, 2, *(-(-side // unit) * cells for side in size)),)
     ends_whole = _has_whole_cells(generator.scale, specs[1], size)
     if isinstance(generator, Recurrent) and generator.memory and ends_whole:
-        step: YuvStep = FoldedStep(generator, specs)
+        step: YuvStep = FoldedStep(generator, specs, size)
     else:
         step = YuvStep(generator, specs, takes_flow=flow is not None)
     return step.eval(), Layout(frame, step.start(low))
 
 
-def _is_shared(scale: int, step: int) -> bool:
-    """Whether two low-resolution pixels share a chroma sample, `step` luma samples apart."""
-    return scale % step != 0
+def _pixels_per_cell(scale: int, step: int, side: int, is_resampled: bool) -> int:
+    """Return how many low-resolution pixels share a cell along an axis of `side` pixels.
+
+    Cells contain whole chroma samples, `step` luma samples apart. A convolution computes 16
+    channels or more at a time, and a resampled head of a small scale has fewer per pixel.
+    """
+    least = 2 if scale % step else 1
+    if not is_resampled:
+        return least
+    return max(n for n in (least, 2, 4) if n == least or (n * scale <= 4 and side % n == 0))
 
 
 def _has_whole_cells(scale: int, spec: ColourSpec, size: tuple[int, int]) -> bool:
@@ -276,18 +289,14 @@ def _folding(
     return torch.cat(parts, dim=1).T.contiguous(), torch.cat(offsets)
 
 
-def _joined(weight: Tensor, bias: Tensor, scale: int, counts: tuple[int, int]) -> Convolution:
-    """Join the cells of `counts` = (rows, columns) pixels, one or two, to one cell.
-
-    The kernel is enlarged by one along an axis with two.
-    """
+def _joined(weight: Tensor, bias: Tensor, scale: int, counts: Sequence[int]) -> Convolution:
+    """Join the cells of `counts` = (rows, columns) pixels to one, which enlarges the kernel."""
     weight = weight.view(3, scale, scale, *weight.shape[1:])
     bias = bias.view(3, scale, scale)
     for axis, count in enumerate(counts):
-        if count == 2:
-            parts = [F.pad(weight, _sides(axis, *side)) for side in ((0, 1), (1, 0))]
-            weight = torch.cat(parts, dim=1 + axis)
-            bias = torch.cat((bias, bias), dim=1 + axis)
+        parts = [F.pad(weight, _sides(axis, n, count - 1 - n)) for n in range(count)]
+        weight = torch.cat(parts, dim=1 + axis)
+        bias = torch.cat(count * [bias], dim=1 + axis)
     return weight.flatten(0, 2), bias.flatten()
 
 
@@ -296,7 +305,7 @@ def _filtered(
     bias: Tensor,
     cells: Sequence[int],
     filters: Sequence[bool],
-    counts: tuple[int, int],
+    counts: Sequence[int],
 ) -> Convolution:
     """Filter a convolution's (2 r c, C, H, W) outputs by (1 2 1)/4 around every other sample.
 
