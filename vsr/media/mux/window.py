@@ -116,7 +116,8 @@ class WindowFilter:
         seconds = Fraction(len(data) // size, context.sample_rate)
         trimmed.duration = round(seconds / packet.time_base)
         trimmed.is_keyframe = True
-        return trimmed
+        result: AnyPacket = trimmed
+        return result
 
     def _moved(self, packet: AnyPacket) -> AnyPacket:
         """Shift a packet to the part's clock, in place, and clip a subtitle."""
