@@ -171,7 +171,9 @@ def _join(
 
 def _first_pts(session: UpscaleSession, journal: Journal) -> int:
     """Return the pts of the output's time zero: that of the part's first frame, if there is one."""
-    return 0 if session.part is None else first_pts(journal.segment(0))
+    if session.part is None or not journal.finished:  # removed after the output was complete
+        return 0
+    return first_pts(journal.segment(0))
 
 
 def _end(session: UpscaleSession, journal: Journal) -> Fraction | None:
