@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,13 @@ def test_square_pixels_widen_and_lose_no_line(tmp_path: Path, tiny_model: Path) 
     vsr("upscale", source, keep, *model, "--scale", "1")
     vsr("upscale", source, square, *model, "--scale", "1", "--square-pixels")
     vsr("upscale", source, both, *model, "--width", "96", "--height", "48")
+    identities = []
+    for options in (UpscaleOptions(scale=1), UpscaleOptions(scale=1, square_pixels=True)):
+        one = UpscaleSession(source, replace(options, model=str(tiny_model)), ".mp4")
+        one.reader.close()
+        identities.append(one.identity())
+    assert "aspect" not in identities[0]
+    assert identities[1]["aspect"] == "1"
     assert probed(keep)[:3] == (36, 24, "4:3")
     assert probed(square)[:3] == (48, 24, "1:1")
     assert probed(both)[:3] == (96, 48, "1:1")  # the aspect ratio that players show
