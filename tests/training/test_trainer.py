@@ -19,8 +19,10 @@ from vsr.config import load_toml, parse
 from vsr.data.prepare import prepare
 from vsr.data.store import Header
 from vsr.errors import ConfigError, DataError, OutputError, TrainingError
+from vsr.imaging.tensors import resize_bicubic
 from vsr.models import Recurrent, RecurrentConfig, build_generator
 from vsr.training.config import Stage, TrainConfig, TrainingConfig
+from vsr.training.initialise import init_generator
 from vsr.training.schedule import ClipSchedule
 from vsr.training.trainer import Trainer, TrainingProgress, TrainingResult
 from vsr.zoo import read_card
@@ -375,6 +377,27 @@ def test_without_a_checkpoint_a_diverging_run_ends(recipe: TrainConfig, tmp_path
 def test_motion_must_leave_iterations_for_the_rest(recipe: TrainConfig, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"must be less than training\.iterations \(8\)"):
         Trainer(changed(recipe, motion_iterations=8), tmp_path, CPU)
+
+
+def test_a_run_can_start_from_a_model_of_a_larger_scale(
+    recipe: TrainConfig, tmp_path: Path
+) -> None:
+    # The start upscales as the larger model does, resampled.
+    assert isinstance(recipe.model, RecurrentConfig)
+    larger = recipe.model.model_copy(update={"scale": 4})
+    torch.manual_seed(5)
+    given = Recurrent(larger)
+    save_generator(tmp_path / "larger.safetensors", given.state_dict(), larger)
+    smaller = recipe.model.model_copy(update={"scale": 2})
+    start = changed(recipe, start_from=str(tmp_path / "larger.safetensors"))
+    start = start.model_copy(update={"model": smaller})
+    generator = init_generator(start, CPU)
+    ramp = torch.linspace(0.2, 0.8, 24).expand(1, 3, 24, 24).contiguous()
+    with torch.no_grad():
+        high, _ = given.step(ramp, given.start(ramp))
+        found, _ = generator.step(ramp, generator.start(ramp))
+    wanted = resize_bicubic(high, (48, 48))
+    assert (found - wanted)[..., 8:-8, 8:-8].abs().max() < 0.02
 
 
 def test_stages_must_be_in_order(recipe: TrainConfig) -> None:

@@ -133,3 +133,31 @@ def _resampled(weight: Tensor, taps: Tensor, axis: int) -> Tensor:
         sides[1 - axis] = (cell, cells - 1 - cell)
         total = total + F.pad(parts[:, cell], [*sides[0], *sides[1]])
     return total.movedim(0, 1 + axis)
+
+
+def with_kernel_side(generator: Recurrent, side: int) -> Recurrent:
+    """Return a copy whose head has kernels of `side`, at most its own, as a start for training.
+
+    Outer taps are added to the nearest ones that remain, so that flat areas keep their colour.
+    """
+    twin = copy.deepcopy(generator)
+    head = twin.head
+    weight = head.weight.detach()
+    for axis in (2, 3):
+        weight = _trimmed(weight, axis, (weight.shape[axis] - side) // 2)
+    twin.head = nn.Conv2d(
+        head.in_channels, len(weight), side, padding=side // 2, padding_mode="replicate"
+    ).to(weight.device, weight.dtype)
+    twin.head.load_state_dict({"weight": weight, "bias": head.bias})
+    return twin
+
+
+def _trimmed(weight: Tensor, axis: int, count: int) -> Tensor:
+    """Add the outer `count` taps on both sides of an axis to the nearest remaining ones."""
+    if not count:
+        return weight
+    taps = list(weight.unbind(axis))
+    inner = taps[count:-count]
+    inner[0] = inner[0] + torch.stack(taps[:count]).sum(0)
+    inner[-1] = inner[-1] + torch.stack(taps[-count:]).sum(0)
+    return torch.stack(inner, dim=axis)

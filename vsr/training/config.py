@@ -71,7 +71,8 @@ class TrainingConfig(Config):
     """Decay of the exponential moving average of the weights. The average is saved."""
     start_from: str | None = None
     """Model, by name or file, whose weights the run starts from. A smaller recurrent network is
-    copied into the larger one, which initially computes the same function."""
+    copied into the larger one, which initially computes the same function. The head of a recurrent
+    network of a larger scale is folded to the smaller scale."""
     teacher: str | None = None
     """Model, by name or file, whose outputs are a second target."""
     teacher_share: Share = 0.3

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 
 from vsr.errors import TrainingError
-from vsr.models import Generator, build_generator
+from vsr.models import Generator, Recurrent, build_generator
+from vsr.models.folding import with_kernel_side, with_scale
 from vsr.models.growth import can_grow, grow
 from vsr.training.config import TrainConfig
 from vsr.training.discriminator import DiscriminatorTrainer
@@ -15,14 +16,16 @@ from vsr.zoo import choose_model, load
 def init_generator(config: TrainConfig, device: torch.device) -> Generator[Any]:
     """Build the generator, with random weights or those of `training.start_from`.
 
-    A smaller recurrent network is copied into it. Raises `TrainingError` where shapes or scales
-    differ.
+    A smaller recurrent network is copied into it. The head of a recurrent network of a larger scale
+    is folded to this scale. Raises `TrainingError` where shapes or scales differ.
     """
     torch.manual_seed(config.training.seed)
     generator = build_generator(config.model)
     name = config.training.start_from
     if name is not None:
         source = load(choose_model(name, config.model.scale, height=0))
+        if isinstance(source, Recurrent) and isinstance(generator, Recurrent):
+            source = _folded(source, generator)
         if source.scale != config.model.scale:
             raise TrainingError(
                 f"training.start_from: {name} upscales by {source.scale}, [model] by "
@@ -30,6 +33,15 @@ def init_generator(config: TrainConfig, device: torch.device) -> Generator[Any]:
             )
         _copy_weights(generator, source, name)
     return _placed(generator, device)
+
+
+def _folded(source: Recurrent, generator: Recurrent) -> Recurrent:
+    """Return `source` at the smaller scale of `generator`, and with a head of the same kernel."""
+    if source.scale <= generator.scale:
+        return source
+    folded = with_scale(source, generator.scale)
+    assert isinstance(folded, Recurrent)
+    return with_kernel_side(folded, generator.head.kernel_size[0])
 
 
 def _copy_weights(generator: Generator[Any], source: Generator[Any], name: str) -> None:
