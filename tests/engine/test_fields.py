@@ -16,8 +16,9 @@ from tests.helpers.fields import FLAGGED, interlaced, original, soft_telecined, 
 from vsr.engine.plan import plan_video
 from vsr.engine.resume import segments
 from vsr.engine.resume.segment_file import SegmentWriter
-from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.session import UpscaleSession
 from vsr.engine.upscale import UpscaleProgress, UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import OutputError
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Frame

@@ -14,8 +14,9 @@ from tests.helpers.read_back import frames_of
 from vsr.engine.resume import segments
 from vsr.engine.resume.journal import work_folder
 from vsr.engine.resume.segment_file import SegmentWriter
-from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.session import UpscaleSession
 from vsr.engine.upscale import UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import OutputError
 from vsr.imaging.grain import Grain
 from vsr.media.encode.settings import EncoderSettings

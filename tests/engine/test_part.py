@@ -22,8 +22,8 @@ from vsr.engine import part_stream, plan, warm_up
 from vsr.engine.plan import plan_video
 from vsr.engine.preview_clip import write_preview_clip
 from vsr.engine.resume import segments
-from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleProgress, UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import Interrupted, MediaError, OutputError
 from vsr.media.decode.demuxer import Demuxer
 from vsr.media.decode.part import Part

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from vsr.engine.pipeline import run_stages
 from vsr.engine.preview_clip import check_preview_clip, write_preview_clip
-from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.session import UpscaleSession
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import MediaError, OutputError
 from vsr.frames.shots import mark_cuts
 from vsr.frames.yuv import colour_spec, planes_to_rgb
