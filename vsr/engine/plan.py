@@ -252,7 +252,8 @@ def _frame_count(session: UpscaleSession) -> tuple[int | None, bool]:
     reader = session.reader
     is_exact = not reader.field_mode.inverse_telecine
     if session.part is not None:
-        return session.info.frame_count, is_exact and not reader.interlaced
+        is_counted = session.found_part is not None and not reader.interlaced
+        return session.info.frame_count, is_exact and is_counted
     estimate = reader.info.frame_count
     if reader.is_indexed:
         return estimate, is_exact

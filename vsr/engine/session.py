@@ -136,7 +136,9 @@ class UpscaleSession:
                 tiling=options.tiling,
             )
             if self.part is not None:
-                count = len(self.found_part.pts) if self.found_part else None
+                found = self.found_part
+                estimate = self.part.estimate_frames(source_info.frame_count)
+                count = len(found.pts) if found else estimate
                 self.info = replace(self.info, frame_count=count)
             self.lost = unsupported_features(
                 source_info, self.info, options.settings, self.reader.codec
