@@ -42,8 +42,9 @@ from vsr.engine.backends import (
     openvino_version,
 )
 from vsr.engine.pipeline import StageTimes, run_stages
-from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.session import UpscaleSession
 from vsr.engine.upscale import upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.engine.upscaler import Upscaler
 from vsr.frames.shots import mark_cuts
 from vsr.frames.yuv import colour_spec, planes_to_rgb

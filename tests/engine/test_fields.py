@@ -16,9 +16,11 @@ from tests.helpers.fields import FLAGGED, interlaced, original, soft_telecined, 
 from vsr.engine.plan import plan_video
 from vsr.engine.resume import segments
 from vsr.engine.resume.segment_file import SegmentWriter
-from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.session import UpscaleSession
 from vsr.engine.upscale import UpscaleProgress, UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import OutputError
+from vsr.media.decode.part import Part
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Frame
 from vsr.media.verify import verify_film
@@ -40,8 +42,9 @@ def with_sound(path: Path, film: Path) -> Path:
     return path
 
 
-def lost(source: Path, output: Path) -> list[str]:
-    return [finding.what for finding in verify_film(source, output) if not finding.kept]
+def lost(source: Path, output: Path, part: Part | None = None) -> list[str]:
+    findings = verify_film(source, output, part=part)
+    return [finding.what for finding in findings if not finding.kept]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -80,6 +83,19 @@ def test_an_output_without_pulldown_has_the_rate_of_film(
     )
     assert len(packets(output, 1)) == len(packets(source, 1))
     assert lost(source, output) == []
+
+
+@pytest.mark.parametrize(("start", "duration"), [("7f", "7f"), ("0.14", "0.3")])
+@pytest.mark.parametrize("mode", _MODES)
+def test_verify_counts_the_frames_of_a_part_after_its_fields_are_processed(
+    tmp_path: Path, tiny_model: Path, mode: dict[str, Any], start: str, duration: str
+) -> None:
+    make = telecined if "inverse_telecine" in mode else interlaced
+    source = with_sound(tmp_path / "in.mkv", make(tmp_path / "film.mp4", 20, codec=_CODEC).path)
+    part, output = Part.parse(start, duration=duration), tmp_path / "out.mkv"
+    upscaled(source, output, tiny_model, part=part, **mode)
+    assert lost(source, output, part) == []
+    assert "frames" in lost(source, output, Part.parse(start, duration="3f"))
 
 
 def test_verify_misses_a_field_and_a_film_frame(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from tests.helpers.read_back import frames_of
 from vsr.engine.resume import segments
 from vsr.engine.resume.journal import work_folder
 from vsr.engine.resume.segment_file import SegmentWriter
-from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.session import UpscaleSession
 from vsr.engine.upscale import UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import OutputError
 from vsr.imaging.grain import Grain
+from vsr.media.decode.part import Part
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Frame
 
@@ -125,3 +127,19 @@ def test_a_film_from_a_pipe_has_the_grain_of_a_file(
     pairs = zip(frames_of(tmp_path / "b.mkv"), frames_of(tmp_path / "c.mkv"), strict=True)
     for piped, read in pairs:
         assert all(map(np.array_equal, piped.planes, read.planes))
+
+
+def test_a_part_has_the_grain_of_the_whole_film_from_files_and_pipes(
+    film: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=(film.read_bytes(),), daemon=True).start()
+    part = Part.parse(start="3f", duration="4f")
+    upscaled(film, tmp_path / "whole.mkv", tiny_model, grain=0.5)
+    upscaled(film, tmp_path / "file.mkv", tiny_model, grain=0.5, part=part)
+    upscaled(pipe, tmp_path / "piped.mkv", tiny_model, grain=0.5, part=part)
+    whole = list(frames_of(tmp_path / "whole.mkv"))[3:7]
+    for name in ("file", "piped"):
+        for frame, expected in zip(frames_of(tmp_path / f"{name}.mkv"), whole, strict=True):
+            assert all(map(np.array_equal, frame.planes, expected.planes))

@@ -27,8 +27,9 @@ from vsr.engine.backends import Tiling
 from vsr.engine.image import upscale_image
 from vsr.engine.output_size import InputFrame, OutputSize, SizeRequest
 from vsr.engine.resume import segments
-from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.session import UpscaleSession
 from vsr.engine.upscale import upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import Interrupted, OutputError
 from vsr.imaging.tensors import to_float
 from vsr.media.encode.settings import EncoderSettings

@@ -22,8 +22,8 @@ from vsr.engine import part_stream, plan, warm_up
 from vsr.engine.plan import plan_video
 from vsr.engine.preview_clip import write_preview_clip
 from vsr.engine.resume import segments
-from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleProgress, UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import Interrupted, MediaError, OutputError
 from vsr.media.decode.demuxer import Demuxer
 from vsr.media.decode.part import Part
@@ -302,6 +302,18 @@ def test_an_interrupted_part_resumes_to_the_same_bytes(
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 
+def test_another_video_stream_without_a_keyframe_in_the_part_is_reported(
+    film: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    source = tmp_path / "two.mkv"
+    ffmpeg("-i", film, "-map", "0:v", "-map", "0:v", "-c", "copy", source)
+    for start, is_empty in (("0f", False), ("1f", True)):
+        result = upscale(source, tmp_path / f"{start}.mkv", tiny_model, start, None, "3f")
+        line = "1 other video stream is empty: no keyframe in the part"
+        assert (line in result.notes) == is_empty
+        assert (packets(tmp_path / f"{start}.mkv", 1) == []) == is_empty
+
+
 @pytest.mark.parametrize("part", [("1.2", "1.8", None), ("30f", None, "15f")])
 def test_a_part_of_a_pipe_is_that_of_the_file(
     film: Path, whole: list[str], tmp_path: Path, tiny_model: Path, part: tuple[str | None, ...]
@@ -395,6 +407,24 @@ def test_a_plan_counts_the_frames_of_the_part(
     assert planned.disk_bytes is not None
     assert whole.disk_bytes is not None
     assert planned.disk_bytes < whole.disk_bytes / 2
+
+
+@pytest.mark.parametrize(
+    ("part", "frames"), [(("0.4", "0.8"), 20), (("90f", "99f"), 9), (("2.2", None, "30f"), 10)]
+)
+def test_a_plan_estimates_a_part_whose_frames_are_those_of_fields(
+    film: Path,
+    tiny_model: Path,
+    part: tuple[str | None, ...],
+    frames: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plan, "_TRIAL_SECONDS", 0.0)
+    options = UpscaleOptions(
+        str(tiny_model), device="cpu", deinterlace="double", part=Part.parse(*part)
+    )
+    planned = plan_video(film, options=options)
+    assert (planned.frames, planned.frames_are_counted) == (frames, False)
 
 
 def test_a_preview_clip_shows_two_seconds_on_both_sides(

@@ -11,7 +11,7 @@ from tests.helpers.cli import complaint, vsr
 from tests.helpers.films import scenes, write_film
 from vsr.engine import plan
 from vsr.engine.plan import plan_video
-from vsr.engine.session import UpscaleOptions
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import MediaError
 from vsr.system.address import PIPE
 from vsr.zoo import choose_model, default_detail

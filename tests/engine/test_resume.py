@@ -29,8 +29,9 @@ from vsr.engine.resume.journal import (
 )
 from vsr.engine.resume.segment_file import SegmentWriter
 from vsr.engine.resume.segments import LONGEST_FRAMES, SHORTEST_FRAMES, mark_segments
-from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.session import UpscaleSession
 from vsr.engine.upscale import UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import Interrupted, OutputError
 from vsr.media.decode.part import Part
 from vsr.media.decode.reader import VideoReader

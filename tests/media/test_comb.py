@@ -7,7 +7,8 @@ import pytest
 from tests.helpers.ffmpeg import ffmpeg, needs_ffmpeg
 from tests.helpers.films import scenes, write_film
 from vsr.cli import main
-from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.session import UpscaleSession
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.media.decode.survey import survey_film
 
 pytestmark = needs_ffmpeg

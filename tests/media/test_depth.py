@@ -9,8 +9,8 @@ import pytest
 
 from tests.helpers.ffmpeg import ffmpeg, ffmpeg_output, needs_ffmpeg
 from vsr.engine.plan import plan_video
-from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import OutputError
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings

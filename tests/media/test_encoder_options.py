@@ -14,8 +14,8 @@ from tests.helpers.ffmpeg import needs_ffmpeg, packets, side_data_types, streams
 from tests.helpers.films import scenes, write_film
 from tests.helpers.side_data import captioned
 from vsr.engine.plan import plan_video
-from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import OutputError
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.encoder_options import parse_encoder_options

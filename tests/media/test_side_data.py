@@ -19,8 +19,8 @@ from tests.helpers.side_data import (
     spherical,
 )
 from vsr.engine.plan import plan_video
-from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import OutputError
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.side_data import HDR10_PLUS as PLUS

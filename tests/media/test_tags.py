@@ -12,8 +12,8 @@ import pytest
 
 from tests.helpers.ffmpeg import ffmpeg, needs_ffmpeg
 from vsr.engine.plan import plan_video
-from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.survey import survey_film
 from vsr.media.encode.settings import EncoderSettings

@@ -19,8 +19,8 @@ from tests.helpers.ffmpeg import (
     tone,
 )
 from vsr.engine.plan import plan_video
-from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.verify import verify_film
 

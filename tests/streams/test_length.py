@@ -14,8 +14,8 @@ import pytest
 from tests.helpers.ffmpeg import X264, ffmpeg, film, needs_ffmpeg, packets, pictures, tone
 from tests.helpers.films import scenes, write_film
 from vsr.engine.plan import plan_video
-from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import MediaError
 from vsr.media.decode.completeness import ANOTHER_FOLLOWS, ENDS_EARLY, StreamEnd, is_cut_short
 from vsr.media.decode.reader import VideoReader

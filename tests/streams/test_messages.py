@@ -9,8 +9,8 @@ import pytest
 from tests.helpers.cli import vsr
 from tests.helpers.ffmpeg import X264, ffmpeg, film, needs_ffmpeg, pictures, streams
 from vsr.engine.plan import plan_video
-from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import OutputError
 from vsr.media.encode.settings import EncoderSettings
 

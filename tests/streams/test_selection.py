@@ -26,8 +26,8 @@ from tests.helpers.ffmpeg import (
     tone,
 )
 from vsr.engine.plan import plan_video
-from vsr.engine.session import UpscaleOptions
 from vsr.engine.upscale import UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import MediaError, OutputError
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings

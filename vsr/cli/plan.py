@@ -50,7 +50,7 @@ def plan_command(
     vsr plan holiday.mp4 --preview clip.mp4 --from 1:30
     """
     from vsr.engine.plan import plan_video
-    from vsr.engine.session import UpscaleOptions
+    from vsr.engine.upscale_options import UpscaleOptions
 
     container = f".{container.lower().lstrip('.')}"
     options = UpscaleOptions(**parse_film_options(container, film))

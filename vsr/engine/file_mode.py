@@ -27,7 +27,8 @@ from vsr.engine.run import (
     report_losses,
     report_start,
 )
-from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.session import UpscaleSession
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.engine.warm_up import NO_CUT, find_warm_up
 from vsr.errors import OutputError, VsrError
 from vsr.media.decode.part import PartRange

@@ -15,12 +15,15 @@ from vsr.media.mux.window import EndFinder, Window, WindowFilter, end_of, is_pic
 
 
 class PartItem(NamedTuple):
-    """A frame or a packet of another stream, on the part's clock."""
+    """A frame, or a packet of another stream on the part's clock."""
 
     item: Frame | AnyPacket
     begins_shot: bool = False
     warms_up: bool = False
     """Whether the frame precedes the part, and only the network's state matters."""
+    origin: int = 0
+    """pts of the part's first frame, to subtract from that of the upscaled frame: its grain depends
+    on its time in the film."""
 
 
 class PartStream:
@@ -102,7 +105,7 @@ class PartStream:
         self, first: Frame, clipper: WindowFilter
     ) -> Generator[PartItem, None, Frame | None]:
         """Yield the part; return the first frame after it, or None at the end of the film."""
-        yield PartItem(replace(first, pts=0), self.begins_shot)
+        yield PartItem(first, self.begins_shot, origin=self._first)
         index = 1
         for item, begins_shot in self._marked:
             if not isinstance(item, Frame):
@@ -110,7 +113,7 @@ class PartStream:
                 continue
             if self._clock.has_ended(item.pts, index, self._first):
                 return item
-            yield PartItem(replace(item, pts=item.pts - self._first), begins_shot)
+            yield PartItem(item, begins_shot, origin=self._first)
             index, self._last = index + 1, item.pts
             for packet in self._due(clipper.window):
                 yield from map(PartItem, clipper.clip(packet))

@@ -16,7 +16,8 @@ from vsr.engine.run import (
     report_losses,
     report_start,
 )
-from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.session import UpscaleSession
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.frames.shots import mark_cuts
 from vsr.media.decode.container import AnyPacket
 from vsr.media.frame import Frame
@@ -145,14 +146,14 @@ class _Run:
         )
 
     def _submit(self, marked: PartItem) -> Callable[[], Frame | AnyPacket | None]:
-        item, begins_shot, warms_up = marked
+        item, begins_shot, warms_up, origin = marked
         if not isinstance(item, Frame):
             return lambda: item
         pending = self._session.submit(item, begins_shot)
         if warms_up:
             return lambda: _discard(pending())
         self.shots += begins_shot
-        return pending
+        return lambda: _shifted(pending(), -origin)
 
     def _write(self, item: Frame | AnyPacket | None) -> None:
         if item is None:
@@ -160,6 +161,10 @@ class _Run:
         self._writer.write(item)
         if isinstance(item, Frame):
             self.counter.add()
+
+
+def _shifted(frame: Frame, ticks: int) -> Frame:
+    return replace(frame, pts=frame.pts + ticks)
 
 
 def _discard(frame: Frame) -> None:

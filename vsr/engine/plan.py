@@ -11,7 +11,8 @@ from torch import Tensor
 
 from vsr.engine.pipeline import run_stages
 from vsr.engine.preview_clip import check_preview_clip, write_preview_clip
-from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.session import UpscaleSession
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import MediaError, OutputError
 from vsr.frames.shots import mark_cuts
 from vsr.frames.yuv import colour_spec, planes_to_rgb
@@ -251,7 +252,8 @@ def _frame_count(session: UpscaleSession) -> tuple[int | None, bool]:
     reader = session.reader
     is_exact = not reader.field_mode.inverse_telecine
     if session.part is not None:
-        return session.info.frame_count, is_exact and not reader.interlaced
+        is_counted = session.found_part is not None and not reader.interlaced
+        return session.info.frame_count, is_exact and is_counted
     estimate = reader.info.frame_count
     if reader.is_indexed:
         return estimate, is_exact

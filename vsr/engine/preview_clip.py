@@ -11,7 +11,8 @@ from torch import Tensor
 
 from vsr.engine.pipeline import run_stages
 from vsr.engine.resume.segments import SegmentFrame, frames_of_part
-from vsr.engine.session import UpscaleOptions, UpscaleSession
+from vsr.engine.session import UpscaleSession
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.engine.warm_up import find_warm_up
 from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.imaging.tensors import resize_bicubic

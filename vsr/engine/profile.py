@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from pydantic import create_model
 
 from vsr.config import Config, load_toml
-from vsr.engine.session import UpscaleOptions
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import ConfigError
 from vsr.media.encode.settings import EncoderSettings
 

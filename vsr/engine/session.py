@@ -1,20 +1,21 @@
 """Everything needed to upscale one film: reader, model, backend, output format."""
 
-import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
+from vsr.engine.backends import pick_backend
+from vsr.engine.digests import film_digest, weights_digest
 from vsr.engine.field_notes import field_advice
 from vsr.engine.output_size import OutputSize, SizeRequest, input_frame
-from vsr.errors import MediaError, OutputError
+from vsr.engine.upscale_options import UpscaleOptions
+from vsr.errors import OutputError
 from vsr.frames.deblock import Deblocker
 from vsr.frames.yuv import alpha_to_plane, colour_spec, fill_hidden_colours
 from vsr.imaging.colour import CODE_OF_MATRIX
@@ -22,17 +23,13 @@ from vsr.imaging.grain import Grain
 from vsr.media.decode.comb import FieldFinding
 from vsr.media.decode.completeness import ENDS_EARLY
 from vsr.media.decode.conform import is_specified
-from vsr.media.decode.decoder import Decoder
-from vsr.media.decode.deinterlace import Deinterlace
 from vsr.media.decode.field_watch import FieldWatch
-from vsr.media.decode.part import Part, PartClock
-from vsr.media.decode.part_times import FoundPart, find_part
+from vsr.media.decode.part_times import locate_part
 from vsr.media.decode.pulldown import film_info
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.side_data import TIMECODE
 from vsr.media.decode.survey import Survey, survey_film
 from vsr.media.encode.settings import (
-    EncoderSettings,
     check_frame_size,
     output_info,
     stores_aspect_ratio,
@@ -42,7 +39,7 @@ from vsr.media.encode.settings import (
 )
 from vsr.media.encode.trial import check_encoder
 from vsr.media.frame import Frame, StreamInfo
-from vsr.media.mux.copy_plan import AudioMode, CopyPlan, Selection, SubtitleMode
+from vsr.media.mux.copy_plan import CopyPlan, Selection
 from vsr.media.mux.muxer import Dropped
 from vsr.media.mux.stream_copy import plan_copy
 from vsr.media.mux.window import Window
@@ -56,8 +53,6 @@ from vsr.models import Generator
 from vsr.system.address import is_pipe
 from vsr.system.machine import memory_bytes, pick_device
 from vsr.zoo import choose_model, default_detail, default_scale, load
-
-Rotate = Literal["keep", "apply"]
 
 _QUEUE_FRAMES, _QUEUE_PIXELS = 8, 100_000_000
 """Limits of a queue between two stages: frames, and their luma samples."""
@@ -73,38 +68,6 @@ _LATER_OPTIONS = (
 """Options that have a key in the identity of a run only if they differ from the default."""
 _QUEUED_BYTES = 24
 """Least memory of the queues per pixel: eight frames of three bytes."""
-_HASHED_BYTES = 1 << 20
-_HASHED_BLOCKS = 16
-
-
-@dataclass(frozen=True)
-class UpscaleOptions:
-    """Options that determine the output. See `upscale.upscale_video`."""
-
-    model: str | None = None
-    scale: float | None = None
-    width: int | None = None
-    height: int | None = None
-    size: str | None = None
-    square_pixels: bool = False
-    detail: float | None = None
-    device: str = "auto"
-    backend: BackendName = "auto"
-    precision: Precision = "auto"
-    tiling: Tiling = "auto"
-    settings: EncoderSettings = field(default_factory=EncoderSettings)
-    deinterlace: Deinterlace = "auto"
-    rotate: Rotate = "keep"
-    decoder: Decoder = "cpu"
-    denoise: float | None = None
-    deblock: float = 0.0
-    video: int | None = None
-    """The video stream to upscale, from 1; None for the default one."""
-    audio: AudioMode = "auto"
-    subtitles: SubtitleMode = "copy"
-    grain: float = 0.0
-    part: Part | None = None
-    inverse_telecine: bool = False
 
 
 class UpscaleSession:
@@ -143,9 +106,9 @@ class UpscaleSession:
         )
         try:
             source_info = self.reader.info
-            self.part, self.found_part = _part_of(self.reader, options)
+            self.part, self.found_part = locate_part(self.reader, options.part)
             generator, size = self._load(source_info)
-            self.weights = _digest(generator.state_dict())
+            self.weights = weights_digest(generator.state_dict())
             self.scale = generator.scale
             read_as = colour_spec(source_info)
             self._deblocker = Deblocker(options.deblock, source_info.layout.bit_depth)
@@ -173,7 +136,9 @@ class UpscaleSession:
                 tiling=options.tiling,
             )
             if self.part is not None:
-                count = len(self.found_part.pts) if self.found_part else None
+                found = self.found_part
+                estimate = self.part.estimate_frames(source_info.frame_count)
+                count = len(found.pts) if found else estimate
                 self.info = replace(self.info, frame_count=count)
             self.lost = unsupported_features(
                 source_info, self.info, options.settings, self.reader.codec
@@ -424,7 +389,7 @@ class UpscaleSession:
         if info.sample_aspect_ratio != self.reader.info.sample_aspect_ratio:
             later["aspect"] = str(info.sample_aspect_ratio)
         return {
-            "source": identity_of(self.reader.path),
+            "source": film_digest(self.reader.path),
             "weights": self.weights,
             "model": self.model,
             "scale": self.scale,
@@ -444,53 +409,3 @@ class UpscaleSession:
             "output": [info.width, info.height, info.layout.name],
             **later,
         }
-
-
-def _part_of(
-    reader: VideoReader, options: UpscaleOptions
-) -> tuple[PartClock | None, FoundPart | None]:
-    """Return the part to upscale, if there is one, and what its packets show of it.
-
-    Raises `MediaError` where a file ends before the part begins.
-    """
-    if options.part is None:
-        return None, None
-    info = reader.info
-    clock = PartClock(
-        options.part,
-        origin=reader.first_pts,
-        time_base=info.time_base,
-        frame_rate=info.frame_rate,
-    )
-    if is_pipe(reader.path) or reader.field_mode.ticks != 1:  # frames are not those of packets
-        return clock, None
-    return clock, find_part(reader.path, clock, reader)
-
-
-def identity_of(path: Path) -> str:
-    """Hash a file's size and sixteen blocks of 1 MiB in it. Raises `MediaError`."""
-    digest = hashlib.blake2b(digest_size=16)
-    try:
-        size = path.stat().st_size
-        digest.update(str(size).encode())
-        with path.open("rb") as file:
-            for offset in _block_offsets(size):
-                file.seek(offset)
-                digest.update(file.read(_HASHED_BYTES))
-    except OSError as error:
-        raise MediaError(f"{path}: can't be read: {error.strerror}") from error
-    return digest.hexdigest()
-
-
-def _block_offsets(size: int) -> Iterator[int]:
-    last = max(0, size - _HASHED_BYTES)
-    for index in range(_HASHED_BLOCKS):
-        yield last * index // (_HASHED_BLOCKS - 1)
-
-
-def _digest(weights: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(weights):
-        digest.update(name.encode())
-        digest.update(weights[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -11,8 +11,8 @@ from vsr.engine.file_mode import upscale_to_file
 from vsr.engine.pipe_mode import upscale_pipe
 from vsr.engine.result import UpscaleProgress, UpscaleResult, UpscaleStart
 from vsr.engine.run import PipeFormat, RunOptions
-from vsr.engine.session import Rotate, UpscaleOptions
 from vsr.engine.trace import Trace
+from vsr.engine.upscale_options import Rotate, UpscaleOptions
 from vsr.errors import OutputError
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace

@@ -3,6 +3,7 @@
 Times count from the film's first frame, as players show them.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -157,6 +158,22 @@ class PartClock:
         if self.part.seconds is not None:
             return first * self.time_base + self.part.seconds
         return None
+
+    def estimate_frames(self, film_frames: int | None) -> int | None:
+        """Estimate the frames of the part by the frame rate; None if that needs the film's length.
+
+        `film_frames` is the estimated count of the whole film.
+        """
+        part, rate = self.part, self.frame_rate
+        before = part.start.value if part.start.in_frames else part.start.value * rate
+        counts = [Fraction(film_frames) - before] if film_frames else []
+        if part.frames is not None:
+            counts.append(Fraction(part.frames))
+        elif part.end is not None:
+            counts.append(part.end * rate - before)
+        elif part.seconds is not None:
+            counts.append(part.seconds * rate)
+        return max(1, math.ceil(min(counts))) if counts else None
 
 
 @dataclass(frozen=True)

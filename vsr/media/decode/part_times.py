@@ -7,9 +7,10 @@ from pathlib import Path
 
 from vsr.errors import MediaError
 from vsr.media.decode.container import AnyPacket, frame_rate_of, packets_of, shift_packet
-from vsr.media.decode.part import PartClock
+from vsr.media.decode.part import Part, PartClock
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.timeline import Timeline
+from vsr.system.address import is_pipe
 
 _REORDERED_PACKETS = 64
 """Packets by which decoding order may differ from presentation order."""
@@ -26,6 +27,27 @@ class FoundPart:
     is_seekable: bool
     """Whether frames can be found by seeking to their times: the film's clock never steps back, and
     all packets have times."""
+
+
+def locate_part(
+    reader: VideoReader, part: Part | None
+) -> tuple[PartClock | None, FoundPart | None]:
+    """Return the part to upscale, if there is one, and what its packets show of it.
+
+    Raises `MediaError` where a file ends before the part begins.
+    """
+    if part is None:
+        return None, None
+    info = reader.info
+    clock = PartClock(
+        part,
+        origin=reader.first_pts,
+        time_base=info.time_base,
+        frame_rate=info.frame_rate,
+    )
+    if is_pipe(reader.path) or reader.field_mode.ticks != 1:  # frames are not those of packets
+        return clock, None
+    return clock, find_part(reader.path, clock, reader)
 
 
 def find_part(path: Path, clock: PartClock, reader: VideoReader) -> FoundPart | None:

@@ -42,14 +42,16 @@ _MAX_TICKS = 1 << 31
 
 
 class Dropped(NamedTuple):
-    """Counts of packets that are missing in an output, of streams beside the video."""
+    """Counts of what is missing in an output, of streams beside the upscaled video."""
 
     broken: int = 0
-    """Rejected by the container."""
+    """Packets rejected by the container."""
     unconverted: int = 0
     """Subtitles that could not be converted."""
     silenced: int = 0
     """Packets of converted sound that could not be decoded."""
+    empty_videos: int = 0
+    """Video streams without a keyframe in the part that is upscaled."""
 
     def lines(self) -> Iterator[str]:
         """Messages for the user, one line each."""
@@ -60,6 +62,9 @@ class Dropped(NamedTuple):
             yield f"{self.unconverted} {noun} could not be converted: left out"
         if self.silenced:
             yield f"{self.silenced} broken packets of converted sound are silence"
+        if self.empty_videos:
+            noun = "stream is" if self.empty_videos == 1 else "streams are"
+            yield f"{self.empty_videos} other video {noun} empty: no keyframe in the part"
 
 
 class Muxer:
@@ -84,6 +89,7 @@ class Muxer:
         self.name = name
         self.partial = partial
         self._info = info
+        self._is_part = plan is not None and plan.window is not None
         self._copiers: dict[int, StreamCopier] = {}
         self._times: dict[int, int] = {}
         self._broken = 0
@@ -122,7 +128,16 @@ class Muxer:
         """Packets of the source that are missing so far."""
         unconverted = sum(copier.unconverted for copier in self._copiers.values())
         silenced = sum(copier.undecodable for copier in self._copiers.values())
-        return Dropped(broken=self._broken, unconverted=unconverted, silenced=silenced)
+        return Dropped(
+            broken=self._broken,
+            unconverted=unconverted,
+            silenced=silenced,
+            empty_videos=sum(map(self._is_empty_video, self._copiers)) if self._is_part else 0,
+        )
+
+    def _is_empty_video(self, index: int) -> bool:
+        copier = self._copiers[index]
+        return copier.is_video and index not in self._times
 
     def write(self, packet: CodedPacket) -> None:
         """Write a coded frame; decoding times must increase."""

@@ -131,6 +131,7 @@ class StreamCopier:
     ) -> None:
         self.unconverted = 0
         """Subtitles that could not be converted."""
+        self.is_video = source.type == "video"
         self._source = source
         self._mode = mode = copied.mode
         self._converter: SoundConverter | None = None

@@ -49,7 +49,8 @@ def verify_film(
     `MediaError` where a file can't be read at all.
     """
     in_output = None if video is None else upscaled_video(source, output, video)
-    before, after = read_contents(source, video, part), read_contents(output, in_output)
+    after = read_contents(output, in_output)
+    before = read_contents(source, video, part, after)
     findings = []
     if (before.readable(), after.readable()) != ("whole", "whole"):
         kept = after.readable() == "whole"

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,10 @@ class FilmContents:
     read_errors: int = 0
     """Places where reading failed and then continued."""
 
+    def seconds(self) -> list[Fraction]:
+        """Return the times of the frames in seconds."""
+        return [time * self.info.time_base for time in self.times]
+
     def readable(self) -> str:
         """Describe how far the file could be read."""
         if self.is_cut_short:
@@ -100,8 +104,13 @@ class FilmContents:
         return "whole"
 
 
-def read_contents(path: Path, number: int | None = None, part: Part | None = None) -> FilmContents:
-    """Read a whole file, or what an output of its `part` should contain.
+def read_contents(
+    path: Path,
+    number: int | None = None,
+    part: Part | None = None,
+    output: FilmContents | None = None,
+) -> FilmContents:
+    """Read a whole file, or what an `output` of its `part` should contain.
 
     `number` chooses one of several video streams. Raises `MediaError` where the file can't be
     opened, or where the part isn't found.
@@ -110,8 +119,8 @@ def read_contents(path: Path, number: int | None = None, part: Part | None = Non
     with VideoReader(path, probe_first_frame=True, video=number) as reader:
         info, index, lead = reader.info, reader.index, reader.lead
         is_cut_short = ENDS_EARLY in reader.notes
-        if part is not None:
-            excerpt = find_excerpt(reader, part)
+        if part is not None and output is not None:
+            excerpt = find_excerpt(reader, part, output.seconds(), output.info.frame_rate)
     survey = survey_film(path, number)
     with VideoReader(path, probe_first_frame=False, video=number) as reader:
         container = reader.container
@@ -151,8 +160,10 @@ def read_contents(path: Path, number: int | None = None, part: Part | None = Non
 
 
 def _cut(contents: FilmContents, excerpt: Excerpt) -> None:
-    """Cut chapters, captions and timecodes to a part, and move them to its clock."""
+    """Cut frames, chapters, captions and timecodes to a part, and move them to its clock."""
     window = excerpt.window
+    contents.times = excerpt.frame_times()
+    contents.info = replace(contents.info, time_base=excerpt.time_base)
     before, rate = window.seconds_before, contents.info.frame_rate
     contents.chapters = list(excerpt.chapters(contents.chapters))
     contents.survey.captions = {

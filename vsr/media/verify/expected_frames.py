@@ -27,8 +27,7 @@ def expected_frames(
     `--inverse-telecine` if the times of each cycle are as it spaces them; then the output may keep
     all frames of other cycles.
     """
-    plain = [time * before.info.time_base for time in before.times]
-    found = [time * after.info.time_base for time in after.times]
+    plain, found = before.seconds(), after.seconds()
     if len(found) == 2 * len(plain) > 0:
         return ExpectedFrames(list(_fields(plain, found, tolerance)), ", 2 fields each")
     if len(found) < len(plain) and has_video_rate(before.info.frame_rate):

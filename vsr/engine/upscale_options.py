@@ -1,0 +1,43 @@
+"""The options of an upscaling run that determine its output."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vsr.engine.backends import BackendName, Precision, Tiling
+from vsr.media.decode.decoder import Decoder
+from vsr.media.decode.deinterlace import Deinterlace
+from vsr.media.decode.part import Part
+from vsr.media.encode.settings import EncoderSettings
+from vsr.media.mux.copy_plan import AudioMode, SubtitleMode
+
+Rotate = Literal["keep", "apply"]
+
+
+@dataclass(frozen=True)
+class UpscaleOptions:
+    """Options that determine the output. See `upscale.upscale_video`."""
+
+    model: str | None = None
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    size: str | None = None
+    square_pixels: bool = False
+    detail: float | None = None
+    device: str = "auto"
+    backend: BackendName = "auto"
+    precision: Precision = "auto"
+    tiling: Tiling = "auto"
+    settings: EncoderSettings = field(default_factory=EncoderSettings)
+    deinterlace: Deinterlace = "auto"
+    rotate: Rotate = "keep"
+    decoder: Decoder = "cpu"
+    denoise: float | None = None
+    deblock: float = 0.0
+    video: int | None = None
+    """The video stream to upscale, from 1; None for the default one."""
+    audio: AudioMode = "auto"
+    subtitles: SubtitleMode = "copy"
+    grain: float = 0.0
+    part: Part | None = None
+    inverse_telecine: bool = False
