@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.audio.layout import AudioLayout
 from av.container import InputContainer, OutputContainer
+from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.subtitles.subtitle import SubtitleSet
 from av.video.stream import VideoStream
@@ -17,13 +19,14 @@ from vsr.media.decode.container import AnyPacket, frame_rate_of, open_input
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.stream_choice import is_chapters
 from vsr.media.mux.copy_plan import CopiedStream, CopyMode, CopyPlan, Selection
+from vsr.media.mux.pcm_gaps import PcmGaps
 from vsr.media.mux.sound_conversion import SoundConverter, plan_conversion
 from vsr.media.mux.subtitle_cues import Cues
 from vsr.media.mux.tags import free_tags, global_tags, stream_tags, tags_left_out
 from vsr.media.mux.timecode import advanced_tags
 from vsr.media.mux.trial_mux import add_copy, first_packets, flags_of, held_flags, holds
 from vsr.media.mux.window import clip_chapters
-from vsr.media.packet_content import plain_pcm, repacked
+from vsr.media.packet_content import layout_name, pcm_sample_bytes, plain_pcm, repacked
 from vsr.system.address import is_pipe
 
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".nut": "nut"}
@@ -72,8 +75,7 @@ def plan_copy(
         if mode := _mode(stream, suffix, first[stream.index]):
             copied.append(CopiedStream(stream.index, mode))
             if mode == "pcm":
-                to = f"{plain_pcm(stream)}, lossless"
-                conversions.append(_conversion_line(stream, sounds, to))
+                conversions.append(_conversion_line(stream, sounds, _pcm_name(stream)))
         elif selection.audio == "auto" and (
             conversion := plan_conversion(stream, suffix, first[stream.index])
         ):
@@ -147,7 +149,7 @@ class StreamCopier:
         elif mode == "pcm":
             context: Any = source.codec_context
             copy = output.add_stream(plain_pcm(source), rate=context.sample_rate)
-            copy.codec_context.layout = context.layout
+            copy.codec_context.layout = layout_name(context.layout)
             copy.time_base = source.time_base
         elif copied.conversion is not None:
             to = copied.conversion
@@ -163,23 +165,31 @@ class StreamCopier:
         copy.metadata.update(tags)
         copy.disposition = source.disposition
         self._copy = copy
+        self._gaps = _gaps_of(source, copied) if suffix in (".mp4", ".mov") else None
         self._last: int | None = None
         self._step = 0 if suffix in (".mkv", ".webm") else 1
 
     def packets(self, packet: AnyPacket) -> Iterator[AnyPacket]:
         """Convert a packet of the source."""
+        yield from self._filled(self._copied(packet))
+
+    def _filled(self, packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
+        """Fill the gaps between packets of PCM, where the container would close them."""
+        for packet in packets:
+            for filled in (packet,) if self._gaps is None else self._gaps.fill(packet):
+                filled.stream = self._copy
+                yield filled
+
+    def _copied(self, packet: AnyPacket) -> Iterator[AnyPacket]:
         decoder: Any = self._source.codec_context
         if self._mode == "copy":
-            packet.stream = self._copy
             yield packet
             return
         if self._converter is not None:
-            yield from self._converted(packet)
+            yield from self._converter.packets(packet)
             return
         if self._mode == "pcm":
-            for coded in repacked(packet, decoder, self._copy.codec_context):
-                coded.stream = self._copy
-                yield coded
+            yield from repacked(packet, decoder, self._copy.codec_context)
             return
         try:
             subtitles = decoder.decode2(packet)
@@ -198,17 +208,10 @@ class StreamCopier:
         """Packets of converted sound that could not be decoded."""
         return self._converter.undecodable if self._converter else 0
 
-    def _converted(self, packet: AnyPacket | None) -> Iterator[AnyPacket]:
-        """Convert a packet of sound; None at the end."""
-        assert self._converter is not None
-        for coded in self._converter.packets(packet):
-            coded.stream = self._copy
-            yield coded
-
     def due(self, now: Fraction | None) -> Iterator[AnyPacket]:
         """Iterate over buffered packets that are due at `now` seconds; None at the end."""
         if self._converter is not None and now is None:
-            yield from self._converted(None)
+            yield from self._filled(self._converter.packets(None))
         if self._cues is None:
             return
         for cue in self._cues.due(now):
@@ -341,7 +344,7 @@ def _mode(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> CopyMode |
         return "copy"
     codec = stream.codec_context.codec.name if stream.codec_context else ""
     if samples := plain_pcm(stream):
-        return "pcm" if _has_encoder(samples, suffix) else None
+        return "pcm" if _holds_pcm(stream, samples, suffix) else None
     plain = stream.type == "subtitle" and _subtitle_codec(codec) in _PLAIN_TEXT
     return "text" if plain and suffix in _TEXT_CODECS else None
 
@@ -350,12 +353,17 @@ def _subtitle_codec(codec: str) -> str:
     return {"srt": "subrip"}.get(codec, codec)
 
 
-def _has_encoder(codec: str, suffix: str) -> bool:
-    """Whether a container holds the output of an FFmpeg encoder."""
+def _holds_pcm(stream: Stream, codec: str, suffix: str) -> bool:
+    """Whether a container holds a stream's samples in another PCM codec."""
+    context: Any = stream.codec_context
     try:
         trial = av.open(io.BytesIO(), "w", format=MUXERS[suffix])
-        trial.add_stream(codec)
+        copy: Any = trial.add_stream(codec, rate=context.sample_rate)
+        copy.codec_context.layout = layout_name(context.layout)
         trial.start_encoding()
+        silence: Any = Packet(bytes(pcm_sample_bytes(codec) * context.layout.nb_channels))
+        silence.stream, silence.pts, silence.dts = copy, 0, 0
+        trial.mux(silence)
         trial.close()
     except (av.error.FFmpegError, ValueError):
         return False
@@ -382,6 +390,27 @@ def _name(stream: Stream) -> str:
 def _conversion_line(stream: Stream, number: int, to: str) -> str:
     """Describe the conversion of a sound track by its number among them, from 1."""
     return f"audio {number}: {stream.codec_context.codec.canonical_name} is converted to {to}"
+
+
+def _pcm_name(stream: Stream) -> str:
+    """Describe the PCM that a PCM stream is converted to."""
+    layout: Any = stream.codec_context.layout
+    name = layout_name(layout)
+    guess = "" if name == layout.name else f", with {layout.nb_channels} channels taken for {name}"
+    return f"{plain_pcm(stream)}, lossless{guess}"
+
+
+def _gaps_of(source: Stream, copied: CopiedStream) -> PcmGaps | None:
+    """Return what fills the gaps of a stream with silence; None for streams other than sound."""
+    context: Any = source.codec_context
+    if source.type != "audio" or context is None:
+        return None
+    channels, rate = context.layout.nb_channels, context.sample_rate
+    if copied.conversion is not None:
+        to = copied.conversion
+        return PcmGaps(to.codec, AudioLayout(to.layout).nb_channels, to.rate)
+    codec = plain_pcm(source) if copied.mode == "pcm" else context.name
+    return PcmGaps(codec, channels, rate)
 
 
 def _left_out_line(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> str:

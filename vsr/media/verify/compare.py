@@ -172,7 +172,11 @@ def _tracks(before: FilmContents, after: FilmContents, selection: Selection) -> 
         if same is None:
             yield Finding(name, _packets(track), "none", False)
         elif _matches(track, same):
-            yield from _same_packets(name, track, same)
+            findings = list(_same_packets(name, track, same))
+            if track.codec == "pcm" and not all(finding.kept for finding in findings):
+                filled = _converted(name, before, track, after, same)  # gaps may be silence
+                findings = [filled] if filled.kept else findings
+            yield from findings
             yield from _same_tags(name, track, same, before.tags)
         else:
             yield _converted(name, before, track, after, same)
@@ -202,11 +206,7 @@ def _converted(
     name: str, before: FilmContents, track: Track, after: FilmContents, other: Track
 ) -> Finding:
     """Compare sound of two codecs."""
-    sounds = [
-        read_sound(film.path, found.index, film.lead, film.number)
-        for film, found in ((before, track), (after, other))
-    ]
-    one, two = sounds
+    one, two = read_sound(before, track.index), read_sound(after, other.index)
     kept = one is not None and two is not None and one.is_converted_to(two)
     return Finding(f"{name} converted", str(one), str(two), kept)
 
