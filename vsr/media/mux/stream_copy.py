@@ -19,6 +19,7 @@ from vsr.media.decode.container import AnyPacket, frame_rate_of, open_input
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.stream_choice import is_chapters
 from vsr.media.mux.copy_plan import CopiedStream, CopyMode, CopyPlan, Selection
+from vsr.media.mux.languages import storable_language
 from vsr.media.mux.pcm_gaps import PcmGaps
 from vsr.media.mux.sound_conversion import SoundConverter, plan_conversion
 from vsr.media.mux.subtitle_cues import Cues
@@ -62,7 +63,7 @@ def plan_copy(
     sounds = 0
     for stream in reader.container.streams:
         if stream.index == reader.index:
-            left_out += _flags_left_out(stream, suffix)
+            left_out += [*_language_left_out(stream, suffix), *_flags_left_out(stream, suffix)]
             continue
         sounds += stream.type == "audio"
         if is_chapters(stream) or selection.drops(stream):
@@ -88,7 +89,11 @@ def plan_copy(
         else:
             left_out.append(_left_out_line(stream, suffix, first[stream.index]))
             continue
-        left_out += [*tags_left_out(stream, suffix), *_flags_left_out(stream, suffix)]
+        left_out += [
+            *tags_left_out(stream, suffix),
+            *_language_left_out(stream, suffix),
+            *_flags_left_out(stream, suffix),
+        ]
     if suffix == ".mp4" and has_cover(reader.container):
         left_out += [
             f"tag {key}: .mp4 can't hold it beside a cover picture, .mkv can"
@@ -159,7 +164,7 @@ class StreamCopier:
             copy.time_base = Fraction(1, to.rate)
         else:
             copy = add_copy(output, source)
-        tags = stream_tags(source)
+        tags = _storable_tags(source, suffix)
         if suffix in (".mp4", ".mov") and "title" in tags:
             tags.setdefault("handler_name", tags["title"])  # the name that many players show
         copy.metadata.update(tags)
@@ -270,7 +275,7 @@ def add_streams(
     for stream in source.streams:
         if stream.index == plan.video:
             video = add_video()
-            video.metadata.update(_tags_of_part(plan, source, stream_tags(stream)))
+            video.metadata.update(_tags_of_part(plan, source, _storable_tags(stream, suffix)))
             video.disposition = stream.disposition
         elif copied := by_index.get(stream.index):
             if copied.mode == "attachment":
@@ -368,6 +373,22 @@ def _holds_pcm(stream: Stream, codec: str, suffix: str) -> bool:
     except (av.error.FFmpegError, ValueError):
         return False
     return True
+
+
+def _storable_tags(stream: Stream, suffix: str) -> dict[str, str]:
+    """Return a stream's tags, with a code of its language that a container stores."""
+    tags = stream_tags(stream)
+    if language := storable_language(tags.get("language", ""), suffix):
+        tags["language"] = language
+    return tags
+
+
+def _language_left_out(stream: Stream, suffix: str) -> list[str]:
+    """The language of a stream, in words, if a container can't store it."""
+    language = stream_tags(stream).get("language", "")
+    if storable_language(language, suffix) is not None:
+        return []
+    return [f"language {language} of stream {stream.index}: {suffix} can't hold it, .mkv can"]
 
 
 def _flags_left_out(stream: Stream, suffix: str) -> list[str]:
