@@ -13,9 +13,9 @@ _SYNONYMS = (
     "wel cym"
 )
 """Bibliographic and terminological codes of ISO 639-2; `sve` is QuickTime's code of Swedish."""
-_PAIRS = [pair.split() for pair in _SYNONYMS.split(", ")]
-_CANONICAL = {second: first for first, second in _PAIRS}
-_OTHER = _CANONICAL | {first: second for first, second in _PAIRS}
+_PAIRS = _SYNONYMS.split(", ")
+_CANONICAL = {pair[4:]: pair[:3] for pair in _PAIRS}
+_OTHER = _CANONICAL | {pair[:3]: pair[4:] for pair in _PAIRS}
 UNSPECIFIED = ("", "und")
 """Tags that name no language."""
 
