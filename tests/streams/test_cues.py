@@ -13,7 +13,7 @@ from vsr.engine.upscale import upscale_video
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.mux.muxer import Dropped
-from vsr.media.mux.stream_copy import StreamCopier
+from vsr.media.mux.stream_copier import StreamCopier
 from vsr.media.mux.writer import VideoWriter
 from vsr.media.verify import verify_film
 

@@ -139,6 +139,21 @@ def test_tags_of_streams_that_mp4_has_no_place_for_are_named(
     assert streams(tmp_path / "out.mkv", "audio")[0]["tags"]["MICROPHONE"] == "left"
 
 
+def test_languages_are_stored_or_named(tmp_path: Path, tiny_model: Path) -> None:
+    """QuickTime has one code of each language and none of some; ffmpeg writes no other ones."""
+    source, output = tmp_path / "in.mkv", tmp_path / "out.mov"
+    languages = ("ger", "deu", "fre", "swe", "hrv")
+    mapped = [word for n in range(5) for word in ("-map", 1, f"-metadata:s:a:{n}",
+                                                  f"language={languages[n]}")]  # fmt: skip
+    ffmpeg(*pictures(0.2), *tone(0.2), "-map", 0, *mapped, *X264, "-c:a", "aac", source)
+    result = upscale_video(source, output, str(tiny_model), device="cpu")
+    assert result.left_out == ("language hrv of stream 5: .mov can't hold it, .mkv can",)
+    found = [stream["tags"].get("language") for stream in streams(output, "audio")]
+    assert found == ["ger", "ger", "fra", "sve", None]
+    lost = [finding.what for finding in verify_film(source, output) if not finding.kept]
+    assert lost == ["audio 5 (aac) language"]
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("flag", ["forced", "comment", "original", "hearing_impaired"])
 def test_flags_of_tracks_are_kept_or_named(

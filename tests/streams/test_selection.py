@@ -29,6 +29,7 @@ from vsr.engine.plan import plan_video
 from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import MediaError, OutputError
+from vsr.media.decode.part import Part
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.mux.copy_plan import Selection
@@ -166,7 +167,7 @@ def test_a_run_resumes_with_the_same_video_only(
 
 # Sound
 
-LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
 
 def sounding(path: Path, codec: str, channels: int = 2, rate: int = 48_000, *more: object) -> Path:
@@ -272,16 +273,53 @@ def decoded(path: Path) -> NDArray[np.int64]:
     return samples.astype(np.int64) << (32 - 8 * samples.dtype.itemsize)
 
 
-@pytest.mark.parametrize("seconds", [0.3, 1.5])
-def test_a_gap_in_converted_sound_stays_as_long(
-    tmp_path: Path, tiny_model: Path, seconds: float
+def samples_of(path: Path) -> bytes:
+    """Samples as integers of 32 bits, by Debian's ffmpeg."""
+    return ffmpeg_output("-i", path, "-map", "0:a:0", "-f", "s32le", "-")
+
+
+def test_exact_sound_of_eight_channels_keeps_its_samples(tmp_path: Path, tiny_model: Path) -> None:
+    source, output = sounding(tmp_path / "in.mkv", "flac", 8), tmp_path / "out.mov"
+    notes = upscaled(source, output, tiny_model, strict=True).notes
+    assert notes == ("audio 1: flac is converted to pcm_s24le, lossless",)  # ALAC has no 7.1
+    assert samples_of(output) == samples_of(source)
+    assert lost(source, output) == []
+
+
+def test_channels_without_positions_get_the_usual_ones(tmp_path: Path, tiny_model: Path) -> None:
+    source, output = sounding(tmp_path / "in.mkv", "pcm_s24le", 8), tmp_path / "out.mp4"
+    notes = upscaled(source, output, tiny_model, strict=True).notes
+    told = "pcm_s24le, lossless, with 8 channels taken for 7.1"
+    assert notes == (f"audio 1: pcm_s24le is converted to {told}",)
+    with av.open(str(output)) as film:  # ffmpeg 5.1 takes all PCM in MP4 for 16 bits
+        context = film.streams.audio[0].codec_context
+        assert (context.name, context.layout.name) == ("pcm_s24le", "7.1")
+        data = b"".join(frame.to_ndarray().tobytes() for frame in film.decode(audio=0))
+    assert data == samples_of(source)
+    assert lost(source, output) == []
+
+
+def test_verify_compares_converted_sound_of_a_part(tmp_path: Path, tiny_model: Path) -> None:
+    source, output = tmp_path / "in.mkv", tmp_path / "out.mp4"
+    ffmpeg(*pictures(2, "32x24", "10"), *tone(2), *X264, "-c:a", "wmav2", source)
+    upscaled(source, output, tiny_model, part=Part.parse("0.5", "1.2"))
+    assert lost(source, output, part=Part.parse("0.5", "1.2")) == []
+    assert "audio 1 (wmav2) converted" in lost(source, output)
+
+
+@pytest.mark.parametrize(
+    ("codec", "seconds"), [("pcm_u8", 0.3), ("pcm_u8", 1.5), ("pcm_s16le", 1.5)]
+)
+def test_a_gap_in_sound_stays_as_long(
+    tmp_path: Path, tiny_model: Path, codec: str, seconds: float
 ) -> None:
+    """The first is converted to FLAC, the second is copied as PCM, of which MP4 has no times."""
     source, output = tmp_path / "in.mkv", tmp_path / "out.mp4"
     clicks_at = f"lt(mod(t\\,{seconds + 0.2})\\,0.002)*0.8"
     ffmpeg(*pictures(seconds + 0.4, "32x24", "5"), "-f", "lavfi", "-i",
            f"aevalsrc={clicks_at}:s=8000:d={seconds + 0.4}", *X264,
            "-af", f"asetnsamples=80,aselect='not(between(t,0.1,{seconds + 0.09}))'",
-           "-c:a", "pcm_u8", source)  # fmt: skip
+           "-c:a", codec, source)  # fmt: skip
     assert max(np.diff(times(source, 1))) == pytest.approx(seconds + 0.01)
     upscaled(source, output, tiny_model)
     with av.open(str(output)) as film:

@@ -1,15 +1,21 @@
 """Extract the content of packets in a form that doesn't depend on the container."""
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 import av
+from av.audio.layout import AudioLayout
 from av.bitstream import BitStreamFilterContext
 from av.stream import Stream
 
+from vsr.media.pyav import Interleaver
+
 AUDIO_LAYERS = frozenset({"mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float"})
 """MPEG audio decoders: some containers specify only that it is one of these."""
+_PCM = re.compile(r"pcm_(?:[suf](8|16|24|32|64)(?:le|be)?|mulaw|alaw)")
+"""Codecs whose packets are samples, interleaved by channel."""
 _START_CODE = b"\0\0\1"
 _PARAMETERS = {"h264": (7, 8, 9), "hevc": (32, 33, 34, 35)}
 """NAL unit types of parameter sets and delimiters, which some containers store in headers."""
@@ -26,7 +32,7 @@ class Content:
         extradata = bytes(context.extradata or b"") if context is not None else b""
         self.seconds = Fraction(0)
         """Duration of the last packet, for PCM."""
-        self._decoder = context
+        self._decoder, self._interleaver = context, Interleaver()
         self._adts: BitStreamFilterContext | None = None
         if self.codec == "aac" and not extradata:
             self._adts = BitStreamFilterContext("aac_adtstoasc", stream)
@@ -44,7 +50,7 @@ class Content:
             frames = self._decoder.decode(packet)
             rate = self._decoder.sample_rate
             self.seconds = Fraction(sum(frame.samples for frame in frames), rate or 1)
-            return b"".join(_samples(frame) for frame in frames)
+            return b"".join(self._interleaver.samples(frame).tobytes() for frame in frames)
         if self._adts is not None:
             return b"".join(bytes(part) for part in self._adts.filter(packet))
         if self.codec in _PARAMETERS:
@@ -68,6 +74,18 @@ def plain_pcm(stream: Stream) -> str:
     return {"u8": "pcm_u8", "flt": "pcm_f32le", "dbl": "pcm_f64le"}.get(sample, f"pcm_{sample}le")
 
 
+def pcm_sample_bytes(codec: str) -> int:
+    """Return the bytes of a sample of one channel in a PCM codec; 0 for other codecs."""
+    found = _PCM.fullmatch(codec)
+    return 0 if found is None else int(found[1] or 8) // 8
+
+
+def layout_name(layout: AudioLayout) -> str:
+    """Return FFmpeg's name of a channel layout; channels without positions get the usual ones."""
+    name = layout.name
+    return AudioLayout(f"{layout.nb_channels}c").name if name.endswith(" channels") else name
+
+
 def repacked(packet: Any, decoder: Any, encoder: Any) -> Iterator[Any]:
     """Re-encode a PCM packet in another PCM codec, with the times of the packet."""
     for frame in decoder.decode(packet):
@@ -76,13 +94,6 @@ def repacked(packet: Any, decoder: Any, encoder: Any) -> Iterator[Any]:
             coded.pts, coded.dts, coded.duration = packet.pts, packet.dts, packet.duration
             coded.time_base = packet.time_base
             yield coded
-
-
-def _samples(frame: Any) -> bytes:
-    """Return the samples as bytes, interleaved."""
-    samples = frame.to_ndarray()
-    result: bytes = (samples.T if frame.format.is_planar else samples).tobytes()
-    return result
 
 
 def _length_size(codec: str, extradata: bytes) -> int:

@@ -1,14 +1,39 @@
-"""Convert between PyAV's frames, whose rows may be padded, and plain arrays."""
+"""Convert between PyAV's frames and plain arrays."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
 from vsr.media.frame import PixelLayout, Plane
+
+
+class Interleaver:
+    """Converts frames of sound to arrays.
+
+    FFmpeg interleaves planar samples: of eight planes or more, PyAV reads beyond the last.
+    """
+
+    def __init__(self) -> None:
+        self._resampler: AudioResampler | None = None
+        self._shape: tuple[str, str, int] | None = None
+        """Of the frames that the resampler takes."""
+
+    def samples(self, frame: AudioFrame) -> np.ndarray[Any, Any]:
+        """Return the samples of a frame as an array (samples, channels)."""
+        if frame.format.is_planar:
+            shape = frame.format.name, frame.layout.name, frame.sample_rate
+            if self._resampler is None or shape != self._shape:
+                self._resampler = AudioResampler(format=frame.format.packed)
+                self._shape = shape
+            (frame,) = self._resampler.resample(frame)
+        samples: np.ndarray[Any, Any] = frame.to_ndarray()
+        return samples.reshape(-1, frame.layout.nb_channels)
 
 
 def planes_of(decoded: VideoFrame, layout: PixelLayout) -> tuple[Plane, ...]:

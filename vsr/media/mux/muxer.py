@@ -25,9 +25,9 @@ from vsr.media.encode.encoder import CodedPacket, CodedVideo
 from vsr.media.frame import StreamInfo
 from vsr.media.mux.copy_plan import CopyPlan
 from vsr.media.mux.matroska_header import template_stream
+from vsr.media.mux.stream_copier import StreamCopier
 from vsr.media.mux.stream_copy import (
     MUXERS,
-    StreamCopier,
     add_streams,
     has_cover,
     set_missing_times,

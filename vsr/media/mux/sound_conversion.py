@@ -13,19 +13,23 @@ from typing import Any
 
 import av
 from av.audio.frame import AudioFrame
-from av.audio.layout import AudioLayout
 from av.audio.resampler import AudioResampler
 from av.codec.context import Flags
 from av.stream import Stream
 
 from vsr.media.decode.container import AnyPacket
+from vsr.media.packet_content import layout_name
 
 _MAX_SILENCE = 1
 """Seconds of a gap that is filled with silence; after a longer one, the encoder starts again."""
 _MAX_OFFSET = Fraction(1, 100)
 """Seconds between a packet's time and the end of the previous one that count as rounding."""
 _FRAME_SIZE = 1024
-_LOSSLESS = {".mp4": "flac", ".mov": "alac", ".mkv": "flac"}
+_LOSSLESS = {
+    ".mp4": ("flac",),
+    ".mov": ("alac", "pcm_s16le", "pcm_s24le"),  # ALAC has few layouts
+    ".mkv": ("flac",),
+}
 _LOSSY = {
     ".mp4": ("aac",),
     ".mov": ("aac",),
@@ -42,6 +46,8 @@ _FORMATS = {
     ("flac", 32): "s32",
     ("alac", 16): "s16p",
     ("alac", 32): "s32p",
+    ("pcm_s16le", 16): "s16",
+    ("pcm_s24le", 32): "s32",
 }
 """Sample formats of encoders, by the bits of a sample."""
 _BITS_PER_CHANNEL = {"aac": 160_000, "libopus": 128_000}
@@ -248,11 +254,10 @@ def _decoded(context: Any, packets: Sequence[AnyPacket]) -> _Sound | None:
 
 def _sound(shape: Any) -> _Sound:
     """Describe a frame or a decoder; channels without positions get the usual ones."""
-    channels, layout = shape.layout.nb_channels, shape.layout.name
     return _Sound(
         rate=shape.sample_rate,
-        layout=AudioLayout(f"{channels}c").name if layout.endswith(" channels") else layout,
-        channels=channels,
+        layout=layout_name(shape.layout),
+        channels=shape.layout.nb_channels,
         sample_format=shape.format.packed.name,
     )
 
@@ -260,13 +265,14 @@ def _sound(shape: Any) -> _Sound:
 def _lossless(source: Stream, suffix: str, sound: _Sound) -> Iterator[Conversion]:
     """Iterate over conversions that keep all samples, of sound that is coded without loss."""
     codec = source.codec_context.codec
-    encoder = _LOSSLESS.get(suffix)
     bits = {"u8": 16, "s16": 16, "s32": 32}.get(sound.sample_format)
-    # FLAC and ALAC are encoded from 24 of the 32 bits.
+    # All of these are encoded from 24 of the 32 bits.
     has_all_bits = codec.name.startswith(("pcm_s32", "pcm_u32"))
-    if not encoder or not bits or has_all_bits or not codec.lossless or codec.lossy:
+    if not bits or has_all_bits or not codec.lossless or codec.lossy:
         return
-    yield Conversion(encoder, _FORMATS[encoder, bits], rate=sound.rate, layout=sound.layout)
+    for encoder in _LOSSLESS.get(suffix, ()):
+        if sample_format := _FORMATS.get((encoder, bits)):
+            yield Conversion(encoder, sample_format, rate=sound.rate, layout=sound.layout)
 
 
 def _lossy(suffix: str, sound: _Sound) -> Iterator[Conversion]:

@@ -1,15 +1,15 @@
 """Copy the source's other streams, chapters and tags to the output (stream copy)."""
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
+from av.packet import Packet
 from av.stream import Disposition, Stream
-from av.subtitles.subtitle import SubtitleSet
 from av.video.stream import VideoStream
 
 from vsr.errors import OutputError
@@ -17,13 +17,14 @@ from vsr.media.decode.container import AnyPacket, frame_rate_of, open_input
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.stream_choice import is_chapters
 from vsr.media.mux.copy_plan import CopiedStream, CopyMode, CopyPlan, Selection
-from vsr.media.mux.sound_conversion import SoundConverter, plan_conversion
-from vsr.media.mux.subtitle_cues import Cues
+from vsr.media.mux.languages import storable_language
+from vsr.media.mux.sound_conversion import plan_conversion
+from vsr.media.mux.stream_copier import TEXT_CODECS, StreamCopier, storable_tags
 from vsr.media.mux.tags import free_tags, global_tags, stream_tags, tags_left_out
 from vsr.media.mux.timecode import advanced_tags
-from vsr.media.mux.trial_mux import add_copy, first_packets, flags_of, held_flags, holds
+from vsr.media.mux.trial_mux import first_packets, flags_of, held_flags, holds
 from vsr.media.mux.window import clip_chapters
-from vsr.media.packet_content import plain_pcm, repacked
+from vsr.media.packet_content import layout_name, pcm_sample_bytes, plain_pcm
 from vsr.system.address import is_pipe
 
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".nut": "nut"}
@@ -32,7 +33,6 @@ MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".n
 _PICTURES = {"mjpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "bmp": "image/bmp"}
 _PLAIN_TEXT = {"subrip", "mov_text", "text"}
 """Subtitle codecs that convert to each other without loss."""
-_TEXT_CODECS = {".mp4": "mov_text", ".mov": "mov_text", ".mkv": "subrip"}
 
 
 def plan_copy(
@@ -59,7 +59,7 @@ def plan_copy(
     sounds = 0
     for stream in reader.container.streams:
         if stream.index == reader.index:
-            left_out += _flags_left_out(stream, suffix)
+            left_out += [*_language_left_out(stream, suffix), *_flags_left_out(stream, suffix)]
             continue
         sounds += stream.type == "audio"
         if is_chapters(stream) or selection.drops(stream):
@@ -72,8 +72,7 @@ def plan_copy(
         if mode := _mode(stream, suffix, first[stream.index]):
             copied.append(CopiedStream(stream.index, mode))
             if mode == "pcm":
-                to = f"{plain_pcm(stream)}, lossless"
-                conversions.append(_conversion_line(stream, sounds, to))
+                conversions.append(_conversion_line(stream, sounds, _pcm_name(stream)))
         elif selection.audio == "auto" and (
             conversion := plan_conversion(stream, suffix, first[stream.index])
         ):
@@ -86,7 +85,11 @@ def plan_copy(
         else:
             left_out.append(_left_out_line(stream, suffix, first[stream.index]))
             continue
-        left_out += [*tags_left_out(stream, suffix), *_flags_left_out(stream, suffix)]
+        left_out += [
+            *tags_left_out(stream, suffix),
+            *_language_left_out(stream, suffix),
+            *_flags_left_out(stream, suffix),
+        ]
     if suffix == ".mp4" and has_cover(reader.container):
         left_out += [
             f"tag {key}: .mp4 can't hold it beside a cover picture, .mkv can"
@@ -123,134 +126,6 @@ def left_out_of_y4m(reader: VideoReader, selection: Selection) -> tuple[str, ...
     return tuple(lost)
 
 
-class StreamCopier:
-    """Copies or converts the packets of one stream into an output."""
-
-    def __init__(
-        self, source: Stream, output: OutputContainer, suffix: str, copied: CopiedStream
-    ) -> None:
-        self.unconverted = 0
-        """Subtitles that could not be converted."""
-        self.is_video = source.type == "video"
-        self._source = source
-        self._mode = mode = copied.mode
-        self._converter: SoundConverter | None = None
-        self._cues: Cues | None = None
-        if mode == "text" and suffix in (".mp4", ".mov") and source.time_base:
-            self._cues = Cues(source.time_base)
-        copy: Any
-        if mode == "text":
-            copy = output.add_stream(_TEXT_CODECS[suffix])
-            decoder: Any = source.codec_context
-            decoder.open(strict=False)
-            copy.codec_context.subtitle_header = decoder.subtitle_header
-            copy.time_base = source.time_base
-        elif mode == "pcm":
-            context: Any = source.codec_context
-            copy = output.add_stream(plain_pcm(source), rate=context.sample_rate)
-            copy.codec_context.layout = context.layout
-            copy.time_base = source.time_base
-        elif copied.conversion is not None:
-            to = copied.conversion
-            self._converter = SoundConverter(source, to)
-            copy = output.add_stream(to.encoder, rate=to.rate)
-            to.configure(copy.codec_context)
-            copy.time_base = Fraction(1, to.rate)
-        else:
-            copy = add_copy(output, source)
-        tags = stream_tags(source)
-        if suffix in (".mp4", ".mov") and "title" in tags:
-            tags.setdefault("handler_name", tags["title"])  # the name that many players show
-        copy.metadata.update(tags)
-        copy.disposition = source.disposition
-        self._copy = copy
-        self._last: int | None = None
-        self._step = 0 if suffix in (".mkv", ".webm") else 1
-
-    def packets(self, packet: AnyPacket) -> Iterator[AnyPacket]:
-        """Convert a packet of the source."""
-        decoder: Any = self._source.codec_context
-        if self._mode == "copy":
-            packet.stream = self._copy
-            yield packet
-            return
-        if self._converter is not None:
-            yield from self._converted(packet)
-            return
-        if self._mode == "pcm":
-            for coded in repacked(packet, decoder, self._copy.codec_context):
-                coded.stream = self._copy
-                yield coded
-            return
-        try:
-            subtitles = decoder.decode2(packet)
-        except av.error.FFmpegError:
-            self.unconverted += 1
-            return
-        if subtitles:  # empty for the samples that fill gaps in MP4
-            start, duration = packet.pts or 0, packet.duration or 0
-            if self._cues is None:
-                yield from self._encoded(start, duration, subtitles)
-            else:
-                self._cues.add(start, duration, subtitles)
-
-    @property
-    def undecodable(self) -> int:
-        """Packets of converted sound that could not be decoded."""
-        return self._converter.undecodable if self._converter else 0
-
-    def _converted(self, packet: AnyPacket | None) -> Iterator[AnyPacket]:
-        """Convert a packet of sound; None at the end."""
-        assert self._converter is not None
-        for coded in self._converter.packets(packet):
-            coded.stream = self._copy
-            yield coded
-
-    def due(self, now: Fraction | None) -> Iterator[AnyPacket]:
-        """Iterate over buffered packets that are due at `now` seconds; None at the end."""
-        if self._converter is not None and now is None:
-            yield from self._converted(None)
-        if self._cues is None:
-            return
-        for cue in self._cues.due(now):
-            yield from self._encoded(*cue)
-
-    def _encoded(self, start: int, duration: int, subtitles: SubtitleSet) -> Iterator[AnyPacket]:
-        """Encode subtitles for the output; no packet where that fails."""
-        coded: Any
-        try:
-            coded = self._copy.codec_context.encode_subtitle(subtitles)
-        except av.error.FFmpegError:
-            self.unconverted += 1
-            return
-        coded.pts = coded.dts = start
-        coded.duration, coded.time_base = duration, self._source.time_base
-        coded.stream = self._copy
-        yield coded
-
-    def on_time(self, packet: AnyPacket) -> AnyPacket:
-        """Convert a packet's times to the output's ticks, later than the previous packet.
-
-        Muxers reject packets whose time doesn't increase.
-        """
-        base = self._copy.time_base
-        if not base or not packet.time_base or packet.dts is None:
-            return packet
-        ticks = {
-            name: _rounded(value * packet.time_base / base)
-            for name in ("pts", "dts", "duration")
-            if (value := getattr(packet, name)) is not None
-        }
-        earliest = ticks["dts"] if self._last is None else self._last + self._step
-        if earliest > ticks["dts"]:
-            ticks["dts"], ticks["pts"] = earliest, max(earliest, ticks.get("pts", earliest))
-        for name, value in ticks.items():
-            setattr(packet, name, value)
-        packet.time_base = base
-        self._last = ticks["dts"]
-        return packet
-
-
 def add_streams(
     plan: CopyPlan,
     source: InputContainer,
@@ -268,7 +143,7 @@ def add_streams(
     for stream in source.streams:
         if stream.index == plan.video:
             video = add_video()
-            video.metadata.update(_tags_of_part(plan, source, stream_tags(stream)))
+            video.metadata.update(_tags_of_part(plan, source, storable_tags(stream, suffix)))
             video.disposition = stream.disposition
         elif copied := by_index.get(stream.index):
             if copied.mode == "attachment":
@@ -326,12 +201,6 @@ def set_missing_times(packet: AnyPacket, ends: dict[int, int]) -> AnyPacket:
     return packet
 
 
-def _rounded(value: Fraction) -> int:
-    """Round to the nearest integer, ties away from zero, as FFmpeg rounds times."""
-    size = int(abs(value) + Fraction(1, 2))
-    return size if value >= 0 else -size
-
-
 def _mode(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> CopyMode | None:
     if stream.disposition & Disposition.attached_pic and suffix in (".mkv", ".webm", ".mov"):
         codec = getattr(stream.codec_context, "name", None)
@@ -342,25 +211,38 @@ def _mode(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> CopyMode |
         return "copy"
     codec = stream.codec_context.codec.name if stream.codec_context else ""
     if samples := plain_pcm(stream):
-        return "pcm" if _has_encoder(samples, suffix) else None
+        return "pcm" if _holds_pcm(stream, samples, suffix) else None
     plain = stream.type == "subtitle" and _subtitle_codec(codec) in _PLAIN_TEXT
-    return "text" if plain and suffix in _TEXT_CODECS else None
+    return "text" if plain and suffix in TEXT_CODECS else None
 
 
 def _subtitle_codec(codec: str) -> str:
     return {"srt": "subrip"}.get(codec, codec)
 
 
-def _has_encoder(codec: str, suffix: str) -> bool:
-    """Whether a container holds the output of an FFmpeg encoder."""
+def _holds_pcm(stream: Stream, codec: str, suffix: str) -> bool:
+    """Whether a container holds a stream's samples in another PCM codec."""
+    context: Any = stream.codec_context
     try:
         trial = av.open(io.BytesIO(), "w", format=MUXERS[suffix])
-        trial.add_stream(codec)
+        copy: Any = trial.add_stream(codec, rate=context.sample_rate)
+        copy.codec_context.layout = layout_name(context.layout)
         trial.start_encoding()
+        silence: Any = Packet(bytes(pcm_sample_bytes(codec) * context.layout.nb_channels))
+        silence.stream, silence.pts, silence.dts = copy, 0, 0
+        trial.mux(silence)
         trial.close()
     except (av.error.FFmpegError, ValueError):
         return False
     return True
+
+
+def _language_left_out(stream: Stream, suffix: str) -> list[str]:
+    """The language of a stream, in words, if a container can't store it."""
+    language = stream_tags(stream).get("language", "")
+    if storable_language(language, suffix) is not None:
+        return []
+    return [f"language {language} of stream {stream.index}: {suffix} can't hold it, .mkv can"]
 
 
 def _flags_left_out(stream: Stream, suffix: str) -> list[str]:
@@ -383,6 +265,14 @@ def _name(stream: Stream) -> str:
 def _conversion_line(stream: Stream, number: int, to: str) -> str:
     """Describe the conversion of a sound track by its number among them, from 1."""
     return f"audio {number}: {stream.codec_context.codec.canonical_name} is converted to {to}"
+
+
+def _pcm_name(stream: Stream) -> str:
+    """Describe the PCM that a PCM stream is converted to."""
+    layout: Any = stream.codec_context.layout
+    name = layout_name(layout)
+    guess = "" if name == layout.name else f", with {layout.nb_channels} channels taken for {name}"
+    return f"{plain_pcm(stream)}, lossless{guess}"
 
 
 def _left_out_line(stream: Stream, suffix: str, first: Sequence[AnyPacket]) -> str:

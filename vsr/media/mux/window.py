@@ -5,7 +5,6 @@ PCM, the samples before the part are removed from the first packet. A subtitle t
 the part and lasts into it starts with the part, and none lasts beyond its end.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,9 +14,8 @@ from av.packet import Packet
 from av.stream import Disposition
 
 from vsr.media.decode.container import AnyPacket, shift_packet
+from vsr.media.packet_content import pcm_sample_bytes
 
-_PCM = re.compile(r"pcm_[suf](8|16|24|32|64)(?:le|be)?")
-"""Codecs whose packets are samples, interleaved by channel."""
 _SLACK_SECONDS = 10
 """By which the packets of a stream may be stored later than those of the others."""
 
@@ -185,8 +183,7 @@ def pcm_frame_bytes(packet: AnyPacket) -> int:
     context: Any = packet.stream.codec_context
     if packet.stream.type != "audio" or context is None:
         return 0
-    bits = _PCM.fullmatch(context.name)
-    return 0 if bits is None else int(bits[1]) // 8 * context.layout.nb_channels
+    return pcm_sample_bytes(context.name) * int(context.layout.nb_channels)
 
 
 def is_picture(packet: AnyPacket) -> bool:

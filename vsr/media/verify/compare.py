@@ -19,6 +19,7 @@ from vsr.media.decode.side_data import (
 )
 from vsr.media.frame import StreamInfo
 from vsr.media.mux.copy_plan import Selection
+from vsr.media.mux.languages import UNSPECIFIED, canonical
 from vsr.media.verify.contents import FilmContents, Track, read_contents, upscaled_video
 from vsr.media.verify.expected_frames import expected_frames
 from vsr.media.verify.finding import Finding
@@ -27,7 +28,6 @@ from vsr.media.verify.sound import read_sound
 
 _PCM_TOLERANCE = Fraction(1, 50)
 """Seconds: QuickTime counts samples of PCM, while times on discs may deviate a little."""
-_UNSPECIFIED_LANGUAGES = ("", "und")
 
 
 def verify_film(
@@ -172,8 +172,12 @@ def _tracks(before: FilmContents, after: FilmContents, selection: Selection) -> 
         same = pairs.get(track.index)
         if same is None:
             yield Finding(name, _packets(track), "none", False)
-        elif _matches(track, same):
-            yield from _same_packets(name, track, same)
+        elif _has_codec(track, same):
+            findings = list(_same_packets(name, track, same))
+            if track.codec == "pcm" and not all(finding.kept for finding in findings):
+                filled = _converted(name, before, track, after, same)  # gaps may be silence
+                findings = [filled] if filled.kept else findings
+            yield from findings
             yield from _same_tags(name, track, same, before.tags)
         else:
             yield _converted(name, before, track, after, same)
@@ -183,13 +187,14 @@ def _tracks(before: FilmContents, after: FilmContents, selection: Selection) -> 
 def _pairs(tracks: list[Track], others: list[Track], selection: Selection) -> dict[int, Track]:
     """Find the track of the output for each of the source, by its index.
 
-    Sound that may be converted is paired with the first unmatched sound in its language.
+    Sound that may be converted is paired with the first unmatched sound in its language. What is
+    left is paired without its language, which may be lost.
     """
     pairs: dict[int, Track] = {}
     unmatched = list(others)
-    tests = [_matches]
+    tests = [_matches, _has_codec]
     if selection.audio == "auto":
-        tests.append(_may_be_converted)
+        tests = [_matches, _may_be_converted, _has_codec, _are_sounds]
     for test in tests:
         for track in tracks:
             same = next((other for other in unmatched if test(track, other)), None)
@@ -203,11 +208,7 @@ def _converted(
     name: str, before: FilmContents, track: Track, after: FilmContents, other: Track
 ) -> Finding:
     """Compare sound of two codecs."""
-    sounds = [
-        read_sound(film.path, found.index, film.lead, film.number)
-        for film, found in ((before, track), (after, other))
-    ]
-    one, two = sounds
+    one, two = read_sound(before, track.index), read_sound(after, other.index)
     kept = one is not None and two is not None and one.is_converted_to(two)
     return Finding(f"{name} converted", str(one), str(two), kept)
 
@@ -231,12 +232,15 @@ def _same_tags(
 ) -> Iterator[Finding]:
     """Compare tags and disposition of two tracks."""
     for key, value in sorted(track.tags.items()):
-        if key.lower() == "handler_name" or (key == "language" and value in _UNSPECIFIED_LANGUAGES):
+        if key.lower() == "handler_name" or (key == "language" and value in UNSPECIFIED):
             continue
         if key == "creation_time" and value == _tag(film_tags, key):
             continue  # reported among the tags of the film
         found = _tag(same.tags, key)
-        yield Finding(f"{name} {key}", value, found or "none", found == value)
+        kept = found == value
+        if key == "language" and found:
+            kept = canonical(found) == canonical(value)
+        yield Finding(f"{name} {key}", value, found or "none", kept)
     expected = track.disposition & ~int(Disposition.default)
     actual = same.disposition & ~int(Disposition.default)
     if expected:
@@ -246,17 +250,23 @@ def _same_tags(
 
 
 def _matches(one: Track, other: Track) -> bool:
-    if one.type != other.type or one.codec != other.codec:
-        return False
-    return _language(one) == _language(other)
+    return _has_codec(one, other) and _language(one) == _language(other)
+
+
+def _has_codec(one: Track, other: Track) -> bool:
+    return (one.type, one.codec) == (other.type, other.codec)
 
 
 def _may_be_converted(one: Track, other: Track) -> bool:
-    return one.type == other.type == "audio" and _language(one) == _language(other)
+    return _are_sounds(one, other) and _language(one) == _language(other)
+
+
+def _are_sounds(one: Track, other: Track) -> bool:
+    return one.type == other.type == "audio"
 
 
 def _language(track: Track) -> str:
-    return track.tags.get("language", "und")
+    return canonical(track.tags.get("language", "und"))
 
 
 def _tag(tags: dict[str, str], key: str) -> str | None:

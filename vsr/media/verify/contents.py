@@ -90,6 +90,8 @@ class FilmContents:
     """Whether the file can't be read to its end."""
     read_errors: int = 0
     """Places where reading failed and then continued."""
+    excerpt: Excerpt | None = None
+    """The part of the film that the contents are of."""
 
     def seconds(self) -> list[Fraction]:
         """Return the times of the frames in seconds."""
@@ -153,6 +155,7 @@ def read_contents(
             video_tags=dict(video.metadata),
             is_cut_short=is_cut_short or reader.damage.ends_early,
             read_errors=reader.damage.read_errors,
+            excerpt=excerpt,
         )
         if excerpt is not None:
             _cut(contents, excerpt)

@@ -4,15 +4,16 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr.media.decode.container import shift_packet
+from vsr.media.decode.container import AnyPacket, shift_packet
 from vsr.media.decode.reader import VideoReader
+from vsr.media.pyav import Interleaver
+from vsr.media.verify.contents import FilmContents
 
 _WINDOWS_PER_SECOND = 20
 _MAX_DIFFERENCE = 0.3
@@ -59,22 +60,19 @@ class Sound:
         return bool(difference <= _MAX_DIFFERENCE * np.linalg.norm(mine))
 
 
-def read_sound(path: Path, index: int, lead: Fraction, video: int | None) -> Sound | None:
-    """Decode a stream; None where it can't be decoded. Raises `MediaError`.
-
-    `lead` is added to its times; `video` is the video stream whose clock counts.
-    """
+def read_sound(film: FilmContents, index: int) -> Sound | None:
+    """Decode a stream of a film; None where it can't be decoded. Raises `MediaError`."""
     digest = hashlib.blake2b(digest_size=8)
     energy = np.zeros(0)
     channels, end, are_integers = 0, Fraction(0), True
-    with VideoReader(path, probe_first_frame=False, video=video) as reader:
+    with VideoReader(film.path, probe_first_frame=False, video=film.number) as reader:
         stream = reader.container.streams[index]
         if stream.codec_context is None:
             return None
-        codec = stream.codec_context.name
-        for frame in _frames(reader, stream, lead):
+        codec, interleaver = stream.codec_context.name, Interleaver()
+        for frame in _frames(reader, stream, film):
             start = end if frame.pts is None else frame.pts * (stream.time_base or 1)
-            samples = _interleaved(frame)
+            samples = _wide(interleaver.samples(frame))
             channels = max(channels, samples.shape[1])
             end = start + Fraction(frame.samples, frame.sample_rate)
             are_integers = are_integers and samples.dtype.kind == "i"
@@ -91,22 +89,23 @@ def read_sound(path: Path, index: int, lead: Fraction, video: int | None) -> Sou
     )
 
 
-def _frames(reader: VideoReader, stream: Any, lead: Fraction) -> Iterator[Any]:
+def _frames(reader: VideoReader, stream: Any, film: FilmContents) -> Iterator[Any]:
     decoder = stream.codec_context
-    for packet in reader.packets():
+    packets: Iterator[AnyPacket]
+    packets = (shift_packet(packet, film.lead) for packet in reader.packets())
+    if film.excerpt is not None:
+        packets = film.excerpt.packets(packets, reader.index)
+    for packet in packets:
         if packet.stream_index == stream.index:
             try:
-                yield from decoder.decode(shift_packet(packet, lead))
+                yield from decoder.decode(packet)
             except av.error.FFmpegError:
                 continue  # silence takes its place
     yield from decoder.decode(None)
 
 
-def _interleaved(frame: Any) -> NDArray[Any]:
-    """Return samples as an array (samples, channels) of 32-bit integers or floats."""
-    samples = frame.to_ndarray()
-    channels = frame.layout.nb_channels
-    samples = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
+def _wide(samples: NDArray[Any]) -> NDArray[Any]:
+    """Convert samples to 32-bit integers or 64-bit floats."""
     if samples.dtype.kind == "f":
         return np.asarray(samples, dtype=np.float64)
     offset = 128 if samples.dtype == np.uint8 else 0
