@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 
+from vsr.config import check_dataclass
 from vsr.engine.backends import BackendName, Precision, Tiling, pick_backend
 from vsr.engine.field_notes import field_advice
 from vsr.engine.output_size import OutputSize, SizeRequest, input_frame
@@ -58,6 +60,7 @@ from vsr.system.machine import memory_bytes, pick_device
 from vsr.zoo import choose_model, default_detail, default_scale, load
 
 Rotate = Literal["keep", "apply"]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 _QUEUE_FRAMES, _QUEUE_PIXELS = 8, 100_000_000
 """Limits of a queue between two stages: frames, and their luma samples."""
@@ -79,7 +82,10 @@ _HASHED_BLOCKS = 16
 
 @dataclass(frozen=True)
 class UpscaleOptions:
-    """Options that determine the output. See `upscale.upscale_video`."""
+    """Options that determine the output. See `upscale.upscale_video`.
+
+    Raises `ConfigError` for values of a wrong type, or out of range.
+    """
 
     model: str | None = None
     scale: float | None = None
@@ -87,7 +93,7 @@ class UpscaleOptions:
     height: int | None = None
     size: str | None = None
     square_pixels: bool = False
-    detail: float | None = None
+    detail: _Share | None = None
     device: str = "auto"
     backend: BackendName = "auto"
     precision: Precision = "auto"
@@ -96,15 +102,19 @@ class UpscaleOptions:
     deinterlace: Deinterlace = "auto"
     rotate: Rotate = "keep"
     decoder: Decoder = "cpu"
-    denoise: float | None = None
-    deblock: float = 0.0
+    denoise: _Share | None = None
+    deblock: _Share = 0.0
     video: int | None = None
     """The video stream to upscale, from 1; None for the default one."""
     audio: AudioMode = "auto"
     subtitles: SubtitleMode = "copy"
-    grain: float = 0.0
+    grain: _Share = 0.0
     part: Part | None = None
     inverse_telecine: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_dataclass(self)
 
 
 class UpscaleSession:
