@@ -88,6 +88,10 @@ def test_a_failing_film_does_not_stop_the_others(
         (["{film}", "{x}/b.avi", "-"], "-: several inputs need a folder"),
         (["{film}", "-", "{new}"], "-: standard input can't be one of several inputs"),
         (["{film}", "{x}", "{x}"], "{x}: is the input itself; name another output"),
+        (["{x}", "{new}.mp4"], "{new}.mp4: isn't a folder, but the input is one; name a folder"),
+        (["{x}", "-"], "-: isn't a folder, but the input is one; name a folder"),
+        (["--watch", "{x}", "{new}.mp4"], "{new}.mp4: isn't a folder; --watch needs one"),
+        (["--watch", "{x}", "-"], "-: isn't a folder; --watch needs one for its outputs"),
         (["--watch", "{film}", "{new}"], "{film}: not a folder; --watch needs one to watch"),
         (["--json", "--json-progress", "{film}", "{new}.mp4"], "--json-progress prints the result"),
     ],
@@ -101,6 +105,13 @@ def test_inputs_that_do_not_fit_are_refused_before_any_work(
     assert said.startswith(f"vsr: {line.format(**names)}")
     assert files_in(tmp_path) == ["x/a.mp4", "x/b.avi"]
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("command", ["upscale", "image"])
+def test_a_single_argument_lacks_the_output(film: Path, command: str) -> None:
+    done = run(command, film)
+    assert done.returncode == 2
+    assert done.stderr.endswith("Error: Name at least one input, IN, and the output, OUT.\n")
 
 
 def test_several_pictures_are_upscaled_into_a_folder(tmp_path: Path, tiny_model: Path) -> None:

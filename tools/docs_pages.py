@@ -8,7 +8,7 @@ models, and `scores` for the README's table.
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import click
 
 import vsr.zoo
 from vsr.cli import cli
+from vsr.cli.sections import SectionedCommand
 from vsr.training.config import TrainConfig
 from vsr.zoo import Card
 
@@ -94,11 +95,19 @@ def _command_sections(command: click.Command, context: click.Context) -> Iterato
         return
     pieces = command.collect_usage_pieces(context)
     yield f"Usage: `{' '.join([context.command_path, *pieces])}`"
+    if isinstance(command, SectionedCommand):
+        for title, section in command.option_sections(context):
+            yield _option_table(title, section)
+        return
     options = [option for option in command.params if isinstance(option, click.Option)]
-    if options:
-        records = [option.get_help_record(context) for option in options]
-        rows = [f"| `{_cell(record[0])}` | {_cell(record[1])} |" for record in records if record]
-        yield "\n".join(["| option | |", "|---|---|", *rows])
+    records = [option.get_help_record(context) for option in options]
+    if rows := [record for record in records if record]:
+        yield _option_table("option", rows)
+
+
+def _option_table(title: str, records: Sequence[tuple[str, str]]) -> str:
+    rows = [f"| `{_cell(names)}` | {_cell(text)} |" for names, text in records]
+    return "\n".join([f"| {title} | |", "|---|---|", *rows])
 
 
 def _table_sections(schema: Schema, definitions: Schema, path: str) -> Iterator[str]:

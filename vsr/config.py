@@ -2,11 +2,13 @@
 
 import tomllib
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from vsr.errors import ConfigError
 
@@ -61,6 +63,32 @@ def parse(tree: dict[str, Any], config_type: type[ConfigType], where: str) -> Co
         raise ConfigError(f"{where}: {_describe(error, config_type)}") from error
 
 
+def check_dataclass(options: Any) -> None:
+    """Check the types and ranges of a dataclass's fields, as its annotations state them.
+
+    Raises `ConfigError` that names the field, the value and the allowed values.
+    """
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    model = _strict_model(type(options))  # type: ignore[arg-type]
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_describe(error, model)) from error
+
+
+@cache
+def _strict_model(options_type: type[Any]) -> type[Config]:
+    hints = get_type_hints(options_type, include_extras=True)
+    keys: dict[str, Any] = {field.name: (hints[field.name], ...) for field in fields(options_type)}
+    return create_model(options_type.__name__, __base__=_StrictConfig, **keys)
+
+
+class _StrictConfig(Config):
+    """A configuration whose values are not converted."""
+
+    model_config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+
+
 def _apply(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
@@ -75,6 +103,10 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         if not isinstance(tree, dict):
             raise ConfigError(f"--set {override}: {table} is a value, not a table")
     tree[name] = value
+
+
+_UNION_TAGS = {"int", "float", "str", "literal"}
+"""Last parts of the locations that pydantic gives to the members of a union."""
 
 
 def _describe(error: ValidationError, config_type: type[Config]) -> str:
@@ -92,6 +124,11 @@ def _describe(error: ValidationError, config_type: type[Config]) -> str:
         line = f"{key} is missing"
     else:
         reason = first["msg"].removeprefix("Value error, ")
+        if location[-1:] and location[-1].partition("[")[0] in _UNION_TAGS:
+            joined = [one for one in problems if one["loc"][:-1] == first["loc"][:-1]]
+            others = [one["msg"].removeprefix("Input should be ") for one in joined[1:]]
+            reason, key = " or ".join([reason, *others]), ".".join(location[:-1])
+            problems = [first, *(one for one in problems if one not in joined)]
         assignment = f"{key} = {first['input']!r}"
         if isinstance(first["input"], dict):  # the reason names several keys
             assignment = key

@@ -107,5 +107,5 @@ def test_folders_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="holds no picture"):
         pair_images([tmp_path], tmp_path / "out")
     (tmp_path / "a.png").touch()
-    with pytest.raises(OutputError, match="is a file, but the input is a folder"):
+    with pytest.raises(OutputError, match="isn't a folder, but the input is one"):
         pair_images([tmp_path], tmp_path / "a.png")

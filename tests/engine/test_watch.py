@@ -102,7 +102,7 @@ def test_only_folders_are_watched(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     with pytest.raises(MediaError, match=r"a.mp4: not a folder; --watch needs one"):
         FolderWatcher([tmp_path / "a.mp4"], tmp_path / "out")
-    with pytest.raises(OutputError, match=r"a.mp4: is a file; --watch needs a folder"):
+    with pytest.raises(OutputError, match=r"a.mp4: isn't a folder; --watch needs one"):
         FolderWatcher([folder], tmp_path / "a.mp4")
     with pytest.raises(OutputError, match="is the input itself"):
         FolderWatcher([folder], folder)

@@ -12,6 +12,7 @@ from vsr.cli.options import (
     default_detail_option,
     device_option,
     grain_option,
+    inputs_argument,
     model_option,
     overwrite_option,
     profile_option,
@@ -23,12 +24,13 @@ from vsr.errors import VsrError
 
 
 @click.command("image")
-@click.argument("sources", metavar="IN...", type=FILE, nargs=-1, required=True)
+@inputs_argument
 @click.argument("output", metavar="OUT", type=FILE)
 @profile_option
 @click.option(
     "--scale",
     type=SCALE,
+    metavar="NUMBER",
     help="Output size over input size: any number above 0. Default: 4, or the scale of --model.",
 )
 @size_options

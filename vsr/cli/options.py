@@ -45,9 +45,20 @@ class _Scale(click.ParamType[Any]):
         return scale
 
 
+class _Inputs(click.Argument):
+    """The inputs before the output; a single argument is not reported as a missing input."""
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        try:
+            return super().process_value(ctx, value)
+        except click.MissingParameter as error:
+            line = "Name at least one input, IN, and the output, OUT."
+            raise click.UsageError(line, ctx) from error
+
+
 FILE = _FilePath(path_type=Path, allow_dash=True)
 SCALE = _Scale()
-_side = click.IntRange(1, 10**_MAX_DIGITS - 1)
+_side = click.IntRange(min=1)
 _size_options = (
     click.option(
         "--width",
@@ -64,12 +75,19 @@ _size_options = (
     click.option(
         "--size",
         metavar="720p|1080p|1440p|4k|8k",
-        help="Largest output that fits into this screen, turned for upright ones.",
+        help="Largest output that fits into a screen of this size, upright for upright films.",
     ),
 )
 
+inputs_argument = click.argument(
+    "sources", cls=_Inputs, metavar="IN...", type=FILE, nargs=-1, required=True
+)
 device_option = click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|cuda:N",
+    help="Where the model is computed. auto: on a GPU if there is one.",
 )
 model_option = click.option(
     "--model",
@@ -82,11 +100,13 @@ detail_option = click.option(
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
+    metavar="NUMBER",
     help="0 is faithful. Towards 1, the -gan twin of the model adds texture, some of it invented.",
 )
 default_detail_option = click.option(
     "--detail",
     type=click.FloatRange(0, 1),
+    metavar="NUMBER",
     help="0 is faithful. Towards 1, the -gan twin of the model adds texture, some of it invented. "
     "By default that of the model, see `vsr models`.",
 )
@@ -99,8 +119,9 @@ profile_option = click.option(
 denoise_option = click.option(
     "--denoise",
     type=click.FloatRange(0, 1),
-    help="Strength of the model's temporal filter. 0 is off, 0.5 as trained, the default. Towards "
-    "1, noise and flicker decrease, and so does detail in motion.",
+    metavar="NUMBER",
+    help="Remove noise and flicker by the model's temporal filter. 0: off. 0.5: as trained, the "
+    "default. 1: strongest, with less detail in motion.",
 )
 video_option = click.option(
     "--video",
@@ -129,17 +150,19 @@ grain_option = click.option(
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Strength of film grain: noise. Films by av1 on the CPU get a description of it instead.",
+    metavar="NUMBER",
+    help="Add film grain of this strength. av1 on the CPU stores a description of grain instead, "
+    "and players add it.",
 )
 _part_options = (
     click.option(
         "--from",
         "from_time",
         metavar="T",
-        help="A part of IN, from the first frame at or after T: seconds, HH:MM:SS.ms, MM:SS, or "
-        "frames such as 120f. Times count from the first frame.",
+        help="Start of a part of IN: the first frame at or after T. T is seconds, MM:SS, "
+        "HH:MM:SS.ms or a count of frames such as 120f, from the start of the film.",
     ),
-    click.option("--to", "to_time", metavar="T", help="End the part before T, as in --from."),
+    click.option("--to", "to_time", metavar="T", help="End of the part, excluded; T as in --from."),
     click.option("--duration", metavar="T", help="Duration of the part, instead of --to."),
 )
 _film_options = (
@@ -167,7 +190,8 @@ _film_options = (
         type=click.Choice(["auto", "torch", "openvino"]),
         default="auto",
         show_default=True,
-        help="Runtime. auto: OpenVINO on a CPU if the film is long enough, else torch.",
+        help="Software that computes the model. auto: OpenVINO on a CPU for films that are long "
+        "enough, else torch.",
     ),
     click.option(
         "--precision",
@@ -193,9 +217,14 @@ _film_options = (
     click.option(
         "--crf",
         type=click.IntRange(0, 63),
+        metavar="N",
         help="Constant rate factor: lower is better and larger. Default: that of the codec.",
     ),
-    click.option("--preset", help="Speed preset of the encoder, such as veryfast or slow."),
+    click.option(
+        "--preset",
+        metavar="NAME",
+        help="Speed preset of the encoder, such as veryfast or slow.",
+    ),
     click.option(
         "--encoder",
         type=click.Choice(["cpu", "gpu", "nvenc", "qsv", "amf", "videotoolbox", "vaapi"]),
@@ -216,7 +245,7 @@ _film_options = (
         type=click.Choice(["cpu", "gpu"]),
         default="cpu",
         show_default=True,
-        help="gpu: decode with NVDEC if it supports the film's codec.",
+        help="Where to decode. gpu: by NVDEC if it supports the film's codec.",
     ),
     video_option,
     audio_option,
@@ -248,8 +277,9 @@ _film_options = (
         type=click.FloatRange(0, 1),
         default=0.0,
         show_default=True,
-        help="Remove blocks and ringing of codecs before upscaling. 0.25 suits compressed film, "
-        "0.5 very strongly compressed film; above, detail is lost.",
+        metavar="NUMBER",
+        help="Remove blocks and ringing of compression before upscaling. 0: off. 0.25: for "
+        "compressed film. 0.5: for very strongly compressed film. Above, detail is lost.",
     ),
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing files.")

@@ -15,10 +15,11 @@ from vsr.cli.options import (
     overwrite_option,
     parse_film_options,
 )
+from vsr.cli.sections import SectionedCommand
 from vsr.cli.streams import print_result
 
 
-@click.command("plan")
+@click.command("plan", cls=SectionedCommand)
 @click.argument("source", metavar="IN", type=FILE)
 @film_options
 @click.option(
@@ -27,6 +28,7 @@ from vsr.cli.streams import print_result
 @click.option(
     "--preview",
     type=FILE,
+    metavar="FILE",
     help="Write a picture or an H.264 clip that compares bicubic and model.",
 )
 @overwrite_option

@@ -11,12 +11,14 @@ import click
 from vsr.cli.options import (
     FILE,
     film_options,
+    inputs_argument,
     json_option,
     overwrite_option,
     parse_film_options,
 )
 from vsr.cli.progress import stop_on_interrupt
 from vsr.cli.reports import JsonReport, Report, TextReport
+from vsr.cli.sections import SectionedCommand
 from vsr.errors import Interrupted, VsrError
 
 POLL_SECONDS = 1.0
@@ -24,8 +26,8 @@ POLL_SECONDS = 1.0
 _STREAM = Path("-")
 
 
-@click.command("upscale")
-@click.argument("sources", metavar="IN...", type=FILE, nargs=-1, required=True)
+@click.command("upscale", cls=SectionedCommand)
+@inputs_argument
 @click.argument("output", metavar="OUT", type=FILE)
 @film_options
 @click.option(
@@ -46,7 +48,8 @@ _STREAM = Path("-")
 @click.option(
     "--trace",
     type=FILE,
-    help="Write a trace of every stage and frame, for Perfetto or Chrome.",
+    metavar="FILE",
+    help="Write the times of each stage and frame as JSON, for Perfetto or Chrome's trace viewer.",
 )
 @click.option(
     "--watch",

@@ -68,12 +68,18 @@ def check_several(sources: Sequence[Path], output: Path, suffixes: Collection[st
     """Raise an error unless all of several inputs exist and `output` is, or can be, a folder."""
     if PIPE in sources:
         raise MediaError("-: standard input can't be one of several inputs; upscale it alone")
-    is_named_as_file = output.suffix.lower() in suffixes and not output.is_dir()
-    if output == PIPE or is_named_as_file or (output.exists() and not output.is_dir()):
+    if not is_folder_name(output, suffixes):
         raise OutputError(f"{output}: several inputs need a folder as the last argument")
     for source in sources:
         if not source.exists():
             raise MediaError(f"{source}: no such file or folder")
+
+
+def is_folder_name(output: Path, suffixes: Collection[str]) -> bool:
+    """Whether `output` is a folder, or can become one: it has none of `suffixes`."""
+    if output == PIPE or output.exists():
+        return output != PIPE and output.is_dir()
+    return output.suffix.lower() not in suffixes
 
 
 def subfolder_of(source: Path, output: Path) -> Path:
@@ -101,8 +107,8 @@ def find_files(
     Files in the folder `without`, which holds outputs, are skipped. Raises `OutputError` if
     `output` is a file, or if either folder is the input itself.
     """
-    if output.is_file():
-        raise OutputError(f"{output}: is a file, but the input is a folder")
+    if output.is_file() or not is_folder_name(without, suffixes):
+        raise OutputError(f"{output}: isn't a folder, but the input is one; name a folder")
     for folder in (output, without):
         check_distinct([folder], [source])
     return files_in(source, suffixes, without=without)

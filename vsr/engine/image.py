@@ -14,7 +14,7 @@ from torch import Tensor
 from vsr.engine.batch import Pairs, find_files, pair_files, pair_several
 from vsr.engine.output_size import InputFrame, OutputSize, SizeRequest
 from vsr.engine.upscaler import Upscaler
-from vsr.errors import MediaError, OutputError
+from vsr.errors import ConfigError, MediaError, OutputError
 from vsr.imaging.grain import Grain
 from vsr.imaging.tensors import bleed, resize_bicubic, to_float, to_uint8
 from vsr.media.encode.settings import check_frame_size
@@ -51,6 +51,8 @@ class StillUpscaler:
 
         `grain` is the strength of film grain, from 0 to 1. Raises `VsrError`.
         """
+        if not 0 <= grain <= 1:
+            raise ConfigError(f"grain is between 0 and 1, not {grain}")
         self._grain = grain
         self._model, self._request, self._detail = model, size, detail
         self._device = pick_device(device)
@@ -154,6 +156,8 @@ def upscale_image(
     `vsr.load`, by default that of the model's card. `grain` is the strength of film grain, from
     0 to 1. Raises ValueError for another shape or type, and `VsrError`.
     """
+    if not isinstance(pixels, np.ndarray):
+        raise ValueError(f"expected an array, uint8 (H, W, 3), got {type(pixels).__name__}")
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"expected uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
     request = SizeRequest(scale=scale, width=width, height=height, screen=size)

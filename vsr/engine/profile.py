@@ -53,13 +53,13 @@ def read_profile(name: str) -> dict[str, Any]:
     return options
 
 
-def load_profile(name: str) -> dict[str, Any]:
+def load_profile(name: Path | str) -> dict[str, Any]:
     """Load a profile as keyword arguments of `vsr.upscale_video`.
 
     `name` is that of an included profile (`vsr profiles`), or a TOML file. Replace an option by
     `load_profile("vhs") | {"scale": 2}`. Raises `VsrError`.
     """
-    options = read_profile(name)
+    options = read_profile(str(name))
     settings = {key: options.pop(key) for key in ENCODER_KEYS & options.keys()}
     for field, option in _OPTION_NAMES.items():
         if option in options:
@@ -76,7 +76,7 @@ def _profile_type() -> type[Config]:
     """Return the class of profiles: a key for each option, of the same type."""
     keys: dict[str, Any] = {}
     for options in (UpscaleOptions, EncoderSettings):
-        types = get_type_hints(options)
+        types = get_type_hints(options, include_extras=True)
         for field in fields(options):
             if field.name not in _NOT_IN_PROFILES:
                 key = _OPTION_NAMES.get(field.name, field.name)

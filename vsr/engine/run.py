@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from vsr.config import check_dataclass
 from vsr.engine.pipeline import SpanObserver, StageTimes
 from vsr.engine.result import UpscaleProgress, UpscaleResult, UpscaleStart
 from vsr.engine.session import UpscaleSession
@@ -33,6 +34,10 @@ class RunOptions:
     on_message: Callable[[str], None] = lambda line: None
     on_span: SpanObserver | None = None
     """Called with each span of each stage's time."""
+
+    def __post_init__(self) -> None:
+        """Check the values; raises `ConfigError`."""
+        check_dataclass(self)
 
 
 class FrameCounter:

@@ -28,7 +28,7 @@ __all__ = ["UpscaleProgress", "UpscaleResult", "UpscaleStart", "upscale_film", "
 def upscale_video(
     source: Path | str,
     output: Path | str,
-    model: str | None = None,
+    model: Path | str | None = None,
     scale: float | None = None,
     detail: float | None = None,
     device: str = "auto",
@@ -56,7 +56,7 @@ def upscale_video(
     resume: bool = True,
     strict: bool = False,
     pipe_format: PipeFormat = "nut",
-    trace: Path | None = None,
+    trace: Path | str | None = None,
     stop: threading.Event | None = None,
     on_start: Callable[[UpscaleStart], None] = lambda start: None,
     watch: Callable[[UpscaleProgress], None] = lambda progress: None,
@@ -113,7 +113,7 @@ def upscale_video(
     `tell` is called with messages for the user. Raises `VsrError`.
     """
     options = UpscaleOptions(
-        model=model,
+        model=str(model) if isinstance(model, Path) else model,
         scale=scale,
         width=width,
         height=height,
@@ -147,7 +147,8 @@ def upscale_video(
         on_progress=watch,
         on_message=tell,
     )
-    return upscale_film(Path(source), Path(output), options, run_options, trace)
+    trace_file = None if trace is None else Path(trace)
+    return upscale_film(Path(source), Path(output), options, run_options, trace_file)
 
 
 def upscale_film(
@@ -158,6 +159,8 @@ def upscale_film(
     trace: Path | None = None,
 ) -> UpscaleResult:
     """Upscale a film as `upscale_video` does, with options as objects. Raises `VsrError`."""
+    if output.is_dir() and output != PIPE:
+        raise OutputError(f"{output}: is a folder; name a file in it")
     if output == PIPE:
         if options.settings != EncoderSettings():
             raise OutputError(

@@ -1,8 +1,11 @@
 """The options of an upscaling run that determine its output."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from vsr.config import check_dataclass
 from vsr.engine.backends import BackendName, Precision, Tiling
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
@@ -11,11 +14,15 @@ from vsr.media.encode.settings import EncoderSettings
 from vsr.media.mux.copy_plan import AudioMode, SubtitleMode
 
 Rotate = Literal["keep", "apply"]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
 class UpscaleOptions:
-    """Options that determine the output. See `upscale.upscale_video`."""
+    """Options that determine the output. See `upscale.upscale_video`.
+
+    Raises `ConfigError` for values of a wrong type, or out of range.
+    """
 
     model: str | None = None
     scale: float | None = None
@@ -23,7 +30,7 @@ class UpscaleOptions:
     height: int | None = None
     size: str | None = None
     square_pixels: bool = False
-    detail: float | None = None
+    detail: _Share | None = None
     device: str = "auto"
     backend: BackendName = "auto"
     precision: Precision = "auto"
@@ -32,12 +39,16 @@ class UpscaleOptions:
     deinterlace: Deinterlace = "auto"
     rotate: Rotate = "keep"
     decoder: Decoder = "cpu"
-    denoise: float | None = None
-    deblock: float = 0.0
+    denoise: _Share | None = None
+    deblock: _Share = 0.0
     video: int | None = None
     """The video stream to upscale, from 1; None for the default one."""
     audio: AudioMode = "auto"
     subtitles: SubtitleMode = "copy"
-    grain: float = 0.0
+    grain: _Share = 0.0
     part: Part | None = None
     inverse_telecine: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_dataclass(self)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vsr.engine.batch import film_name, subfolder_of
+from vsr.engine.batch import film_name, is_folder_name, subfolder_of
 from vsr.errors import MediaError, OutputError
 from vsr.system.files import check_distinct
 from vsr.system.folders import FILM_SUFFIXES, files_in
@@ -46,8 +46,8 @@ class FolderWatcher:
             if not folder.is_dir():
                 raise MediaError(f"{folder}: not a folder; --watch needs one to watch")
             check_distinct([output], [folder])
-        if output.exists() and not output.is_dir():
-            raise OutputError(f"{output}: is a file; --watch needs a folder for its outputs")
+        if not is_folder_name(output, FILM_SUFFIXES):
+            raise OutputError(f"{output}: isn't a folder; --watch needs one for its outputs")
         is_single = len(folders) == 1
         self._roots = [
             (folder, output if is_single else subfolder_of(folder, output)) for folder in folders

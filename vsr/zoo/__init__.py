@@ -78,7 +78,7 @@ def load(
     text = choose_model(str(name), scale, 0)
     path = model_path(text)
     generator = load_generator(path)
-    if scale is not None and not 1 <= scale <= generator.scale:
+    if scale is not None and scale not in range(1, generator.scale + 1):
         raise ModelError(f"{text} upscales by 1 to {generator.scale}, not by {scale}")
     if not 0 <= detail <= 1:
         raise ModelError(f"detail is between 0 and 1, not {detail}")

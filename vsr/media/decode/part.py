@@ -25,12 +25,12 @@ class Timestamp:
     in_frames: bool = False
 
     @classmethod
-    def parse(cls, text: str, option: str) -> "Timestamp":
-        """Parse `12.5`, `MM:SS.ms`, `HH:MM:SS.ms` or `120f`, exactly.
+    def parse(cls, text: float | str, option: str) -> "Timestamp":
+        """Parse `12.5`, `MM:SS.ms`, `HH:MM:SS.ms` or `120f`, exactly; a number is seconds.
 
         Raises `VsrError`, naming the option.
         """
-        text = text.strip()
+        text = str(text).strip()
         if text.startswith("-"):
             raise VsrError(f"{option} {text}: is negative; times count from the first frame")
         if any(len(digits) > _MAX_DIGITS for digits in re.findall(r"\d+", text)):
@@ -73,7 +73,10 @@ class Part:
 
     @classmethod
     def parse(
-        cls, start: str | None = None, end: str | None = None, duration: str | None = None
+        cls,
+        start: float | str | None = None,
+        end: float | str | None = None,
+        duration: float | str | None = None,
     ) -> "Part":
         """Parse the values of `--from`, `--to` and `--duration`; see `Timestamp.parse`.
 

@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
+from pydantic import Field
+
+from vsr.config import check_dataclass
 from vsr.errors import OutputError
 from vsr.media.encode.codecs import PACKED_FOR_FFV1, Codec, CodecName
 from vsr.media.encode.encoder_options import check_encoder_options, sets_rate, with_parameter
@@ -15,10 +19,10 @@ _STRONGEST_FILM_GRAIN = 50
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """Options of the video encoder."""
+    """Options of the video encoder. Raises `VsrError` for values of a wrong type."""
 
     codec: CodecName = "h264"
-    crf: int | None = None
+    crf: Annotated[int, Field(ge=0)] | None = None
     """Constant rate factor: lower is better and larger; None for the codec's default."""
     preset: str | None = None
     """The encoder's name for a trade-off of speed and size; None for the codec's default."""
@@ -28,6 +32,10 @@ class EncoderSettings:
     options: Mapping[str, str] = field(default_factory=dict)
     """Further options of FFmpeg's encoder by name, such as `{"tune": "film"}`. Parameters of the
     library itself are in `x264-params`, `x265-params` and `svtav1-params`."""
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for values of a wrong type."""
+        check_dataclass(self)
 
     @property
     def capabilities(self) -> Codec:
