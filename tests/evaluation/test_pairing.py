@@ -121,14 +121,25 @@ def test_ten_bits_are_compared_as_ten_bits(tmp_path: Path) -> None:
     assert (levels - levels.round()).abs().max() > 0.2
 
 
+def test_sixteen_bits_of_png_are_compared_as_sixteen(tmp_path: Path) -> None:
+    grey = np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 21
+    (tmp_path / "deep").mkdir()
+    Image.fromarray(grey).save(tmp_path / "deep" / "1.png")
+    sequence = open_sequence(tmp_path / "deep")
+    (first,) = list(sequence.read(CPU, False))
+    assert np.abs(first.picture[0].numpy() * 65535 - grey).max() < 0.1
+    assert sequence.notes == set()
+
+
 @pytest.mark.parametrize("others", [8, 16])
-def test_sixteen_bits_of_pictures_are_noted_as_eight(tmp_path: Path, others: int) -> None:
+def test_sixteen_bits_of_other_pictures_are_noted_as_eight(tmp_path: Path, others: int) -> None:
     pictures(tmp_path / "eight", 3)
     deep = tmp_path / "deep"
     pictures(deep, 3)
     for number in (1, 2):  # the first may have eight
-        grey = np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 21
-        Image.fromarray(grey).save(deep / f"frame-{number:04d}.png")
+        (deep / f"frame-{number:04d}.png").unlink()
+        samples = b"P6 64 48 65535 " + bytes(64 * 48 * 6)
+        (deep / f"frame-{number:04d}.ppm").write_bytes(samples)
     pairing, count = pairs(deep, deep if others == 16 else tmp_path / "eight")
     assert count == 3
     assert pairing.notes == ["deep holds 16 bits a channel, compared as 8"]

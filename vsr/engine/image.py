@@ -20,8 +20,10 @@ from vsr.imaging.tensors import bleed, resize_bicubic, to_float, to_uint8
 from vsr.media.encode.settings import check_frame_size
 from vsr.media.image import (
     IMAGE_SUFFIXES,
+    Samples,
     check_still_output,
     read_still,
+    sample_type,
     still_losses,
     write_still,
 )
@@ -74,28 +76,37 @@ class StillUpscaler:
         check_frame_size((size.width, size.height))
         return size.height, size.width
 
-    def upscale_array(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Upscale RGB (H, W, 3) to the requested size, in overlapping bands to limit memory."""
+    def upscale_array(self, pixels: Samples, dtype: np.dtype[Any] | None = None) -> Samples:
+        """Upscale RGB (H, W, 3) to the requested size, in overlapping bands to limit memory.
+
+        The result is rounded once, to `dtype`, which is uint8 or uint16, by default that of
+        `pixels`.
+        """
+        dtype = dtype or pixels.dtype
         height, width = pixels.shape[:2]
         size = self.output_size(height, width)
         needed = OutputSize(size[1], size[0]).network_scale(InputFrame(width, height))
         upscaler = self._upscaler(needed)
         if size == (upscaler.scale * height, upscaler.scale * width):
-            return self._grained(_in_bands(upscaler, pixels, to_uint8, np.dtype(np.uint8)))
+            return self._grained(_in_bands(upscaler, pixels, dtype))
         # More levels than those of the result, so that only the last rounding counts.
-        large = _in_bands(upscaler, pixels, _to_levels, np.dtype(np.uint16))
-        output = np.empty((*size, 3), np.uint8)
+        between = np.dtype(np.uint16 if dtype == np.uint8 else np.float32)
+        large = _in_bands(upscaler, pixels, between)
+        output = np.empty((*size, 3), dtype)
         for channel in range(3):
             plane = torch.from_numpy(large[..., channel].astype(np.float32))[None, None]
-            output[..., channel] = to_uint8(resize_bicubic(plane / _LEVELS, size))[0, 0].numpy()
+            if between == np.uint16:
+                plane /= _LEVELS
+            output[..., channel] = _quantised(resize_bicubic(plane, size), dtype)[0, 0].numpy()
         return self._grained(output)
 
-    def _grained(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _grained(self, pixels: Samples) -> Samples:
         """Add film grain to an output."""
         if not self._grain:
             return pixels
         height, width = pixels.shape[:2]
-        grain = Grain(self._grain, height=height, width=width, bit_depth=8, full_range=True)
+        depth = 8 * pixels.dtype.itemsize
+        grain = Grain(self._grain, height=height, width=width, bit_depth=depth, full_range=True)
         return grain.apply_to_rgb(pixels)
 
     def _upscaler(self, needed: int) -> Upscaler:
@@ -131,13 +142,14 @@ class StillUpscaler:
         for line in lost:
             tell(f"{source}: not kept: {line}")
         rgb = still.rgb if still.alpha is None else _without_rim(still.rgb, still.alpha)
-        alpha = None if still.alpha is None else _resize_plane(still.alpha, (height, width))
-        high = replace(still, rgb=self.upscale_array(rgb), alpha=alpha)
+        dtype = sample_type(output, still)
+        alpha = None if still.alpha is None else _resize_plane(still.alpha, (height, width), dtype)
+        high = replace(still, rgb=self.upscale_array(rgb, dtype), alpha=alpha)
         write_still(output, high, overwrite)
 
 
 def upscale_image(
-    pixels: NDArray[np.uint8],
+    pixels: Samples,
     model: str | None = None,
     scale: float | None = None,
     device: str = "auto",
@@ -147,8 +159,8 @@ def upscale_image(
     width: int | None = None,
     height: int | None = None,
     size: str | None = None,
-) -> NDArray[np.uint8]:
-    """Upscale one RGB picture, uint8 (H, W, 3) to (sH, sW, 3).
+) -> Samples:
+    """Upscale one RGB picture, uint8 or uint16, (H, W, 3) to (sH, sW, 3) of the same type.
 
     `model` is a name from `vsr.list_models()` or a file, by default the included model for the
     scale. `scale` is any number above 0, by default that of a named model, or 4. `width`, `height`
@@ -157,9 +169,12 @@ def upscale_image(
     0 to 1. Raises ValueError for another shape or type, and `VsrError`.
     """
     if not isinstance(pixels, np.ndarray):
-        raise ValueError(f"expected an array, uint8 (H, W, 3), got {type(pixels).__name__}")
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise ValueError(f"expected uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
+        raise ValueError(
+            f"expected an array, uint8 or uint16 (H, W, 3), got {type(pixels).__name__}"
+        )
+    is_known = pixels.dtype in (np.uint8, np.uint16)
+    if not is_known or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ValueError(f"expected uint8 or uint16 (H, W, 3), got {pixels.dtype} {pixels.shape}")
     request = SizeRequest(scale=scale, width=width, height=height, screen=size)
     upscaler = StillUpscaler(model, request, device=device, detail=detail, grain=grain)
     return upscaler.upscale_array(pixels)
@@ -208,27 +223,24 @@ def _name(picture: Path) -> Path:
     return picture.with_suffix(".jpg" if picture.suffix.lower() in _JPEGS else ".png")
 
 
-def _without_rim(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _without_rim(rgb: Samples, alpha: Samples) -> Samples:
     """Replace hidden colours (H, W, 3) by visible ones nearby, by transparency (H, W)."""
-    if (alpha == 255).all():
+    highest = np.iinfo(rgb.dtype).max
+    if (alpha == highest).all():
         return rgb
     colours = torch.from_numpy(rgb).permute(2, 0, 1).float()
-    bled = bleed(colours, torch.from_numpy(alpha).float() / 255)
-    return bled.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    bled = bleed(colours, torch.from_numpy(alpha).float() / highest)
+    rounded = bled.round_().clamp_(0, highest).permute(1, 2, 0).contiguous().numpy()
+    return rounded.astype(np.uint8) if rgb.dtype == np.uint8 else rounded.astype(np.uint16)
 
 
-def _resize_plane(plane: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def _resize_plane(plane: Samples, size: tuple[int, int], dtype: np.dtype[Any]) -> Samples:
     values = to_float(torch.from_numpy(plane))[None, None]
-    return to_uint8(resize_bicubic(values, size))[0, 0].numpy()
+    return _quantised(resize_bicubic(values, size), dtype)[0, 0].numpy().astype(dtype, copy=False)
 
 
-def _in_bands(
-    upscaler: Upscaler,
-    pixels: NDArray[np.uint8],
-    quantise: Callable[[Tensor], Tensor],
-    dtype: np.dtype[Any],
-) -> NDArray[Any]:
-    """Upscale RGB (H, W, 3) to (sH, sW, 3) of `dtype`, to which `quantise` converts [0, 1]."""
+def _in_bands(upscaler: Upscaler, pixels: Samples, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Upscale RGB (H, W, 3) to (sH, sW, 3) of `dtype`; float32 is in [0, 1], not clamped."""
     scale, height = upscaler.scale, pixels.shape[0]
     output = np.empty((height * scale, pixels.shape[1] * scale, 3), dtype)
     for top in range(0, height, _BAND_LINES):
@@ -236,12 +248,19 @@ def _in_bands(
         first, last = max(0, top - _OVERLAP_LINES), min(height, bottom + _OVERLAP_LINES)
         band = torch.from_numpy(np.ascontiguousarray(pixels[first:last]))
         low = to_float(band.to(upscaler.device)).permute(2, 0, 1)
-        high = quantise(upscaler.upscale(low, begins_shot=True))
+        high = _quantised(upscaler.upscale(low, begins_shot=True), dtype)
         inner = high[:, (top - first) * scale : (bottom - first) * scale]
         output[top * scale : bottom * scale] = inner.permute(1, 2, 0).cpu().numpy()
     return output
 
 
-def _to_levels(pixels: Tensor) -> Tensor:
-    """Convert float in [0, 1] to 0.._LEVELS, rounded to nearest and clamped, as int32."""
+def _quantised(pixels: Tensor, dtype: np.dtype[Any]) -> Tensor:
+    """Convert float in [0, 1] to the levels of a type, rounded to nearest and clamped.
+
+    Levels of uint16 are returned as int32; float32 is returned as it is.
+    """
+    if dtype == np.float32:
+        return pixels
+    if dtype == np.uint8:
+        return to_uint8(pixels)
     return (pixels * _LEVELS).round_().clamp_(0, _LEVELS).to(torch.int32)

@@ -93,7 +93,7 @@ def _open_folder(folder: Path) -> FrameSequence:
 
     def noted() -> Iterator[Still]:
         for still in sequence.frames():
-            if still.bits > 8:
+            if still.bits > 8 * still.rgb.itemsize:
                 notes.add(f"{folder.name} holds {still.bits} bits a channel, compared as 8")
             yield still
 

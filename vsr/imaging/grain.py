@@ -61,14 +61,14 @@ class Grain:
             output[lines] = grain
         return output
 
-    def apply_to_rgb(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def apply_to_rgb(self, pixels: _Samples) -> _Samples:
         """Add grain to a copy of a picture (height, width, 3): the same to all channels."""
         red, green, blue = (np.float32(share) * pixels[..., i] for i, share in enumerate(_LUMA))
-        luma = np.rint(red + green + blue).astype(np.uint8)
-        added = self.apply(luma, pts=0).astype(np.int16) - luma
+        luma = np.rint(red + green + blue).astype(pixels.dtype)
+        added = self.apply(luma, pts=0).astype(np.int32) - luma
         output = np.empty_like(pixels)
         for channel in range(3):
-            output[..., channel] = (pixels[..., channel] + added).clip(0, 255)
+            output[..., channel] = (pixels[..., channel] + added).clip(0, self._highest)
         return output
 
 

@@ -9,8 +9,10 @@ _DOUBTFUL_WEIGHT = 0.02
 
 
 def to_float(pixels: Tensor) -> Tensor:
-    """Convert uint8 in 0..255 to float32 in [0, 1]; any shape."""
-    return pixels.to(torch.float32) / 255
+    """Convert uint8 or uint16 to float32 in [0, 1]; floats keep their values; any shape."""
+    if pixels.is_floating_point():
+        return pixels.to(torch.float32)
+    return pixels.to(torch.float32) / (65535 if pixels.dtype == torch.uint16 else 255)
 
 
 def to_uint8(pixels: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from vsr.errors import MediaError, OutputError
 from vsr.media.picture_tags import (
@@ -24,6 +24,7 @@ from vsr.media.picture_tags import (
     tags_of,
     unsupported_tags,
 )
+from vsr.media.png16 import read_png16, write_png16
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
 
@@ -34,16 +35,24 @@ _ANIMATED_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF")
 _RGB_MODES = ("RGB", "RGBA", "P", "PA", "RGBX", "RGBa")
 _PALETTE_MODES = ("P", "PA")
 _GREY_MODES = ("1", "L", "LA", "La", "I")
+_DEEP_SUFFIXES = (".png",)
+"""Suffixes of the formats that hold 16 bits per sample."""
+_LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in grey, as in Pillow (ITU-R BT.601)."""
+_ORIENTATION = 0x0112
+
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+"""Samples of a picture, from 0 to the maximum of their type."""
 
 
 @dataclass(frozen=True)
 class Still:
     """A picture: pixels, transparency, colour profile and metadata."""
 
-    rgb: NDArray[np.uint8]
-    """(H, W, 3)."""
-    alpha: NDArray[np.uint8] | None = None
-    """(H, W); None if the file has no alpha."""
+    rgb: Samples
+    """(H, W, 3), of 8 or 16 bits."""
+    alpha: Samples | None = None
+    """(H, W), of the type of `rgb`; None if the file has no alpha."""
     icc_profile: bytes | None = None
     exif: bytes | None = None
     """Exif data, without the orientation, which is applied to the pixels."""
@@ -51,13 +60,13 @@ class Still:
     grey: bool = False
     """Whether the file is greyscale; the three channels are then equal."""
     bits: int = 8
-    """Bits per sample in the file; samples of `rgb` have eight."""
+    """Bits per sample in the file; `rgb` may have fewer, see `lost`."""
     lost: tuple[str, ...] = ()
     """Parts of the file that aren't read, one line each."""
 
 
 def read_still(path: Path | str) -> Still:
-    """Read a picture as 8-bit RGB, rotated by its orientation; raises `MediaError`."""
+    """Read a picture as RGB of 8 or 16 bits, rotated by its orientation; raises `MediaError`."""
     path = Path(path)
     pipe = is_pipe(path)
     if not pipe and not path.exists():
@@ -83,9 +92,17 @@ def still_losses(path: Path, still: Still) -> list[str]:
     """List the parts of a picture that are lost when it is written to `path`, one line each."""
     suffix = path.suffix.lower()
     lost = [*still.lost, *unsupported_tags(still.tags, suffix, still.exif)]
+    if still.rgb.dtype != sample_type(path, still):
+        lost.append(f"{still.bits} bits a channel: {suffix} holds 8, .png 16")
     if _lacks_profile(still, suffix):
         lost.append(f"colour profile of grey: {suffix} can't hold it, .png and .jpg can")
     return lost
+
+
+def sample_type(path: Path, still: Still) -> np.dtype[Any]:
+    """Return the type of the samples of a picture as written to `path`."""
+    deep = path.suffix.lower() in _DEEP_SUFFIXES
+    return still.rgb.dtype if deep else np.dtype(np.uint8)
 
 
 def check_still_output(
@@ -131,7 +148,12 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
     options |= save_options(suffix, image=image, exif=still.exif, tags=still.tags)
     with atomic_path(path) as partial:
         try:
-            image.save(partial, **options)
+            if sample_type(path, still) == np.uint8:
+                image.save(partial, **options)
+            else:
+                metadata = io.BytesIO()
+                Image.new(image.mode, (1, 1)).save(metadata, "PNG", **options)
+                write_png16(partial, _channels(still), metadata.getvalue())
         except OSError:
             raise
         except Exception as error:  # Pillow's writers raise many types of error
@@ -146,6 +168,7 @@ def _read(file: Any, path: Path) -> Still:
         with suppress(Exception):
             load_exif(opened)
         upright = ImageOps.exif_transpose(opened)
+        orientation = opened.getexif().get(_ORIENTATION, 1)
         bits = bits_of(opened, file)
         tags, lost_tags = tags_of(opened, upright, file)
         profile = opened.info.get("icc_profile")
@@ -153,8 +176,6 @@ def _read(file: Any, path: Path) -> Still:
         if frames > 1:
             pages = "frames of an animation" if name in _ANIMATED_FORMATS else "pages"
             lost.append(f"{frames - 1} of {frames} {pages}; the first is used")
-        if bits > 8:
-            lost.append(f"{bits} bits a channel: 8 are written")
         try:
             exif = exif_of(opened.getexif())
         except Exception:  # malformed data raises many types of error
@@ -164,20 +185,36 @@ def _read(file: Any, path: Path) -> Still:
         raise MediaError(f"{path}: holds floating-point samples; convert it to 8 bits first")
     is_grey = mode in _GREY_MODES or mode.startswith("I;16")
     is_grey = is_grey or (name == "PNG" and is_grey_png(file))  # 16 bits with alpha become RGBA
-    if mode.startswith("I"):
-        upright = _to_8_bit(upright, path)
-    has_alpha = upright.has_transparency_data
     if not (is_grey or mode in _RGB_MODES):
-        lost.append(f"{mode} colours: RGB is written")
+        colours = f"{mode} colours: RGB is written"
+        converted = _converted(upright, profile) if mode == "CMYK" and profile else None
+        if converted is not None:
+            upright, profile = converted, None
+            colours = f"{mode} colours: sRGB is written, by the colour profile"
+        lost.append(colours)
     if profile and _space_of(profile) not in ("RGB", "GRAY" if is_grey else "RGB"):
         lost.append(f"colour profile of {_space_of(profile)}: RGB is written")
         profile = None
-    pixels = np.array(upright.convert("RGBA" if has_alpha else "RGB"))
-    if mode in _PALETTE_MODES and not profile:
-        is_grey = bool((pixels[..., :1] == pixels[..., 1:3]).all())
+    rgb: Samples
+    alpha: Samples | None
+    if mode.startswith("I"):
+        rgb, alpha = _deep_grey(upright, path)
+    elif name == "PNG" and bits == 16:
+        rgb, alpha = _deep_colour(file, orientation, upright.info.get("transparency"))
+    else:
+        has_alpha = upright.has_transparency_data
+        pixels = np.array(upright.convert("RGBA" if has_alpha else "RGB"))
+        rgb = np.ascontiguousarray(pixels[..., :3])
+        alpha = np.ascontiguousarray(pixels[..., 3]) if has_alpha else None
+        if bits > 8:
+            lost.append(f"{bits} bits a channel: 8 are read")
+    if mode in _PALETTE_MODES:
+        is_grey = not profile and bool((rgb[..., :1] == rgb[..., 1:]).all())
+        if not is_grey:
+            lost.append("palette: true colours are written")
     return Still(
-        rgb=np.ascontiguousarray(pixels[..., :3]),
-        alpha=np.ascontiguousarray(pixels[..., 3]) if has_alpha else None,
+        rgb=rgb,
+        alpha=alpha,
         icc_profile=profile,
         exif=exif,
         tags=tags,
@@ -185,6 +222,53 @@ def _read(file: Any, path: Path) -> Still:
         bits=bits,
         lost=(*lost, *lost_tags),
     )
+
+
+def _converted(image: Image.Image, profile: bytes) -> Image.Image | None:
+    """Convert to sRGB by a colour profile; None if the profile doesn't fit."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        target = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return None
+
+
+def _deep_grey(grey: Image.Image, path: Path) -> tuple[NDArray[np.uint16], Samples | None]:
+    """Return 16-bit grey as RGB and alpha."""
+    samples = np.asarray(grey)
+    if samples.size and (samples.max() > 65535 or samples.min() < 0):
+        raise MediaError(f"{path}: holds samples of more than 16 bits; convert it to 16 bits first")
+    transparent = grey.info.get("transparency")
+    alpha = _opaque_except(samples == transparent) if isinstance(transparent, int) else None
+    return np.repeat(samples.astype(np.uint16)[..., None], 3, axis=2), alpha
+
+
+def _deep_colour(
+    file: Any, orientation: int, transparent: Any
+) -> tuple[NDArray[np.uint16], Samples | None]:
+    """Read a PNG of 16 bits per sample as RGB and alpha, or an alpha of one transparent colour."""
+    file.seek(0)
+    pixels = _turned(read_png16(file.read()), orientation)
+    rgb = np.ascontiguousarray(pixels[..., :3])
+    if isinstance(transparent, tuple):
+        return rgb, _opaque_except((rgb == np.array(transparent)).all(axis=2))
+    return rgb, np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None
+
+
+def _opaque_except(transparent: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    return np.where(transparent, 0, 65535).astype(np.uint16)
+
+
+def _turned(pixels: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
+    """Rotate and mirror pixels (H, W, C) by the orientation of Exif data."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
 
 
 def _space_of(profile: bytes) -> str:
@@ -204,21 +288,26 @@ def _lacks_profile(still: Still, suffix: str) -> bool:
 
 
 def _as_image(still: Still, suffix: str) -> Image.Image:
-    image = Image.fromarray(still.rgb)
+    """Return a picture as Pillow's, of 8 bits per sample."""
+    image = Image.fromarray(_to_8_bit(still.rgb))
     if _is_grey_in(still, suffix):
         image = image.convert("L")
     if still.alpha is not None:
-        image.putalpha(Image.fromarray(still.alpha))
+        image.putalpha(Image.fromarray(_to_8_bit(still.alpha)))
     return image
 
 
-def _to_8_bit(grey: Image.Image, path: Path) -> Image.Image:
-    """Convert 16-bit grey to 8 bits; Pillow's own conversion clips to white."""
-    samples = np.asarray(grey).astype(np.float64)
-    if samples.size and (samples.max() > 65535 or samples.min() < 0):
-        raise MediaError(f"{path}: holds samples of more than 16 bits; convert it to 8 bits first")
-    levels = Image.fromarray((samples / 257).round().clip(0, 255).astype(np.uint8))
-    transparent = grey.info.get("transparency")
-    if isinstance(transparent, int):
-        levels.putalpha(Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8)))
-    return levels
+def _to_8_bit(samples: Samples) -> NDArray[np.uint8]:
+    if samples.dtype == np.uint8:
+        return samples.astype(np.uint8, copy=False)
+    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _channels(still: Still) -> NDArray[np.uint16]:
+    """Return the 16-bit samples of a file (H, W, C): grey or RGB, then alpha."""
+    colours = still.rgb
+    if still.grey:
+        grey = colours @ np.array(_LUMA)
+        colours = np.rint(grey).astype(np.uint16)[..., None]
+    parts = [colours] if still.alpha is None else [colours, still.alpha[..., None]]
+    return np.concatenate(parts, axis=2).astype(np.uint16, copy=False)

@@ -1,4 +1,4 @@
-"""Numbered images that form one film, read in order as 8-bit RGB."""
+"""Numbered images that form one film, read in order as RGB."""
 
 import re
 from collections.abc import Iterable, Iterator
