@@ -41,7 +41,7 @@ def verify_film(
 
     `video` is the stream that was upscaled, from 1; None for the default one. `selection` says
     which sound and subtitles the output should have. Converted sound is compared by its samples if
-    both codecs are lossless, else by its loudness over time.
+    both codecs are lossless, else by its loudness over time, as is that of a part.
 
     All packets of both files are read; of the video, only times and some frames are compared. Times
     may differ by half a tick of the coarser clock. A frame per field and film without its 3:2
@@ -204,7 +204,7 @@ def _converted(
 ) -> Finding:
     """Compare sound of two codecs."""
     sounds = [
-        read_sound(film.path, found.index, film.lead, film.number)
+        read_sound(film.path, found.index, film.lead, film.number, film.window)
         for film, found in ((before, track), (after, other))
     ]
     one, two = sounds

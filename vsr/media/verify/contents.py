@@ -20,6 +20,7 @@ from vsr.media.frame import StreamInfo
 from vsr.media.mux.stream_copy import is_timecode_track
 from vsr.media.mux.tags import global_tags, stream_tags
 from vsr.media.mux.timecode import advanced_tags
+from vsr.media.mux.window import Window
 from vsr.media.packet_content import AUDIO_LAYERS, Content
 from vsr.media.verify.excerpt import Excerpt, find_excerpt
 from vsr.media.verify.subtitle_text import normalised, text_of
@@ -90,6 +91,8 @@ class FilmContents:
     """Whether the file can't be read to its end."""
     read_errors: int = 0
     """Places where reading failed and then continued."""
+    window: Window | None = None
+    """The part that all of this is of; None for a whole film."""
 
     def seconds(self) -> list[Fraction]:
         """Return the times of the frames in seconds."""
@@ -161,7 +164,7 @@ def read_contents(
 
 def _cut(contents: FilmContents, excerpt: Excerpt) -> None:
     """Cut frames, chapters, captions and timecodes to a part, and move them to its clock."""
-    window = excerpt.window
+    contents.window = window = excerpt.window
     contents.times = excerpt.frame_times()
     contents.info = replace(contents.info, time_base=excerpt.time_base)
     before, rate = window.seconds_before, contents.info.frame_rate

@@ -11,8 +11,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr.media.decode.container import shift_packet
+from vsr.media.decode.container import AnyPacket, shift_packet
 from vsr.media.decode.reader import VideoReader
+from vsr.media.mux.stream_copy import set_missing_times
+from vsr.media.mux.window import Window, WindowFilter
 
 _WINDOWS_PER_SECOND = 20
 _MAX_DIFFERENCE = 0.3
@@ -33,7 +35,8 @@ class Sound:
     loudness: NDArray[np.float64]
     """Root of the energy in overlapping windows from time zero on, over all channels."""
     digest: str
-    """Hash of the samples that aren't silence, as integers; "" for samples in floating point."""
+    """Hash of the samples that aren't silence, as integers. It is "" for samples in floating point,
+    and for a part, whose samples before time zero containers hide."""
 
     @property
     def is_lossless(self) -> bool:
@@ -59,10 +62,13 @@ class Sound:
         return bool(difference <= _MAX_DIFFERENCE * np.linalg.norm(mine))
 
 
-def read_sound(path: Path, index: int, lead: Fraction, video: int | None) -> Sound | None:
+def read_sound(
+    path: Path, index: int, lead: Fraction, video: int | None, window: Window | None = None
+) -> Sound | None:
     """Decode a stream; None where it can't be decoded. Raises `MediaError`.
 
-    `lead` is added to its times; `video` is the video stream whose clock counts.
+    `lead` is added to its times; `video` is the video stream whose clock counts. Of a `window`,
+    only the packets that a part has are decoded, on its clock.
     """
     digest = hashlib.blake2b(digest_size=8)
     energy = np.zeros(0)
@@ -72,7 +78,7 @@ def read_sound(path: Path, index: int, lead: Fraction, video: int | None) -> Sou
         if stream.codec_context is None:
             return None
         codec = stream.codec_context.name
-        for frame in _frames(reader, stream, lead):
+        for frame in _frames(reader, stream, lead, window):
             start = end if frame.pts is None else frame.pts * (stream.time_base or 1)
             samples = _interleaved(frame)
             channels = max(channels, samples.shape[1])
@@ -87,19 +93,31 @@ def read_sound(path: Path, index: int, lead: Fraction, video: int | None) -> Sou
         channels=channels,
         end=float(end),
         loudness=np.sqrt(energy),
-        digest=digest.hexdigest() if are_integers else "",
+        digest=digest.hexdigest() if are_integers and window is None else "",
     )
 
 
-def _frames(reader: VideoReader, stream: Any, lead: Fraction) -> Iterator[Any]:
+def _frames(
+    reader: VideoReader, stream: Any, lead: Fraction, window: Window | None
+) -> Iterator[Any]:
     decoder = stream.codec_context
-    for packet in reader.packets():
-        if packet.stream_index == stream.index:
-            try:
-                yield from decoder.decode(shift_packet(packet, lead))
-            except av.error.FFmpegError:
-                continue  # silence takes its place
+    packets = (packet for packet in reader.packets() if packet.stream_index == stream.index)
+    for packet in _in_window((shift_packet(packet, lead) for packet in packets), window):
+        try:
+            yield from decoder.decode(packet)
+        except av.error.FFmpegError:
+            continue  # silence takes its place
     yield from decoder.decode(None)
+
+
+def _in_window(packets: Iterator[AnyPacket], window: Window | None) -> Iterator[AnyPacket]:
+    """Select the packets that a part has, on its clock."""
+    if window is None:
+        yield from packets
+        return
+    clipper, times = WindowFilter(window), dict[int, int]()
+    for packet in packets:
+        yield from clipper.clip(set_missing_times(packet, times))
 
 
 def _interleaved(frame: Any) -> NDArray[Any]:
