@@ -386,7 +386,7 @@ def test_the_model_is_that_of_the_scale_or_that_of_four() -> None:
         ({"scale": 1e-9}, "smaller than a pixel; use a larger size"),
         (
             {"scale": 1000},
-            "h264 supports frames of up to 16384 pixels a side, and x1000 would give",
+            "h264 supports frames of up to 16384 pixels a side, not 32000x24000; use a smaller",
         ),
         (
             {"scale": 700, "settings": EncoderSettings("ffv1"), "suffix": ".mkv"},

@@ -206,6 +206,21 @@ def test_pcm_is_cut_to_the_sample(
     assert float(packets(output, 1)[0]["pts_time"]) == 0
 
 
+@pytest.mark.parametrize("codec", ["flac", "libopus"])
+def test_verify_compares_converted_sound_with_that_of_the_part(
+    film: Path, tmp_path: Path, tiny_model: Path, codec: str
+) -> None:
+    source, output = tmp_path / "a.mkv", tmp_path / "b.mov"
+    rising = "aevalsrc='0.2*t*sin(2000*t*(1+t))':s=48000:d=2.4"
+    sound = ("-f", "lavfi", "-i", rising, "-map", "0:v", "-map", "1:a", "-c:a", codec)
+    ffmpeg("-i", film, *sound, "-c:v", "copy", source)
+    upscale(source, output, tiny_model, "1.03", "1.7", settings=FAST)
+    for start, end, is_kept in (("1.03", "1.7", True), ("0.23", "0.9", False)):
+        findings = verify_film(source, output, part=Part.parse(start, end))
+        (sound_kept,) = [found.kept for found in findings if "converted" in found.what]
+        assert sound_kept == is_kept
+
+
 def subtitles(path: Path) -> str:
     """A file of subtitles around the seconds from 1.2 to 1.8."""
     lines = [("0.100", "0.900"), ("0.900", "1.500"), ("1.550", "1.600"), ("1.700", "2.300")]

@@ -121,10 +121,9 @@ def output_info(
     codec = settings.capabilities
     width, height = size
     if max(width, height) > codec.longest_side:
-        scale = max(width / source.width, height / source.height)
         raise OutputError(
             f"{settings.codec} supports frames of up to {codec.longest_side} pixels a side, "
-            f"and x{scale:.4g} would give {width}x{height}; use a smaller size or another --codec"
+            f"not {width}x{height}; use a smaller size or another --codec"
         )
     check_frame_size(size)
     siting = source.colour.siting if source.colour.siting in codec.sitings else "left"
