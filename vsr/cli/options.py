@@ -14,6 +14,19 @@ from vsr.errors import ConfigError
 _MAX_DIGITS = 9
 
 
+class FiniteRange(click.FloatRange):
+    """A range of numbers without `nan`, which passes click's comparisons."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse a number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
 class _FilePath(click.Path):
     """A path as `pathlib.Path`. `-` is a standard stream, `./-` a file of that name."""
 
@@ -79,14 +92,14 @@ model_option = click.option(
 )
 detail_option = click.option(
     "--detail",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.0,
     show_default=True,
     help="0 is faithful. Towards 1, the -gan twin of the model adds texture, some of it invented.",
 )
 default_detail_option = click.option(
     "--detail",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     help="0 is faithful. Towards 1, the -gan twin of the model adds texture, some of it invented. "
     "By default that of the model, see `vsr models`.",
 )
@@ -98,7 +111,7 @@ profile_option = click.option(
 )
 denoise_option = click.option(
     "--denoise",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     help="Strength of the model's temporal filter. 0 is off, 0.5 as trained, the default. Towards "
     "1, noise and flicker decrease, and so does detail in motion.",
 )
@@ -126,7 +139,7 @@ subtitles_option = click.option(
 )
 grain_option = click.option(
     "--grain",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.0,
     show_default=True,
     help="Strength of film grain: noise. Films by av1 on the CPU get a description of it instead.",
@@ -245,7 +258,7 @@ _film_options = (
     denoise_option,
     click.option(
         "--deblock",
-        type=click.FloatRange(0, 1),
+        type=FiniteRange(0, 1),
         default=0.0,
         show_default=True,
         help="Remove blocks and ringing of codecs before upscaling. 0.25 suits compressed film, "
