@@ -125,6 +125,7 @@ def test_plans_and_pictures_take_profiles(film: Path, tmp_path: Path) -> None:
     [
         ("scael = 2", "unknown key scael; did you mean scale?"),
         ("detail = 3", "detail = 3: Input should be less than or equal to 1"),
+        ("grain = nan", "grain = nan: Input should be a finite number"),
         ('deinterlace = "maybe"', "deinterlace = 'maybe': Input should be"),
         ("crf = 99", "crf = 99: 99 is not in the range 0<=x<=63."),
         ("scale = ", "not valid TOML"),

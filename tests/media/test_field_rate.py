@@ -116,6 +116,22 @@ def test_reading_resumes_at_either_field(tmp_path: Path) -> None:
     check_resuming(film.path, range(140, 143), deinterlace="double")
 
 
+def test_reading_resumes_between_interlaced_recordings(tmp_path: Path) -> None:
+    """The filter starts anew with the second one, but not in a run from the start."""
+    codec = ("-c:v", "mpeg2video", "-q:v", "4", "-g", "10", "-bf", "0")
+    fields = interlaced(tmp_path / "fields.ts", 10, codec=(*codec, "-flags", "+ildct+ilme"))
+    film = original(tmp_path / "film.mkv", "25", 125)
+    ffmpeg("-i", film, *codec, tmp_path / "film.ts")
+    parts = [fields.path, tmp_path / "film.ts", fields.path]
+    (tmp_path / "list").write_text("".join(f"file {part}\n" for part in parts))
+    joined = tmp_path / "in.mkv"
+    ffmpeg("-f", "concat", "-safe", 0, "-i", tmp_path / "list", "-c", "copy", joined)
+    check_resuming(joined, range(120, 121), deinterlace="auto")
+    recordings = tmp_path / "in.ts"
+    recordings.write_bytes(b"".join(part.read_bytes() for part in parts))
+    check_resuming(recordings, range(120, 121), deinterlace="auto")
+
+
 def check_resuming(path: Path, places: range, **mode: Any) -> None:
     """Whether reading from a place in mid-film gives the same frames as from the start."""
     from vsr.media.fingerprint import fingerprint_of

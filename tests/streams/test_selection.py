@@ -299,6 +299,12 @@ def test_channels_without_positions_get_the_usual_ones(tmp_path: Path, tiny_mode
     assert lost(source, output) == []
 
 
+def test_channels_of_a_pipe_get_positions_too(tmp_path: Path, tiny_model: Path) -> None:
+    source, output = sounding(tmp_path / "in.mkv", "pcm_s24le", 8), tmp_path / "out.mp4"
+    fed(tmp_path, source, output, tiny_model)
+    assert lost(source, output) == []
+
+
 def test_verify_compares_converted_sound_of_a_part(tmp_path: Path, tiny_model: Path) -> None:
     source, output = tmp_path / "in.mkv", tmp_path / "out.mp4"
     ffmpeg(*pictures(2, "32x24", "10"), *tone(2), *X264, "-c:a", "wmav2", source)
@@ -358,6 +364,15 @@ def test_sound_that_changes_its_rate_and_channels_is_converted_in_sync(
 
 def as_float(samples: NDArray[Any]) -> NDArray[np.float64]:
     return samples / 2.0**15 if samples.dtype == np.int16 else samples.astype(np.float64)
+
+
+def test_copied_sound_starts_at_its_own_sample(tmp_path: Path, tiny_model: Path) -> None:
+    source, output = tmp_path / "in.mkv", tmp_path / "out.mp4"
+    late = ("-itsoffset", 0.0569, "-f", "lavfi", "-i", "sine=r=44100:d=0.4")
+    ffmpeg(*pictures(0.4, "32x24"), *late, *X264, "-c:a", "libmp3lame", source)
+    upscaled(source, output, tiny_model)
+    assert times(output, 1)[0] == pytest.approx(times(source, 1)[0], abs=1 / 44_100)
+    assert lost(source, output) == []
 
 
 def test_each_converted_track_is_named_by_its_number(tmp_path: Path, tiny_model: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from vsr.cli.options import FILE, device_option, json_option
+from vsr.cli.options import FILE, FiniteRange, device_option, json_option
 from vsr.cli.progress import progress_bar
 from vsr.cli.streams import print_message, print_result
 
@@ -32,7 +32,7 @@ def data_group() -> None:
 )
 @click.option(
     "--val-share",
-    type=click.FloatRange(0, 0.5),
+    type=FiniteRange(0, 0.5),
     default=0.1,
     show_default=True,
     help="Share of the films held out for validation.",
@@ -153,7 +153,7 @@ def prepare_command(
     help="Arithmetic of the teacher.",
 )
 @click.option("--licence", help="Licence of the teacher's weights, if its file names none.")
-@click.option("--minutes", type=click.FloatRange(min=0), help="Stop after this many minutes.")
+@click.option("--minutes", type=FiniteRange(min=0), help="Stop after this many minutes.")
 @device_option
 def teach_command(
     dataset: Path,

@@ -14,6 +14,19 @@ from vsr.errors import ConfigError
 _MAX_DIGITS = 9
 
 
+class FiniteRange(click.FloatRange):
+    """A range of numbers without `nan`, which passes click's comparisons."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse a number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
 class _FilePath(click.Path):
     """A path as `pathlib.Path`. `-` is a standard stream, `./-` a file of that name."""
 
@@ -97,7 +110,7 @@ model_option = click.option(
 )
 detail_option = click.option(
     "--detail",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.0,
     show_default=True,
     metavar="NUMBER",
@@ -105,7 +118,7 @@ detail_option = click.option(
 )
 default_detail_option = click.option(
     "--detail",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     metavar="NUMBER",
     help="0 is faithful. Towards 1, the -gan twin of the model adds texture, some of it invented. "
     "By default that of the model, see `vsr models`.",
@@ -118,7 +131,7 @@ profile_option = click.option(
 )
 denoise_option = click.option(
     "--denoise",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     metavar="NUMBER",
     help="Remove noise and flicker by the model's temporal filter. 0: off. 0.5: as trained, the "
     "default. 1: strongest, with less detail in motion.",
@@ -147,7 +160,7 @@ subtitles_option = click.option(
 )
 grain_option = click.option(
     "--grain",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.0,
     show_default=True,
     metavar="NUMBER",
@@ -274,7 +287,7 @@ _film_options = (
     denoise_option,
     click.option(
         "--deblock",
-        type=click.FloatRange(0, 1),
+        type=FiniteRange(0, 1),
         default=0.0,
         show_default=True,
         metavar="NUMBER",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vsr.cli.options import FILE, device_option
+from vsr.cli.options import FILE, FiniteRange, device_option
 from vsr.cli.progress import INTERRUPTED, progress_bar, stop_on_signals
 from vsr.cli.streams import print_message, print_result
 
@@ -22,9 +22,7 @@ from vsr.cli.streams import print_message, print_result
 )
 @click.option("--output", type=FILE, help="Folder of the run. Default: runs/NAME.")
 @click.option("--resume", is_flag=True, help="Resume from the last checkpoint of the run.")
-@click.option(
-    "--minutes", type=click.FloatRange(min=0), help="Save and stop after this many minutes."
-)
+@click.option("--minutes", type=FiniteRange(min=0), help="Save and stop after this many minutes.")
 @device_option
 def train_command(
     config: Path,

@@ -19,7 +19,8 @@ class Deinterlacer:
 
     In "auto" mode, frames pass unchanged until the first one flagged as interlaced. From there on,
     each flagged frame is deinterlaced and each progressive one passes unchanged, so that mixed
-    footage loses no frame.
+    footage loses no frame. The filter also sees the frame before the first flagged one, so that the
+    result doesn't depend on where decoding starts.
     """
 
     def __init__(self, stream: VideoStream, mode: Deinterlace) -> None:
@@ -29,9 +30,11 @@ class Deinterlacer:
         self._mode = mode
         self._graph: Graph | None = None
         self._shape: tuple[int | str, ...] | None = None
-        self._pending: deque[Properties] = deque()
-        """Of the frames inside the filter."""
+        self._pending: deque[tuple[VideoFrame, Properties] | None] = deque()
+        """Of the frames inside the filter, which returns a frame for each."""
         self._pushed = 0
+        self._before: VideoFrame | None = None
+        """The last frame that passed outside the filter."""
 
     def process(self, frame: VideoFrame | None, is_repeat: bool = False) -> list[FieldFrame]:
         """Add a frame, or None at the end; return the finished frames, with their own times.
@@ -61,16 +64,25 @@ class Deinterlacer:
         shape = shape_of(frame)
         ready = self._drain() if self._graph and shape != self._shape else []
         if self._graph is None and self._mode == "auto" and not frame.interlaced_frame:
+            self._before = frame
             return [*ready, frame]
-        properties = Properties.of(frame)
-        frame = in_memory(frame)
+        before, self._before = self._before, None
         if self._graph is None:
-            self._graph, self._shape = self._build(frame), shape
-        self._pending.append(properties)
-        frame.pts = self._pushed
+            self._graph, self._shape = self._build(in_memory(frame)), shape
+            if before is not None and shape_of(before) == shape:
+                self._push(before, None)
+        self._push(frame, frame)
+        return ready + self._pull()
+
+    def _push(self, frame: VideoFrame, source: VideoFrame | None) -> None:
+        """Add a frame to the filter; without a source, its output is discarded."""
+        assert self._graph is not None
+        self._pending.append(source and (source, Properties.of(source)))
+        frame = in_memory(frame)
+        pts, frame.pts = frame.pts, self._pushed
         self._pushed += 1
         self._graph.push(frame)
-        return ready + self._pull()
+        frame.pts = pts
 
     def _drain(self) -> list[VideoFrame]:
         if self._graph is None:
@@ -82,9 +94,16 @@ class Deinterlacer:
 
     def _pull(self) -> list[VideoFrame]:
         assert self._graph is not None
-        ready = pull_all(self._graph)
-        for frame in ready:
-            self._pending.popleft().set_on(frame)
+        ready = []
+        for frame in pull_all(self._graph):
+            if (pending := self._pending.popleft()) is None:
+                continue
+            source, properties = pending
+            if self._mode == "on" or source.interlaced_frame:
+                properties.set_on(frame)
+                ready.append(frame)
+            else:
+                ready.append(source)
         return ready
 
     def _build(self, frame: VideoFrame) -> Graph:
@@ -95,8 +114,8 @@ class Deinterlacer:
             format=frame.format,
             time_base=self._time_base,
         )
-        frames = "interlaced" if self._mode == "auto" else "all"
-        bwdif = graph.add("bwdif", f"mode=send_frame:parity=auto:deint={frames}")
+        # With deint=interlaced, the first deinterlaced frame would not use its neighbours.
+        bwdif = graph.add("bwdif", "mode=send_frame:parity=auto:deint=all")
         sink = graph.add("buffersink")
         source.link_to(bwdif)
         bwdif.link_to(sink)

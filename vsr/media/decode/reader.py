@@ -1,5 +1,6 @@
 """Decode a film to frames, interleaved with the packets of its other streams."""
 
+import contextlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -295,11 +296,12 @@ class VideoReader:
                 continue
             last: deque[Frame] = deque(maxlen=len(fingerprints))
             self._pending = self._read(self._decoded(others=False))
-            for item in self._pending:
-                assert isinstance(item, Frame)
-                last.append(item)
-                if item.pts >= fingerprints[-1].pts:
-                    break
+            with contextlib.suppress(MediaError):  # no frame can be decoded from there on
+                for item in self._pending:
+                    assert isinstance(item, Frame)
+                    last.append(item)
+                    if item.pts >= fingerprints[-1].pts:
+                        break
             if [fingerprint_of(frame) for frame in last] == list(fingerprints):
                 self._demuxer.damage = Damage([])
                 return list(last)

@@ -313,6 +313,11 @@ def _time(packet: Any) -> Any:
     return packet.dts * packet.time_base
 
 
+def _sounds(source: Any) -> Iterator[Any]:
+    """Streams whose clock in MP4 is their sample rate."""
+    return (s for s in source.streams if s.type == "audio" and s.codec_context is not None)
+
+
 def _options(suffix: str, info: StreamInfo, source: Any, plan: CopyPlan | None) -> dict[str, str]:
     if suffix in (".mkv", ".webm"):
         # Audio packets before time zero, which prime decoders, keep their times.
@@ -324,6 +329,7 @@ def _options(suffix: str, info: StreamInfo, source: Any, plan: CopyPlan | None) 
     clocks = [info.time_base.denominator]
     if source is not None:
         clocks += [stream.time_base.denominator for stream in source.streams if stream.time_base]
+        clocks += [stream.codec_context.sample_rate or 1 for stream in _sounds(source)]
     if plan is not None:
         clocks += [copied.conversion.rate for copied in plan.streams if copied.conversion]
     movie = math.lcm(*(clock for clock in clocks if clock < _MAX_TICKS))

@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 
 from vsr.media.decode.container import AnyPacket, open_input, packets_of
-from vsr.media.packet_content import AUDIO_LAYERS
+from vsr.media.packet_content import AUDIO_LAYERS, pcm_sample_bytes
 from vsr.system.address import is_pipe
 
 _TRIAL_PACKETS = 6
@@ -69,7 +69,7 @@ def holds(source: Stream, muxer: str, packets: Sequence[AnyPacket] = ()) -> bool
         trial.start_encoding()
     except (av.error.FFmpegError, ValueError):
         return False
-    taken = 0
+    taken, packets = 0, packets or _silence(source)
     for packet in packets:
         with contextlib.suppress(av.error.FFmpegError, ValueError):
             packet.stream = copy
@@ -82,6 +82,18 @@ def holds(source: Stream, muxer: str, packets: Sequence[AnyPacket] = ()) -> bool
     if not packets:
         return True
     return taken > 0 and _is_read_again(source, written)
+
+
+def _silence(stream: Stream) -> Sequence[AnyPacket]:
+    """Return a packet of a PCM stream whose packets aren't known; none for other codecs."""
+    context: Any = stream.codec_context
+    size = pcm_sample_bytes(context.name) if stream.type == "audio" and context else 0
+    if not size:
+        return ()
+    packet: Any = Packet(bytes(size * context.layout.nb_channels))
+    packet.pts = packet.dts = 0
+    packet.duration, packet.time_base = 1, Fraction(1, context.sample_rate)
+    return (packet,)
 
 
 @cache

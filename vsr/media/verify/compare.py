@@ -171,7 +171,8 @@ def _tracks(before: FilmContents, after: FilmContents, selection: Selection) -> 
         name = f"{track.type} {numbers[track.type]} ({track.codec})"
         same = pairs.get(track.index)
         if same is None:
-            yield Finding(name, _packets(track), "none", False)
+            is_empty = before.excerpt is not None and not track.packets
+            yield Finding(name, _packets(track), "none", is_empty)
         elif _has_codec(track, same):
             findings = list(_same_packets(name, track, same))
             if track.codec == "pcm" and not all(finding.kept for finding in findings):
