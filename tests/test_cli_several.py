@@ -166,6 +166,14 @@ def test_events_never_mix_with_a_piped_film(film: Path, tmp_path: Path, tiny_mod
     assert names[-1] == "result"
 
 
+def test_sigterm_is_the_last_event(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), JsonReport().errors():
+        raise SystemExit(143)
+    assert events_of(capsys.readouterr().out) == [
+        {"event": "interrupted", "text": "ended by SIGTERM"}
+    ]
+
+
 def test_ctrl_c_in_a_film_leaves_a_watched_folder_to_be_resumed(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

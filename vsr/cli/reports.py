@@ -190,6 +190,9 @@ class JsonReport(Report):
         except (Interrupted, KeyboardInterrupt) as error:
             self._emit("interrupted", text=str(error) or "interrupted")
             raise
+        except SystemExit:
+            self._emit("interrupted", text="ended by SIGTERM")
+            raise
         except (VsrError, OSError) as error:
             self._emit("error", source=None, text=str(error))
             raise
