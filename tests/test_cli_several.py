@@ -71,7 +71,7 @@ def test_a_failing_film_does_not_stop_the_others(
     done = run("upscale", tmp_path / "broken.mp4", film, output, "--model", tiny_model)
     assert done.returncode == 1
     assert files_in(output) == ["a.mp4"]
-    assert done.stdout.endswith(f"{output}: 1 films upscaled, 0 already present, 1 failed\n")
+    assert done.stdout.endswith(f"{output}: 1 film upscaled, 0 already present, 1 failed\n")
     assert done.stderr.endswith(f"vsr: failed: {tmp_path}/broken.mp4\n")
 
 

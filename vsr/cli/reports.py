@@ -115,7 +115,8 @@ class TextReport(Report):
 
     def summary(self, output: Path, upscaled: int, present: int, failed: int) -> None:
         """Print the counts."""
-        line = f"{upscaled} films upscaled, {present} already present, {failed} failed"
+        films = "film" if upscaled == 1 else "films"
+        line = f"{upscaled} {films} upscaled, {present} already present, {failed} failed"
         print_result(f"{output}: {line}", err=self._as_json)
 
     @contextmanager
