@@ -13,6 +13,7 @@ import vsr
 from tests.helpers.cli import complaint
 from tests.helpers.cli import vsr as run
 from tests.helpers.films import scenes, write_film
+from vsr.cli.options import apply_profile
 from vsr.cli.upscale import upscale_command
 from vsr.engine import profile
 
@@ -92,6 +93,14 @@ def test_options_of_an_encoder_are_ignored_with_another_codec(film: Path, tmp_pa
     done = run("upscale", film, tmp_path / "a.webm", "--profile", mine)
     assert done.returncode == 0, done.stderr
     assert stream_of(tmp_path / "a.webm")["codec_name"] == "av1"
+
+
+def test_naming_the_codec_of_a_profile_keeps_its_quality(tmp_path: Path) -> None:
+    mine = str(written(tmp_path / "mine.toml", "crf = 20\n"))
+    for codec, crf in (("h264", 20), ("hevc", None)):
+        arguments = ["a.mp4", "b.mp4", "--profile", mine, "--codec", codec]
+        with upscale_command.make_context("upscale", arguments) as context:
+            assert apply_profile(context.params, ".mp4")["crf"] == crf
 
 
 def test_a_named_model_takes_the_place_of_scale_and_detail(

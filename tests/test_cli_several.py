@@ -71,7 +71,7 @@ def test_a_failing_film_does_not_stop_the_others(
     done = run("upscale", tmp_path / "broken.mp4", film, output, "--model", tiny_model)
     assert done.returncode == 1
     assert files_in(output) == ["a.mp4"]
-    assert done.stdout.endswith(f"{output}: 1 films upscaled, 0 already present, 1 failed\n")
+    assert done.stdout.endswith(f"{output}: 1 film upscaled, 0 already present, 1 failed\n")
     assert done.stderr.endswith(f"vsr: failed: {tmp_path}/broken.mp4\n")
 
 
@@ -164,6 +164,14 @@ def test_events_never_mix_with_a_piped_film(film: Path, tmp_path: Path, tiny_mod
     names = [event["event"] for event in events_of(done.stderr.decode())]
     assert names[0] == "start"
     assert names[-1] == "result"
+
+
+def test_sigterm_is_the_last_event(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), JsonReport().errors():
+        raise SystemExit(143)
+    assert events_of(capsys.readouterr().out) == [
+        {"event": "interrupted", "text": "ended by SIGTERM"}
+    ]
 
 
 def test_ctrl_c_in_a_film_leaves_a_watched_folder_to_be_resumed(

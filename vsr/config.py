@@ -69,7 +69,7 @@ def check_dataclass(options: Any) -> None:
     Raises `ConfigError` that names the field, the value and the allowed values.
     """
     values = {field.name: getattr(options, field.name) for field in fields(options)}
-    model = _strict_model(type(options))  # type: ignore[arg-type]
+    model = _strict_model(options.__class__)
     try:
         model.model_validate(values)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Upscaling films of fields: a frame per field, film without pulldown, and what is told of both."""
+"""Upscaling films of fields: a frame per field, film without pulldown, and the reports on both."""
 
 import io
 import os

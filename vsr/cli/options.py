@@ -366,7 +366,9 @@ def apply_profile(values: dict[str, Any], suffix: str = "") -> dict[str, Any]:
 
     ignored: set[str] = set()
     to_pipe = context.params.get("output") == Path("-")
-    if is_given("codec") or to_pipe or (suffix == ".webm" and profile.get("codec") != "av1"):
+    codec = values.get("codec") if is_given("codec") else None
+    codec = codec or ("av1" if suffix == ".webm" and profile.get("codec") != "av1" else None)
+    if to_pipe or (codec and codec != profile.get("codec", "h264")):
         ignored |= ENCODER_KEYS  # they belong to the profile's codec
     if any(is_given(key) for key in SIZE_KEYS):
         ignored |= SIZE_KEYS

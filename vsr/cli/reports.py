@@ -115,7 +115,8 @@ class TextReport(Report):
 
     def summary(self, output: Path, upscaled: int, present: int, failed: int) -> None:
         """Print the counts."""
-        line = f"{upscaled} films upscaled, {present} already present, {failed} failed"
+        films = "film" if upscaled == 1 else "films"
+        line = f"{upscaled} {films} upscaled, {present} already present, {failed} failed"
         print_result(f"{output}: {line}", err=self._as_json)
 
     @contextmanager
@@ -189,6 +190,9 @@ class JsonReport(Report):
             yield
         except (Interrupted, KeyboardInterrupt) as error:
             self._emit("interrupted", text=str(error) or "interrupted")
+            raise
+        except SystemExit:
+            self._emit("interrupted", text="ended by SIGTERM")
             raise
         except (VsrError, OSError) as error:
             self._emit("error", source=None, text=str(error))

@@ -82,6 +82,11 @@ def is_folder_name(output: Path, suffixes: Collection[str]) -> bool:
     return output.suffix.lower() not in suffixes
 
 
+def not_a_folder(output: Path) -> OutputError:
+    """Return the error for an output that can't hold the files of a folder."""
+    return OutputError(f"{output}: isn't a folder, but the input is one; name a folder")
+
+
 def subfolder_of(source: Path, output: Path) -> Path:
     """Return the folder in `output` for the tree of `source`, one of several folders."""
     return output / source.resolve().name
@@ -93,6 +98,8 @@ def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str]
     if not films:
         _check_images(source, others)
         raise MediaError(f"{source}: holds no film ({', '.join(sorted(FILM_SUFFIXES))})")
+    if not is_folder_name(without, FILM_SUFFIXES):
+        raise not_a_folder(without)
     pairs = pair_files(source, output, films, film_name)
     for line in skipped(source, others, "films"):
         tell(line)
@@ -107,8 +114,8 @@ def find_files(
     Files in the folder `without`, which holds outputs, are skipped. Raises `OutputError` if
     `output` is a file, or if either folder is the input itself.
     """
-    if output.is_file() or not is_folder_name(without, suffixes):
-        raise OutputError(f"{output}: isn't a folder, but the input is one; name a folder")
+    if output.is_file():
+        raise not_a_folder(output)
     for folder in (output, without):
         check_distinct([folder], [source])
     return files_in(source, suffixes, without=without)

@@ -11,7 +11,7 @@ from vsr.media.decode.pulldown import has_video_rate
 def field_advice(
     finding: FieldFinding, is_flagged: bool, frame_rate: Fraction, deinterlace: Deinterlace
 ) -> Iterator[str]:
-    """Iterate over lines about fields that the options don't do justice to.
+    """Yield advice on fields that the options don't treat properly.
 
     `frame_rate` is that of the source. With `--deinterlace off`, nothing is to be changed.
     """

@@ -11,7 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vsr.engine.batch import Pairs, find_files, pair_files, pair_several
+from vsr.engine.batch import (
+    Pairs,
+    find_files,
+    is_folder_name,
+    not_a_folder,
+    pair_files,
+    pair_several,
+)
 from vsr.engine.output_size import InputFrame, OutputSize, SizeRequest
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import ConfigError, MediaError, OutputError
@@ -212,6 +219,8 @@ def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str]
     pictures, others = find_files(source, output, STILL_SUFFIXES, without)
     if not pictures:
         raise MediaError(f"{source}: holds no picture ({', '.join(sorted(STILL_SUFFIXES))})")
+    if not is_folder_name(without, STILL_SUFFIXES):
+        raise not_a_folder(without)
     for line in skipped(source, others, "pictures"):
         tell(line)
     return pair_files(source, output, pictures, _name)

@@ -22,7 +22,7 @@ class FieldRateDeinterlacer:
 
     The first field has the time of its frame. The second is half-way to the next frame; before a
     pause and at the end, it follows by half the frame's duration. Field order is that of the
-    frame's flags. Frames without flags have the top field first, unless told otherwise. Side data
+    frame's flags. Frames without flags count as top field first, unless set otherwise. Side data
     goes with the first field.
     """
 

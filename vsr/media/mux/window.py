@@ -56,8 +56,8 @@ class WindowFilter:
         if is_picture(packet):
             yield packet
             return
-        kind, start = packet.stream.type, time_of(packet)
-        if kind == "subtitle" and start < self.window.start and not packet.duration:
+        stream_type, start = packet.stream.type, time_of(packet)
+        if stream_type == "subtitle" and start < self.window.start and not packet.duration:
             self._open_cues[packet.stream_index] = packet
             return
         if start >= self.window.start:
