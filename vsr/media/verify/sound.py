@@ -76,7 +76,8 @@ def read_sound(film: FilmContents, index: int) -> Sound | None:
             channels = max(channels, samples.shape[1])
             end = start + Fraction(frame.samples, frame.sample_rate)
             are_integers = are_integers and samples.dtype.kind == "i"
-            digest.update(samples[samples.any(axis=1)].tobytes())
+            shown = samples[max(0, round(-start * frame.sample_rate)) :]
+            digest.update(shown[shown.any(axis=1)].tobytes())
             energy = _with_energy(energy, samples, float(start), frame.sample_rate)
     if not channels:
         return None
