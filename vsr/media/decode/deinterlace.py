@@ -77,7 +77,7 @@ class Deinterlacer:
     def _push(self, frame: VideoFrame, source: VideoFrame | None) -> None:
         """Add a frame to the filter; without a source, its output is discarded."""
         assert self._graph is not None
-        self._pending.append(source and (source, Properties.of(source)))
+        self._pending.append(None if source is None else (source, Properties.of(source)))
         frame = in_memory(frame)
         pts, frame.pts = frame.pts, self._pushed
         self._pushed += 1

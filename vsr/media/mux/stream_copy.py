@@ -269,7 +269,8 @@ def _conversion_line(stream: Stream, number: int, to: str) -> str:
 
 def _pcm_name(stream: Stream) -> str:
     """Describe the PCM that a PCM stream is converted to."""
-    layout: Any = stream.codec_context.layout
+    context: Any = stream.codec_context
+    layout = context.layout
     name = layout_name(layout)
     guess = "" if name == layout.name else f", with {layout.nb_channels} channels taken for {name}"
     return f"{plain_pcm(stream)}, lossless{guess}"
