@@ -14,7 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 from vsr.errors import OutputError
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
-_JPEG_SEGMENT = 65533
+TIFF_SUFFIXES = (".tif", ".tiff")
+MAX_SEGMENT = 65533
 """Maximum bytes of a JPEG segment."""
 _XMP_HEADER = 29
 _MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
@@ -95,7 +96,7 @@ def tags_of(opened: Any, upright: Image.Image, file: BinaryIO) -> tuple[PictureT
     lost += sorted(
         {f"JPEG segment {name}" for name, content in segments if _is_lost(name, content)}
     )
-    dpi = _dpi(info)
+    dpi = dpi_of(info)
     if dpi and opened.getexif().get(_ORIENTATION, 1) in _TRANSPOSED:
         dpi = dpi[::-1]
     if dpi is None and _is_anamorphic(info):
@@ -133,7 +134,9 @@ def exif_of(exif: Image.Exif) -> bytes | None:
 def unsupported_tags(tags: PictureTags, suffix: str, exif: bytes | None) -> list[str]:
     """List the metadata that a format can't hold, one line each."""
     lost = []
-    if tags.thumbnail and not _has_room(suffix, exif):
+    if tags.thumbnail and suffix in TIFF_SUFFIXES:
+        lost.append(f"thumbnail: {suffix} can't hold it, .png and .jpg can")
+    elif tags.thumbnail and not _has_room(suffix, exif):
         lost.append(f"thumbnail: {suffix} has no room beside so much Exif data")
     png, jpeg = suffix == ".png", suffix in JPEG_SUFFIXES
     if tags.comment and not (png or jpeg):
@@ -141,8 +144,8 @@ def unsupported_tags(tags: PictureTags, suffix: str, exif: bytes | None) -> list
     if tags.texts and not png:
         keys = ", ".join(key for key, _ in tags.texts)
         lost.append(f"texts {keys}: {suffix} can't hold them, .png can")
-    if tags.iptc and not jpeg:
-        lost.append(f"IPTC data: {suffix} can't hold it, .jpg can")
+    if tags.iptc and not (jpeg or suffix in TIFF_SUFFIXES):
+        lost.append(f"IPTC data: {suffix} can't hold it, .jpg and .tif can")
     for name, content in () if png else tags.chunks:
         is_srgb = name == b"gAMA" and struct.unpack(">I", content) == (_SRGB_GAMMA,)
         if name in (b"gAMA", b"cICP") and not is_srgb:
@@ -161,9 +164,9 @@ def check_holds(suffix: str, size: tuple[int, int], exif: bytes | None, tags: Pi
     if suffix not in JPEG_SUFFIXES:
         return
     for what, data, room in (
-        ("Exif data", exif, _JPEG_SEGMENT),
-        ("XMP", tags.xmp, _JPEG_SEGMENT - _XMP_HEADER),
-        ("a comment", tags.comment, _JPEG_SEGMENT),
+        ("Exif data", exif, MAX_SEGMENT),
+        ("XMP", tags.xmp, MAX_SEGMENT - _XMP_HEADER),
+        ("a comment", tags.comment, MAX_SEGMENT),
     ):
         if data and len(data) > room:
             raise OutputError(f"{len(data)} bytes of {what}: JPEG holds {room}; .png holds more")
@@ -175,7 +178,7 @@ def save_options(
     """Return the options of Pillow's writer for a picture's metadata."""
     options: dict[str, Any] = {}
     size = image.size
-    has_thumbnail = tags.thumbnail and _has_room(suffix, exif)
+    has_thumbnail = tags.thumbnail and suffix not in TIFF_SUFFIXES and _has_room(suffix, exif)
     exif = _sized_exif(exif, size, tags.dpi if suffix == ".webp" else None)
     if has_thumbnail:
         exif = _with_thumbnail(exif or Image.Exif().tobytes(), image)
@@ -262,7 +265,8 @@ def _is_lost(name: str, content: bytes) -> bool:
     return name not in _JPEG_SEGMENTS or not content.startswith(_JPEG_SEGMENTS[name])
 
 
-def _dpi(info: dict[Any, Any]) -> tuple[float, float] | None:
+def dpi_of(info: dict[Any, Any]) -> tuple[float, float] | None:
+    """Return the pixels per inch of Pillow's information; None if they aren't plausible."""
     try:
         across, down = (float(value) for value in info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
@@ -306,7 +310,7 @@ def _has_thumbnail(opened: Any) -> bool:
 
 def _has_room(suffix: str, exif: bytes | None) -> bool:
     """Whether a thumbnail fits beside other Exif data."""
-    return suffix not in JPEG_SUFFIXES or len(exif or b"") <= _JPEG_SEGMENT - _MAX_THUMBNAIL_BYTES
+    return suffix not in JPEG_SUFFIXES or len(exif or b"") <= MAX_SEGMENT - _MAX_THUMBNAIL_BYTES
 
 
 def _with_thumbnail(exif: bytes, image: Image.Image) -> bytes:

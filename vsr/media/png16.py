@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,8 +32,8 @@ def read_png16(data: bytes) -> NDArray[np.uint16]:
     return cv2.cvtColor(pixels, order).astype(np.uint16, copy=False)
 
 
-def write_png16(path: Path, samples: NDArray[np.uint16], template: bytes) -> None:
-    """Write samples (H, W, C), C = 1, 2, 3 or 4, with the metadata of a PNG of any size.
+def write_png16(path: Path, samples: NDArray[Any], template: bytes) -> None:
+    """Write uint16 samples (H, W, C), C = 1, 2, 3 or 4, with the metadata of a PNG of any size.
 
     The chunks of `template` are copied, except for its header and pixels.
     """
