@@ -111,7 +111,7 @@ def test_a_folder_of_pictures_takes_all_that_can_be_read(tmp_path: Path) -> None
     (tmp_path / "in" / "g.png").mkdir()
     lines: list[str] = []
     jobs = pair_images([tmp_path / "in"], tmp_path / "out", lines.append)
-    assert [target.name for _, target in jobs] == ["a.tif", "b.png", "c.png"]
+    assert [target.name for _, target in jobs] == ["a.tif", "b.png", "c.avif"]
     assert lines == [f"{tmp_path}/in: skipped 1 file (1 .xcf): no pictures"]
     touch(tmp_path, "in/b.bmp")
     with pytest.raises(OutputError, match="would both become"):

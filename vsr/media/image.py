@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from vsr.errors import MediaError, OutputError
+from vsr.media.picture_formats import has_heif, hint_for, read_heif16, writable_formats
 from vsr.media.picture_tags import (
     JPEG_SUFFIXES,
     TIFF_SUFFIXES,
@@ -38,7 +39,7 @@ from vsr.media.tiff import read_tiff, write_tiff
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", *TIFF_SUFFIXES})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", *TIFF_SUFFIXES})
 """Suffixes of the picture formats that can be written."""
 
 _ANIMATED_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF")
@@ -74,10 +75,16 @@ def read_still(path: Path | str) -> Still:
     except MediaError:
         raise
     except UnidentifiedImageError as error:
-        raise MediaError(f"{path}: not a picture that can be read") from error
+        reason = "" if pipe else hint_for(_head(path))
+        raise MediaError(f"{path}: {reason or 'not a picture that can be read'}") from error
     except Exception as error:  # Pillow raises many types of error for broken files
         reason = str(error) or type(error).__name__
         raise MediaError(f"{path}: can't be read: {reason.splitlines()[0]}") from error
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(12)
 
 
 def still_losses(path: Path, still: Still) -> list[str]:
@@ -118,6 +125,8 @@ def check_still_output(
     """
     check_output_path(path, "picture", suffixes=IMAGE_SUFFIXES, overwrite=overwrite)
     suffix = path.suffix.lower()
+    if suffix == ".avif" and "AVIF" not in writable_formats():
+        raise OutputError(f"{path}: this Pillow can't write AVIF; use .png or .webp")
     if has_alpha and suffix in JPEG_SUFFIXES:
         raise OutputError(f"{path}: JPEG can't hold transparency; use .png or .webp")
     if still and suffix in TIFF_SUFFIXES:
@@ -134,7 +143,7 @@ def check_still_output(
 def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None:
     """Write a picture in the format of its suffix, whole or not at all.
 
-    JPEG and lossy WebP have quality 95. Raises `OutputError` where the format is unknown or can't
+    JPEG, WebP and AVIF have quality 95. Raises `OutputError` where the format is unknown or can't
     hold the picture, or where the file exists and `overwrite` isn't set.
     """
     path = Path(path)
@@ -146,6 +155,8 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
     options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
     if suffix in JPEG_SUFFIXES:
         options["subsampling"] = 0
+    if suffix == ".avif":
+        options["subsampling"] = "4:4:4"
     if still.icc_profile and not _lacks_profile(still, suffix):
         options["icc_profile"] = still.icc_profile
     dtype = sample_type(path, still)
@@ -183,6 +194,7 @@ def _read(file: Any, path: Path) -> Still:
     if deep is not None:
         return deep
     file.seek(0)
+    has_heif()
     with Image.open(file) as opened:
         lost = []
         frames = getattr(opened, "n_frames", 1)
@@ -220,6 +232,10 @@ def _read(file: Any, path: Path) -> Still:
         rgb, alpha = np.repeat(_finite(upright, path)[..., None], 3, axis=2), None
     elif mode.startswith("I"):
         rgb, alpha = _deep_grey(upright, path)
+    elif name == "HEIF" and bits > 8:
+        pixels16 = read_heif16(file, bits)
+        rgb = np.ascontiguousarray(pixels16[..., :3])
+        alpha = np.ascontiguousarray(pixels16[..., 3]) if pixels16.shape[2] == 4 else None
     elif name == "PNG" and bits == 16:
         rgb, alpha = _deep_colour(file, orientation, upright.info.get("transparency"))
     else:
@@ -290,7 +306,7 @@ def _opaque_except(transparent: NDArray[np.bool_]) -> NDArray[np.uint16]:
 
 def _is_grey_in(still: Still, suffix: str) -> bool:
     """Whether a picture is written as greyscale: if it was, and the format supports that."""
-    return still.grey and suffix != ".webp"
+    return still.grey and suffix not in (".webp", ".avif")
 
 
 def _lacks_profile(still: Still, suffix: str) -> bool:

@@ -18,8 +18,10 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 MAX_SEGMENT = 65533
 """Maximum bytes of a JPEG segment."""
 _XMP_HEADER = 29
-_MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
+_MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 65536}
 """Maximum pixels of a side in libjpeg and libwebp."""
+_NO_DPI = (".webp", ".avif")
+"""Formats whose resolution is that of Exif data."""
 _MAX_DPI = 65535
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
@@ -179,13 +181,13 @@ def save_options(
     options: dict[str, Any] = {}
     size = image.size
     has_thumbnail = tags.thumbnail and suffix not in TIFF_SUFFIXES and _has_room(suffix, exif)
-    exif = _sized_exif(exif, size, tags.dpi if suffix == ".webp" else None)
+    exif = _sized_exif(exif, size, tags.dpi if suffix in _NO_DPI else None)
     if has_thumbnail:
         exif = _with_thumbnail(exif or Image.Exif().tobytes(), image)
     xmp = tags.xmp and _sized_xmp(tags.xmp, size)
     if exif:
         options["exif"] = exif
-    if tags.dpi and suffix != ".webp":
+    if tags.dpi and suffix not in _NO_DPI:
         options["dpi"] = tags.dpi
     if suffix == ".png":
         options["pnginfo"] = _png_info(tags, xmp)
@@ -221,6 +223,8 @@ def bits_of(opened: Any, file: BinaryIO) -> int:
             return 16 if fields[0] not in (b"P1", b"P4") and int(fields[3]) > 255 else 8
         case "SGI":
             return 8 * file.read(4)[3]
+        case "HEIF":
+            return int(opened.info.get("bit_depth", 8))
         case "AVIF":
             head = file.read(1 << 16)
             position = head.find(b"pixi")
