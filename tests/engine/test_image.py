@@ -61,7 +61,7 @@ def test_grain_leaves_transparency_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (0, 8, 3)])
 def test_arrays_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"expected uint8 or uint16 \(H, W, 3\)"):
+    with pytest.raises(ValueError, match=r"expected uint8, uint16 or float32 \(H, W, 3\)"):
         upscale_image(np.zeros(shape, np.uint8))
 
 

@@ -103,7 +103,7 @@ def test_a_file_into_a_folder_gets_a_suffix_that_is_written(tmp_path: Path) -> N
     names = [pair_films([tmp_path / "a.avi"], tmp_path / "out")[0][1].name]
     for suffix in ("tif", "jfif", "webp"):
         names.append(pair_images([tmp_path / f"a.{suffix}"], tmp_path / "out")[0][1].name)
-    assert names == ["a.mkv", "a.png", "a.jpg", "a.webp"]
+    assert names == ["a.mkv", "a.tif", "a.jpg", "a.webp"]
 
 
 def test_a_folder_of_pictures_takes_all_that_can_be_read(tmp_path: Path) -> None:
@@ -111,9 +111,9 @@ def test_a_folder_of_pictures_takes_all_that_can_be_read(tmp_path: Path) -> None
     (tmp_path / "in" / "g.png").mkdir()
     lines: list[str] = []
     jobs = pair_images([tmp_path / "in"], tmp_path / "out", lines.append)
-    assert [target.name for _, target in jobs] == ["a.png", "b.png", "c.png"]
+    assert [target.name for _, target in jobs] == ["a.tif", "b.png", "c.avif"]
     assert lines == [f"{tmp_path}/in: skipped 1 file (1 .xcf): no pictures"]
-    touch(tmp_path, "in/a.bmp")
+    touch(tmp_path, "in/b.bmp")
     with pytest.raises(OutputError, match="would both become"):
         pair_images([tmp_path / "in"], tmp_path / "out")
 

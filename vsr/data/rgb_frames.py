@@ -11,7 +11,7 @@ from vsr.frames.yuv import rgb_to_planes
 from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.imaging.tensors import to_float
 from vsr.media.frame import Frame
-from vsr.media.image import Still
+from vsr.media.still import Still
 
 _CUT_SPEC = ColourSpec(Matrix.BT601)
 """Of the planes that cuts are detected in; they serve for nothing else."""
@@ -40,4 +40,4 @@ def rgb_frames(
 
 
 def _to_rgb(image: Still, device: torch.device) -> Tensor:
-    return to_float(torch.from_numpy(image.rgb).to(device)).permute(2, 0, 1)
+    return to_float(torch.from_numpy(image.rgb).to(device)).clamp(0, 1).permute(2, 0, 1)

@@ -27,13 +27,13 @@ from vsr.imaging.tensors import bleed, resize_bicubic, to_float, to_uint8
 from vsr.media.encode.settings import check_frame_size
 from vsr.media.image import (
     IMAGE_SUFFIXES,
-    Samples,
     check_still_output,
     read_still,
     sample_type,
     still_losses,
     write_still,
 )
+from vsr.media.still import Samples, full_scale, to_levels
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
 from vsr.system.machine import pick_device
@@ -86,8 +86,8 @@ class StillUpscaler:
     def upscale_array(self, pixels: Samples, dtype: np.dtype[Any] | None = None) -> Samples:
         """Upscale RGB (H, W, 3) to the requested size, in overlapping bands to limit memory.
 
-        The result is rounded once, to `dtype`, which is uint8 or uint16, by default that of
-        `pixels`.
+        The result is rounded once, to `dtype`, by default that of `pixels`: uint8, uint16 or
+        float32. Floats below 0 or above 1 are scaled to that range for the network and back.
         """
         dtype = dtype or pixels.dtype
         height, width = pixels.shape[:2]
@@ -111,10 +111,16 @@ class StillUpscaler:
         """Add film grain to an output."""
         if not self._grain:
             return pixels
+        if pixels.dtype == np.float32:
+            black, white = _range_of(pixels)
+            codes = to_levels((pixels - black) / (white - black), np.dtype(np.uint16))
+            added = self._grained(codes).astype(np.float32) - codes
+            return (pixels + added * (white - black) / _LEVELS).astype(np.float32)
         height, width = pixels.shape[:2]
-        depth = 8 * pixels.dtype.itemsize
+        depth = 8 * pixels.itemsize
         grain = Grain(self._grain, height=height, width=width, bit_depth=depth, full_range=True)
-        return grain.apply_to_rgb(pixels)
+        grained: Samples = grain.apply_to_rgb(pixels)
+        return grained
 
     def _upscaler(self, needed: int) -> Upscaler:
         """Load the model for a scale, once."""
@@ -167,7 +173,7 @@ def upscale_image(
     height: int | None = None,
     size: str | None = None,
 ) -> Samples:
-    """Upscale one RGB picture, uint8 or uint16, (H, W, 3) to (sH, sW, 3) of the same type.
+    """Upscale one RGB picture (H, W, 3) to (sH, sW, 3): uint8, uint16, or float32 of white 1.
 
     `model` is a name from `vsr.list_models()` or a file, by default the included model for the
     scale. `scale` is any number above 0, by default that of a named model, or 4. `width`, `height`
@@ -176,12 +182,11 @@ def upscale_image(
     0 to 1. Raises ValueError for another shape or type, and `VsrError`.
     """
     if not isinstance(pixels, np.ndarray):
-        raise ValueError(
-            f"expected an array, uint8 or uint16 (H, W, 3), got {type(pixels).__name__}"
-        )
-    is_known = pixels.dtype in (np.uint8, np.uint16)
+        raise ValueError(f"expected an array (H, W, 3), got {type(pixels).__name__}")
+    is_known = pixels.dtype in (np.uint8, np.uint16, np.float32)
     if not is_known or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise ValueError(f"expected uint8 or uint16 (H, W, 3), got {pixels.dtype} {pixels.shape}")
+        expected = "uint8, uint16 or float32 (H, W, 3)"
+        raise ValueError(f"expected {expected}, got {pixels.dtype} {pixels.shape}")
     request = SizeRequest(scale=scale, width=width, height=height, screen=size)
     upscaler = StillUpscaler(model, request, device=device, detail=detail, grain=grain)
     return upscaler.upscale_array(pixels)
@@ -234,33 +239,49 @@ def _name(picture: Path) -> Path:
 
 def _without_rim(rgb: Samples, alpha: Samples) -> Samples:
     """Replace hidden colours (H, W, 3) by visible ones nearby, by transparency (H, W)."""
-    highest = np.iinfo(rgb.dtype).max
+    highest = full_scale(rgb.dtype)
     if (alpha == highest).all():
         return rgb
     colours = torch.from_numpy(rgb).permute(2, 0, 1).float()
     bled = bleed(colours, torch.from_numpy(alpha).float() / highest)
-    rounded = bled.round_().clamp_(0, highest).permute(1, 2, 0).contiguous().numpy()
+    bled = bled.permute(1, 2, 0).contiguous()
+    if rgb.dtype == np.float32:
+        return bled.numpy()
+    rounded = bled.round_().clamp_(0, highest).numpy()
     return rounded.astype(np.uint8) if rgb.dtype == np.uint8 else rounded.astype(np.uint16)
 
 
 def _resize_plane(plane: Samples, size: tuple[int, int], dtype: np.dtype[Any]) -> Samples:
     values = to_float(torch.from_numpy(plane))[None, None]
-    return _quantised(resize_bicubic(values, size), dtype)[0, 0].numpy().astype(dtype, copy=False)
+    resized = _quantised(resize_bicubic(values, size).clamp_(0, 1), dtype)
+    return resized[0, 0].numpy().astype(dtype, copy=False)
 
 
 def _in_bands(upscaler: Upscaler, pixels: Samples, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Upscale RGB (H, W, 3) to (sH, sW, 3) of `dtype`; float32 is in [0, 1], not clamped."""
+    """Upscale RGB (H, W, 3) to (sH, sW, 3) of `dtype`; float32 is not clamped."""
     scale, height = upscaler.scale, pixels.shape[0]
+    black, white = _range_of(pixels)
     output = np.empty((height * scale, pixels.shape[1] * scale, 3), dtype)
     for top in range(0, height, _BAND_LINES):
         bottom = min(top + _BAND_LINES, height)
         first, last = max(0, top - _OVERLAP_LINES), min(height, bottom + _OVERLAP_LINES)
         band = torch.from_numpy(np.ascontiguousarray(pixels[first:last]))
         low = to_float(band.to(upscaler.device)).permute(2, 0, 1)
-        high = _quantised(upscaler.upscale(low, begins_shot=True), dtype)
-        inner = high[:, (top - first) * scale : (bottom - first) * scale]
+        if (black, white) == (0, 1):
+            high = upscaler.upscale(low, begins_shot=True)
+        else:
+            unit = (low - black) / (white - black)
+            high = upscaler.upscale(unit, begins_shot=True) * (white - black) + black
+        inner = _quantised(high, dtype)[:, (top - first) * scale : (bottom - first) * scale]
         output[top * scale : bottom * scale] = inner.permute(1, 2, 0).cpu().numpy()
     return output
+
+
+def _range_of(pixels: Samples) -> tuple[float, float]:
+    """Return the values of black and white for the network: 0 and 1, or those of the samples."""
+    if pixels.dtype != np.float32:
+        return 0, 1
+    return min(0, float(pixels.min())), max(1, float(pixels.max()))
 
 
 def _quantised(pixels: Tensor, dtype: np.dtype[Any]) -> Tensor:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,8 +17,8 @@ from vsr.frames.yuv import colour_spec, planes_to_rgb
 from vsr.imaging.tensors import on_8_bit_levels
 from vsr.media.decode.reader import VideoReader
 from vsr.media.frame import Frame
-from vsr.media.image import Still
 from vsr.media.image_sequence import ImageSequence, images_in
+from vsr.media.still import Still
 from vsr.system.folders import FILM_SUFFIXES, visible_in
 
 _FOLDER_RATE = 25.0
@@ -95,6 +96,8 @@ def _open_folder(folder: Path) -> FrameSequence:
         for still in sequence.frames():
             if still.bits > 8 * still.rgb.itemsize:
                 notes.add(f"{folder.name} holds {still.bits} bits a channel, compared as 8")
+            if still.rgb.dtype == np.float32 and (still.rgb.min() < 0 or still.rgb.max() > 1):
+                notes.add(f"{folder.name} holds samples below 0 or above 1, which are clipped")
             yield still
 
     def frames(device: torch.device, detect_cuts: bool) -> Iterator[TimedFrame]:

@@ -6,6 +6,7 @@ elementwise, so that every processor computes the same bits.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ class Grain:
             output[lines] = grain
         return output
 
-    def apply_to_rgb(self, pixels: _Samples) -> _Samples:
+    def apply_to_rgb(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Add grain to a copy of a picture (height, width, 3): the same to all channels."""
         red, green, blue = (np.float32(share) * pixels[..., i] for i, share in enumerate(_LUMA))
         luma = np.rint(red + green + blue).astype(pixels.dtype)

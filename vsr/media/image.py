@@ -3,7 +3,7 @@
 import io
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from vsr.errors import MediaError, OutputError
+from vsr.media.picture_formats import has_heif, hint_for, read_heif16, writable_formats
 from vsr.media.picture_tags import (
     JPEG_SUFFIXES,
+    TIFF_SUFFIXES,
     PictureTags,
     bits_of,
     check_holds,
@@ -25,44 +27,35 @@ from vsr.media.picture_tags import (
     unsupported_tags,
 )
 from vsr.media.png16 import read_png16, write_png16
+from vsr.media.still import (
+    Samples,
+    Still,
+    profile_fits,
+    profile_space,
+    rotate_samples,
+    to_levels,
+)
+from vsr.media.tiff import read_tiff, write_tiff
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", *TIFF_SUFFIXES})
 """Suffixes of the picture formats that can be written."""
 
 _ANIMATED_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF")
 _RGB_MODES = ("RGB", "RGBA", "P", "PA", "RGBX", "RGBa")
 _PALETTE_MODES = ("P", "PA")
 _GREY_MODES = ("1", "L", "LA", "La", "I")
-_DEEP_SUFFIXES = (".png",)
-"""Suffixes of the formats that hold 16 bits per sample."""
+_TYPES = {
+    ".png": (np.uint8, np.uint16),
+    **dict.fromkeys(TIFF_SUFFIXES, (np.uint8, np.uint16, np.float32)),
+}
+"""Types of samples by suffix; other formats hold 8 bits."""
+_MAX_TIFF_BYTES = 0xFFFF_FFFF - (1 << 24)
+"""Offsets in TIFF have 32 bits."""
 _LUMA = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in grey, as in Pillow (ITU-R BT.601)."""
 _ORIENTATION = 0x0112
-
-Samples = NDArray[np.uint8] | NDArray[np.uint16]
-"""Samples of a picture, from 0 to the maximum of their type."""
-
-
-@dataclass(frozen=True)
-class Still:
-    """A picture: pixels, transparency, colour profile and metadata."""
-
-    rgb: Samples
-    """(H, W, 3), of 8 or 16 bits."""
-    alpha: Samples | None = None
-    """(H, W), of the type of `rgb`; None if the file has no alpha."""
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    """Exif data, without the orientation, which is applied to the pixels."""
-    tags: PictureTags = field(default_factory=PictureTags)
-    grey: bool = False
-    """Whether the file is greyscale; the three channels are then equal."""
-    bits: int = 8
-    """Bits per sample in the file; `rgb` may have fewer, see `lost`."""
-    lost: tuple[str, ...] = ()
-    """Parts of the file that aren't read, one line each."""
 
 
 def read_still(path: Path | str) -> Still:
@@ -82,10 +75,16 @@ def read_still(path: Path | str) -> Still:
     except MediaError:
         raise
     except UnidentifiedImageError as error:
-        raise MediaError(f"{path}: not a picture that can be read") from error
+        reason = "" if pipe else hint_for(_head(path))
+        raise MediaError(f"{path}: {reason or 'not a picture that can be read'}") from error
     except Exception as error:  # Pillow raises many types of error for broken files
         reason = str(error) or type(error).__name__
         raise MediaError(f"{path}: can't be read: {reason.splitlines()[0]}") from error
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(12)
 
 
 def still_losses(path: Path, still: Still) -> list[str]:
@@ -93,7 +92,11 @@ def still_losses(path: Path, still: Still) -> list[str]:
     suffix = path.suffix.lower()
     lost = [*still.lost, *unsupported_tags(still.tags, suffix, still.exif)]
     if still.rgb.dtype != sample_type(path, still):
-        lost.append(f"{still.bits} bits a channel: {suffix} holds 8, .png 16")
+        bits = 8 * sample_type(path, still).itemsize
+        if still.rgb.dtype == np.float32:
+            lost.append(f"floating-point samples: {suffix} holds {bits} bits, 0 to 1; .tif all")
+        else:
+            lost.append(f"{still.bits} bits a channel: {suffix} holds {bits}, .png and .tif 16")
     if _lacks_profile(still, suffix):
         lost.append(f"colour profile of grey: {suffix} can't hold it, .png and .jpg can")
     return lost
@@ -101,8 +104,12 @@ def still_losses(path: Path, still: Still) -> list[str]:
 
 def sample_type(path: Path, still: Still) -> np.dtype[Any]:
     """Return the type of the samples of a picture as written to `path`."""
-    deep = path.suffix.lower() in _DEEP_SUFFIXES
-    return still.rgb.dtype if deep else np.dtype(np.uint8)
+    types = _types(path.suffix)
+    return still.rgb.dtype if still.rgb.dtype in types else types[-1]
+
+
+def _types(suffix: str) -> list[np.dtype[Any]]:
+    return [np.dtype(name) for name in _TYPES.get(suffix.lower(), (np.uint8,))]
 
 
 def check_still_output(
@@ -118,8 +125,14 @@ def check_still_output(
     """
     check_output_path(path, "picture", suffixes=IMAGE_SUFFIXES, overwrite=overwrite)
     suffix = path.suffix.lower()
+    if suffix == ".avif" and "AVIF" not in writable_formats():
+        raise OutputError(f"{path}: this Pillow can't write AVIF; use .png or .webp")
     if has_alpha and suffix in JPEG_SUFFIXES:
         raise OutputError(f"{path}: JPEG can't hold transparency; use .png or .webp")
+    if still and suffix in TIFF_SUFFIXES:
+        channels = (1 if still.grey else 3) + has_alpha
+        if size[0] * size[1] * channels * still.rgb.itemsize > _MAX_TIFF_BYTES:
+            raise OutputError(f"{path}: {size[0]}x{size[1]}: {suffix} holds 4 GB, .png more")
     tags, exif = (still.tags, still.exif) if still else (PictureTags(), None)
     try:
         check_holds(suffix, size=size, exif=exif, tags=tags)
@@ -130,7 +143,7 @@ def check_still_output(
 def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None:
     """Write a picture in the format of its suffix, whole or not at all.
 
-    JPEG and lossy WebP have quality 95. Raises `OutputError` where the format is unknown or can't
+    JPEG, WebP and AVIF have quality 95. Raises `OutputError` where the format is unknown or can't
     hold the picture, or where the file exists and `overwrite` isn't set.
     """
     path = Path(path)
@@ -142,18 +155,33 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
     options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
     if suffix in JPEG_SUFFIXES:
         options["subsampling"] = 0
+    if suffix == ".avif":
+        options["subsampling"] = "4:4:4"
     if still.icc_profile and not _lacks_profile(still, suffix):
         options["icc_profile"] = still.icc_profile
+    dtype = sample_type(path, still)
+    if still.rgb.dtype != dtype:
+        alpha = None if still.alpha is None else to_levels(still.alpha, dtype)
+        still = replace(still, rgb=to_levels(still.rgb, dtype), alpha=alpha)
     image = _as_image(still, suffix)
     options |= save_options(suffix, image=image, exif=still.exif, tags=still.tags)
     with atomic_path(path) as partial:
         try:
-            if sample_type(path, still) == np.uint8:
+            if suffix in TIFF_SUFFIXES:
+                write_tiff(
+                    partial,
+                    _channels(still, image),
+                    profile=options.get("icc_profile"),
+                    exif=options.get("exif"),
+                    tags=still.tags,
+                    xmp=options.get("xmp"),
+                )
+            elif dtype == np.uint8:
                 image.save(partial, **options)
             else:
                 metadata = io.BytesIO()
                 Image.new(image.mode, (1, 1)).save(metadata, "PNG", **options)
-                write_png16(partial, _channels(still), metadata.getvalue())
+                write_png16(partial, _channels(still, image), metadata.getvalue())
         except OSError:
             raise
         except Exception as error:  # Pillow's writers raise many types of error
@@ -162,6 +190,11 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
 
 
 def _read(file: Any, path: Path) -> Still:
+    deep = read_tiff(file, path)
+    if deep is not None:
+        return deep
+    file.seek(0)
+    has_heif()
     with Image.open(file) as opened:
         lost = []
         frames = getattr(opened, "n_frames", 1)
@@ -181,9 +214,7 @@ def _read(file: Any, path: Path) -> Still:
         except Exception:  # malformed data raises many types of error
             exif = None
             lost.append("Exif data, which is damaged")
-    if mode.startswith("F"):
-        raise MediaError(f"{path}: holds floating-point samples; convert it to 8 bits first")
-    is_grey = mode in _GREY_MODES or mode.startswith("I;16")
+    is_grey = mode in _GREY_MODES or mode.startswith(("I;16", "F"))
     is_grey = is_grey or (name == "PNG" and is_grey_png(file))  # 16 bits with alpha become RGBA
     if not (is_grey or mode in _RGB_MODES):
         colours = f"{mode} colours: RGB is written"
@@ -192,13 +223,19 @@ def _read(file: Any, path: Path) -> Still:
             upright, profile = converted, None
             colours = f"{mode} colours: sRGB is written, by the colour profile"
         lost.append(colours)
-    if profile and _space_of(profile) not in ("RGB", "GRAY" if is_grey else "RGB"):
-        lost.append(f"colour profile of {_space_of(profile)}: RGB is written")
+    if profile and not profile_fits(profile, is_grey):
+        lost.append(f"colour profile of {profile_space(profile)}: RGB is written")
         profile = None
     rgb: Samples
     alpha: Samples | None
-    if mode.startswith("I"):
+    if mode == "F":
+        rgb, alpha = np.repeat(_finite(upright, path)[..., None], 3, axis=2), None
+    elif mode.startswith("I"):
         rgb, alpha = _deep_grey(upright, path)
+    elif name == "HEIF" and bits > 8:
+        pixels16 = read_heif16(file, bits)
+        rgb = np.ascontiguousarray(pixels16[..., :3])
+        alpha = np.ascontiguousarray(pixels16[..., 3]) if pixels16.shape[2] == 4 else None
     elif name == "PNG" and bits == 16:
         rgb, alpha = _deep_colour(file, orientation, upright.info.get("transparency"))
     else:
@@ -234,6 +271,13 @@ def _converted(image: Image.Image, profile: bytes) -> Image.Image | None:
         return None
 
 
+def _finite(grey: Image.Image, path: Path) -> NDArray[np.float32]:
+    samples = np.asarray(grey, np.float32)
+    if not np.isfinite(samples).all():
+        raise MediaError(f"{path}: holds samples that are not finite; replace them first")
+    return samples
+
+
 def _deep_grey(grey: Image.Image, path: Path) -> tuple[NDArray[np.uint16], Samples | None]:
     """Return 16-bit grey as RGB and alpha."""
     samples = np.asarray(grey)
@@ -249,7 +293,7 @@ def _deep_colour(
 ) -> tuple[NDArray[np.uint16], Samples | None]:
     """Read a PNG of 16 bits per sample as RGB and alpha, or an alpha of one transparent colour."""
     file.seek(0)
-    pixels = _turned(read_png16(file.read()), orientation)
+    pixels = rotate_samples(read_png16(file.read()), orientation)
     rgb = np.ascontiguousarray(pixels[..., :3])
     if isinstance(transparent, tuple):
         return rgb, _opaque_except((rgb == np.array(transparent)).all(axis=2))
@@ -260,54 +304,38 @@ def _opaque_except(transparent: NDArray[np.bool_]) -> NDArray[np.uint16]:
     return np.where(transparent, 0, 65535).astype(np.uint16)
 
 
-def _turned(pixels: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
-    """Rotate and mirror pixels (H, W, C) by the orientation of Exif data."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return pixels
-
-
-def _space_of(profile: bytes) -> str:
-    """Return the colour space of an ICC profile."""
-    return profile[16:20].decode("latin-1").strip()
-
-
 def _is_grey_in(still: Still, suffix: str) -> bool:
     """Whether a picture is written as greyscale: if it was, and the format supports that."""
-    return still.grey and suffix != ".webp"
+    return still.grey and suffix not in (".webp", ".avif")
 
 
 def _lacks_profile(still: Still, suffix: str) -> bool:
     """Whether a picture has a greyscale profile, but is written as RGB."""
     profile = still.icc_profile or b""
-    return _space_of(profile) == "GRAY" and not _is_grey_in(still, suffix)
+    return profile_space(profile) == "GRAY" and not _is_grey_in(still, suffix)
 
 
 def _as_image(still: Still, suffix: str) -> Image.Image:
     """Return a picture as Pillow's, of 8 bits per sample."""
-    image = Image.fromarray(_to_8_bit(still.rgb))
+    image = Image.fromarray(to_levels(still.rgb, np.dtype(np.uint8)))
     if _is_grey_in(still, suffix):
         image = image.convert("L")
     if still.alpha is not None:
-        image.putalpha(Image.fromarray(_to_8_bit(still.alpha)))
+        image.putalpha(Image.fromarray(to_levels(still.alpha, np.dtype(np.uint8))))
     return image
 
 
-def _to_8_bit(samples: Samples) -> NDArray[np.uint8]:
-    if samples.dtype == np.uint8:
-        return samples.astype(np.uint8, copy=False)
-    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _channels(still: Still) -> NDArray[np.uint16]:
-    """Return the 16-bit samples of a file (H, W, C): grey or RGB, then alpha."""
+def _channels(still: Still, image: Image.Image) -> Samples:
+    """Return the samples of a file (H, W, C): grey or RGB, then alpha; `image` has 8 bits."""
+    if still.rgb.dtype == np.uint8:
+        return np.asarray(image).reshape(*still.rgb.shape[:2], -1)
+    dtype = still.rgb.dtype
     colours = still.rgb
     if still.grey:
-        grey = colours @ np.array(_LUMA)
-        colours = np.rint(grey).astype(np.uint16)[..., None]
-    parts = [colours] if still.alpha is None else [colours, still.alpha[..., None]]
-    return np.concatenate(parts, axis=2).astype(np.uint16, copy=False)
+        grey = (colours @ np.array(_LUMA))[..., None]
+        colours = (
+            grey.astype(np.float32) if dtype == np.float32 else np.rint(grey).astype(np.uint16)
+        )
+    parts: list[Any] = [colours] if still.alpha is None else [colours, still.alpha[..., None]]
+    joined: Samples = np.concatenate(parts, axis=2)
+    return joined

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vsr.errors import DataError, MediaError
-from vsr.media.image import Still, read_still
+from vsr.media.image import read_still
+from vsr.media.still import Still
 from vsr.system.folders import STILL_SUFFIXES, visible_in
 
 

@@ -14,11 +14,14 @@ from PIL.PngImagePlugin import PngInfo
 from vsr.errors import OutputError
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
-_JPEG_SEGMENT = 65533
+TIFF_SUFFIXES = (".tif", ".tiff")
+MAX_SEGMENT = 65533
 """Maximum bytes of a JPEG segment."""
 _XMP_HEADER = 29
-_MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
+_MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 65536}
 """Maximum pixels of a side in libjpeg and libwebp."""
+_NO_DPI = (".webp", ".avif")
+"""Formats whose resolution is that of Exif data."""
 _MAX_DPI = 65535
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
@@ -95,7 +98,7 @@ def tags_of(opened: Any, upright: Image.Image, file: BinaryIO) -> tuple[PictureT
     lost += sorted(
         {f"JPEG segment {name}" for name, content in segments if _is_lost(name, content)}
     )
-    dpi = _dpi(info)
+    dpi = dpi_of(info)
     if dpi and opened.getexif().get(_ORIENTATION, 1) in _TRANSPOSED:
         dpi = dpi[::-1]
     if dpi is None and _is_anamorphic(info):
@@ -133,7 +136,9 @@ def exif_of(exif: Image.Exif) -> bytes | None:
 def unsupported_tags(tags: PictureTags, suffix: str, exif: bytes | None) -> list[str]:
     """List the metadata that a format can't hold, one line each."""
     lost = []
-    if tags.thumbnail and not _has_room(suffix, exif):
+    if tags.thumbnail and suffix in TIFF_SUFFIXES:
+        lost.append(f"thumbnail: {suffix} can't hold it, .png and .jpg can")
+    elif tags.thumbnail and not _has_room(suffix, exif):
         lost.append(f"thumbnail: {suffix} has no room beside so much Exif data")
     png, jpeg = suffix == ".png", suffix in JPEG_SUFFIXES
     if tags.comment and not (png or jpeg):
@@ -141,8 +146,8 @@ def unsupported_tags(tags: PictureTags, suffix: str, exif: bytes | None) -> list
     if tags.texts and not png:
         keys = ", ".join(key for key, _ in tags.texts)
         lost.append(f"texts {keys}: {suffix} can't hold them, .png can")
-    if tags.iptc and not jpeg:
-        lost.append(f"IPTC data: {suffix} can't hold it, .jpg can")
+    if tags.iptc and not (jpeg or suffix in TIFF_SUFFIXES):
+        lost.append(f"IPTC data: {suffix} can't hold it, .jpg and .tif can")
     for name, content in () if png else tags.chunks:
         is_srgb = name == b"gAMA" and struct.unpack(">I", content) == (_SRGB_GAMMA,)
         if name in (b"gAMA", b"cICP") and not is_srgb:
@@ -161,9 +166,9 @@ def check_holds(suffix: str, size: tuple[int, int], exif: bytes | None, tags: Pi
     if suffix not in JPEG_SUFFIXES:
         return
     for what, data, room in (
-        ("Exif data", exif, _JPEG_SEGMENT),
-        ("XMP", tags.xmp, _JPEG_SEGMENT - _XMP_HEADER),
-        ("a comment", tags.comment, _JPEG_SEGMENT),
+        ("Exif data", exif, MAX_SEGMENT),
+        ("XMP", tags.xmp, MAX_SEGMENT - _XMP_HEADER),
+        ("a comment", tags.comment, MAX_SEGMENT),
     ):
         if data and len(data) > room:
             raise OutputError(f"{len(data)} bytes of {what}: JPEG holds {room}; .png holds more")
@@ -175,14 +180,14 @@ def save_options(
     """Return the options of Pillow's writer for a picture's metadata."""
     options: dict[str, Any] = {}
     size = image.size
-    has_thumbnail = tags.thumbnail and _has_room(suffix, exif)
-    exif = _sized_exif(exif, size, tags.dpi if suffix == ".webp" else None)
+    has_thumbnail = tags.thumbnail and suffix not in TIFF_SUFFIXES and _has_room(suffix, exif)
+    exif = _sized_exif(exif, size, tags.dpi if suffix in _NO_DPI else None)
     if has_thumbnail:
         exif = _with_thumbnail(exif or Image.Exif().tobytes(), image)
     xmp = tags.xmp and _sized_xmp(tags.xmp, size)
     if exif:
         options["exif"] = exif
-    if tags.dpi and suffix != ".webp":
+    if tags.dpi and suffix not in _NO_DPI:
         options["dpi"] = tags.dpi
     if suffix == ".png":
         options["pnginfo"] = _png_info(tags, xmp)
@@ -218,6 +223,8 @@ def bits_of(opened: Any, file: BinaryIO) -> int:
             return 16 if fields[0] not in (b"P1", b"P4") and int(fields[3]) > 255 else 8
         case "SGI":
             return 8 * file.read(4)[3]
+        case "HEIF":
+            return int(opened.info.get("bit_depth", 8))
         case "AVIF":
             head = file.read(1 << 16)
             position = head.find(b"pixi")
@@ -262,7 +269,8 @@ def _is_lost(name: str, content: bytes) -> bool:
     return name not in _JPEG_SEGMENTS or not content.startswith(_JPEG_SEGMENTS[name])
 
 
-def _dpi(info: dict[Any, Any]) -> tuple[float, float] | None:
+def dpi_of(info: dict[Any, Any]) -> tuple[float, float] | None:
+    """Return the pixels per inch of Pillow's information; None if they aren't plausible."""
     try:
         across, down = (float(value) for value in info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
@@ -306,7 +314,7 @@ def _has_thumbnail(opened: Any) -> bool:
 
 def _has_room(suffix: str, exif: bytes | None) -> bool:
     """Whether a thumbnail fits beside other Exif data."""
-    return suffix not in JPEG_SUFFIXES or len(exif or b"") <= _JPEG_SEGMENT - _MAX_THUMBNAIL_BYTES
+    return suffix not in JPEG_SUFFIXES or len(exif or b"") <= MAX_SEGMENT - _MAX_THUMBNAIL_BYTES
 
 
 def _with_thumbnail(exif: bytes, image: Image.Image) -> bytes:

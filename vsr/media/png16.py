@@ -7,12 +7,11 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from vsr.errors import MediaError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
@@ -23,16 +22,19 @@ _BLOCK_BYTES = 1 << 20
 
 
 def read_png16(data: bytes) -> NDArray[np.uint16]:
-    """Decode a file of 16 bits per sample to RGB (H, W, 3) or RGBA (H, W, 4), not rotated."""
+    """Decode a file of 16 bits per sample to RGB (H, W, 3) or RGBA (H, W, 4), not rotated.
+
+    Raises ValueError or `cv2.error` where it can't be decoded.
+    """
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
-        raise MediaError("not a PNG of 16-bit colours that can be decoded")
+        raise ValueError("its pixels are damaged")
     order = cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
     return cv2.cvtColor(pixels, order).astype(np.uint16, copy=False)
 
 
-def write_png16(path: Path, samples: NDArray[np.uint16], template: bytes) -> None:
-    """Write samples (H, W, C), C = 1, 2, 3 or 4, with the metadata of a PNG of any size.
+def write_png16(path: Path, samples: NDArray[Any], template: bytes) -> None:
+    """Write uint16 samples (H, W, C), C = 1, 2, 3 or 4, with the metadata of a PNG of any size.
 
     The chunks of `template` are copied, except for its header and pixels.
     """

@@ -1,0 +1,69 @@
+"""Still pictures in memory: samples, transparency, colour profile and metadata."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vsr.media.picture_tags import PictureTags
+
+Samples = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+"""Samples of a picture: 0 to the maximum of an integer type, or floats, of which 1 is white."""
+
+
+@dataclass(frozen=True)
+class Still:
+    """A picture: pixels, transparency, colour profile and metadata."""
+
+    rgb: Samples
+    """(H, W, 3)."""
+    alpha: Samples | None = None
+    """(H, W), of the type of `rgb`; None if the file has no alpha."""
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    """Exif data, without the orientation, which is applied to the pixels."""
+    tags: PictureTags = field(default_factory=PictureTags)
+    grey: bool = False
+    """Whether the file is greyscale; the three channels are then equal."""
+    bits: int = 8
+    """Bits per sample in the file; `rgb` may have fewer, see `lost`."""
+    lost: tuple[str, ...] = ()
+    """Parts of the file that aren't read, one line each."""
+
+
+def profile_space(profile: bytes) -> str:
+    """Return the colour space of an ICC profile, such as "RGB" or "GRAY"."""
+    return profile[16:20].decode("latin-1").strip()
+
+
+def profile_fits(profile: bytes, grey: bool) -> bool:
+    """Whether an ICC profile describes colours of RGB, or of a greyscale picture."""
+    return profile_space(profile) in ("RGB", "GRAY" if grey else "RGB")
+
+
+def rotate_samples(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Rotate and mirror pixels (H, W, ...) by the orientation of Exif data."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def to_levels(samples: Samples, dtype: np.dtype[Any]) -> Samples:
+    """Convert samples to another type, rounded to nearest; floats are clipped to 0 to 1."""
+    if samples.dtype == dtype:
+        return samples
+    values = samples.astype(np.float64) / full_scale(samples.dtype)
+    if dtype == np.float32:
+        return values.astype(np.float32)
+    levels: NDArray[np.float64] = np.rint(values.clip(0, 1) * full_scale(dtype))
+    return levels.astype(np.uint8) if dtype == np.uint8 else levels.astype(np.uint16)
+
+
+def full_scale(dtype: np.dtype[Any]) -> int:
+    """Return the sample of white, or of full opacity."""
+    return 1 if dtype == np.float32 else int(np.iinfo(dtype).max)

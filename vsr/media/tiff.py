@@ -1,0 +1,255 @@
+"""Read TIFF files of more than 8 bits per sample, and write all TIFF files.
+
+tifffile decodes what Pillow reduces to 8 bits or doesn't know. The writer uses Pillow's directories
+of tags, since neither library writes deep colours together with Exif data.
+"""
+
+import logging
+import zlib
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from vsr.errors import MediaError
+from vsr.media.picture_tags import MAX_SEGMENT, PictureTags, dpi_of, exif_of
+from vsr.media.still import Samples, Still, full_scale, profile_fits, profile_space, rotate_samples
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its oddities of files
+
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_PREMULTIPLIED, _ALPHA = 1, 2
+_EXIF_IFD, _GPS_IFD, _INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
+_XMP, _PROFILE, _IPTC, _PHOTOSHOP = 0x02BC, 0x8773, 0x83BB, 0x8649
+_ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x0112, 0x011A, 0x011B, 0x0128
+_INCHES = {2: 1.0, 3: 2.54}
+"""Resolution units in an inch."""
+_DEFLATE, _DIFFERENCES = 8, 2
+_STRIP_BYTES = 1 << 20
+_PHOTOSHOP_HEAD = b"Photoshop 3.0\0"
+
+
+def read_tiff(file: BinaryIO, path: Path) -> Still | None:
+    """Read a TIFF file of more than 8 bits per sample, rotated by its orientation.
+
+    Returns None for all other files, and for compressions that can't be decoded in full depth.
+    Raises `MediaError`.
+    """
+    file.seek(0)
+    if file.read(4) not in _MAGIC:
+        return None
+    file.seek(0)
+    with tifffile.TiffFile(file) as tif:
+        page: Any = tif.pages[0]
+        if page.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+            return None
+        if page.bitspersample <= 8:
+            return None
+        _check_page(page, file, path)
+        samples = _decoded(page, file)
+        if samples is None:
+            return None
+        pages = len(tif.pages)
+        tags = {tag.code: tag.value for tag in page.tags}
+        photometric, bits = int(page.photometric), int(page.bitspersample)
+        extra = [int(use) for use in page.extrasamples]
+        if page.axes == "SYX":
+            samples = np.moveaxis(samples, 0, 2)
+    lost = [] if pages == 1 else [f"{pages - 1} of {pages} pages; the first is used"]
+    samples = _normalised(samples.reshape(*samples.shape[:2], -1), bits, path)
+    if bits > 32:
+        lost.append(f"{bits} bits a channel: 32 are read")
+    grey = photometric != _RGB
+    colours = samples[..., : 1 if grey else 3]
+    if photometric == _WHITE_IS_ZERO:
+        colours = full_scale(samples.dtype) - colours
+    index = next((at for at, use in enumerate(extra) if use in (_PREMULTIPLIED, _ALPHA)), None)
+    alpha = None if index is None else samples[..., colours.shape[2] + index]
+    if len(extra) > (alpha is not None):
+        lost.append(f"{len(extra) - (alpha is not None)} extra channels")
+    if alpha is not None and extra[index or 0] == _PREMULTIPLIED:
+        colours = _divided(colours, alpha)
+    profile = _bytes(tags.get(_PROFILE))
+    if profile and not profile_fits(profile, grey):
+        lost.append(f"colour profile of {profile_space(profile)}")
+        profile = None
+    iptc = _photoshop(tags)
+    if (_IPTC in tags or _PHOTOSHOP in tags) and not iptc:
+        lost.append("IPTC data")
+    exif, dpi = _exif(file, lost)
+    orientation = tags.get(_ORIENTATION, 1)
+    return Still(
+        rgb=rotate_samples(np.repeat(colours, 3, axis=2) if grey else colours, orientation),
+        alpha=None if alpha is None else rotate_samples(alpha, orientation),
+        icc_profile=profile,
+        exif=exif,
+        tags=PictureTags(xmp=_bytes(tags.get(_XMP)), dpi=dpi, iptc=iptc),
+        grey=grey,
+        bits=bits,
+        lost=tuple(lost),
+    )
+
+
+def write_tiff(
+    path: Path,
+    samples: Samples,
+    *,
+    profile: bytes | None,
+    exif: bytes | None,
+    tags: PictureTags,
+    xmp: bytes | None,
+) -> None:
+    """Write samples (H, W, C), C = 1, 2, 3 or 4, compressed without loss.
+
+    `exif` and `xmp` are those of the output's size.
+    """
+    height, width, channels = samples.shape
+    directory = ImageFileDirectory_v2()
+    _add_exif(directory, exif)
+    lines = max(1, _STRIP_BYTES // (width * channels * samples.itemsize))
+    strips = [_compressed(samples[top : top + lines]) for top in range(0, height, lines)]
+    is_float = samples.dtype == np.float32
+    directory[0x0100], directory[0x0101] = width, height
+    directory[0x0102] = (8 * samples.itemsize,) * channels
+    directory[0x0103] = _DEFLATE
+    directory[0x0106] = _RGB if channels > 2 else _BLACK_IS_ZERO
+    # Pillow adds the position at which the directory ends.
+    directory[0x0111] = tuple(accumulate(map(len, strips[:-1]), initial=0))
+    directory[0x0115], directory[0x0116] = channels, lines
+    directory[0x0117] = tuple(map(len, strips))
+    directory[0x013D] = 1 if is_float else _DIFFERENCES
+    directory[0x0153] = (3 if is_float else 1,) * channels
+    if channels in (2, 4):
+        directory[0x0152] = _ALPHA
+    if tags.dpi:
+        directory[_X_RESOLUTION], directory[_Y_RESOLUTION] = tags.dpi
+        directory[_UNIT] = 2
+    for tag, content in ((_PROFILE, profile), (_XMP, xmp), (_PHOTOSHOP, _joined(tags.iptc))):
+        if content:
+            directory[tag] = content
+    with path.open("wb") as file:
+        directory.save(file)
+        file.writelines(strips)
+
+
+def _check_page(page: Any, file: BinaryIO, path: Path) -> None:
+    """Raise `MediaError` where a page is too large, cut off, or has other axes."""
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    if limit and page.imagewidth * page.imagelength > limit:
+        raise MediaError(
+            f"{path}: {page.imagewidth}x{page.imagelength}: pictures have at most {limit} pixels"
+        )
+    if page.axes not in ("YX", "YXS", "SYX"):
+        raise MediaError(f"{path}: holds an array of axes {page.axes}, not a picture")
+    end = file.seek(0, 2)
+    segments = zip(page.dataoffsets, page.databytecounts, strict=False)
+    if any(start + count > end for start, count in segments):
+        raise MediaError(f"{path}: can't be read: it is cut off")
+
+
+def _decoded(page: Any, file: BinaryIO) -> NDArray[Any] | None:
+    """Decode a page by tifffile, or by OpenCV where tifffile needs imagecodecs for it."""
+    try:
+        samples: NDArray[Any] = page.asarray(maxworkers=1)
+        return samples
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+    tag = page.tags.get(_ORIENTATION)
+    if page.photometric == _WHITE_IS_ZERO or (tag and tag.value != 1):
+        return None  # OpenCV applies both
+    file.seek(0)
+    found = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None or found.shape != page.shape or found.dtype != page.dtype:
+        return None
+    return found if found.ndim == 2 else found[..., [2, 1, 0, 3][: found.shape[2]]]
+
+
+def _normalised(samples: NDArray[Any], bits: int, path: Path) -> NDArray[Any]:
+    """Convert samples to uint16 of full range, or to float32."""
+    if samples.dtype.kind == "f":
+        values = samples.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise MediaError(f"{path}: holds samples that are not finite; replace them first")
+        return values
+    if samples.size and (samples.min() < 0 or samples.max() > 65535):
+        raise MediaError(
+            f"{path}: holds samples of more than 16 bits, or below 0; convert it to 16 bits first"
+        )
+    if samples.dtype.kind == "u" and bits < 16:
+        return np.rint(samples * (65535 / ((1 << bits) - 1))).astype(np.uint16)
+    return samples.astype(np.uint16)
+
+
+def _divided(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    """Divide premultiplied colours (H, W, C) by alpha (H, W)."""
+    highest = full_scale(colours.dtype)
+    share = np.maximum(alpha.astype(np.float64), 1e-9 * highest)[..., None] / highest
+    values = np.where(alpha[..., None] > 0, colours / share, 0)
+    if colours.dtype == np.float32:
+        return values.astype(np.float32)
+    return np.rint(values).clip(0, highest).astype(np.uint16)
+
+
+def _exif(file: BinaryIO, lost: list[str]) -> tuple[bytes | None, tuple[float, float] | None]:
+    """Return Exif data and the pixels per inch, both rotated."""
+    exif = Image.Exif()
+    try:
+        file.seek(0)
+        exif.load_from_fp(file)
+        content = exif_of(exif)
+        scale = _INCHES.get(exif.get(_UNIT, 2), 0.0)
+        dpi = [float(exif[tag]) * scale for tag in (_X_RESOLUTION, _Y_RESOLUTION) if tag in exif]
+    except Exception:  # malformed data raises many types of error
+        lost.append("Exif data, which is damaged")
+        return None, None
+    return content, dpi_of({"dpi": tuple(dpi)})
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value if isinstance(value, bytes) else None
+
+
+def _photoshop(tags: dict[int, Any]) -> tuple[bytes, ...]:
+    """Return Photoshop's resources as a segment of a JPEG file."""
+    content = _bytes(tags.get(_PHOTOSHOP))
+    fits = content is not None and len(content) + len(_PHOTOSHOP_HEAD) <= MAX_SEGMENT
+    return (_PHOTOSHOP_HEAD + content,) if content and fits else ()
+
+
+def _joined(iptc: tuple[bytes, ...]) -> bytes:
+    """Return JPEG's segments of Photoshop's resources as one tag."""
+    head = _PHOTOSHOP_HEAD
+    return b"".join(part[len(head) :] for part in iptc if part.startswith(head))
+
+
+def _add_exif(directory: ImageFileDirectory_v2, exif: bytes | None) -> None:
+    if not exif:
+        return
+    source = Image.Exif()
+    source.load(exif)
+    for inner in (_EXIF_IFD, _GPS_IFD):
+        content = dict(source.get_ifd(inner))
+        content.pop(_INTEROPERABILITY_IFD, None)
+        if content:
+            directory[inner] = content
+    for tag, value in source.items():
+        if tag not in (_EXIF_IFD, _GPS_IFD, _INTEROPERABILITY_IFD):
+            directory[tag] = value
+
+
+def _compressed(strip: Samples) -> bytes:
+    """Compress lines (H, W, C), integers as differences from the left neighbour."""
+    little = strip.dtype.newbyteorder("<")
+    if strip.dtype == np.float32:
+        return zlib.compress(strip.astype(little).tobytes())
+    differences = strip.copy()
+    differences[:, 1:] -= strip[:, :-1]
+    return zlib.compress(differences.astype(little).tobytes())
