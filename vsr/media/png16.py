@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """By number of channels."""
 _SUB, _UP, _PAETH = 1, 2, 4
@@ -26,6 +26,9 @@ def read_png16(data: bytes) -> NDArray[np.uint16]:
 
     Raises ValueError or `cv2.error` where it can't be decoded.
     """
+    # OpenCV would print what libpng says about damage.
+    if any(crc != zlib.crc32(content, zlib.crc32(name)) for name, content, crc in _chunks(data)):
+        raise ValueError("its pixels are damaged")
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         raise ValueError("its pixels are damaged")
@@ -41,8 +44,8 @@ def write_png16(path: Path, samples: NDArray[Any], template: bytes) -> None:
     height, width, channels = samples.shape
     head = struct.pack(">2I5B", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
     with path.open("wb") as file:
-        file.write(SIGNATURE)
-        for name, content in _chunks(template):
+        file.write(_SIGNATURE)
+        for name, content, _ in _chunks(template):
             if name == b"IHDR":
                 _write_chunk(file.write, name, head)
             elif name == b"IDAT":
@@ -52,11 +55,17 @@ def write_png16(path: Path, samples: NDArray[Any], template: bytes) -> None:
                 _write_chunk(file.write, name, content)
 
 
-def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = len(SIGNATURE)
-    while position < len(png):
-        length, name = struct.unpack_from(">I4s", png, position)
-        yield name, png[position + 8 : position + 8 + length]
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+    """Iterate over the names, contents and checksums of chunks; raises ValueError at a cut."""
+    position = len(_SIGNATURE)
+    name = b""
+    while name != b"IEND":
+        try:
+            length, name = struct.unpack_from(">I4s", png, position)
+            (crc,) = struct.unpack_from(">I", png, position + 8 + length)
+        except struct.error as error:
+            raise ValueError("it is cut off") from error
+        yield name, png[position + 8 : position + 8 + length], crc
         position += length + 12
 
 

@@ -47,7 +47,11 @@ def read_tiff(file: BinaryIO, path: Path) -> Still | None:
         return None
     file.seek(0)
     with tifffile.TiffFile(file) as tif:
+        if not tif.pages:
+            raise MediaError(f"{path}: can't be read: it has no page")
         page: Any = tif.pages[0]
+        if isinstance(page.bitspersample, tuple):
+            return None  # differ between channels
         if page.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
             return None
         if page.bitspersample <= 8:
@@ -149,6 +153,8 @@ def _check_page(page: Any, file: BinaryIO, path: Path) -> None:
     if page.axes not in ("YX", "YXS", "SYX"):
         raise MediaError(f"{path}: holds an array of axes {page.axes}, not a picture")
     end = file.seek(0, 2)
+    if page.samplesperpixel < (3 if page.photometric == _RGB else 1) + len(page.extrasamples):
+        raise MediaError(f"{path}: can't be read: it has {page.samplesperpixel} channels")
     segments = zip(page.dataoffsets, page.databytecounts, strict=False)
     if any(start + count > end for start, count in segments):
         raise MediaError(f"{path}: can't be read: it is cut off")
