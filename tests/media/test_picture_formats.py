@@ -81,6 +81,14 @@ def test_heic_of_ten_bits_becomes_sixteen(upscaler: StillUpscaler, tmp_path: Pat
     assert found.shape == (128, 192, 3)
 
 
+def test_heic_of_other_primaries_without_a_profile_is_told(tmp_path: Path) -> None:
+    display_p3 = TEN_BITS.replace(b"nclx\0\x01", b"nclx\0\x0c")
+    assert display_p3 != TEN_BITS
+    (tmp_path / "a.heic").write_bytes(display_p3)
+    lost = "colour primaries 12 of HEIC, without a profile"
+    assert read_still(tmp_path / "a.heic").lost == (lost,)
+
+
 def test_heic_without_its_package_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, IptcImagePlugin
 from skimage import data
 
 from tests.helpers.cli import vsr
@@ -191,6 +191,26 @@ def test_sixteen_bit_tiff_is_read_upright(tmp_path: Path) -> None:
             upright = np.asarray(ImageOps.exif_transpose(opened))
         found = read_still(tmp_path / "a.tif").rgb
         assert np.abs(found // 256 - upright.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+def test_iptc_data_of_tiff_is_kept_or_told(tmp_path: Path, kind: str) -> None:
+    resources = b"8BIM\x04\x04\0\0\0\0\0\x08\x1c\x02\x05\0\x03abc"
+    for tag, content in ((0x8649, resources), (0x83BB, resources[12:])):
+        tags = [(tag, "B", len(content), content, True)]
+        path = tmp_path / f"{tag}.tif"
+        tifffile.imwrite(path, samples(kind), photometric="rgb", extratags=tags)
+    still = read_still(tmp_path / "34377.tif")
+    assert still.lost == ()
+    for name in ("b.tif", "b.jpg"):
+        write_still(tmp_path / name, still)
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:
+        page: Any = tif.pages[0]
+        found = page.tags[0x8649].value
+        assert (found if isinstance(found, bytes) else bytes(found)) == resources
+    with Image.open(tmp_path / "b.jpg") as made:
+        assert IptcImagePlugin.getiptcinfo(made) == {(2, 5): b"abc"}
+    assert read_still(tmp_path / "33723.tif").lost == ("IPTC data",)
 
 
 @pytest.mark.parametrize("kind", ["uint16", "float32"])

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ from vsr.system.folders import STILL_SUFFIXES, skipped
 from vsr.system.machine import pick_device
 from vsr.zoo import choose_model, default_detail, load
 
+_SamplesT = TypeVar("_SamplesT", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
 _JPEGS = (".jpe", ".jfif")
 _BAND_LINES = 256
 _OVERLAP_LINES = 32
@@ -162,7 +163,7 @@ class StillUpscaler:
 
 
 def upscale_image(
-    pixels: Samples,
+    pixels: _SamplesT,
     model: str | None = None,
     scale: float | None = None,
     device: str = "auto",
@@ -172,7 +173,7 @@ def upscale_image(
     width: int | None = None,
     height: int | None = None,
     size: str | None = None,
-) -> Samples:
+) -> _SamplesT:
     """Upscale one RGB picture (H, W, 3) to (sH, sW, 3): uint8, uint16, or float32 of white 1.
 
     `model` is a name from `vsr.list_models()` or a file, by default the included model for the
@@ -189,7 +190,9 @@ def upscale_image(
         raise ValueError(f"expected {expected}, got {pixels.dtype} {pixels.shape}")
     request = SizeRequest(scale=scale, width=width, height=height, screen=size)
     upscaler = StillUpscaler(model, request, device=device, detail=detail, grain=grain)
-    return upscaler.upscale_array(pixels)
+    output: Any = upscaler.upscale_array(pixels)
+    typed: _SamplesT = output
+    return typed
 
 
 def pair_images(

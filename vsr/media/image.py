@@ -74,6 +74,9 @@ def read_still(path: Path | str) -> Still:
                 return _read(file, path)
     except MediaError:
         raise
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise MediaError(f"{path}: is too large: pictures have at most {limit} pixels") from error
     except UnidentifiedImageError as error:
         reason = "" if pipe else hint_for(_head(path))
         raise MediaError(f"{path}: {reason or 'not a picture that can be read'}") from error

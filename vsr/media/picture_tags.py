@@ -30,6 +30,11 @@ _ORIENTATION, _TRANSPOSED = 0x0112, range(5, 9)
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _COMPRESSION, _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0103, 0x0201, 0x0202
 _THUMBNAIL_SIZE = (160, 160)
+_IPTC, _PHOTOSHOP = 0x83BB, 0x8649
+PHOTOSHOP_HEAD = b"Photoshop 3.0\0"
+"""First bytes of JPEG's APP13 segment of Photoshop's resources, of which IPTC data are one."""
+_BT709, _UNKNOWN = 1, 2
+"""Colour primaries of ITU-T H.273."""
 _MAX_THUMBNAIL_BYTES = 1 << 15
 """More than a thumbnail of pure noise takes."""
 # fmt: off
@@ -98,6 +103,12 @@ def tags_of(opened: Any, upright: Image.Image, file: BinaryIO) -> tuple[PictureT
     lost += sorted(
         {f"JPEG segment {name}" for name, content in segments if _is_lost(name, content)}
     )
+    iptc = tuple(content for name, content in segments if name == "APP13")
+    if opened.format == "TIFF":
+        iptc = tiff_iptc(dict(opened.tag_v2), lost)
+    nclx = info.get("nclx_profile") or {}
+    if "icc_profile" not in info and nclx.get("color_primaries", 1) not in (_BT709, _UNKNOWN):
+        lost.append(f"colour primaries {nclx['color_primaries']} of HEIC, without a profile")
     dpi = dpi_of(info)
     if dpi and opened.getexif().get(_ORIENTATION, 1) in _TRANSPOSED:
         dpi = dpi[::-1]
@@ -110,9 +121,22 @@ def tags_of(opened: Any, upright: Image.Image, file: BinaryIO) -> tuple[PictureT
         texts=tuple(texts),
         chunks=tuple(chunks),
         thumbnail=_has_thumbnail(opened),
-        iptc=tuple(content for name, content in segments if name == "APP13"),
+        iptc=iptc,
     )
     return tags, lost
+
+
+def tiff_iptc(tags: dict[int, Any], lost: list[str]) -> tuple[bytes, ...]:
+    """Return Photoshop's resources of a TIFF file as a segment of JPEG.
+
+    Adds a line to `lost` if there are IPTC data that can't be returned so.
+    """
+    content = tags.get(_PHOTOSHOP)
+    if isinstance(content, bytes) and len(content) + len(PHOTOSHOP_HEAD) <= MAX_SEGMENT:
+        return (PHOTOSHOP_HEAD + content,)
+    if _PHOTOSHOP in tags or _IPTC in tags:
+        lost.append("IPTC data")
+    return ()
 
 
 def load_exif(opened: Image.Image) -> None:

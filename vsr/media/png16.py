@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """By number of channels."""
-_SUB, _UP, _PAETH = 1, 2, 4
+_SUB = 1
+"""PNG's filter of differences from the left."""
 _BLOCK_BYTES = 1 << 20
-"""Bytes that are filtered at a time."""
+"""Bytes that are compressed at a time."""
 
 
 def read_png16(data: bytes) -> NDArray[np.uint16]:
@@ -26,6 +27,9 @@ def read_png16(data: bytes) -> NDArray[np.uint16]:
 
     Raises ValueError or `cv2.error` where it can't be decoded.
     """
+    # OpenCV would print what libpng says about damage.
+    if any(crc != zlib.crc32(content, zlib.crc32(name)) for name, content, crc in _chunks(data)):
+        raise ValueError("its pixels are damaged")
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         raise ValueError("its pixels are damaged")
@@ -41,22 +45,28 @@ def write_png16(path: Path, samples: NDArray[Any], template: bytes) -> None:
     height, width, channels = samples.shape
     head = struct.pack(">2I5B", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
     with path.open("wb") as file:
-        file.write(SIGNATURE)
-        for name, content in _chunks(template):
+        file.write(_SIGNATURE)
+        for name, content, _ in _chunks(template):
             if name == b"IHDR":
                 _write_chunk(file.write, name, head)
             elif name == b"IDAT":
-                for part in _compressed(samples):
+                for part in _encoded(samples):
                     _write_chunk(file.write, name, part)
             else:
                 _write_chunk(file.write, name, content)
 
 
-def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = len(SIGNATURE)
-    while position < len(png):
-        length, name = struct.unpack_from(">I4s", png, position)
-        yield name, png[position + 8 : position + 8 + length]
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+    """Iterate over the names, contents and checksums of chunks; raises ValueError at a cut."""
+    position = len(_SIGNATURE)
+    name = b""
+    while name != b"IEND":
+        try:
+            length, name = struct.unpack_from(">I4s", png, position)
+            (crc,) = struct.unpack_from(">I", png, position + 8 + length)
+        except struct.error as error:
+            raise ValueError("it is cut off") from error
+        yield name, png[position + 8 : position + 8 + length], crc
         position += length + 12
 
 
@@ -65,53 +75,30 @@ def _write_chunk(write: Callable[[bytes], int], name: bytes, content: bytes) -> 
     write(struct.pack(">I", zlib.crc32(content, zlib.crc32(name))))
 
 
-def _compressed(samples: NDArray[np.uint16]) -> Iterator[bytes]:
-    """Filter and compress a picture in blocks of lines."""
+def _encoded(samples: NDArray[Any]) -> Iterator[bytes]:
+    """Compress a picture to the contents of IDAT chunks."""
+    channels = samples.shape[2]
+    if channels == 2:
+        yield from _grey_with_alpha(samples)
+        return
+    order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[channels]
+    _, png = cv2.imencode(".png", samples[..., order])
+    yield from (content for name, content, _ in _chunks(png.tobytes()) if name == b"IDAT")
+
+
+def _grey_with_alpha(samples: NDArray[Any]) -> Iterator[bytes]:
+    """Compress lines as differences from the pixel to the left, in blocks."""
     height, width, channels = samples.shape
     line_bytes = 2 * width * channels
     count = max(1, _BLOCK_BYTES // line_bytes)
-    compressor = zlib.compressobj()
-    above = np.zeros((1, line_bytes), np.uint8)
+    compressor = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
     for top in range(0, height, count):
-        block = samples[top : top + count].astype(">u2").reshape(-1, width * channels)
-        lines = np.concatenate((above, block.view(np.uint8)))
-        above = lines[-1:]
-        if part := compressor.compress(_filtered(lines, 2 * channels)):
+        block = np.ascontiguousarray(samples[top : top + count], ">u2")
+        lines = block.view(np.uint8).reshape(-1, line_bytes)
+        output = np.empty((len(lines), 1 + line_bytes), np.uint8)
+        output[:, 0] = _SUB
+        output[:, 1:] = lines
+        output[:, 1 + 2 * channels :] -= lines[:, : -2 * channels]
+        if part := compressor.compress(output.tobytes()):
             yield part
     yield compressor.flush()
-
-
-def _filtered(lines: NDArray[np.uint8], step: int) -> bytes:
-    """Filter lines by PNG's filter of least sum of differences; the first line is not returned.
-
-    `step` is the number of bytes of a pixel.
-    """
-    lefts = np.zeros_like(lines)
-    lefts[:, step:] = lines[:, :-step]
-    line, left, above, corner = lines[1:], lefts[1:], lines[:-1], lefts[:-1]
-    candidates = {
-        _SUB: line - left,
-        _UP: line - above,
-        _PAETH: line - _paeth(left, above, corner),
-    }
-    costs = [
-        np.abs(residue.view(np.int8).astype(np.int16)).sum(axis=1, dtype=np.int64)
-        for residue in candidates.values()
-    ]
-    filters = np.array(list(candidates), np.uint8)[np.argmin(costs, axis=0)]
-    output = np.empty((len(line), 1 + line.shape[1]), np.uint8)
-    output[:, 0] = filters
-    for number, residue in candidates.items():
-        chosen = filters == number
-        output[chosen, 1:] = residue[chosen]
-    return output.tobytes()
-
-
-def _paeth(
-    left: NDArray[np.uint8], above: NDArray[np.uint8], corner: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """Predict bytes as the neighbour next to left + above - corner (PNG specification, 9.4)."""
-    a, b, c = (part.astype(np.int16) for part in (left, above, corner))
-    to_left, to_above, to_corner = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
-    is_left = (to_left <= to_above) & (to_left <= to_corner)
-    return np.where(is_left, left, np.where(to_above <= to_corner, above, corner))

@@ -18,7 +18,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from vsr.errors import MediaError
-from vsr.media.picture_tags import MAX_SEGMENT, PictureTags, dpi_of, exif_of
+from vsr.media.picture_tags import PHOTOSHOP_HEAD, PictureTags, dpi_of, exif_of, tiff_iptc
 from vsr.media.still import Samples, Still, full_scale, profile_fits, profile_space, rotate_samples
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its oddities of files
@@ -27,13 +27,12 @@ _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _PREMULTIPLIED, _ALPHA = 1, 2
 _EXIF_IFD, _GPS_IFD, _INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
-_XMP, _PROFILE, _IPTC, _PHOTOSHOP = 0x02BC, 0x8773, 0x83BB, 0x8649
+_XMP, _PROFILE, _PHOTOSHOP = 0x02BC, 0x8773, 0x8649
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x0112, 0x011A, 0x011B, 0x0128
 _INCHES = {2: 1.0, 3: 2.54}
 """Resolution units in an inch."""
 _DEFLATE, _DIFFERENCES = 8, 2
 _STRIP_BYTES = 1 << 20
-_PHOTOSHOP_HEAD = b"Photoshop 3.0\0"
 
 
 def read_tiff(file: BinaryIO, path: Path) -> Still | None:
@@ -47,7 +46,11 @@ def read_tiff(file: BinaryIO, path: Path) -> Still | None:
         return None
     file.seek(0)
     with tifffile.TiffFile(file) as tif:
+        if not tif.pages:
+            raise MediaError(f"{path}: can't be read: it has no page")
         page: Any = tif.pages[0]
+        if isinstance(page.bitspersample, tuple):
+            return None  # differ between channels
         if page.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
             return None
         if page.bitspersample <= 8:
@@ -80,9 +83,7 @@ def read_tiff(file: BinaryIO, path: Path) -> Still | None:
     if profile and not profile_fits(profile, grey):
         lost.append(f"colour profile of {profile_space(profile)}")
         profile = None
-    iptc = _photoshop(tags)
-    if (_IPTC in tags or _PHOTOSHOP in tags) and not iptc:
-        lost.append("IPTC data")
+    iptc = tiff_iptc(tags, lost)
     exif, dpi = _exif(file, lost)
     orientation = tags.get(_ORIENTATION, 1)
     return Still(
@@ -149,6 +150,8 @@ def _check_page(page: Any, file: BinaryIO, path: Path) -> None:
     if page.axes not in ("YX", "YXS", "SYX"):
         raise MediaError(f"{path}: holds an array of axes {page.axes}, not a picture")
     end = file.seek(0, 2)
+    if page.samplesperpixel < (3 if page.photometric == _RGB else 1) + len(page.extrasamples):
+        raise MediaError(f"{path}: can't be read: it has {page.samplesperpixel} channels")
     segments = zip(page.dataoffsets, page.databytecounts, strict=False)
     if any(start + count > end for start, count in segments):
         raise MediaError(f"{path}: can't be read: it is cut off")
@@ -217,16 +220,9 @@ def _bytes(value: Any) -> bytes | None:
     return value if isinstance(value, bytes) else None
 
 
-def _photoshop(tags: dict[int, Any]) -> tuple[bytes, ...]:
-    """Return Photoshop's resources as a segment of a JPEG file."""
-    content = _bytes(tags.get(_PHOTOSHOP))
-    fits = content is not None and len(content) + len(_PHOTOSHOP_HEAD) <= MAX_SEGMENT
-    return (_PHOTOSHOP_HEAD + content,) if content and fits else ()
-
-
 def _joined(iptc: tuple[bytes, ...]) -> bytes:
     """Return JPEG's segments of Photoshop's resources as one tag."""
-    head = _PHOTOSHOP_HEAD
+    head = PHOTOSHOP_HEAD
     return b"".join(part[len(head) :] for part in iptc if part.startswith(head))
 
 
@@ -249,7 +245,8 @@ def _compressed(strip: Samples) -> bytes:
     """Compress lines (H, W, C), integers as differences from the left neighbour."""
     little = strip.dtype.newbyteorder("<")
     if strip.dtype == np.float32:
-        return zlib.compress(strip.astype(little).tobytes())
+        return zlib.compress(strip.astype(little).tobytes(), level=1)
     differences = strip.copy()
     differences[:, 1:] -= strip[:, :-1]
-    return zlib.compress(differences.astype(little).tobytes())
+    compressor = zlib.compressobj(level=1, strategy=zlib.Z_RLE)  # small and fast on photographs
+    return compressor.compress(differences.astype(little).tobytes()) + compressor.flush()
