@@ -126,7 +126,7 @@ class StillUpscaler:
     def _upscaler(self, needed: int) -> Upscaler:
         """Load the model for a scale, once."""
         if needed not in self._upscalers:
-            name = choose_model(self._model, needed, 0)
+            name = choose_model(self._model, needed, 0, self._detail)
             scale = min(needed, load(name).scale)
             default = default_detail(name, scale)
             detail = default if self._detail is None else self._detail

@@ -160,7 +160,7 @@ def _alternatives(
     if options.model is not None and options.model not in QUALITIES:
         return
     for quality in QUALITIES:
-        if choose_model(quality, scale, height=0) == model:
+        if choose_model(quality, scale, height=0, detail=options.detail) == model:
             continue
         session = UpscaleSession(source, replace(options, model=quality), suffix)
         with session.reader:

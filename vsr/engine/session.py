@@ -205,7 +205,7 @@ class UpscaleSession:
         frame = input_frame(source, options.settings)
         size = request.resolve(frame, default_scale(source.height))
         needed = size.network_scale(frame)
-        self.model = choose_model(options.model, needed, source.height)
+        self.model = choose_model(options.model, needed, source.height, options.detail)
         own_scale = load(self.model, None, 0.0).scale
         if request.is_default and self.model == options.model:
             size = request.resolve(frame, own_scale)

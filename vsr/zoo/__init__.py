@@ -24,13 +24,15 @@ def list_models() -> list[Card]:
     return sorted(cards, key=lambda card: card.name)
 
 
-def choose_model(name: str | None, scale: int | None, height: int) -> str:
+def choose_model(
+    name: str | None, scale: int | None, height: int, detail: float | None = None
+) -> str:
     """Choose the model for a film or picture of `height` lines.
 
     The names `fast` and `best` select the first and the last family of `QUALITIES` with a model
     that computes `scale`: of the family's included models that of exactly this scale, or else that
-    of x4, see `models.folding`. By default, `scale` is `default_scale`. None is
-    `DEFAULT_QUALITY`. Any other name is returned unchanged.
+    of x4, see `models.folding`. With `detail`, it is one that has a twin. By default, `scale` is
+    `default_scale`. None is `DEFAULT_QUALITY`. Any other name is returned unchanged.
     """
     quality = name or DEFAULT_QUALITY
     if quality not in QUALITIES:
@@ -38,7 +40,8 @@ def choose_model(name: str | None, scale: int | None, height: int) -> str:
     wanted = min(scale or default_scale(height), _LARGEST_SCALE)
     included = {card.name: card.scale for card in list_models()}
     for scale in (wanted, _LARGEST_SCALE):
-        if (model := f"{QUALITIES[quality]}-x{scale}") in included:
+        model = f"{QUALITIES[quality]}-x{scale}"
+        if model in included and (not detail or f"{model}-gan" in included):
             return model
     raise ModelError(f"no model of {quality} computes x{wanted}")
 
@@ -75,7 +78,7 @@ def load(
     0 is none, 0.5 as trained, 1 the most. Raises `ModelError` if there is no such model, if its
     scale is below `scale`, or if it lacks the twin or the filter.
     """
-    text = choose_model(str(name), scale, 0)
+    text = choose_model(str(name), scale, 0, detail)
     path = model_path(text)
     generator = load_generator(path)
     if scale is not None and scale not in range(1, generator.scale + 1):
