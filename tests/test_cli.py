@@ -88,7 +88,7 @@ def test_an_interrupted_run_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_what_can_not_be_kept_is_told(tmp_path: Path, tiny_model: Path) -> None:
+def test_what_can_not_be_kept_is_reported(tmp_path: Path, tiny_model: Path) -> None:
     source = tmp_path / "a.mkv"
     with av.open(str(source), "w") as container:
         video: Any = container.add_stream("ffv1", rate=25)
@@ -274,7 +274,7 @@ def test_two_films_are_compared_in_numbers_and_on_pages(tmp_path: Path, small_fi
     assert "compare.html: exists" in complaint("compare", other, small_film, "--html", page)
 
 
-def test_what_cannot_be_evaluated_is_told_in_one_line(tmp_path: Path, small_film: Path) -> None:
+def test_what_cannot_be_evaluated_is_reported_in_one_line(tmp_path: Path, small_film: Path) -> None:
     short = write_film(tmp_path / "short.mp4", scenes(96, 64, [5]))
     wide = write_film(tmp_path / "wide.mp4", scenes(104, 64, [12]))
     single = write_film(tmp_path / "single.mp4", scenes(96, 64, [1]))

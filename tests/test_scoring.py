@@ -77,7 +77,7 @@ def test_tecogans_crop_is_multiples_of_32_with_a_border() -> None:
     assert math.isinf(meter.add([spoilt], picture)[0][Metric.PSNR_Y])
 
 
-def test_what_is_no_number_is_told() -> None:
+def test_what_is_no_number_is_reported() -> None:
     meter = FilmMeter([Metric.PSNR_Y], PLAIN)
     spoilt = torch.rand(3, 16, 16)
     spoilt[1, 2, 3] = math.nan

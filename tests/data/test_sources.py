@@ -17,7 +17,7 @@ def write_frames(folder: Path, pictures: list[np.ndarray], pattern: str = "im{:0
         Image.fromarray(picture).save(folder / pattern.format(number + 1))
 
 
-def test_films_frames_and_photographs_are_told_apart(tmp_path: Path) -> None:
+def test_films_frames_and_photographs_are_distinguished(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     write_film(tmp_path / "deep" / "a.mp4", scenes(96, 64, [8]))
     write_frames(tmp_path / "clip", scenes(96, 64, [8]))

@@ -279,7 +279,7 @@ def test_targets_of_another_scale_are_reported(folder: Path) -> None:
         clips(folder, scale=2, targets="taught")
 
 
-def test_several_teachers_must_be_told_apart(folder: Path) -> None:
+def test_several_teachers_must_be_distinguished(folder: Path) -> None:
     teach_negatives(folder)
     StoreWriter(folder, Header(shortest=7, val_share=0)).add(teaching("Other"))
     with pytest.raises(DataError, match=r"choose one by data\.taught_by: .*Teacher.*Other"):

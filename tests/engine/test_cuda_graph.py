@@ -137,7 +137,7 @@ def test_still_image_networks_go_that_way_too(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_computes_in_halves_unless_told() -> None:
+def test_a_gpu_computes_in_halves_unless_asked() -> None:
     for precision, named in (("auto", "f16"), ("f32", "f32")):
         backend = pick_backend(
             *("auto", precision, vsr.load("tiny-x4"), torch.device("cuda")),  # type: ignore[arg-type]

@@ -202,7 +202,7 @@ def advice(film: Path, model: Path, **more: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("flag", ["prog", "tff"])
-def test_pulldown_is_told_with_the_option_that_removes_it(
+def test_pulldown_is_reported_with_the_option_that_removes_it(
     tmp_path: Path, tiny_model: Path, flag: str
 ) -> None:
     film = telecined(tmp_path / "in.mkv", 20, flag=flag).path
@@ -213,7 +213,7 @@ def test_pulldown_is_told_with_the_option_that_removes_it(
     assert advice(film, tiny_model, deinterlace="off") == []
 
 
-def test_progressive_frames_with_flags_are_told_with_the_option_that_keeps_them(
+def test_progressive_frames_with_flags_are_reported_with_the_option_that_keeps_them(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     film, flagged = original(tmp_path / "film.nut", "25", 40), tmp_path / "in.mkv"
@@ -226,7 +226,7 @@ def test_progressive_frames_with_flags_are_told_with_the_option_that_keeps_them(
     assert advice(interlaced(tmp_path / "b.mkv", 40).path, tiny_model) == []
 
 
-def test_interlacing_that_shows_in_the_run_is_told_at_its_end(
+def test_interlacing_that_shows_in_the_run_is_reported_at_its_end(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     film, pipe = interlaced(tmp_path / "film.mkv", 12, flag="prog").path, tmp_path / "pipe"

@@ -185,7 +185,7 @@ def stream(
     )
 
 
-def test_odd_sides_become_even_and_that_is_told(tmp_path: Path, tiny_model: Path) -> None:
+def test_odd_sides_become_even_and_that_is_reported(tmp_path: Path, tiny_model: Path) -> None:
     odd = write_film(tmp_path / "odd.mkv", views(33, 25), codec="ffv1")
     done = vsr("upscale", odd, tmp_path / "b.mp4", "--model", tiny_model, "--scale", "1")
     assert "vsr: the size is rounded from 33x25 to 34x26" in done.stderr

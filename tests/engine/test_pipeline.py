@@ -49,7 +49,7 @@ def test_times_tell_which_stage_the_others_wait_for(slow: str) -> None:
         assert times.upscale.blocked > slept / 2 < times.decode.blocked
 
 
-def test_every_span_is_told_of() -> None:
+def test_every_span_is_reported() -> None:
     spans: list[tuple[str, str, int, float, float]] = []
     times = run_stages(
         range(5), lambda item: lambda: item, lambda item: None, on_span=lambda *s: spans.append(s)

@@ -150,7 +150,7 @@ def test_what_a_power_cut_spoilt_is_done_anew(
 
 
 @pytest.mark.usefixtures("short_segments")
-def test_other_settings_or_another_source_start_afresh_only_when_told(
+def test_other_settings_or_another_source_start_again_only_when_asked(
     film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "b.mp4"
@@ -201,7 +201,7 @@ def test_an_output_that_is_in_place_is_only_tidied_up(
     assert not work_folder(tmp_path / "b.mp4").exists()
 
 
-def test_too_small_a_disk_is_told_before_work(
+def test_too_small_a_disk_is_reported_before_work(
     film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)

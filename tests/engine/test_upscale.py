@@ -176,7 +176,7 @@ def test_a_film_with_a_hole_keeps_its_length_and_tells_where_it_is_damaged(
     assert 5 < len(summary.damaged_seconds) < 30
 
 
-def test_mistakes_are_told_before_any_work(
+def test_mistakes_are_reported_before_any_work(
     tmp_path: Path, small_film: Path, tiny_model: Path
 ) -> None:
     taken = tmp_path / "taken.mp4"

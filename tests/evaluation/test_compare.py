@@ -41,7 +41,7 @@ def test_what_browsers_do_not_play_is_copied_beside_the_page(tmp_path: Path) -> 
         write_comparison([fine, deep], tmp_path / "page.html")
 
 
-def test_films_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+def test_films_of_one_name_are_distinguished_by_their_folders(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         film(tmp_path / folder / "same.mp4", time_base=Fraction(1, 12_800))
@@ -50,7 +50,7 @@ def test_films_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> No
     assert '"a/same.mp4"' in page.read_text()
 
 
-def test_mistakes_are_told(tmp_path: Path) -> None:
+def test_mistakes_are_reported(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4")
     page = tmp_path / "page.html"
     with pytest.raises(ConfigError, match="two films or more"):

@@ -147,7 +147,7 @@ def test_one_frame_has_no_motion(tmp_path: Path) -> None:
     assert math.isinf(evaluate(path, path, metrics=["psnr_y"])["psnr_y"].mean)
 
 
-def test_too_short_a_clip_for_a_protocol_is_told(tmp_path: Path) -> None:
+def test_too_short_a_clip_for_a_protocol_is_reported(tmp_path: Path) -> None:
     path = write_film(tmp_path / "a.mkv", scenes(WIDTH, HEIGHT, [4]), **CODED)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="has 4 frames, and tecogan drops 2 at either end"):
         evaluate(path, path, protocol="tecogan", metrics=["psnr_y"])
@@ -182,7 +182,7 @@ def test_what_frames_are_too_small_for_is_left_out_unless_asked_for(tmp_path: Pa
         ({"reference": "reference", "source": "source", "align": "crop"}, "can't be combined"),
     ],
 )
-def test_what_does_not_make_sense_is_told(
+def test_what_does_not_make_sense_is_reported(
     films: dict[str, Path], asked: dict[str, object], said: str
 ) -> None:
     known = {k: films[v] if isinstance(v, str) and v in films else v for k, v in asked.items()}
@@ -312,7 +312,7 @@ def test_photographs_are_no_film_to_evaluate_on(tmp_path: Path, tiny_model: Path
         evaluate_model(str(tiny_model), tmp_path, device="cpu")
 
 
-def test_a_model_that_gives_no_numbers_is_told(films: dict[str, Path], tmp_path: Path) -> None:
+def test_a_model_that_gives_no_numbers_is_reported(films: dict[str, Path], tmp_path: Path) -> None:
     from vsr.models import Recurrent, RecurrentConfig
     from vsr.zoo.model_file import save_generator
 

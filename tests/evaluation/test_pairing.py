@@ -45,7 +45,7 @@ def test_the_same_frames_are_paired_whatever_the_clock(tmp_path: Path) -> None:
     assert pairing.notes == []
 
 
-def test_a_film_that_is_shorter_is_told_and_not_cut_silently(tmp_path: Path) -> None:
+def test_a_film_that_is_shorter_is_reported_and_not_cut_silently(tmp_path: Path) -> None:
     one, other = film(tmp_path / "a.mp4", 8), film(tmp_path / "b.mp4", 6)
     with pytest.raises(DataError, match=r"b\.mp4: has 6 frames, .*a\.mp4 has 8; --align crop"):
         pairs(one, other)
@@ -61,7 +61,7 @@ def test_beside_a_source_cropping_is_not_advised(tmp_path: Path) -> None:
         list(pairing.frames(CPU, detect_cuts=False))
 
 
-def test_another_rate_is_told_at_the_first_frame_that_shows_it(tmp_path: Path) -> None:
+def test_another_rate_is_reported_at_the_first_frame_that_shows_it(tmp_path: Path) -> None:
     one = film(tmp_path / "a.mp4", 6)
     other = film(tmp_path / "b.mp4", 6, pts=[256 * n for n in range(6)])
     with pytest.raises(DataError, match=r"its frame 1 is shown 0\.040 s after .* 0\.020 s"):
@@ -71,14 +71,14 @@ def test_another_rate_is_told_at_the_first_frame_that_shows_it(tmp_path: Path) -
     assert len(pairing.notes) == 2
 
 
-def test_films_that_never_meet_are_told(tmp_path: Path) -> None:
+def test_films_that_never_meet_are_reported(tmp_path: Path) -> None:
     one = film(tmp_path / "a.mkv", 4)
     other = film(tmp_path / "b.mkv", 4, pts=[512 * n + 12_800 for n in range(4)])
     with pytest.raises(DataError, match="has no frame that is shown at the time of one of"):
         pairs(one, other, "crop")
 
 
-def test_another_size_is_told_or_cropped(tmp_path: Path) -> None:
+def test_another_size_is_reported_or_cropped(tmp_path: Path) -> None:
     one = film(tmp_path / "a.mp4", 3)
     other = write_film(tmp_path / "b.mp4", scenes(60, 50, [3]), **CODED)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"a\.mp4: is 64x48, .*b\.mp4 is 60x50; --align crop"):
@@ -105,7 +105,7 @@ def test_a_picture_of_another_size_is_named(tmp_path: Path) -> None:
         list(clip.read(CPU, False))
 
 
-def test_shots_of_a_folder_are_told_apart(tmp_path: Path) -> None:
+def test_shots_of_a_folder_are_distinguished(tmp_path: Path) -> None:
     folder = tmp_path / "a"
     folder.mkdir()
     for number, frame in enumerate(scenes(96, 64, [8, 8])):
@@ -159,6 +159,6 @@ def test_folders_of_clips_are_paired_by_name(tmp_path: Path) -> None:
         find_clips(tmp_path / "ours", tmp_path / "theirs")
 
 
-def test_what_does_not_exist_is_told(tmp_path: Path) -> None:
+def test_what_does_not_exist_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         find_clips(tmp_path / "a.mp4", tmp_path / "b.mp4")

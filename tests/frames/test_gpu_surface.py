@@ -73,7 +73,7 @@ def raw_film(path: Path, pixel_format: str, size: tuple[int, int]) -> Path:
     return write_film(path, scenes(*size, [3]), pts=times, time_base=rate, **raw)  # type: ignore[arg-type]
 
 
-def test_a_reader_leaves_frames_where_they_are_if_it_is_told(tmp_path: Path) -> None:
+def test_a_reader_leaves_frames_on_the_gpu_if_asked(tmp_path: Path) -> None:
     path = raw_film(tmp_path / "a.nut", NV12, (64, 48))
     with VideoReader(path, keep_on_gpu=True) as one, VideoReader(path) as other:
         for here, there in zip(one.frames(), other.frames(), strict=True):

@@ -115,7 +115,7 @@ def test_low_frames_belong_to_their_targets() -> None:
         assert int((nearest - torch.arange(24)).abs().max()) <= 1
 
 
-def test_cuts_are_told_where_they_were() -> None:
+def test_cuts_are_reported_where_they_were() -> None:
     frames = ((frame, number in (0, 9)) for number, frame in enumerate(clip(frames=20)))
     marks = [begins_shot for *_, begins_shot in degrade_film_as_web(frames, 4, "cut.mp4")]
     assert [number for number, mark in enumerate(marks) if mark] == [0, 9]

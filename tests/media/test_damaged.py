@@ -37,7 +37,7 @@ def test_frames_that_can_not_be_decoded_repeat_the_one_before(tmp_path: Path) ->
         assert [frame.pts for frame in reader.frames()] == [frame.pts for frame in frames]
 
 
-def test_a_size_that_changes_on_the_way_is_scaled_and_told(
+def test_a_size_that_changes_on_the_way_is_scaled_and_reported(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     coded = b""

@@ -150,7 +150,7 @@ def test_names_that_the_encoder_lacks_or_vsr_sets_are_refused(
         ("ffv1", "coder=zz", "refuses it: Undefined constant or missing '(' in 'zz'"),
     ],
 )
-def test_values_that_the_encoder_refuses_are_told_with_its_reason(
+def test_values_that_the_encoder_refuses_are_reported_with_its_reason(
     film: Path, codec: str, word: str, reason: str
 ) -> None:
     told = refusal(film, codec, word)
@@ -192,7 +192,7 @@ def test_a_bad_option_is_one_line_before_any_work(
     assert output.read_bytes() == b"kept"
 
 
-def test_an_unknown_option_is_told_once_for_a_folder(tmp_path: Path, film: Path) -> None:
+def test_an_unknown_option_is_reported_once_for_a_folder(tmp_path: Path, film: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("a", "b"):

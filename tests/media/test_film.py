@@ -158,7 +158,7 @@ def test_a_cover_picture_is_not_the_film(tmp_path: Path) -> None:
         VideoReader(path)
 
 
-def test_broken_inputs_are_told_apart(tmp_path: Path) -> None:
+def test_broken_inputs_are_distinguished(tmp_path: Path) -> None:
     for path, reason in broken_inputs(tmp_path):
         with pytest.raises(MediaError, match=reason) as caught:
             VideoReader(path)

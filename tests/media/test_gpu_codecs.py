@@ -21,7 +21,7 @@ needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 
 @no_gpu
-def test_without_a_card_the_cpu_decodes_and_the_user_is_told(
+def test_without_a_card_the_cpu_decodes_and_a_line_says_so(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     film = write_film(tmp_path / "a.mp4", scenes(64, 48, [4]))

@@ -60,7 +60,7 @@ def test_hardware_that_works_is_suggested(monkeypatch: pytest.MonkeyPatch) -> No
         trial.check_encoder(trial._trial_info(), settings)
 
 
-def test_sizes_that_the_hardware_refuses_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sizes_that_the_hardware_refuses_are_distinguished(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = EncoderSettings(encoder="nvenc")
     info = trial._trial_info()
     monkeypatch.setattr(trial, "_opens", lambda tried, settings: tried is not info)

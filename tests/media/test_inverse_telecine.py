@@ -176,7 +176,7 @@ def test_contradictions_are_refused(tmp_path: Path, deinterlace: Any) -> None:
         ([0.0, 0.0, 0.0, 0.0, 0.0], False, 0),
     ],
 )
-def test_a_repeat_is_told_from_motion(
+def test_a_repeat_is_distinguished_from_motion(
     differences: list[float], is_film: bool, expected: int | None
 ) -> None:
     assert repeated_frame(differences, is_film) == expected

@@ -81,7 +81,7 @@ def test_heic_of_ten_bits_becomes_sixteen(upscaler: StillUpscaler, tmp_path: Pat
     assert found.shape == (128, 192, 3)
 
 
-def test_heic_of_other_primaries_without_a_profile_is_told(tmp_path: Path) -> None:
+def test_heic_of_other_primaries_without_a_profile_is_reported(tmp_path: Path) -> None:
     display_p3 = TEN_BITS.replace(b"nclx\0\x01", b"nclx\0\x0c")
     assert display_p3 != TEN_BITS
     (tmp_path / "a.heic").write_bytes(display_p3)
@@ -128,7 +128,9 @@ def test_avif_stays_close_and_keeps_transparency(tmp_path: Path, channels: int) 
     assert channels < 4 or np.abs(found[..., 3] - 99).max() <= 1
 
 
-def test_avif_is_told_what_it_can_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_avif_can_not_hold_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     still = Still(np.zeros((4, 4, 3), np.uint16), bits=16)
     assert still_losses(Path("a.avif"), still) == [
         "16 bits a channel: .avif holds 8, .png and .tif 16"

@@ -87,7 +87,7 @@ def test_what_a_picture_says_is_kept_and_true(
     assert len(lines) == (source in ("jpg", "png") and target in others)
 
 
-def test_iptc_data_and_png_colours_are_kept_or_told(
+def test_iptc_data_and_png_colours_are_kept_or_reported(
     upscaler: StillUpscaler, tmp_path: Path
 ) -> None:
     iptc = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x08\x1c\x02\x05\0\x03abc"
@@ -109,7 +109,7 @@ def test_iptc_data_and_png_colours_are_kept_or_told(
     assert ["texts Title" in lines[0], "colour chunk gAMA" in lines[1]] == [True, True]
 
 
-def test_what_a_format_can_not_hold_is_told_before_the_work(
+def test_what_a_format_can_not_hold_is_reported_before_the_work(
     upscaler: StillUpscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upscaler, "upscale_array", lambda *_: 1 / 0)
@@ -131,7 +131,7 @@ def test_what_a_format_can_not_hold_is_told_before_the_work(
 
 
 @pytest.mark.parametrize("suffix", ["webp", "png", "gif", "tif"])
-def test_further_pictures_of_a_file_are_told(
+def test_further_pictures_of_a_file_are_reported(
     upscaler: StillUpscaler, tmp_path: Path, suffix: str
 ) -> None:
     frames = [Image.fromarray(noise(16 + n, 16 + n, 3)[:16, :16]) for n in range(4)]
@@ -147,7 +147,7 @@ def test_further_pictures_of_a_file_are_told(
         upscaled(upscaler, source, tmp_path / "c.png", strict=True)
 
 
-def test_bits_that_are_lost_are_told(upscaler: StillUpscaler, tmp_path: Path) -> None:
+def test_bits_that_are_lost_are_reported(upscaler: StillUpscaler, tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(tmp_path / "a.png")
     (tmp_path / "a.ppm").write_bytes(b"P6 8 8 65535 " + bytes(8 * 8 * 6))
     Image.fromarray(noise(16, 16, 3)).save(tmp_path / "flat.png")
@@ -202,7 +202,7 @@ def test_grey_with_transparency_stays_both(upscaler: StillUpscaler, tmp_path: Pa
     assert (np.asarray(made)[..., 1] == 99).all()
 
 
-def test_colours_that_become_rgb_are_told(tmp_path: Path) -> None:
+def test_colours_that_become_rgb_are_reported(tmp_path: Path) -> None:
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[16:20] = b"CMYK"
     image = Image.fromarray(noise(16, 16, 3)).convert("CMYK")
@@ -264,7 +264,7 @@ def test_a_thumbnail_is_made_anew(
     assert made.getexif().get_ifd(0x8769)[0x9003] == "2001:02:03 04:05:06"
 
 
-def test_a_thumbnail_without_room_is_told_before_the_work(
+def test_a_thumbnail_without_room_is_reported_before_the_work(
     upscaler: StillUpscaler, tmp_path: Path
 ) -> None:
     with_thumbnail(tmp_path / "a.jpg", b"x" * 50_000)

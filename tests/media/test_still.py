@@ -55,7 +55,7 @@ def test_other_modes_become_rgb(tmp_path: Path, mode: str) -> None:
     assert read_still(tmp_path / name).rgb.shape == (16, 16, 3)
 
 
-def test_broken_pictures_are_told_apart(tmp_path: Path) -> None:
+def test_broken_pictures_are_distinguished(tmp_path: Path) -> None:
     text = tmp_path / "text.png"
     text.write_text("no picture")
     cut = tmp_path / "cut.png"

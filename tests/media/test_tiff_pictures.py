@@ -94,7 +94,7 @@ def test_floats_above_white_come_back_at_their_range(tiny_model: Path) -> None:
     )
 
 
-def test_floats_in_other_formats_are_told(upscaler: StillUpscaler, tmp_path: Path) -> None:
+def test_floats_in_other_formats_are_reported(upscaler: StillUpscaler, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", samples("float32"), photometric="rgb")
     still = read_still(tmp_path / "a.tif")
     for name, bits in (("b.png", 16), ("b.jpg", 8)):
@@ -194,7 +194,7 @@ def test_sixteen_bit_tiff_is_read_upright(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16"])
-def test_iptc_data_of_tiff_is_kept_or_told(tmp_path: Path, kind: str) -> None:
+def test_iptc_data_of_tiff_is_kept_or_reported(tmp_path: Path, kind: str) -> None:
     resources = b"8BIM\x04\x04\0\0\0\0\0\x08\x1c\x02\x05\0\x03abc"
     for tag, content in ((0x8649, resources), (0x83BB, resources[12:])):
         tags = [(tag, "B", len(content), content, True)]

@@ -101,7 +101,7 @@ def test_bicubic_flickers_as_bicubic_does() -> None:
     assert flicker(highs[1], highs[0], lows[1], lows[0], motion) == pytest.approx(0, abs=1e-4)
 
 
-def test_flicker_is_told_in_code_values_above_bicubics() -> None:
+def test_flicker_is_reported_in_code_values_above_bicubics() -> None:
     low = resize_bicubic(shifted(0)[None], (40, 50))[0].clamp(0, 1)
     high = resize_bicubic(low[None], (160, 200))[0].clamp(0.1, 0.9)
     motion = motion_to_previous(low, low)

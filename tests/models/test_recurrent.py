@@ -182,7 +182,7 @@ def test_a_steadier_moves_a_frame_towards_its_past_and_never_all_the_way() -> No
         assert torch.allclose(steadier(low, past), low)
 
 
-def test_noise_that_a_steadier_leaves_falls_as_told() -> None:
+def test_the_temporal_filter_reduces_noise_by_its_formula() -> None:
     """By sqrt((1 - k) / (1 + k)), of a share k of the past."""
     steadier = TemporalFilter()
     with torch.no_grad():

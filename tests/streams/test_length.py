@@ -88,7 +88,7 @@ def whole_films(folder: Path) -> list[Path]:
 
 
 @needs_ffmpeg
-def test_files_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path) -> None:
+def test_files_that_are_whole_are_distinguished_from_those_that_are_cut(tmp_path: Path) -> None:
     for path in whole_films(tmp_path):
         assert not is_cut_short(path), path.name
         data = path.read_bytes()
@@ -116,7 +116,7 @@ def test_films_that_were_written_into_a_pipe_are_whole(tmp_path: Path, muxer: st
 
 
 @needs_ffmpeg
-def test_streams_that_are_whole_are_told_from_those_that_are_cut(tmp_path: Path) -> None:
+def test_streams_that_are_whole_are_distinguished_from_those_that_are_cut(tmp_path: Path) -> None:
     """As files are, whatever the blocks in which a pipe gives them."""
     films = whole_films(tmp_path)
     ffmpeg(*pictures(1.6), *tone(1.6), *X264, "-c:a", "aac", tmp_path / "a.nut")

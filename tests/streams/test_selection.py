@@ -87,7 +87,7 @@ def test_the_chosen_video_is_upscaled_and_the_other_is_copied(
     assert lost(two_videos, output, video=number) == []
 
 
-def test_verify_compares_the_default_video_unless_told(
+def test_verify_compares_the_default_video_unless_asked(
     tmp_path: Path, two_videos: Path, tiny_model: Path
 ) -> None:
     upscaled(two_videos, tmp_path / "out.mp4", tiny_model, video=2)

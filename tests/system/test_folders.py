@@ -73,14 +73,14 @@ def test_films_are_paired_by_the_same_rule(tmp_path: Path) -> None:
     assert [name for name, _, _ in pairs] == ["a"]
 
 
-def test_numbered_frames_are_told_from_what_macos_leaves(tmp_path: Path) -> None:
+def test_numbered_frames_are_distinguished_from_what_macos_leaves(tmp_path: Path) -> None:
     for number in range(3):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f"f{number}.tif")
         (tmp_path / f"._f{number}.tif").touch()
     assert [path.name for path in numbered_images(tmp_path)] == ["f0.tif", "f1.tif", "f2.tif"]
 
 
-def test_pictures_in_place_of_films_are_told_of_vsr_image(tmp_path: Path) -> None:
+def test_pictures_in_place_of_films_are_directed_to_vsr_image(tmp_path: Path) -> None:
     touch(tmp_path, "frames/0001.png", "frames/0002.png")
     with pytest.raises(MediaError, match=r"holds no film, but 2 pictures; `vsr image .*motion"):
         pair_films([tmp_path / "frames"], tmp_path / "out.mp4")

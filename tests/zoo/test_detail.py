@@ -46,7 +46,7 @@ def test_a_picture_changes_with_the_dial(pair: Path) -> None:
     assert not np.array_equal(results[1], results[2])
 
 
-def test_mistakes_are_told(pair: Path, tmp_path: Path) -> None:
+def test_mistakes_are_reported(pair: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"between 0 and 1, not 1\.5"):
         load(pair, detail=1.5)
     with pytest.raises(ModelError, match=r"has no twin for detail \(mine-gan-gan\.safetensors\)"):
