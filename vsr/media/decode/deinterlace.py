@@ -7,7 +7,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vsr.media.decode.field_frame import FieldFrame, Properties, pull_all, shape_of
+from vsr.media.decode.field_frame import FieldFrame, Properties, add_input, pull_all, shape_of
 from vsr.media.decode.side_data import side_data_of
 from vsr.media.pyav import in_memory
 
@@ -108,12 +108,7 @@ class Deinterlacer:
 
     def _build(self, frame: VideoFrame) -> Graph:
         graph = Graph()
-        source = graph.add_buffer(
-            width=frame.width,
-            height=frame.height,
-            format=frame.format,
-            time_base=self._time_base,
-        )
+        source = add_input(graph, frame, self._time_base)
         # With deint=interlaced, the first deinterlaced frame would not use its neighbours.
         bwdif = graph.add("bwdif", "mode=send_frame:parity=auto:deint=all")
         sink = graph.add("buffersink")

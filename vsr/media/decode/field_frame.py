@@ -1,9 +1,11 @@
 """What field filters return, and how their graphs are run."""
 
+from fractions import Fraction
 from typing import NamedTuple
 
 import av
 from av.filter import Graph
+from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
 
 from vsr.media.decode.side_data import SideData
@@ -47,6 +49,13 @@ class Properties(NamedTuple):
 def shape_of(frame: VideoFrame) -> tuple[int | str, ...]:
     """Return what a filter graph is built for: frames of another shape need a new graph."""
     return frame.width, frame.height, frame.format.name, *Properties.of(frame).colour
+
+
+def add_input(graph: Graph, frame: VideoFrame, time_base: Fraction | None) -> FilterContext:
+    """Add the input of a graph, for frames of the shape of `frame`."""
+    return graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=time_base
+    )
 
 
 def pull_all(graph: Graph) -> list[VideoFrame]:

@@ -7,7 +7,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vsr.media.decode.field_frame import FieldFrame, Properties, pull_all, shape_of
+from vsr.media.decode.field_frame import FieldFrame, Properties, add_input, pull_all, shape_of
 from vsr.media.decode.side_data import SideData, side_data_of
 from vsr.media.pyav import in_memory
 
@@ -117,12 +117,7 @@ class FieldRateDeinterlacer:
 
     def _build(self, frame: VideoFrame, parity: str) -> Graph:
         graph = Graph()
-        source = graph.add_buffer(
-            width=frame.width,
-            height=frame.height,
-            format=frame.format,
-            time_base=self._time_base,
-        )
+        source = add_input(graph, frame, self._time_base)
         bwdif = graph.add("bwdif", f"mode=send_field:parity={parity}:deint=all")
         sink = graph.add("buffersink")
         source.link_to(bwdif)

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vsr.media.decode.deinterlace import Deinterlacer
-from vsr.media.decode.field_frame import FieldFrame, Properties, pull_all, shape_of
+from vsr.media.decode.field_frame import FieldFrame, Properties, add_input, pull_all, shape_of
 from vsr.media.decode.pulldown import CYCLE, TICKS, CycleClock, difference, repeated_frame
 from vsr.media.decode.side_data import CAPTIONS, USER_DATA, SideData, side_data_of
 from vsr.media.pyav import in_memory, read_plane
@@ -228,12 +228,7 @@ class InverseTelecine:
 
     def _build(self, frame: VideoFrame, order: str) -> Graph:
         graph = Graph()
-        source = graph.add_buffer(
-            width=frame.width,
-            height=frame.height,
-            format=frame.format,
-            time_base=self._time_base,
-        )
+        source = add_input(graph, frame, self._time_base)
         sink = graph.add("buffersink")
         if frame.format.name in _MATCHED:
             match = graph.add("fieldmatch", f"order={order}:combmatch=full")
