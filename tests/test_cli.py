@@ -166,8 +166,8 @@ def test_footage_becomes_a_data_set_with_a_table(tmp_path: Path) -> None:
     assert "train: " in done.stdout
     assert "skipped: " in done.stderr
     assert (tmp_path / "set" / "contact-sheet.png").exists()
-    told = json.loads(vsr("data", "prepare", films, tmp_path / "set", "--json").stdout)
-    assert [source["name"] for source in told["sources"]] == ["a.mp4", "b.mp4", "broken.mp4"]
+    reported = json.loads(vsr("data", "prepare", films, tmp_path / "set", "--json").stdout)
+    assert [source["name"] for source in reported["sources"]] == ["a.mp4", "b.mp4", "broken.mp4"]
     assert "no such file or folder of footage" in complaint(
         "data", "prepare", tmp_path / "none", tmp_path / "set"
     )

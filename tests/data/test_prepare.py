@@ -180,8 +180,8 @@ def test_summary_and_contact_sheet_tell_and_show(footage: Path, tmp_path: Path) 
     rows = summarise(store)
     write_summary(store, rows)
     write_contact_sheet(store)
-    told = json.loads((tmp_path / "set" / "summary.json").read_text())
-    assert [source["frames_taken"] for source in told["sources"]] == [24, 12, 1]
+    reported = json.loads((tmp_path / "set" / "summary.json").read_text())
+    assert [source["frames_taken"] for source in reported["sources"]] == [24, 12, 1]
     with Image.open(tmp_path / "set" / "contact-sheet.png") as sheet:
         pixels = np.asarray(sheet)
     assert pixels.shape[0] > 90

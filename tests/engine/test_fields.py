@@ -174,9 +174,9 @@ def test_soft_telecine_keeps_its_frames_at_their_times(
     tmp_path: Path, tiny_model: Path, suffix: str
 ) -> None:
     source, output = soft_telecined(tmp_path / f"in{suffix}"), tmp_path / "out.mkv"
-    told: list[str] = []
-    result = upscaled(source, output, tiny_model, tell=told.append)
-    assert (result.frames, told) == (24, [])
+    reported: list[str] = []
+    result = upscaled(source, output, tiny_model, tell=reported.append)
+    assert (result.frames, reported) == (24, [])
     found = times(output, 0)
     fields = [2.5 * index + (index % 2) / 2 for index in range(24)]  # 3 and 2 in turn
     assert [time - found[0] for time in found[:-1]] == pytest.approx(
@@ -233,10 +233,10 @@ def test_interlacing_that_shows_in_the_run_is_reported_at_its_end(
     os.mkfifo(pipe)  # can't be read twice, so it isn't surveyed
     writer = threading.Thread(target=pipe.write_bytes, args=(film.read_bytes(),))
     writer.start()
-    told: list[str] = []
-    result = upscaled(pipe, tmp_path / "out.mkv", tiny_model, tell=told.append)
+    reported: list[str] = []
+    result = upscaled(pipe, tmp_path / "out.mkv", tiny_model, tell=reported.append)
     writer.join()
-    assert not any("interlaced" in line for line in told)
+    assert not any("interlaced" in line for line in reported)
     assert any("found in the run: frames look interlaced" in note for note in result.notes)
 
 

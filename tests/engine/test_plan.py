@@ -1,4 +1,4 @@
-"""What a film would take, told beforehand."""
+"""Estimates of time, memory and disk space."""
 
 import json
 from pathlib import Path
@@ -22,14 +22,14 @@ def test_a_plan_reckons_the_whole_from_a_part(
 ) -> None:
     monkeypatch.setattr(plan, "_TRIAL_SECONDS", 0.0)
     film = write_film(tmp_path / "a.mp4", scenes(64, 48, [60]))
-    told = plan_video(film, options=UpscaleOptions(model=str(tiny_model), device="cpu"))
-    assert (told.width, told.height, told.frames) == (256, 192, 60)
-    assert 3 <= told.tried_frames < 60
-    assert told.seconds == pytest.approx(60 / told.frames_per_second)
-    assert told.output_bytes is not None
-    assert told.disk_bytes is not None
-    assert 0 < told.output_bytes < told.disk_bytes
-    assert 10**8 < told.memory_bytes < 10**11
+    reported = plan_video(film, options=UpscaleOptions(model=str(tiny_model), device="cpu"))
+    assert (reported.width, reported.height, reported.frames) == (256, 192, 60)
+    assert 3 <= reported.tried_frames < 60
+    assert reported.seconds == pytest.approx(60 / reported.frames_per_second)
+    assert reported.output_bytes is not None
+    assert reported.disk_bytes is not None
+    assert 0 < reported.output_bytes < reported.disk_bytes
+    assert 10**8 < reported.memory_bytes < 10**11
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 

@@ -108,12 +108,12 @@ def test_going_on_gives_the_bytes_of_a_run_without_a_break(
         with pytest.raises(OutputError, match="broke"):
             make(film, tmp_path / "b.mp4", tiny_model)
     assert not (tmp_path / "b.mp4").exists()
-    told: list[str] = []
-    summary = make(film, tmp_path / "b.mp4", tiny_model, tell=told.append)
+    reported: list[str] = []
+    summary = make(film, tmp_path / "b.mp4", tiny_model, tell=reported.append)
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
     assert summary.frames == 50
     assert 0 <= frames - summary.resumed_frames <= 13
-    assert (summary.resumed_frames > 0) == any("resuming after" in line for line in told)
+    assert (summary.resumed_frames > 0) == any("resuming after" in line for line in reported)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.mp4", "whole.mp4"]
 
 
@@ -267,10 +267,10 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, tiny_mo
     while not list(work.glob("*.partial")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, reported = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "finishing the current segment" in told
-    assert "stopped; 240 frames are finished, and the same command resumes" in told
+    assert "finishing the current segment" in reported
+    assert "stopped; 240 frames are finished, and the same command resumes" in reported
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "resuming after 240 finished frames" in done.stderr
     assert "600 frames" in done.stdout

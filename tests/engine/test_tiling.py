@@ -1,4 +1,4 @@
-"""Frames in tiles: hardly to be told from frames in one."""
+"""Frames computed in tiles equal those computed whole."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise

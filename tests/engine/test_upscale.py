@@ -135,10 +135,10 @@ def test_chroma_stays_where_it_lay_if_the_codec_can_say_so(
     )
     with VideoReader(source) as reader:
         assert reader.info.colour.siting == "center"
-        told = output_info(reader.info, (256, 192), 1, EncoderSettings("h264"))
+        reported = output_info(reader.info, (256, 192), 1, EncoderSettings("h264"))
         untold = output_info(reader.info, (256, 192), 1, LOSSLESS)
-    assert (told.colour.siting, untold.colour.siting) == ("center", "left")
-    assert told.colour.full_range
+    assert (reported.colour.siting, untold.colour.siting) == ("center", "left")
+    assert reported.colour.full_range
 
 
 def test_nothing_is_left_when_it_fails_halfway(

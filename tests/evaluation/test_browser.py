@@ -34,7 +34,7 @@ WIDTH, HEIGHT = 64, 48
 
 
 def level(frame: int) -> int:
-    """The grey that a frame is told by."""
+    """The grey that identifies a frame."""
     return 40 + 7 * frame
 
 

@@ -28,10 +28,10 @@ def test_times_of_frames_are_read_without_decoding(tmp_path: Path) -> None:
 def test_what_browsers_do_not_play_is_copied_beside_the_page(tmp_path: Path) -> None:
     fine = film(tmp_path / "fine.mp4")
     deep = film(tmp_path / "deep.mkv", codec="ffv1", pixel_format="yuv422p10le", options={})
-    told: list[str] = []
-    write_comparison([fine, deep], tmp_path / "page.html", tell=told.append)
+    reported: list[str] = []
+    write_comparison([fine, deep], tmp_path / "page.html", tell=reported.append)
     copy = tmp_path / "page-deep.mp4"
-    assert told == [f"{deep}: browsers don't play it (ffv1); writing a copy, {copy}"]
+    assert reported == [f"{deep}: browsers don't play it (ffv1); writing a copy, {copy}"]
     with VideoReader(copy) as reader:
         assert (reader.codec, reader.info.layout.name) == ("h264", "yuv420p")
     assert len(frame_times(copy)) == 6

@@ -200,8 +200,8 @@ def _frame_times(film: dict[str, Any], video: dict[str, Any]) -> list[Fraction]:
     base = Fraction(video["time_base"])
     frames = _frames(film, video)
     # AVI tells when frames are decoded, not when they are shown.
-    told = [f.get("pts", f.get("best_effort_timestamp", f.get("pkt_dts"))) for f in frames]
-    return [Fraction(time) * base for time in sorted(time for time in told if time is not None)]
+    reported = [f.get("pts", f.get("best_effort_timestamp", f.get("pkt_dts"))) for f in frames]
+    return [Fraction(time) * base for time in sorted(time for time in reported if time is not None)]
 
 
 def _side_data(film: dict[str, Any], video: dict[str, Any]) -> dict[str, Any]:

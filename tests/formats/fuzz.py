@@ -132,10 +132,10 @@ _MUTATIONS: tuple[Mutation, ...] = (
 
 def _upscale(source: Path, output: Path, model: Path) -> tuple[int, str]:
     """The exit status of the real command in a process of its own, and what is wrong with it."""
-    told = output.with_name("told")
+    reported = output.with_name("reported")
     child = os.fork()
     if child == 0:
-        handle = os.open(told, os.O_WRONLY | os.O_CREAT)
+        handle = os.open(reported, os.O_WRONLY | os.O_CREAT)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
         code = 70
@@ -160,7 +160,7 @@ def _upscale(source: Path, output: Path, model: Path) -> tuple[int, str]:
             os.waitpid(child, 0)
             return -1, f"still at it after {_MOST_SECONDS:.0f} s"
         time.sleep(0.01)
-    said = told.read_text(errors="replace")
+    said = reported.read_text(errors="replace")
     code = os.waitstatus_to_exitcode(status)
     if code not in (0, 1):
         return code, f"exit {code}: {said[-600:]}"

@@ -55,9 +55,9 @@ def cells() -> list[Cell]:
 
 
 def outcome(cell: Cell, folder: Path, model: Path) -> str:
-    """`KEPT`, `NO_SUCH_FILM`, or what is converted or can't be kept, as it was told.
+    """`KEPT`, `NO_SUCH_FILM`, or what is converted or can't be kept, as it was reported.
 
-    Raises `AssertionError` where something was lost that wasn't told.
+    Raises `AssertionError` where something was lost that wasn't reported.
     """
     try:
         source = make(cell.source, cell.feature, folder)

@@ -204,17 +204,17 @@ def _data_without_durations(path: Path) -> None:
 
 
 def _chapters(path: Path) -> None:
-    told = path.with_name("chapters.txt")
-    told.write_text(
+    chapters = path.with_name("chapters.txt")
+    chapters.write_text(
         ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=320\ntitle=Öffnung\n"
         "[CHAPTER]\nTIMEBASE=1/1000\nSTART=320\nEND=800\ntitle=Ende\n"
     )
     base = path.with_name(f"base{path.suffix}")
     _plain(base)
-    _ffmpeg(*("-i", str(base), "-i", str(told), "-map", "0", "-map_metadata", "1"),
+    _ffmpeg(*("-i", str(base), "-i", str(chapters), "-map", "0", "-map_metadata", "1"),
             *("-map_chapters", "1", "-c", "copy", str(path)))  # fmt: skip
     base.unlink()
-    told.unlink()
+    chapters.unlink()
     with av.open(str(path)) as made:
         if not made.chapters():
             raise CantBeMade("no chapters in it")
@@ -266,9 +266,10 @@ def _hdr10(path: Path) -> None:
     if path.suffix == ".webm":
         raise CantBeMade("no encoder at hand writes it")
     _only(*_X264_CONTAINERS)(path.suffix)
-    told = f"log-level=error:hdr10=1:repeat-headers=1:master-display={_MASTERING}:max-cll=1000,400"
+    hdr_params = f"log-level=error:hdr10=1:repeat-headers=1:master-display={_MASTERING}"
+    hdr_params += ":max-cll=1000,400"
     _plain(path, "-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt", "yuv420p10le",
-           "-x265-params", told, *tags)  # fmt: skip
+           "-x265-params", hdr_params, *tags)  # fmt: skip
 
 
 def _twelve_bits(path: Path) -> None:

@@ -109,8 +109,8 @@ def test_plan_and_upscale_say_that_frames_look_interlaced(
         with pytest.raises(SystemExit) as end:
             main([*verb, "--model", str(tiny_model)])
         assert end.value.code == 0
-        told = capsys.readouterr()
-        assert "use --deinterlace on to deinterlace" in told.out + told.err
+        reported = capsys.readouterr()
+        assert "use --deinterlace on to deinterlace" in reported.out + reported.err
 
 
 def test_film_with_flags_is_deinterlaced_without_a_word(tmp_path: Path) -> None:

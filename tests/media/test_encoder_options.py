@@ -31,7 +31,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refusal(film: Path, codec: str, *words: str, **more: Any) -> str:
-    """What is told before any work of an encoder with these options."""
+    """What is reported before any work of an encoder with these options."""
     settings = EncoderSettings(
         codec,  # type: ignore[arg-type]
         options=parse_encoder_options(words),
@@ -110,8 +110,8 @@ def test_a_bit_rate_takes_the_place_of_the_constant_quality(
     coded = output.read_bytes()
     assert b"rc=abr" in coded
     assert b"bitrate=200" in coded
-    told = refusal(film, "h264", "b=200k", crf=20)
-    assert told == "--crf and --encoder-option b contradict each other; leave one out"
+    reported = refusal(film, "h264", "b=200k", crf=20)
+    assert reported == "--crf and --encoder-option b contradict each other; leave one out"
     assert "svtav1-params=rc" in refusal(film, "av1", "svtav1-params=rc=1:tbr=500", crf=20)
 
 
@@ -153,14 +153,14 @@ def test_names_that_the_encoder_lacks_or_vsr_sets_are_refused(
 def test_values_that_the_encoder_refuses_are_reported_with_its_reason(
     film: Path, codec: str, word: str, reason: str
 ) -> None:
-    told = refusal(film, codec, word)
-    assert told.startswith(f"--encoder-option {word}: ")
-    assert reason in told
+    reported = refusal(film, codec, word)
+    assert reported.startswith(f"--encoder-option {word}: ")
+    assert reason in reported
 
 
 def test_of_several_options_the_one_at_fault_is_named(film: Path) -> None:
-    told = refusal(film, "h264", "g=12", "profile=warp", "bf=2")
-    assert told.startswith("--encoder-option profile=warp: libx264 refuses it: invalid profile")
+    reported = refusal(film, "h264", "g=12", "profile=warp", "bf=2")
+    assert reported.startswith("--encoder-option profile=warp: libx264 refuses it: invalid profile")
 
 
 def test_an_encoder_that_crashes_or_hangs_is_one_line(
@@ -171,7 +171,7 @@ def test_an_encoder_that_crashes_or_hangs_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (["tune"], "--encoder-option tune: is not KEY=VALUE, such as tune=film"),
         (["=film"], "--encoder-option =film: is not KEY=VALUE, such as tune=film"),
@@ -181,13 +181,13 @@ def test_an_encoder_that_crashes_or_hangs_is_one_line(
     ],
 )
 def test_a_bad_option_is_one_line_before_any_work(
-    film: Path, tmp_path: Path, tiny_model: Path, words: list[str], told: str
+    film: Path, tmp_path: Path, tiny_model: Path, words: list[str], reported: str
 ) -> None:
     output = tmp_path / "b.mp4"
     output.write_bytes(b"kept")
     options = [word for option in words for word in ("--encoder-option", option)]
     line = complaint("upscale", film, output, "--model", tiny_model, "--overwrite", *options)
-    assert told in line
+    assert reported in line
     assert [path.name for path in tmp_path.iterdir()] == ["b.mp4"]
     assert output.read_bytes() == b"kept"
 

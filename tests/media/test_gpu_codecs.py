@@ -38,9 +38,9 @@ def test_without_a_card_the_cpu_decodes_and_a_line_says_so(
 def test_without_a_card_that_encodes_nothing_is_begun(tmp_path: Path, tiny_model: Path) -> None:
     film = write_film(tmp_path / "a.mp4", scenes(64, 48, [4]))
     options = ("--model", tiny_model, "--encoder", "gpu", "--codec", "hevc")
-    told = complaint("upscale", film, tmp_path / "b.mp4", *options)
-    assert "--encoder gpu: this machine has no NVIDIA NVENC encoder for hevc (" in told
-    assert told.endswith("use --encoder cpu\n")
+    reported = complaint("upscale", film, tmp_path / "b.mp4", *options)
+    assert "--encoder gpu: this machine has no NVIDIA NVENC encoder for hevc (" in reported
+    assert reported.endswith("use --encoder cpu\n")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 

@@ -35,21 +35,23 @@ def test_hardware_that_is_missing_is_one_line_before_any_work(
     if name in HERE.get("h264", []):
         pytest.skip("this machine has it")
     film = write_film(tmp_path / "a.mp4", scenes(32, 24, [2]))
-    told = complaint("upscale", film, tmp_path / "b.mp4", "--model", tiny_model, "--encoder", name)
+    reported = complaint(
+        "upscale", film, tmp_path / "b.mp4", "--model", tiny_model, "--encoder", name
+    )
     encoder = f"h264_{name}"
     if encoder in av.codecs_available:
         label = hardware_of(name).label
-        assert f"--encoder {name}: this machine has no {label} encoder for h264 (" in told
+        assert f"--encoder {name}: this machine has no {label} encoder for h264 (" in reported
     else:
-        assert f"--encoder {name}: FFmpeg as installed with PyAV has no {encoder}; use" in told
-    assert told.endswith("--encoder cpu\n")
+        assert f"--encoder {name}: FFmpeg as installed with PyAV has no {encoder}; use" in reported
+    assert reported.endswith("--encoder cpu\n")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_the_plan_refuses_missing_hardware_too(tmp_path: Path, tiny_model: Path) -> None:
     film = write_film(tmp_path / "a.mp4", scenes(32, 24, [2]))
-    told = complaint("plan", film, "--model", tiny_model, "--encoder", "vaapi")
-    assert "--encoder vaapi: " in told
+    reported = complaint("plan", film, "--model", tiny_model, "--encoder", "vaapi")
+    assert "--encoder vaapi: " in reported
 
 
 def test_hardware_that_works_is_suggested(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +105,7 @@ def test_options_of_vaapi_are_those_that_debian_documents(codec: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "reported"),
     [
         (EncoderSettings(encoder="qsv", preset="p6"), "unknown preset 'p6' for h264; use one of v"),
         (EncoderSettings(encoder="vaapi", preset="fast"), "h264 has no --preset; leave it out"),
@@ -111,9 +113,9 @@ def test_options_of_vaapi_are_those_that_debian_documents(codec: Any) -> None:
     ],
 )
 def test_quality_and_speed_that_hardware_lacks_are_refused(
-    settings: EncoderSettings, told: str
+    settings: EncoderSettings, reported: str
 ) -> None:
-    with pytest.raises(OutputError, match=told):
+    with pytest.raises(OutputError, match=reported):
         check_options(settings, ".mp4")
 
 

@@ -248,9 +248,9 @@ def test_films_of_common_encoders_lack_nothing(tmp_path: Path, tiny_model: Path)
 
 def test_user_data_of_others_is_kept(tmp_path: Path, tiny_model: Path) -> None:
     source, plain = tmp_path / "in.mp4", tmp_path / "plain.mp4"
-    told = "086f3693b7b34f2c965321492feee5b8+telemetry"
+    reported = "086f3693b7b34f2c965321492feee5b8+telemetry"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=0.2", *X264, str(plain))
-    ffmpeg("-i", str(plain), "-c", "copy", "-bsf:v", f"h264_metadata=sei_user_data={told}",
+    ffmpeg("-i", str(plain), "-c", "copy", "-bsf:v", f"h264_metadata=sei_user_data={reported}",
            str(source))  # fmt: skip
     upscaled(source, tmp_path / "out.mkv", tiny_model, "hevc", strict=True)
     assert b"telemetry" in (tmp_path / "out.mkv").read_bytes()

@@ -66,13 +66,13 @@ def test_of_two_films_the_default_one_is_upscaled_and_the_run_says_so(
     source = tmp_path / "in.mkv"
     ffmpeg(*pictures(), *pictures(size="96x64"), "-map", "0", "-map", "1", *X264,
            "-disposition:v:0", "0", "-disposition:v:1", "default", source)  # fmt: skip
-    told = "video 2 of 2: h264 96x64, default; --video chooses another"
+    reported = "video 2 of 2: h264 96x64, default; --video chooses another"
     done = vsr("upscale", source, tmp_path / "out.mkv", "--model", tiny_model, "--strict")
-    assert done.stderr == f"vsr: {told}\n"
+    assert done.stderr == f"vsr: {reported}\n"
     assert sizes(tmp_path / "out.mkv") == [(64, 48), (384, 256)]
     before, after = (packets(path, 0) for path in (source, tmp_path / "out.mkv"))
     assert [p["data_hash"] for p in before] == [p["data_hash"] for p in after]
-    assert plan_video(source, ".mkv", UpscaleOptions(model=str(tiny_model))).notes == (told,)
+    assert plan_video(source, ".mkv", UpscaleOptions(model=str(tiny_model))).notes == (reported,)
 
 
 def test_of_two_programmes_the_first_is_upscaled_and_both_are_kept(
@@ -104,13 +104,13 @@ def test_a_pipe_is_searched_for_the_film_as_well(tmp_path: Path, tiny_model: Pat
 def test_data_without_duration_is_kept_byte_for_byte(
     tmp_path: Path, tiny_model: Path, chapters: bool
 ) -> None:
-    blob, told, source = tmp_path / "blob.bin", tmp_path / "told.txt", tmp_path / "in.mp4"
+    blob, reported, source = tmp_path / "blob.bin", tmp_path / "reported.txt", tmp_path / "in.mp4"
     blob.write_bytes(bytes(range(200)))
     film(tmp_path / "film.mp4")
     ffmpeg("-i", tmp_path / "film.mp4", "-f", "data", "-i", blob, "-map", "0", "-map", "1",
            "-c", "copy", tmp_path / "a.ts")  # fmt: skip
-    told.write_text(";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=320\ntitle=One\n")
-    named = ("-i", told, "-map_chapters", "1") if chapters else ()
+    reported.write_text(";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=320\ntitle=One\n")
+    named = ("-i", reported, "-map_chapters", "1") if chapters else ()
     ffmpeg("-i", tmp_path / "a.ts", *named, "-map", "0", "-c", "copy", "-tag:d", "gpmd",
            "-copy_unknown", source)  # fmt: skip
     upscaled(source, tmp_path / "out.mp4", tiny_model)

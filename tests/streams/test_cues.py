@@ -48,9 +48,9 @@ def clock(time: float) -> str:
 
 def read_cues(path: Path) -> list[tuple[float, float, str]]:
     """Begin, end and text of each subtitle."""
-    told = ffmpeg("-i", path, "-map", "0:s", "-f", "srt", "-")
+    reported = ffmpeg("-i", path, "-map", "0:s", "-f", "srt", "-")
     found = []
-    for block in told.strip().split("\n\n"):
+    for block in reported.strip().split("\n\n"):
         _, span, *text = block.split("\n")
         begin, end = map(seconds, span.split(" --> "))
         found.append((begin, end, "\n".join(text)))

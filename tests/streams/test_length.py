@@ -61,9 +61,9 @@ def test_an_estimate_of_disk_warns_and_does_not_refuse(
     source = write_film(tmp_path / "in.mkv", scenes(64, 48, [8]))
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    told: list[str] = []
-    upscale_video(source, tmp_path / "out.mkv", str(tiny_model), tell=told.append)
-    assert any("of disk space, 1 kB are free" in line for line in told)
+    reported: list[str] = []
+    upscale_video(source, tmp_path / "out.mkv", str(tiny_model), tell=reported.append)
+    assert any("of disk space, 1 kB are free" in line for line in reported)
 
 
 def whole_films(folder: Path) -> list[Path]:
@@ -268,7 +268,7 @@ def test_a_film_without_a_whole_frame_is_one_line(tmp_path: Path) -> None:
     start = data.find(b"mdat") + 4
     data[start:] = bytes(len(data) - start)
     (tmp_path / "in.mp4").write_bytes(data[:-9])
-    told: list[str] = []
+    reported: list[str] = []
     with pytest.raises(MediaError, match="no frame"):
-        upscale_video(tmp_path / "in.mp4", tmp_path / "out.mp4", tell=told.append)
-    assert told == []
+        upscale_video(tmp_path / "in.mp4", tmp_path / "out.mp4", tell=reported.append)
+    assert reported == []

@@ -99,11 +99,11 @@ def test_verify_compares_the_default_video_unless_asked(
 def test_the_run_and_the_plan_say_which_video_they_take(
     tmp_path: Path, two_videos: Path, tiny_model: Path
 ) -> None:
-    told = "video 2 of 2: h264 48x32, deu"
-    assert upscaled(two_videos, tmp_path / "a.mp4", tiny_model, video=2).notes == (told,)
+    reported = "video 2 of 2: h264 48x32, deu"
+    assert upscaled(two_videos, tmp_path / "a.mp4", tiny_model, video=2).notes == (reported,)
     options = UpscaleOptions(str(tiny_model), video=2)
     plan = plan_video(two_videos, ".mp4", options)
-    assert (plan.notes, plan.width, plan.frames) == ((told,), 192, 5)
+    assert (plan.notes, plan.width, plan.frames) == ((reported,), 192, 5)
     by_default = "video 1 of 2: h264 32x24, default; --video chooses another"
     assert upscaled(two_videos, tmp_path / "b.mp4", tiny_model).notes == (by_default,)
 
@@ -203,7 +203,7 @@ LOSSY = [
 ]
 
 
-@pytest.mark.parametrize(("name", "codec", "channels", "rate", "output_name", "told"), LOSSY)
+@pytest.mark.parametrize(("name", "codec", "channels", "rate", "output_name", "reported"), LOSSY)
 def test_sound_that_a_container_can_not_hold_is_converted_in_sync(
     tmp_path: Path,
     tiny_model: Path,
@@ -212,16 +212,16 @@ def test_sound_that_a_container_can_not_hold_is_converted_in_sync(
     channels: int,
     rate: int,
     output_name: str,
-    told: str,
+    reported: str,
 ) -> None:
     source, output = sounding(tmp_path / name, codec, channels, rate), tmp_path / output_name
     settings = EncoderSettings("av1", preset="13") if output.suffix == ".webm" else FAST
     lines: list[str] = []
     summary = upscaled(source, output, tiny_model, settings=settings, tell=lines.append)
     before, after = (streams(path, "audio")[0] for path in (source, output))
-    assert lines == [f"audio 1: {before['codec_name']} is converted to {told}"]
+    assert lines == [f"audio 1: {before['codec_name']} is converted to {reported}"]
     assert (summary.left_out, summary.audio_tracks) == ((), 1)
-    assert after["codec_name"] == told.split(",")[0]
+    assert after["codec_name"] == reported.split(",")[0]
     assert (after["channels"], after["channel_layout"]) == (channels, LAYOUTS[channels])
     precision = 1e-3 if output.suffix in (".mkv", ".webm") else 1.5 / rate  # Matroska's clock
     assert clicks(output) == pytest.approx(clicks(source), abs=precision)
@@ -289,8 +289,8 @@ def test_exact_sound_of_eight_channels_keeps_its_samples(tmp_path: Path, tiny_mo
 def test_channels_without_positions_get_the_usual_ones(tmp_path: Path, tiny_model: Path) -> None:
     source, output = sounding(tmp_path / "in.mkv", "pcm_s24le", 8), tmp_path / "out.mp4"
     notes = upscaled(source, output, tiny_model, strict=True).notes
-    told = "pcm_s24le, lossless, with 8 channels taken for 7.1"
-    assert notes == (f"audio 1: pcm_s24le is converted to {told}",)
+    reported = "pcm_s24le, lossless, with 8 channels taken for 7.1"
+    assert notes == (f"audio 1: pcm_s24le is converted to {reported}",)
     with av.open(str(output)) as film:  # ffmpeg 5.1 takes all PCM in MP4 for 16 bits
         context = film.streams.audio[0].codec_context
         assert (context.name, context.layout.name) == ("pcm_s24le", "7.1")
@@ -380,9 +380,9 @@ def test_each_converted_track_is_named_by_its_number(tmp_path: Path, tiny_model:
     ffmpeg(*pictures(0.2, "32x24"), *tone(0.2), *tone(0.2), "-map", 0, "-map", 1, "-map", 2, *X264,
            "-c:a:0", "aac", "-c:a:1", "wmav2", "-metadata:s:a:1", "language=fra",
            source)  # fmt: skip
-    told = "audio 2: wmav2 is converted to aac, 160 kb/s"
+    reported = "audio 2: wmav2 is converted to aac, 160 kb/s"
     plan = plan_video(source, ".mp4", UpscaleOptions(str(tiny_model)))
-    assert (plan.notes, plan.left_out) == ((told,), ())
+    assert (plan.notes, plan.left_out) == ((reported,), ())
     assert upscaled(source, output, tiny_model).audio_tracks == 2
     assert [s["tags"].get("language") for s in streams(output, "audio")] == ["und", "fra"]
     refused = "would lack audio 2 as wmav2: .mp4 can't hold it, .mkv can"
@@ -400,9 +400,9 @@ def test_a_film_does_not_lose_its_only_sound_unasked(
     source, output = sounding(tmp_path / "in.mkv", "wavpack"), tmp_path / "out.mp4"
     if audio == "auto":  # of a codec without a decoder
         source.write_bytes(source.read_bytes().replace(b"A_WAVPACK4", b"A_UNKNOWN4"))
-    told = complaint("upscale", source, output, "--model", tiny_model, "--audio", audio)
-    assert "would lose its sound (stream 1, " in told
-    assert "--audio none drops it" in told
+    reported = complaint("upscale", source, output, "--model", tiny_model, "--audio", audio)
+    assert "would lose its sound (stream 1, " in reported
+    assert "--audio none drops it" in reported
     assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
     summary = upscaled(source, output, tiny_model, audio="none", strict=True)
     assert (summary.left_out, summary.notes, summary.audio_tracks) == ((), (), 0)
@@ -446,8 +446,8 @@ def test_sound_from_a_pipe_is_converted(tmp_path: Path, tiny_model: Path) -> Non
 def test_sound_is_not_asked_of_y4m(tmp_path: Path, tiny_model: Path) -> None:
     source = sounding(tmp_path / "in.mkv", "aac")
     command = ("upscale", source, "-", "--format", "y4m", "--model", tiny_model)
-    told = complaint(*command, "--audio", "copy")
-    assert told == "vsr: -: y4m holds video alone; --audio copy needs --format nut\n"
+    reported = complaint(*command, "--audio", "copy")
+    assert reported == "vsr: -: y4m holds video alone; --audio copy needs --format nut\n"
 
 
 @pytest.mark.parametrize("broken", [None, 4])
