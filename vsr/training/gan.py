@@ -26,8 +26,8 @@ from vsr.training.losses import (
 from vsr.training.objectives import State, detached, initial_state, unroll
 from vsr.training.perceptual import PerceptualConfig, PerceptualLosses
 
-_SAMPLES = 3
-"""Stream of random values that choose the discriminator's frames."""
+_SAMPLES, _SHIFTS = 3, 5
+"""Streams of random values: the discriminator's frames, and shifts."""
 
 
 class GanWeights(Config):
@@ -80,6 +80,13 @@ class GanConfig(PerceptualConfig):
     frequency_window: NonNegativeInt = 0
     """Side in pixels of the square windows whose spectra `weights.frequency` compares; 0 takes the
     whole crop. Spectra of small windows can't be matched by a pattern elsewhere in the crop."""
+    max_shift: NonNegativeInt = 0
+    """Maximum shift in pixels, random in each iteration and in both directions, of the crops that
+    the discriminator and the perceptual networks see. Their downsampling then has no fixed
+    position relative to the pixel shuffle, whose patterns it would otherwise favour."""
+    flat_head: bool = False
+    """Whether the taps of all positions in a cell have the same sum in the generator's last
+    convolution, so that even features give an even picture; see `flatten_head`."""
     watch_every: PositiveInt = 100
     """Iterations between checks for collapse."""
 
@@ -179,6 +186,7 @@ class GanObjective(nn.Module):
         sample: Sample | None = None
         if self._discriminator:
             sample = self._sample(output, target, low, flow=flow, iteration=iteration)
+            sample = Sample(*(self._shifted(part, iteration) for part in sample))
             if not warming_up:
                 losses = self._discriminator[0].generator_losses(sample)
                 parts["adversarial"], parts["features"] = losses
@@ -210,8 +218,19 @@ class GanObjective(nn.Module):
         if weights.frequency:
             parts["frequency"] = frequency(output, target, config.frequency_window)
         if self._perceptual is not None:
-            parts |= self._perceptual(output, target, iteration)
+            ours, wanted = (self._shifted(frames, iteration) for frames in (output, target))
+            parts |= self._perceptual(ours, wanted, iteration)
         return parts
+
+    def _shifted(self, pictures: Tensor, iteration: int) -> Tensor:
+        """Cut a crop of pictures (N, C, H, W), `max_shift` smaller, at the iteration's position."""
+        limit = self._config.max_shift
+        if not limit:
+            return pictures
+        random = np.random.default_rng((self._seed, iteration, _SHIFTS))
+        top, left = random.integers(limit + 1, size=2).tolist()
+        height, width = (side - limit for side in pictures.shape[-2:])
+        return pictures[..., top : top + height, left : left + width]
 
     @torch.no_grad()
     def _target_flow(self, low: Tensor, target: Tensor, step: int) -> Tensor:

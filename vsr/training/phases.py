@@ -10,6 +10,7 @@ from torch import Tensor
 from vsr.training.batches import Batch, Batches, MotionBatch
 from vsr.training.config import TrainConfig
 from vsr.training.discriminator import CollapseWatch
+from vsr.training.flat_head import flatten_head
 from vsr.training.gan import GanObjective, GeneratorStep
 from vsr.training.objectives import FidelityObjective, MotionObjective
 from vsr.training.optimiser import descend, learning_rate_share, split_parameters
@@ -179,6 +180,8 @@ class GanPhase(_ClipPhase):
             moved = not state.processes.any(not bool(step.loss.isfinite()))
         else:
             moved = self._descend(step.loss, (learning_rate, 0.0))
+            if moved and self._gan.flat_head:
+                flatten_head(state.generator)
         if moved and discriminator is not None:
             assert step.sample is not None
             with self._autocast():
