@@ -55,7 +55,7 @@ def test_the_same_number_is_the_same_clip(folder: Path, scale: int) -> None:
     one, again, other = (clips(folder, scale, seed) for seed in (1, 1, 2))
     for number in range(20):
         for segment in (0, 2):
-            low, target, _ = one.pair(number, segment)
+            low, target, *_ = one.pair(number, segment)
             assert low.shape == (4, 3, 12, 12)
             assert target.shape == (4, 3, 12 * scale, 12 * scale)
             assert torch.equal(low, again.pair(number, segment)[0])
@@ -76,7 +76,7 @@ def test_low_clips_are_their_targets_degraded(folder: Path, kind: Degradation) -
     """Away from the border, where the low clip has seen beyond its target."""
     pairs = clips(folder, shape=ClipShape(4, 24), degradation=only(kind.value))
     for number in range(6):
-        low, target, _ = pairs.pair(number)
+        low, target, *_ = pairs.pair(number)
         expected = degrade(target, 4, kind)
         assert torch.allclose(low[..., 3:-3, 3:-3], expected[..., 3:-3, 3:-3], atol=1.01 / 255)
 
@@ -89,7 +89,7 @@ def test_codecs_leave_marks_but_the_picture_too(
 ) -> None:
     pairs = clips(folder, shape=ClipShape(4, 24), degradation=only(kind))
     for number in range(6):
-        low, target, _ = pairs.pair(number)
+        low, target, *_ = pairs.pair(number)
         difference = (low - degrade(target, 4, Degradation.BI)).abs().mean() * 255
         assert least < difference < most
 
@@ -115,7 +115,7 @@ def test_a_film_turns_round_at_its_ends(folder: Path) -> None:
 
 def test_a_static_clip_stands_still(folder: Path) -> None:
     pairs = clips(folder, degradation=only("bi"), **NO_EXTRAS | {"static_share": 1.0})
-    low, target, _ = pairs.pair(0)
+    low, target, *_ = pairs.pair(0)
     assert not low.diff(dim=0).any()
     assert not target.diff(dim=0).any()
 
@@ -128,7 +128,7 @@ def test_a_static_clip_can_be_noisy_where_it_is_seen_and_not_where_it_is_wanted(
     noisy = clips(folder, degradation=only("bi"), static_noise=8.0, **extras)
     strengths = []
     for number in range(12):
-        (low, target, _), (clean, wanted, _) = noisy.pair(number), quiet.pair(number)
+        (low, target, *_), (clean, wanted, *_) = noisy.pair(number), quiet.pair(number)
         assert torch.equal(target, wanted)
         strengths.append(float((low - clean).std() * 255))
         assert torch.equal(low, noisy.pair(number)[0])

@@ -108,6 +108,20 @@ def test_the_discriminator_sees_outputs_and_targets_with_the_same_random_shift()
     assert len(set(corners)) == 3
 
 
+def test_detail_and_motion_are_those_of_the_footage_where_a_teacher_gives_the_target() -> None:
+    weights = GanWeights(perceptual=0, ping_pong=0)
+    gan = objective(weights=weights)
+    low, target, clean, fresh = batch()
+    footage = target.flip(-1)
+    step = gan(low, target, clean, fresh, [], 50, footage)
+    plain, natural = gan(low, target, clean, fresh, [], 50), gan(low, footage, clean, fresh, [], 50)
+    for of_target in ("content", "means", "frequency"):
+        assert torch.equal(step.parts[of_target], plain.parts[of_target])
+    assert torch.equal(step.parts["consistency"], natural.parts["consistency"])
+    assert torch.equal(step.sample.real, natural.sample.real)
+    assert not torch.equal(step.sample.real, plain.sample.real)
+
+
 def test_shifts_larger_than_a_quarter_of_the_crop_are_refused(dataset: Path) -> None:
     recipe = recipe_of(
         "smoke-gan", dataset, "gan.max_shift=9", "training.stages=[{frames=3,crop=8}]"

@@ -43,6 +43,8 @@ class ClipPair(NamedTuple):
     """(T, 3, sH, sW): the desired output."""
     clean: Tensor
     """(T, 3, H, W): the input without noise and compression, for the temporal filter."""
+    footage: Tensor | None = None
+    """(T, 3, sH, sW): the target without a teacher's outputs, if those are part of it."""
 
 
 class ClipPairs:
@@ -104,7 +106,13 @@ class ClipPairs:
         else:
             # A stored input is used unchanged: its clean version is unknown.
             low = clean = self._low_crop(source.low)
-        return ClipPair(low=low, target=self._without_margin(source.target), clean=clean)
+        footage = source.separate_footage
+        return ClipPair(
+            low=low,
+            target=self._without_margin(source.target),
+            clean=clean,
+            footage=None if footage is None else self._without_margin(footage),
+        )
 
     def target(self, index: int) -> Tensor:
         """Draw the target of a pair alone, (T, 3, s crop, s crop)."""

@@ -134,7 +134,12 @@ class FidelityPhase(_ClipPhase):
         self._discard_unused_states(batch)
         with self._autocast():
             loss, states = self._objective(
-                *batch, state.carried, warp_weight=training.warp_weight * (1 - done)
+                low=batch.low,
+                target=batch.target,
+                clean=batch.clean,
+                fresh=batch.fresh,
+                carried=state.carried,
+                warp_weight=training.warp_weight * (1 - done),
             )
         learning_rate = self._learning_rate(done)
         moved = self._descend(loss, (learning_rate, learning_rate * training.flow_rate))
@@ -174,7 +179,15 @@ class GanPhase(_ClipPhase):
         warming_up = discriminator is not None and gan_iteration < self._gan.adversary.alone
         self._discard_unused_states(batch)
         with torch.set_grad_enabled(not warming_up), self._autocast():
-            step: GeneratorStep = self._objective(*batch, state.carried, gan_iteration)
+            step: GeneratorStep = self._objective(
+                low=batch.low,
+                target=batch.target,
+                clean=batch.clean,
+                fresh=batch.fresh,
+                carried=state.carried,
+                iteration=gan_iteration,
+                footage=batch.footage,
+            )
         learning_rate = self._learning_rate(self._done(iteration))
         if warming_up:
             moved = not state.processes.any(not bool(step.loss.isfinite()))
