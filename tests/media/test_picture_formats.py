@@ -109,7 +109,7 @@ def test_the_doctor_lists_picture_formats() -> None:
     lines = vsr("doctor").stdout.splitlines()
     read, written = (line for line in lines if line.startswith("pictures"))
     assert all(name in read for name in ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "HEIC", "GIF"))
-    assert written == "pictures written PNG, JPEG, WebP, TIFF, AVIF"
+    assert written == "pictures written PNG, JPEG, WebP, TIFF, AVIF, OpenEXR"
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -33,7 +33,9 @@ from vsr.media.image import (
     still_losses,
     write_still,
 )
-from vsr.media.still import Samples, full_scale, to_levels
+from vsr.media.linear_light import from_network, to_network
+from vsr.media.picture_colours import colours_for
+from vsr.media.still import Samples, Still, full_scale, to_levels
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
 from vsr.system.machine import pick_device
@@ -155,11 +157,20 @@ class StillUpscaler:
             raise OutputError(f"{output}: would lack {'; '.join(lost)}")
         for line in lost:
             tell(f"{source}: not kept: {line}")
-        rgb = still.rgb if still.alpha is None else _without_rim(still.rgb, still.alpha)
         dtype = sample_type(output, still)
+        still = colours_for(output, still, dtype)
         alpha = None if still.alpha is None else _resize_plane(still.alpha, (height, width), dtype)
-        high = replace(still, rgb=self.upscale_array(rgb, dtype), alpha=alpha)
+        high = replace(still, rgb=self._upscaled(still, dtype), alpha=alpha)
         write_still(output, high, overwrite)
+
+    def _upscaled(self, still: Still, dtype: np.dtype[Any]) -> Samples:
+        """Upscale the colours of a picture; linear light by a curve for the network."""
+        rgb = still.rgb if still.alpha is None else _without_rim(still.rgb, still.alpha)
+        if not still.linear:
+            return self.upscale_array(rgb, dtype)
+        floats = np.dtype(np.float32)
+        values = to_network(rgb.astype(np.float32, copy=False))
+        return from_network(self.upscale_array(values, floats).astype(np.float32, copy=False))
 
 
 def upscale_image(

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from vsr.errors import MediaError, OutputError
-from vsr.media.picture_formats import has_heif, hint_for, read_heif16, writable_formats
+from vsr.media.exr import read_exr, unsupported_attributes, unsupported_by_exr, write_exr
+from vsr.media.picture_colours import colour_losses, colours_for
+from vsr.media.picture_formats import (
+    has_heif,
+    hint_for,
+    needs_extra,
+    read_heif16,
+    writable_formats,
+)
 from vsr.media.picture_tags import (
     JPEG_SUFFIXES,
     TIFF_SUFFIXES,
@@ -39,8 +47,11 @@ from vsr.media.tiff import read_tiff, write_tiff
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", *TIFF_SUFFIXES})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".exr", *TIFF_SUFFIXES})
 """Suffixes of the picture formats that can be written."""
+
+_OPTIONAL = {".exr": "OpenEXR"}
+"""Formats by suffix that need an optional package."""
 
 _ANIMATED_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF")
 _RGB_MODES = ("RGB", "RGBA", "P", "PA", "RGBX", "RGBa")
@@ -49,6 +60,7 @@ _GREY_MODES = ("1", "L", "LA", "La", "I")
 _TYPES = {
     ".png": (np.uint8, np.uint16),
     **dict.fromkeys(TIFF_SUFFIXES, (np.uint8, np.uint16, np.float32)),
+    ".exr": (np.float32,),
 }
 """Types of samples by suffix; other formats hold 8 bits."""
 _MAX_TIFF_BYTES = 0xFFFF_FFFF - (1 << 24)
@@ -93,9 +105,12 @@ def _head(path: Path) -> bytes:
 def still_losses(path: Path, still: Still) -> list[str]:
     """List the parts of a picture that are lost when it is written to `path`, one line each."""
     suffix = path.suffix.lower()
+    dtype = sample_type(path, still)
     lost = [*still.lost, *unsupported_tags(still.tags, suffix, still.exif)]
-    if still.rgb.dtype != sample_type(path, still):
-        bits = 8 * sample_type(path, still).itemsize
+    lost += unsupported_by_exr(still) if suffix == ".exr" else unsupported_attributes(still, suffix)
+    lost += colour_losses(path, still, dtype)
+    if dtype not in (still.rgb.dtype, np.float32):
+        bits = 8 * dtype.itemsize
         if still.rgb.dtype == np.float32:
             lost.append(f"floating-point samples: {suffix} holds {bits} bits, 0 to 1; .tif all")
         else:
@@ -128,6 +143,8 @@ def check_still_output(
     """
     check_output_path(path, "picture", suffixes=IMAGE_SUFFIXES, overwrite=overwrite)
     suffix = path.suffix.lower()
+    if _OPTIONAL.get(suffix, "PNG") not in writable_formats():
+        raise OutputError(f"{path}: {needs_extra(_OPTIONAL[suffix])}")
     if suffix == ".avif" and "AVIF" not in writable_formats():
         raise OutputError(f"{path}: this Pillow can't write AVIF; use .png or .webp")
     if has_alpha and suffix in JPEG_SUFFIXES:
@@ -154,7 +171,8 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
     check_still_output(
         path, has_alpha=still.alpha is not None, overwrite=overwrite, size=size, still=still
     )
-    suffix = path.suffix.lower()
+    suffix, dtype = path.suffix.lower(), sample_type(path, still)
+    still = colours_for(path, still, dtype)
     options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
     if suffix in JPEG_SUFFIXES:
         options["subsampling"] = 0
@@ -162,7 +180,6 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
         options["subsampling"] = "4:4:4"
     if still.icc_profile and not _lacks_profile(still, suffix):
         options["icc_profile"] = still.icc_profile
-    dtype = sample_type(path, still)
     if still.rgb.dtype != dtype:
         alpha = None if still.alpha is None else to_levels(still.alpha, dtype)
         still = replace(still, rgb=to_levels(still.rgb, dtype), alpha=alpha)
@@ -179,6 +196,8 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
                     tags=still.tags,
                     xmp=options.get("xmp"),
                 )
+            elif suffix == ".exr":
+                write_exr(partial, still, _channels(still, image))
             elif dtype == np.uint8:
                 image.save(partial, **options)
             else:
@@ -193,9 +212,10 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
 
 
 def _read(file: Any, path: Path) -> Still:
-    deep = read_tiff(file, path)
-    if deep is not None:
-        return deep
+    for read in (read_tiff, read_exr):
+        deep = read(file, path)
+        if deep is not None:
+            return deep
     file.seek(0)
     has_heif()
     with Image.open(file) as opened:

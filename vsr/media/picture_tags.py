@@ -165,9 +165,10 @@ def unsupported_tags(tags: PictureTags, suffix: str, exif: bytes | None) -> list
     elif tags.thumbnail and not _has_room(suffix, exif):
         lost.append(f"thumbnail: {suffix} has no room beside so much Exif data")
     png, jpeg = suffix == ".png", suffix in JPEG_SUFFIXES
-    if tags.comment and not (png or jpeg):
+    exr = suffix == ".exr"
+    if tags.comment and not (png or jpeg or exr):
         lost.append(f"comment: {suffix} can't hold it, .png and .jpg can")
-    if tags.texts and not png:
+    if tags.texts and not (png or exr):
         keys = ", ".join(key for key, _ in tags.texts)
         lost.append(f"texts {keys}: {suffix} can't hold them, .png can")
     if tags.iptc and not (jpeg or suffix in TIFF_SUFFIXES):

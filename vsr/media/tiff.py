@@ -19,7 +19,15 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from vsr.errors import MediaError
 from vsr.media.picture_tags import PHOTOSHOP_HEAD, PictureTags, dpi_of, exif_of, tiff_iptc
-from vsr.media.still import Samples, Still, full_scale, profile_fits, profile_space, rotate_samples
+from vsr.media.still import (
+    Samples,
+    Still,
+    divide_by_alpha,
+    full_scale,
+    profile_fits,
+    profile_space,
+    rotate_samples,
+)
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its oddities of files
 
@@ -78,7 +86,7 @@ def read_tiff(file: BinaryIO, path: Path) -> Still | None:
     if len(extra) > (alpha is not None):
         lost.append(f"{len(extra) - (alpha is not None)} extra channels")
     if alpha is not None and extra[index or 0] == _PREMULTIPLIED:
-        colours = _divided(colours, alpha)
+        colours = divide_by_alpha(colours, alpha)
     profile = _bytes(tags.get(_PROFILE))
     if profile and not profile_fits(profile, grey):
         lost.append(f"colour profile of {profile_space(profile)}")
@@ -189,16 +197,6 @@ def _normalised(samples: NDArray[Any], bits: int, path: Path) -> NDArray[Any]:
     if samples.dtype.kind == "u" and bits < 16:
         return np.rint(samples * (65535 / ((1 << bits) - 1))).astype(np.uint16)
     return samples.astype(np.uint16)
-
-
-def _divided(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
-    """Divide premultiplied colours (H, W, C) by alpha (H, W)."""
-    highest = full_scale(colours.dtype)
-    share = np.maximum(alpha.astype(np.float64), 1e-9 * highest)[..., None] / highest
-    values = np.where(alpha[..., None] > 0, colours / share, 0)
-    if colours.dtype == np.float32:
-        return values.astype(np.float32)
-    return np.rint(values).clip(0, highest).astype(np.uint16)
 
 
 def _exif(file: BinaryIO, lost: list[str]) -> tuple[bytes | None, tuple[float, float] | None]:
