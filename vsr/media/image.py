@@ -42,7 +42,7 @@ from vsr.system.files import atomic_path, check_output_path
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", *TIFF_SUFFIXES})
 """Suffixes of the picture formats that can be written."""
 
-_ANIMATED_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF")
+_ANIMATED_FORMATS = ("PNG", "WEBP", "AVIF", "GIF")
 _RGB_MODES = ("RGB", "RGBA", "P", "PA", "RGBX", "RGBa")
 _PALETTE_MODES = ("P", "PA")
 _GREY_MODES = ("1", "L", "LA", "La", "I")
@@ -58,8 +58,11 @@ _LUMA = (0.299, 0.587, 0.114)
 _ORIENTATION = 0x0112
 
 
-def read_still(path: Path | str) -> Still:
-    """Read a picture as RGB of 8 or 16 bits, rotated by its orientation; raises `MediaError`."""
+def read_still(path: Path | str, page: int = 0) -> Still:
+    """Read a picture, rotated by its orientation, in the samples of its file.
+
+    `page` counts the pages of a file, or the frames of an animation. Raises `MediaError`.
+    """
     path = Path(path)
     pipe = is_pipe(path)
     if not pipe and not path.exists():
@@ -71,7 +74,7 @@ def read_still(path: Path | str) -> Still:
             file = io.BytesIO(opened.read()) if pipe else opened
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about oddities of the file
-                return _read(file, path)
+                return _read(file, path, page)
     except MediaError:
         raise
     except Image.DecompressionBombError as error:
@@ -93,7 +96,11 @@ def _head(path: Path) -> bytes:
 def still_losses(path: Path, still: Still) -> list[str]:
     """List the parts of a picture that are lost when it is written to `path`, one line each."""
     suffix = path.suffix.lower()
-    lost = [*still.lost, *unsupported_tags(still.tags, suffix, still.exif)]
+    lost = []
+    if still.pages > 1:
+        pages = "frames of an animation" if still.is_animation else "pages"
+        lost.append(f"{still.pages - 1} of {still.pages} {pages}; the first is used")
+    lost += [*still.lost, *unsupported_tags(still.tags, suffix, still.exif)]
     if still.rgb.dtype != sample_type(path, still):
         bits = 8 * sample_type(path, still).itemsize
         if still.rgb.dtype == np.float32:
@@ -192,15 +199,17 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
             raise OutputError(f"{path}: can't be written: {reason.splitlines()[0]}") from error
 
 
-def _read(file: Any, path: Path) -> Still:
-    deep = read_tiff(file, path)
+def _read(file: Any, path: Path, page: int) -> Still:
+    deep = read_tiff(file, path, page)
     if deep is not None:
         return deep
     file.seek(0)
     has_heif()
     with Image.open(file) as opened:
         lost = []
-        frames = getattr(opened, "n_frames", 1)
+        pages = getattr(opened, "n_frames", 1)
+        if page:
+            opened.seek(page)
         with suppress(Exception):
             load_exif(opened)
         upright = ImageOps.exif_transpose(opened)
@@ -209,9 +218,6 @@ def _read(file: Any, path: Path) -> Still:
         tags, lost_tags = tags_of(opened, upright, file)
         profile = opened.info.get("icc_profile")
         name, mode = str(opened.format), upright.mode
-        if frames > 1:
-            pages = "frames of an animation" if name in _ANIMATED_FORMATS else "pages"
-            lost.append(f"{frames - 1} of {frames} {pages}; the first is used")
         try:
             exif = exif_of(opened.getexif())
         except Exception:  # malformed data raises many types of error
@@ -261,6 +267,8 @@ def _read(file: Any, path: Path) -> Still:
         grey=is_grey,
         bits=bits,
         lost=(*lost, *lost_tags),
+        pages=pages,
+        is_animation=name in _ANIMATED_FORMATS,
     )
 
 

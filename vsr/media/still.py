@@ -30,6 +30,10 @@ class Still:
     """Bits per sample in the file; `rgb` may have fewer, see `lost`."""
     lost: tuple[str, ...] = ()
     """Parts of the file that aren't read, one line each."""
+    pages: int = 1
+    """Pages of the file, or frames of an animation; this picture is one of them."""
+    is_animation: bool = False
+    """Whether the pages of the file are frames of an animation."""
 
 
 def profile_space(profile: bytes) -> str:
