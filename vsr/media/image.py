@@ -162,19 +162,12 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
         path, has_alpha=still.alpha is not None, overwrite=overwrite, size=size, still=still
     )
     suffix = path.suffix.lower()
-    options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
-    if suffix in JPEG_SUFFIXES:
-        options["subsampling"] = 0
-    if suffix == ".avif":
-        options["subsampling"] = "4:4:4"
-    if still.icc_profile and not _lacks_profile(still, suffix):
-        options["icc_profile"] = still.icc_profile
     dtype = sample_type(path, still)
     if still.rgb.dtype != dtype:
         alpha = None if still.alpha is None else to_levels(still.alpha, dtype)
         still = replace(still, rgb=to_levels(still.rgb, dtype), alpha=alpha)
-    image = _as_image(still, suffix)
-    options |= save_options(suffix, image=image, exif=still.exif, tags=still.tags)
+    image = as_image(still, suffix)
+    options = writer_options(still, suffix, image)
     with atomic_path(path) as partial:
         try:
             if suffix in TIFF_SUFFIXES:
@@ -197,6 +190,18 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
         except Exception as error:  # Pillow's writers raise many types of error
             reason = str(error) or type(error).__name__
             raise OutputError(f"{path}: can't be written: {reason.splitlines()[0]}") from error
+
+
+def writer_options(still: Still, suffix: str, image: Image.Image) -> dict[str, Any]:
+    """Return the options of Pillow's writer: quality, colour profile, metadata."""
+    options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
+    if suffix in JPEG_SUFFIXES:
+        options["subsampling"] = 0
+    if suffix == ".avif":
+        options["subsampling"] = "4:4:4"
+    if still.icc_profile and not _lacks_profile(still, suffix):
+        options["icc_profile"] = still.icc_profile
+    return options | save_options(suffix, image=image, exif=still.exif, tags=still.tags)
 
 
 def _read(file: Any, path: Path, page: int) -> Still:
@@ -326,7 +331,7 @@ def _lacks_profile(still: Still, suffix: str) -> bool:
     return profile_space(profile) == "GRAY" and not _is_grey_in(still, suffix)
 
 
-def _as_image(still: Still, suffix: str) -> Image.Image:
+def as_image(still: Still, suffix: str) -> Image.Image:
     """Return a picture as Pillow's, of 8 bits per sample."""
     image = Image.fromarray(to_levels(still.rgb, np.dtype(np.uint8)))
     if _is_grey_in(still, suffix):

@@ -18,7 +18,7 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 MAX_SEGMENT = 65533
 """Maximum bytes of a JPEG segment."""
 _XMP_HEADER = 29
-_MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 65536}
+_MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 65536, ".gif": 65535}
 """Maximum pixels of a side in libjpeg and libwebp."""
 _NO_DPI = (".webp", ".avif")
 """Formats whose resolution is that of Exif data."""
@@ -165,7 +165,7 @@ def unsupported_tags(tags: PictureTags, suffix: str, exif: bytes | None) -> list
     elif tags.thumbnail and not _has_room(suffix, exif):
         lost.append(f"thumbnail: {suffix} has no room beside so much Exif data")
     png, jpeg = suffix == ".png", suffix in JPEG_SUFFIXES
-    if tags.comment and not (png or jpeg):
+    if tags.comment and not (png or jpeg or suffix == ".gif"):
         lost.append(f"comment: {suffix} can't hold it, .png and .jpg can")
     if tags.texts and not png:
         keys = ", ".join(key for key, _ in tags.texts)

@@ -35,7 +35,7 @@ _DEFLATE, _DIFFERENCES = 8, 2
 _STRIP_BYTES = 1 << 20
 
 
-def read_tiff(file: BinaryIO, path: Path, index: int = 0) -> Still | None:
+def read_tiff(file: BinaryIO, path: Path, number: int = 0) -> Still | None:
     """Read a page of more than 8 bits per sample of a TIFF file, rotated by its orientation.
 
     Returns None for all other files, and for compressions that can't be decoded in full depth.
@@ -48,7 +48,7 @@ def read_tiff(file: BinaryIO, path: Path, index: int = 0) -> Still | None:
     with tifffile.TiffFile(file) as tif:
         if not tif.pages:
             raise MediaError(f"{path}: can't be read: it has no page")
-        page: Any = tif.pages[index]
+        page: Any = tif.pages[number]
         if isinstance(page.bitspersample, tuple):
             return None  # differ between channels
         if page.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
