@@ -52,17 +52,21 @@ def image_command(
     """Upscale pictures, or folders of pictures.
 
     OUT is a folder if there are several IN, or if IN is one. Output formats are PNG, JPEG, WebP,
-    AVIF, TIFF and OpenEXR. Colour profile, transparency, Exif, XMP, resolution and comment are
-    kept. Anything that can't be kept is reported before the work starts.
+    AVIF, TIFF and OpenEXR; animations stay animated in GIF, PNG, APNG and WebP. Colour profile,
+    transparency, Exif, XMP, resolution and comment are kept. Anything that can't be kept is
+    reported before the work starts.
 
     \b
     vsr image small.png large.png --scale 2
     vsr image small.png wall.png --width 5000
     vsr image photos/ larger/
+    vsr image dance.gif dance.webp
     vsr image a.png b.jpg photos/ larger/
     """
     from vsr.engine.image import StillUpscaler, pair_images
     from vsr.engine.output_size import SizeRequest
+    from vsr.engine.picture import upscale_file
+    from vsr.media.animation.reader import is_animated
 
     options = apply_profile(choices)
     sides = {name: options.pop(name) for name in ("scale", "width", "height")}
@@ -70,15 +74,23 @@ def image_command(
     upscaler = StillUpscaler(size=request, **options)
     pairs = pair_images(sources, output, print_message)
     failures = []
-    with progress_bar([], quiet=len(pairs) == 1) as update:
+    is_alone = len(pairs) == 1
+    with progress_bar([], quiet=is_alone and not is_animated(pairs[0][0])) as update:
         for count, (picture, output_path) in enumerate(pairs, start=1):
             try:
-                upscaler.upscale_file(
-                    picture, output_path, overwrite=overwrite, strict=strict, tell=print_message
+                upscale_file(
+                    upscaler,
+                    picture,
+                    output_path,
+                    overwrite=overwrite,
+                    strict=strict,
+                    tell=print_message,
+                    watch=update if is_alone else lambda done, total: None,
                 )
             except VsrError as error:
                 failures.append(str(error))
-            update(count, len(pairs))
+            if not is_alone:
+                update(count, len(pairs))
     done = len(pairs) - len(failures)
     if done:
         by = f", x{upscaler.scale:g}" if upscaler.scale else ""

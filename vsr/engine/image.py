@@ -24,6 +24,8 @@ from vsr.engine.upscaler import Upscaler
 from vsr.errors import ConfigError, MediaError, OutputError
 from vsr.imaging.grain import Grain
 from vsr.imaging.tensors import bleed, resize_bicubic, to_float, to_uint8
+from vsr.media.animation.reader import is_animated
+from vsr.media.animation.writer import ANIMATION_SUFFIXES
 from vsr.media.encode.settings import check_frame_size
 from vsr.media.image import (
     IMAGE_SUFFIXES,
@@ -98,7 +100,7 @@ class StillUpscaler:
         needed = OutputSize(size[1], size[0]).network_scale(InputFrame(width, height))
         upscaler = self._upscaler(needed)
         if size == (upscaler.scale * height, upscaler.scale * width):
-            return self._grained(_in_bands(upscaler, pixels, dtype))
+            return self.add_grain(_in_bands(upscaler, pixels, dtype))
         # More levels than those of the result, so that only the last rounding counts.
         between = np.dtype(np.uint16 if dtype == np.uint8 else np.float32)
         large = _in_bands(upscaler, pixels, between)
@@ -108,32 +110,36 @@ class StillUpscaler:
             if between == np.uint16:
                 plane /= _LEVELS
             output[..., channel] = _quantised(resize_bicubic(plane, size), dtype)[0, 0].numpy()
-        return self._grained(output)
+        return self.add_grain(output)
 
-    def _grained(self, pixels: Samples) -> Samples:
-        """Add film grain to an output."""
+    def add_grain(self, pixels: Samples, frame: int = 0) -> Samples:
+        """Add film grain to an output; that of each frame of an animation differs."""
         if not self._grain:
             return pixels
         if pixels.dtype == np.float32:
             black, white = _range_of(pixels)
             codes = to_levels((pixels - black) / (white - black), np.dtype(np.uint16))
-            added = self._grained(codes).astype(np.float32) - codes
+            added = self.add_grain(codes, frame).astype(np.float32) - codes
             return (pixels + added * (white - black) / _LEVELS).astype(np.float32)
         height, width = pixels.shape[:2]
         depth = 8 * pixels.itemsize
         grain = Grain(self._grain, height=height, width=width, bit_depth=depth, full_range=True)
-        grained: Samples = grain.apply_to_rgb(pixels)
+        grained: Samples = grain.apply_to_rgb(pixels, frame)
         return grained
 
     def _upscaler(self, needed: int) -> Upscaler:
         """Load the model for a scale, once."""
         if needed not in self._upscalers:
-            name = choose_model(self._model, needed, 0, self._detail)
-            scale = min(needed, load(name).scale)
-            default = default_detail(name, scale)
-            detail = default if self._detail is None else self._detail
-            self._upscalers[needed] = Upscaler(load(name, scale, detail), self._device)
+            self._upscalers[needed] = self.network(needed)
         return self._upscalers[needed]
+
+    def network(self, needed: int) -> Upscaler:
+        """Load the model for a scale, with a state of its own."""
+        name = choose_model(self._model, needed, 0, self._detail)
+        scale = min(needed, load(name).scale)
+        default = default_detail(name, scale)
+        detail = default if self._detail is None else self._detail
+        return Upscaler(load(name, scale, detail), self._device)
 
     def upscale_file(
         self,
@@ -159,13 +165,13 @@ class StillUpscaler:
             tell(f"{source}: not kept: {line}")
         dtype = sample_type(output, still)
         still = colours_for(output, still, dtype)
-        alpha = None if still.alpha is None else _resize_plane(still.alpha, (height, width), dtype)
+        alpha = None if still.alpha is None else resize_plane(still.alpha, (height, width), dtype)
         high = replace(still, rgb=self._upscaled(still, dtype), alpha=alpha)
         write_still(output, high, overwrite)
 
     def _upscaled(self, still: Still, dtype: np.dtype[Any]) -> Samples:
         """Upscale the colours of a picture; linear light by a curve for the network."""
-        rgb = still.rgb if still.alpha is None else _without_rim(still.rgb, still.alpha)
+        rgb = still.rgb if still.alpha is None else without_rim(still.rgb, still.alpha)
         if not still.linear:
             return self.upscale_array(rgb, dtype)
         floats = np.dtype(np.float32)
@@ -213,21 +219,23 @@ def pair_images(
 
     The folder's tree is created in `output`; several inputs are paired as films are, see
     `batch.pair_films`. A picture keeps its suffix if such pictures can be written; otherwise it
-    becomes .png. `tell` is called with skipped files. Raises `MediaError` or `OutputError`.
+    becomes .png, or stays animated. `tell` is called with skipped files. Raises `MediaError` or
+    `OutputError`.
     """
     source = sources[0]
     if len(sources) > 1:
+        by_name = {path.name: path for path in sources}
         pairs = pair_several(
             sources,
             output,
-            rename=_name,
+            rename=lambda name: _name(name, by_name.get(name.name, name)),
             pair_folder=lambda folder, target: _pair_folder(folder, target, output, tell),
             suffixes=IMAGE_SUFFIXES,
         )
     elif source.is_dir():
         pairs = _pair_folder(source, output, output, tell)
     else:
-        return [(source, output / _name(Path(source.name)) if output.is_dir() else output)]
+        return [(source, output / _name(Path(source.name), source) if output.is_dir() else output)]
     for folder in {target.parent for _, target in pairs}:
         make_folder(folder)
     return pairs
@@ -242,16 +250,19 @@ def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str]
         raise not_a_folder(without)
     for line in skipped(source, others, "pictures"):
         tell(line)
-    return pair_files(source, output, pictures, _name)
+    return pair_files(source, output, pictures, lambda name: _name(name, source / name))
 
 
-def _name(picture: Path) -> Path:
+def _name(picture: Path, source: Path) -> Path:
+    """Return the name of the output of a picture at `source`."""
     if picture.suffix.lower() in IMAGE_SUFFIXES:
+        return picture
+    if picture.suffix.lower() in ANIMATION_SUFFIXES and is_animated(source):
         return picture
     return picture.with_suffix(".jpg" if picture.suffix.lower() in _JPEGS else ".png")
 
 
-def _without_rim(rgb: Samples, alpha: Samples) -> Samples:
+def without_rim(rgb: Samples, alpha: Samples) -> Samples:
     """Replace hidden colours (H, W, 3) by visible ones nearby, by transparency (H, W)."""
     highest = full_scale(rgb.dtype)
     if (alpha == highest).all():
@@ -265,7 +276,8 @@ def _without_rim(rgb: Samples, alpha: Samples) -> Samples:
     return rounded.astype(np.uint8) if rgb.dtype == np.uint8 else rounded.astype(np.uint16)
 
 
-def _resize_plane(plane: Samples, size: tuple[int, int], dtype: np.dtype[Any]) -> Samples:
+def resize_plane(plane: Samples, size: tuple[int, int], dtype: np.dtype[Any]) -> Samples:
+    """Resize a plane to (height, width) bicubically, with samples of `dtype`."""
     values = to_float(torch.from_numpy(plane))[None, None]
     resized = _quantised(resize_bicubic(values, size).clamp_(0, 1), dtype)
     return resized[0, 0].numpy().astype(dtype, copy=False)

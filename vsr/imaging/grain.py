@@ -62,11 +62,11 @@ class Grain:
             output[lines] = grain
         return output
 
-    def apply_to_rgb(self, pixels: NDArray[Any]) -> NDArray[Any]:
+    def apply_to_rgb(self, pixels: NDArray[Any], pts: int = 0) -> NDArray[Any]:
         """Add grain to a copy of a picture (height, width, 3): the same to all channels."""
         red, green, blue = (np.float32(share) * pixels[..., i] for i, share in enumerate(_LUMA))
         luma = np.rint(red + green + blue).astype(pixels.dtype)
-        added = self.apply(luma, pts=0).astype(np.int32) - luma
+        added = self.apply(luma, pts).astype(np.int32) - luma
         output = np.empty_like(pixels)
         for channel in range(3):
             output[..., channel] = (pixels[..., channel] + added).clip(0, self._highest)

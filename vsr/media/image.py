@@ -53,7 +53,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".exr", *
 _OPTIONAL = {".exr": "OpenEXR"}
 """Formats by suffix that need an optional package."""
 
-_ANIMATED_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF")
+_ANIMATED_FORMATS = ("PNG", "WEBP", "AVIF", "GIF")
 _RGB_MODES = ("RGB", "RGBA", "P", "PA", "RGBX", "RGBa")
 _PALETTE_MODES = ("P", "PA")
 _GREY_MODES = ("1", "L", "LA", "La", "I")
@@ -70,8 +70,11 @@ _LUMA = (0.299, 0.587, 0.114)
 _ORIENTATION = 0x0112
 
 
-def read_still(path: Path | str) -> Still:
-    """Read a picture as RGB of 8 or 16 bits, rotated by its orientation; raises `MediaError`."""
+def read_still(path: Path | str, page: int = 0) -> Still:
+    """Read a picture, rotated by its orientation, in the samples of its file.
+
+    `page` counts the pages of a file, or the frames of an animation. Raises `MediaError`.
+    """
     path = Path(path)
     pipe = is_pipe(path)
     if not pipe and not path.exists():
@@ -83,7 +86,7 @@ def read_still(path: Path | str) -> Still:
             file = io.BytesIO(opened.read()) if pipe else opened
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about oddities of the file
-                return _read(file, path)
+                return _read(file, path, page)
     except MediaError:
         raise
     except Image.DecompressionBombError as error:
@@ -105,8 +108,12 @@ def _head(path: Path) -> bytes:
 def still_losses(path: Path, still: Still) -> list[str]:
     """List the parts of a picture that are lost when it is written to `path`, one line each."""
     suffix = path.suffix.lower()
+    lost = []
+    if still.pages > 1:
+        pages = "frames of an animation" if still.is_animation else "pages"
+        lost.append(f"{still.pages - 1} of {still.pages} {pages}; the first is used")
     dtype = sample_type(path, still)
-    lost = [*still.lost, *unsupported_tags(still.tags, suffix, still.exif)]
+    lost += [*still.lost, *unsupported_tags(still.tags, suffix, still.exif)]
     lost += unsupported_by_exr(still) if suffix == ".exr" else unsupported_attributes(still, suffix)
     lost += colour_losses(path, still, dtype)
     if dtype not in (still.rgb.dtype, np.float32):
@@ -173,18 +180,11 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
     )
     suffix, dtype = path.suffix.lower(), sample_type(path, still)
     still = colours_for(path, still, dtype)
-    options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
-    if suffix in JPEG_SUFFIXES:
-        options["subsampling"] = 0
-    if suffix == ".avif":
-        options["subsampling"] = "4:4:4"
-    if still.icc_profile and not _lacks_profile(still, suffix):
-        options["icc_profile"] = still.icc_profile
     if still.rgb.dtype != dtype:
         alpha = None if still.alpha is None else to_levels(still.alpha, dtype)
         still = replace(still, rgb=to_levels(still.rgb, dtype), alpha=alpha)
-    image = _as_image(still, suffix)
-    options |= save_options(suffix, image=image, exif=still.exif, tags=still.tags)
+    image = as_image(still, suffix)
+    options = writer_options(still, suffix, image)
     with atomic_path(path) as partial:
         try:
             if suffix in TIFF_SUFFIXES:
@@ -211,16 +211,29 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
             raise OutputError(f"{path}: can't be written: {reason.splitlines()[0]}") from error
 
 
-def _read(file: Any, path: Path) -> Still:
-    for read in (read_tiff, read_exr):
-        deep = read(file, path)
-        if deep is not None:
-            return deep
+def writer_options(still: Still, suffix: str, image: Image.Image) -> dict[str, Any]:
+    """Return the options of Pillow's writer: quality, colour profile, metadata."""
+    options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
+    if suffix in JPEG_SUFFIXES:
+        options["subsampling"] = 0
+    if suffix == ".avif":
+        options["subsampling"] = "4:4:4"
+    if still.icc_profile and not _lacks_profile(still, suffix):
+        options["icc_profile"] = still.icc_profile
+    return options | save_options(suffix, image=image, exif=still.exif, tags=still.tags)
+
+
+def _read(file: Any, path: Path, page: int) -> Still:
+    deep = read_tiff(file, path, page) or read_exr(file, path)
+    if deep is not None:
+        return deep
     file.seek(0)
     has_heif()
     with Image.open(file) as opened:
         lost = []
-        frames = getattr(opened, "n_frames", 1)
+        pages = getattr(opened, "n_frames", 1)
+        if page:
+            opened.seek(page)
         with suppress(Exception):
             load_exif(opened)
         upright = ImageOps.exif_transpose(opened)
@@ -229,9 +242,6 @@ def _read(file: Any, path: Path) -> Still:
         tags, lost_tags = tags_of(opened, upright, file)
         profile = opened.info.get("icc_profile")
         name, mode = str(opened.format), upright.mode
-        if frames > 1:
-            pages = "frames of an animation" if name in _ANIMATED_FORMATS else "pages"
-            lost.append(f"{frames - 1} of {frames} {pages}; the first is used")
         try:
             exif = exif_of(opened.getexif())
         except Exception:  # malformed data raises many types of error
@@ -281,6 +291,8 @@ def _read(file: Any, path: Path) -> Still:
         grey=is_grey,
         bits=bits,
         lost=(*lost, *lost_tags),
+        pages=pages,
+        is_animation=name in _ANIMATED_FORMATS,
     )
 
 
@@ -338,7 +350,7 @@ def _lacks_profile(still: Still, suffix: str) -> bool:
     return profile_space(profile) == "GRAY" and not _is_grey_in(still, suffix)
 
 
-def _as_image(still: Still, suffix: str) -> Image.Image:
+def as_image(still: Still, suffix: str) -> Image.Image:
     """Return a picture as Pillow's, of 8 bits per sample."""
     image = Image.fromarray(to_levels(still.rgb, np.dtype(np.uint8)))
     if _is_grey_in(still, suffix):

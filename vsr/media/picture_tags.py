@@ -18,7 +18,7 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 MAX_SEGMENT = 65533
 """Maximum bytes of a JPEG segment."""
 _XMP_HEADER = 29
-_MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 65536}
+_MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 65536, ".gif": 65535}
 """Maximum pixels of a side in libjpeg and libwebp."""
 _NO_DPI = (".webp", ".avif")
 """Formats whose resolution is that of Exif data."""
@@ -166,7 +166,7 @@ def unsupported_tags(tags: PictureTags, suffix: str, exif: bytes | None) -> list
         lost.append(f"thumbnail: {suffix} has no room beside so much Exif data")
     png, jpeg = suffix == ".png", suffix in JPEG_SUFFIXES
     exr = suffix == ".exr"
-    if tags.comment and not (png or jpeg or exr):
+    if tags.comment and not (png or jpeg or exr or suffix == ".gif"):
         lost.append(f"comment: {suffix} can't hold it, .png and .jpg can")
     if tags.texts and not (png or exr):
         keys = ", ".join(key for key, _ in tags.texts)

@@ -37,6 +37,10 @@ class Still:
     """CIE x and y of red, green, blue and white of OpenEXR; None for those of sRGB."""
     exr_attributes: Mapping[str, Any] = field(default_factory=dict)
     """OpenEXR's attributes that other formats lack."""
+    pages: int = 1
+    """Pages of the file, or frames of an animation; this picture is one of them."""
+    is_animation: bool = False
+    """Whether the pages of the file are frames of an animation."""
 
 
 def profile_space(profile: bytes) -> str:

@@ -43,8 +43,8 @@ _DEFLATE, _DIFFERENCES = 8, 2
 _STRIP_BYTES = 1 << 20
 
 
-def read_tiff(file: BinaryIO, path: Path) -> Still | None:
-    """Read a TIFF file of more than 8 bits per sample, rotated by its orientation.
+def read_tiff(file: BinaryIO, path: Path, number: int = 0) -> Still | None:
+    """Read a page of more than 8 bits per sample of a TIFF file, rotated by its orientation.
 
     Returns None for all other files, and for compressions that can't be decoded in full depth.
     Raises `MediaError`.
@@ -56,7 +56,7 @@ def read_tiff(file: BinaryIO, path: Path) -> Still | None:
     with tifffile.TiffFile(file) as tif:
         if not tif.pages:
             raise MediaError(f"{path}: can't be read: it has no page")
-        page: Any = tif.pages[0]
+        page: Any = tif.pages[number]
         if isinstance(page.bitspersample, tuple):
             return None  # differ between channels
         if page.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
@@ -67,13 +67,13 @@ def read_tiff(file: BinaryIO, path: Path) -> Still | None:
         samples = _decoded(page, file)
         if samples is None:
             return None
-        pages = len(tif.pages)
+        pages, position = len(tif.pages), page.offset
         tags = {tag.code: tag.value for tag in page.tags}
         photometric, bits = int(page.photometric), int(page.bitspersample)
         extra = [int(use) for use in page.extrasamples]
         if page.axes == "SYX":
             samples = np.moveaxis(samples, 0, 2)
-    lost = [] if pages == 1 else [f"{pages - 1} of {pages} pages; the first is used"]
+    lost: list[str] = []
     samples = _normalised(samples.reshape(*samples.shape[:2], -1), bits, path)
     if bits > 32:
         lost.append(f"{bits} bits a channel: 32 are read")
@@ -92,7 +92,7 @@ def read_tiff(file: BinaryIO, path: Path) -> Still | None:
         lost.append(f"colour profile of {profile_space(profile)}")
         profile = None
     iptc = tiff_iptc(tags, lost)
-    exif, dpi = _exif(file, lost)
+    exif, dpi = _exif(file, position, lost)
     orientation = tags.get(_ORIENTATION, 1)
     return Still(
         rgb=rotate_samples(np.repeat(colours, 3, axis=2) if grey else colours, orientation),
@@ -103,6 +103,7 @@ def read_tiff(file: BinaryIO, path: Path) -> Still | None:
         grey=grey,
         bits=bits,
         lost=tuple(lost),
+        pages=pages,
     )
 
 
@@ -174,8 +175,8 @@ def _decoded(page: Any, file: BinaryIO) -> NDArray[Any] | None:
         if "imagecodecs" not in str(error):
             raise
     tag = page.tags.get(_ORIENTATION)
-    if page.photometric == _WHITE_IS_ZERO or (tag and tag.value != 1):
-        return None  # OpenCV applies both
+    if page.index or page.photometric == _WHITE_IS_ZERO or (tag and tag.value != 1):
+        return None  # OpenCV reads the first page, and applies the others
     file.seek(0)
     found = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None or found.shape != page.shape or found.dtype != page.dtype:
@@ -199,12 +200,16 @@ def _normalised(samples: NDArray[Any], bits: int, path: Path) -> NDArray[Any]:
     return samples.astype(np.uint16)
 
 
-def _exif(file: BinaryIO, lost: list[str]) -> tuple[bytes | None, tuple[float, float] | None]:
-    """Return Exif data and the pixels per inch, both rotated."""
+def _exif(
+    file: BinaryIO, position: int, lost: list[str]
+) -> tuple[bytes | None, tuple[float, float] | None]:
+    """Return Exif data and the pixels per inch of the directory at `position`, both rotated."""
     exif = Image.Exif()
     try:
         file.seek(0)
-        exif.load_from_fp(file)
+        exif.load_from_fp(file)  # which reads the order of bytes
+        file.seek(0)
+        exif.load_from_fp(file, position)
         content = exif_of(exif)
         scale = _INCHES.get(exif.get(_UNIT, 2), 0.0)
         dpi = [float(exif[tag]) * scale for tag in (_X_RESOLUTION, _Y_RESOLUTION) if tag in exif]
