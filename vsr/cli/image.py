@@ -39,6 +39,11 @@ from vsr.errors import VsrError
 @device_option
 @grain_option
 @click.option(
+    "--allow-invented-detail",
+    is_flag=True,
+    help="Allow --detail and --grain for DICOM files and TIFF stacks, whose values are measured.",
+)
+@click.option(
     "--strict", is_flag=True, help="Fail before any work if anything in a picture can't be kept."
 )
 @overwrite_option

@@ -19,6 +19,7 @@ from vsr.engine.batch import (
     pair_files,
     pair_several,
 )
+from vsr.engine.measured import upscale_measured
 from vsr.engine.output_size import InputFrame, OutputSize, SizeRequest
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import ConfigError, MediaError, OutputError
@@ -60,18 +61,22 @@ class StillUpscaler:
         device: str = "auto",
         detail: float | None = None,
         grain: float = 0.0,
+        allow_invented_detail: bool = False,
     ) -> None:
         """Upscale to `size`, by default by the scale of `model` or 4.
 
-        `grain` is the strength of film grain, from 0 to 1. Raises `VsrError`.
+        `grain` is the strength of film grain, from 0 to 1. `allow_invented_detail` allows `detail`
+        and `grain` for files of measured values, where both are 0 by default. Raises `VsrError`.
         """
         if not 0 <= grain <= 1:
             raise ConfigError(f"grain is between 0 and 1, not {grain}")
         self._grain = grain
         self._model, self._request, self._detail = model, size, detail
+        self._allow_invented_detail = allow_invented_detail
         self._device = pick_device(device)
         self._upscalers: dict[int, Upscaler] = {}
         """By scale."""
+        self._without_detail: StillUpscaler | None = None
         self._default = load(choose_model(model, None, 0)).scale
         # The model is checked before any picture is read.
         self._upscaler(math.ceil(size.scale or self._default))
@@ -141,6 +146,23 @@ class StillUpscaler:
         detail = default if self._detail is None else self._detail
         return Upscaler(load(name, scale, detail), self._device)
 
+    def _faithful(self, source: Path) -> "StillUpscaler":
+        """Return an upscaler for the measured values of `source`. Raises `ConfigError`."""
+        is_twin = Path(self._model or "").stem.endswith("-gan")
+        if not self._allow_invented_detail and (self._detail or self._grain or is_twin):
+            choice = "detail" if self._detail else "grain" if self._grain else f"{self._model}"
+            raise ConfigError(
+                f"{source}: holds measured values, and {choice} would invent some; leave it out, "
+                "or allow it with --allow-invented-detail"
+            )
+        if self._detail is not None:
+            return self
+        if self._without_detail is None:
+            self._without_detail = StillUpscaler(
+                self._model, self._request, str(self._device), detail=0.0, grain=self._grain
+            )
+        return self._without_detail
+
     def upscale_file(
         self,
         source: Path,
@@ -154,6 +176,10 @@ class StillUpscaler:
         What can't be kept is reported to `tell` beforehand; if `strict`, it is an error. Raises
         `MediaError` or `OutputError`.
         """
+        if upscale_measured(
+            source, output, self._faithful, overwrite=overwrite, strict=strict, tell=tell
+        ):
+            return
         still = read_still(source)
         check_distinct([output], [source])
         height, width = self.output_size(*still.rgb.shape[:2])
