@@ -19,8 +19,10 @@ from vsr.system.folders import STILL_SUFFIXES, files_in
 
 _CELL = 4
 """Side, in pixels of the smaller picture, of the squares whose means are compared."""
-_SHARE, _FLOOR = 1 / 3, 0.01
+_SHARE, _FLOOR = 0.2, 0.02
 """Largest difference of contents: a share of their standard deviation, and of white."""
+_NEUTRAL = 0.01
+"""Largest difference of the mean colours of a grey picture that is stored as RGB."""
 _ROUNDING = 2
 """Pixels by which sides may differ from the aspect ratio."""
 _DPI_TOLERANCE = 0.51
@@ -44,8 +46,8 @@ def verify_picture(source: Path, output: Path) -> list[Finding]:
     """Compare a picture of any size with its source. Raises `MediaError`.
 
     Samples are compared by their means over squares of 4x4 pixels of the smaller picture. The root
-    mean square of the differences may be a third of the standard deviation of the source's means,
-    or 1% of white. Of animations and pages, the first picture is compared, and their number.
+    mean square of the differences may be a fifth of the standard deviation of the source's means,
+    or 2% of white. Of animations and pages, the first picture is compared, and their number.
 
     Exif data are compared tag by tag, without tags about the storage in the file. The size in Exif
     data and XMP must be that of the output, and a thumbnail must have its shape.
@@ -174,7 +176,7 @@ def _has_bits(one: Still, other: Still) -> bool:
 def _is_neutral(still: Still) -> bool:
     """Whether all colours are grey, but for the loss of a codec."""
     means = still.rgb.astype(np.float32).mean(axis=(0, 1)) / full_scale(still.rgb.dtype)
-    return bool(np.ptp(means) < _FLOOR)
+    return bool(np.ptp(means) < _NEUTRAL)
 
 
 def _frames(before: PictureContents, after: PictureContents) -> Iterator[Finding]:
