@@ -38,7 +38,7 @@ _BT709, _UNKNOWN = 1, 2
 _MAX_THUMBNAIL_BYTES = 1 << 15
 """More than a thumbnail of pure noise takes."""
 # fmt: off
-_FILE_TAGS = (
+FILE_TAGS = (
     0x00FE, 0x00FF, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x010A, 0x0111, 0x0112, 0x0115,
     0x0116, 0x0117, 0x0118, 0x0119, 0x011C, 0x0120, 0x0121, 0x0122, 0x0123, 0x013D, 0x0140,
     0x0142, 0x0143, 0x0144, 0x0145, 0x014A, 0x0152, 0x0153, 0x015B, 0x0200, 0x0201, 0x0202,
@@ -150,7 +150,7 @@ def exif_of(exif: Image.Exif) -> bytes | None:
     if exif.get(_ORIENTATION, 1) in _TRANSPOSED and {_X_RESOLUTION, _Y_RESOLUTION} <= exif.keys():
         resolution = exif[_Y_RESOLUTION], exif[_X_RESOLUTION]
         exif[_X_RESOLUTION], exif[_Y_RESOLUTION] = resolution
-    for tag in _FILE_TAGS:
+    for tag in FILE_TAGS:
         if tag in exif:
             del exif[tag]
     any_inner = exif.get_ifd(_EXIF_IFD) or exif.get_ifd(_GPS_IFD)
@@ -209,7 +209,7 @@ def save_options(
     exif = _sized_exif(exif, size, tags.dpi if suffix in _NO_DPI else None)
     if has_thumbnail:
         exif = _with_thumbnail(exif or Image.Exif().tobytes(), image)
-    xmp = tags.xmp and _sized_xmp(tags.xmp, size)
+    xmp = tags.xmp and sized_xmp(tags.xmp, size)
     if exif:
         options["exif"] = exif
     if tags.dpi and suffix not in _NO_DPI:
@@ -295,12 +295,15 @@ def _is_lost(name: str, content: bytes) -> bool:
 
 
 def dpi_of(info: dict[Any, Any]) -> tuple[float, float] | None:
-    """Return the pixels per inch of Pillow's information; None if they aren't plausible."""
+    """Return the pixels per inch of Pillow's information; None if they aren't plausible.
+
+    TIFF files without a resolution state one pixel.
+    """
     try:
         across, down = (float(value) for value in info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    is_valid = all(math.isfinite(value) and 1 <= value <= _MAX_DPI for value in (across, down))
+    is_valid = all(math.isfinite(value) and 1 < value <= _MAX_DPI for value in (across, down))
     return (across, down) if is_valid else None
 
 
@@ -363,7 +366,7 @@ def _with_thumbnail(exif: bytes, image: Image.Image) -> bytes:
     return bytes(exif[:6] + tiff + bytes(4) + content)
 
 
-def _sized_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
+def sized_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
     """Update the size in XMP, in attributes and elements."""
     for names, value in (
         (b"PixelXDimension|ImageWidth", size[0]),
