@@ -26,7 +26,8 @@ def light(height: int, width: int) -> np.ndarray:
     """Linear light of a photograph, of which some is brighter than white."""
     values = (data.coffee()[:height, :width] / 255.0) ** 2.2
     values[: height // 2] *= 6
-    return values.astype(np.float16)
+    linear: np.ndarray = values.astype(np.float16)
+    return linear
 
 
 def write_exr(path: Path, channels: dict[str, np.ndarray], **header: Any) -> None:
@@ -41,7 +42,7 @@ def by_ffmpeg(path: Path) -> np.ndarray:
         frame = next(film.decode(video=0))
         # Planes are green, blue, red.
         planes = [
-            np.frombuffer(plane, np.float32 if "f32" in frame.format.name else np.float16)
+            np.frombuffer(bytes(plane), np.float32 if "f32" in frame.format.name else np.float16)
             .reshape(plane.height, -1)[:, : plane.width]
             .astype(np.float32)
             for plane in list(frame.planes)[:3]
@@ -127,6 +128,7 @@ def test_an_integer_format_gets_the_curve_of_srgb_and_a_profile(tmp_path: Path) 
     assert made.icc_profile
     profile = ImageCms.ImageCmsProfile(io.BytesIO(made.icc_profile)).profile
     # The primaries of a profile are adapted to D50.
+    assert profile.red_primary is not None
     assert profile.red_primary[1][:2] == pytest.approx((0.6820, 0.3194), abs=1e-3)
 
 

@@ -93,7 +93,7 @@ def read_exr(file: BinaryIO, path: Path) -> Still | None:
     )
 
 
-def write_exr(path: Path, still: Still, samples: NDArray[np.float32]) -> None:
+def write_exr(path: Path, still: Still, samples: NDArray[Any]) -> None:
     """Write samples (H, W, C) in linear light, C = 1, 2, 3 or 4, with the metadata of `still`.
 
     They are half floats if it has 16 bits.

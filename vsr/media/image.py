@@ -13,6 +13,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from vsr.errors import MediaError, OutputError
 from vsr.media.exr import read_exr, unsupported_attributes, unsupported_by_exr, write_exr
+from vsr.media.jxl import read_jxl, write_jxl
 from vsr.media.picture_colours import colour_losses, colours_for
 from vsr.media.picture_formats import (
     has_heif,
@@ -47,10 +48,12 @@ from vsr.media.tiff import read_tiff, write_tiff
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".exr", *TIFF_SUFFIXES})
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".avif", ".exr", ".jxl", *TIFF_SUFFIXES}
+)
 """Suffixes of the picture formats that can be written."""
 
-_OPTIONAL = {".exr": "OpenEXR"}
+_OPTIONAL = {".exr": "OpenEXR", ".jxl": "JPEG XL"}
 """Formats by suffix that need an optional package."""
 
 _ANIMATED_FORMATS = ("PNG", "WEBP", "AVIF", "GIF")
@@ -61,6 +64,7 @@ _TYPES = {
     ".png": (np.uint8, np.uint16),
     **dict.fromkeys(TIFF_SUFFIXES, (np.uint8, np.uint16, np.float32)),
     ".exr": (np.float32,),
+    ".jxl": (np.uint8, np.uint16, np.float32),
 }
 """Types of samples by suffix; other formats hold 8 bits."""
 _MAX_TIFF_BYTES = 0xFFFF_FFFF - (1 << 24)
@@ -196,6 +200,8 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
                     tags=still.tags,
                     xmp=options.get("xmp"),
                 )
+            elif suffix == ".jxl":
+                write_jxl(partial, _channels(still, image), options)
             elif suffix == ".exr":
                 write_exr(partial, still, _channels(still, image))
             elif dtype == np.uint8:
@@ -224,7 +230,7 @@ def writer_options(still: Still, suffix: str, image: Image.Image) -> dict[str, A
 
 
 def _read(file: Any, path: Path, page: int) -> Still:
-    deep = read_tiff(file, path, page) or read_exr(file, path)
+    deep = read_tiff(file, path, page) or read_exr(file, path) or read_jxl(file, path)
     if deep is not None:
         return deep
     file.seek(0)

@@ -48,4 +48,5 @@ def from_network(values: NDArray[np.float32]) -> NDArray[np.float32]:
     value = np.minimum(np.abs(values), np.float32(_MAX_CODE))
     curve = np.minimum(value, _KNEE_CODE) ** np.float32(_POWER)
     curve *= np.exp((np.maximum(value, _KNEE_CODE) - _KNEE_CODE) / _SLOPE)
-    return np.copysign(curve, values).astype(np.float32)
+    linear: NDArray[np.float32] = np.copysign(curve, values).astype(np.float32)
+    return linear

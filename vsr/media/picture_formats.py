@@ -15,10 +15,9 @@ _FORMATS = {
     **{"PCX": None, "QOI": None},
 }
 """Formats that are read, and Pillow's feature that each needs."""
-_PACKAGES = {"HEIC": "pi_heif", "OpenEXR": "OpenEXR"}
+_PACKAGES = {"HEIC": "pi_heif", "JPEG XL": "imagecodecs", "OpenEXR": "OpenEXR"}
 """Formats that are read by the packages of the extra `pictures`."""
-_WRITTEN = ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "OpenEXR")
-_JXL_HEADS = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
+_WRITTEN = ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "JPEG XL", "OpenEXR")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
@@ -63,8 +62,6 @@ def hint_for(head: bytes) -> str | None:
     """Say what the format of a file that can't be read needs, by its first bytes."""
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and not has_heif():
         return needs_extra("HEIC")
-    if head.startswith(_JXL_HEADS):
-        return "JPEG XL can't be read; convert it to PNG first"
     return None
 
 

@@ -20,7 +20,7 @@ MAX_SEGMENT = 65533
 _XMP_HEADER = 29
 _MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 65536, ".gif": 65535}
 """Maximum pixels of a side in libjpeg and libwebp."""
-_NO_DPI = (".webp", ".avif")
+_NO_DPI = (".webp", ".avif", ".jxl")
 """Formats whose resolution is that of Exif data."""
 _MAX_DPI = 65535
 
@@ -28,6 +28,8 @@ _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _WIDTH, _HEIGHT = 0xA002, 0xA003
 _ORIENTATION, _TRANSPOSED = 0x0112, range(5, 9)
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
+_INCHES = {2: 1.0, 3: 2.54}
+"""Resolution units in an inch."""
 _COMPRESSION, _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0103, 0x0201, 0x0202
 _THUMBNAIL_SIZE = (160, 160)
 _IPTC, _PHOTOSHOP = 0x83BB, 0x8649
@@ -143,6 +145,26 @@ def load_exif(opened: Image.Image) -> None:
     """Read the directories of Exif data. Must precede the pixels, which close a TIFF file."""
     for directory in (_EXIF_IFD, _GPS_IFD):
         opened.getexif().get_ifd(directory)
+
+
+def exif_with_tags(content: bytes, lost: list[str]) -> tuple[bytes | None, PictureTags]:
+    """Return Exif data of an upright picture, from a TIFF structure, and its resolution.
+
+    Adds a line to `lost` if they are damaged.
+    """
+    if not content:
+        return None, PictureTags()
+    exif = Image.Exif()
+    try:
+        exif.load(b"Exif\0\0" + content)
+        exif[_ORIENTATION] = 1
+        scale = _INCHES.get(exif.get(_RESOLUTION_UNIT, 2), 0.0)
+        dpi = [float(exif[tag]) * scale for tag in (_X_RESOLUTION, _Y_RESOLUTION) if tag in exif]
+        has_thumbnail = _THUMBNAIL in exif.get_ifd(ExifTags.IFD.IFD1)
+        return exif_of(exif), PictureTags(dpi=dpi_of({"dpi": dpi}), thumbnail=has_thumbnail)
+    except Exception:  # malformed data raises many types of error
+        lost.append("Exif data, which is damaged")
+        return None, PictureTags()
 
 
 def exif_of(exif: Image.Exif) -> bytes | None:
