@@ -35,14 +35,15 @@ from vsr.media.image import (
     still_losses,
     write_still,
 )
-from vsr.media.still import Samples, full_scale, to_levels
+from vsr.media.pages import PAGED_SUFFIXES, find_pages
+from vsr.media.still import Samples, Still, full_scale, to_levels
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
 from vsr.system.machine import pick_device
 from vsr.zoo import choose_model, default_detail, load
 
 _SamplesT = TypeVar("_SamplesT", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
-_JPEGS = (".jpe", ".jfif")
+_JPEGS = (".jpe", ".jfif", ".mpo")
 _BAND_LINES = 256
 _OVERLAP_LINES = 32
 _LEVELS = 2**16 - 1
@@ -161,11 +162,14 @@ class StillUpscaler:
             raise OutputError(f"{output}: would lack {'; '.join(lost)}")
         for line in lost:
             tell(f"{source}: not kept: {line}")
+        write_still(output, self.upscale_still(still, sample_type(output, still)), overwrite)
+
+    def upscale_still(self, still: Still, dtype: np.dtype[Any]) -> Still:
+        """Upscale a picture, to samples of `dtype`; its transparency is upscaled bicubically."""
+        size = self.output_size(*still.rgb.shape[:2])
         rgb = still.rgb if still.alpha is None else without_rim(still.rgb, still.alpha)
-        dtype = sample_type(output, still)
-        alpha = None if still.alpha is None else resize_plane(still.alpha, (height, width), dtype)
-        high = replace(still, rgb=self.upscale_array(rgb, dtype), alpha=alpha)
-        write_still(output, high, overwrite)
+        alpha = None if still.alpha is None else resize_plane(still.alpha, size, dtype)
+        return replace(still, rgb=self.upscale_array(rgb, dtype), alpha=alpha)
 
 
 def upscale_image(
@@ -247,6 +251,8 @@ def _name(picture: Path, source: Path) -> Path:
     if picture.suffix.lower() in IMAGE_SUFFIXES:
         return picture
     if picture.suffix.lower() in ANIMATION_SUFFIXES and is_animated(source):
+        return picture
+    if picture.suffix.lower() in PAGED_SUFFIXES and find_pages(source):
         return picture
     return picture.with_suffix(".jpg" if picture.suffix.lower() in _JPEGS else ".png")
 
