@@ -57,9 +57,9 @@ def image_command(
     """Upscale pictures, or folders of pictures.
 
     OUT is a folder if there are several IN, or if IN is one. Output formats are PNG, JPEG, WebP,
-    AVIF, TIFF, JPEG XL and OpenEXR; animations stay animated in GIF, PNG, APNG and WebP. Colour
-    profile, transparency, Exif, XMP, resolution and comment are kept. Anything that can't be kept
-    is reported before the work starts.
+    AVIF, TIFF, JPEG XL and OpenEXR. Animations stay animated in GIF, PNG, APNG and WebP; pages are
+    kept in TIFF and MPO. Colour profile, transparency, Exif, XMP, resolution and comment are kept.
+    Anything that can't be kept is reported before the work starts.
 
     \b
     vsr image small.png large.png --scale 2

@@ -38,6 +38,7 @@ from vsr.media.image import (
 )
 from vsr.media.linear_light import from_network, to_network
 from vsr.media.picture_colours import colours_for
+from vsr.media.pages import PAGED_SUFFIXES, find_pages
 from vsr.media.still import Samples, Still, full_scale, to_levels
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
@@ -45,7 +46,7 @@ from vsr.system.machine import pick_device
 from vsr.zoo import choose_model, default_detail, load
 
 _SamplesT = TypeVar("_SamplesT", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
-_JPEGS = (".jpe", ".jfif")
+_JPEGS = (".jpe", ".jfif", ".mpo")
 _BAND_LINES = 256
 _OVERLAP_LINES = 32
 _LEVELS = 2**16 - 1
@@ -191,9 +192,13 @@ class StillUpscaler:
             tell(f"{source}: not kept: {line}")
         dtype = sample_type(output, still)
         still = colours_for(output, still, dtype)
-        alpha = None if still.alpha is None else resize_plane(still.alpha, (height, width), dtype)
-        high = replace(still, rgb=self._upscaled(still, dtype), alpha=alpha)
-        write_still(output, high, overwrite)
+        write_still(output, self.upscale_still(still, dtype), overwrite)
+
+    def upscale_still(self, still: Still, dtype: np.dtype[Any]) -> Still:
+        """Upscale a picture, to samples of `dtype`; its transparency is upscaled bicubically."""
+        size = self.output_size(*still.rgb.shape[:2])
+        alpha = None if still.alpha is None else resize_plane(still.alpha, size, dtype)
+        return replace(still, rgb=self._upscaled(still, dtype), alpha=alpha)
 
     def _upscaled(self, still: Still, dtype: np.dtype[Any]) -> Samples:
         """Upscale the colours of a picture; linear light by a curve for the network."""
@@ -284,6 +289,8 @@ def _name(picture: Path, source: Path) -> Path:
     if picture.suffix.lower() in IMAGE_SUFFIXES:
         return picture
     if picture.suffix.lower() in ANIMATION_SUFFIXES and is_animated(source):
+        return picture
+    if picture.suffix.lower() in PAGED_SUFFIXES and find_pages(source):
         return picture
     return picture.with_suffix(".jpg" if picture.suffix.lower() in _JPEGS else ".png")
 

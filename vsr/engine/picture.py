@@ -6,9 +6,11 @@ from pathlib import Path
 from vsr.engine.animation import upscale_animation
 from vsr.engine.image import StillUpscaler
 from vsr.engine.output_size import SizeRequest
+from vsr.engine.pages import upscale_pages
 from vsr.media.animation.reader import is_animated, read_animation
 from vsr.media.animation.writer import ANIMATION_SUFFIXES
 from vsr.media.image import IMAGE_SUFFIXES
+from vsr.media.pages import PAGED_SUFFIXES, find_pages
 
 
 def upscale_picture(
@@ -29,9 +31,9 @@ def upscale_picture(
 ) -> None:
     """Upscale a picture file as `vsr image` does, with its metadata.
 
-    All frames of an animation are upscaled if `output` is a GIF, PNG, APNG or WebP file. The
-    options are those of `upscale_image`. What can't be kept is reported to `tell` before any work;
-    if `strict`, it is an error. Raises `VsrError`.
+    All frames of an animation are upscaled if `output` is a GIF, PNG, APNG or WebP file, and all
+    pages of a file if `output` is TIFF or MPO. The options are those of `upscale_image`. What can't
+    be kept is reported to `tell` before any work; if `strict`, it is an error. Raises `VsrError`.
     """
     request = SizeRequest(scale=scale, width=width, height=height, screen=size)
     upscaler = StillUpscaler(model, request, device=device, detail=detail, grain=grain)
@@ -49,9 +51,9 @@ def upscale_file(
     tell: Callable[[str], None] = lambda line: None,
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Upscale a picture, or all frames of an animation where the output can hold them.
+    """Upscale a picture, or all frames or pages of a file where the output can hold them.
 
-    `watch` is called with the number of finished and of all frames. Raises `MediaError` or
+    `watch` is called with the number of finished and of all frames or pages. Raises `MediaError` or
     `OutputError`.
     """
     suffix = output.suffix.lower()
@@ -61,6 +63,16 @@ def upscale_file(
         upscale_animation(
             upscaler,
             animation,
+            output,
+            overwrite=overwrite,
+            strict=strict,
+            tell=tell,
+            watch=watch,
+        )
+    elif suffix in PAGED_SUFFIXES and (paged := find_pages(source)):
+        upscale_pages(
+            upscaler,
+            paged,
             output,
             overwrite=overwrite,
             strict=strict,

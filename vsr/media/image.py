@@ -5,7 +5,7 @@ import warnings
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from vsr.errors import MediaError, OutputError
 from vsr.media.exr import read_exr, unsupported_attributes, unsupported_by_exr, write_exr
 from vsr.media.jxl import read_jxl, write_jxl
+from vsr.media.mpo import mpo_page
 from vsr.media.picture_colours import colour_losses, colours_for
 from vsr.media.picture_formats import (
     has_heif,
@@ -44,7 +45,7 @@ from vsr.media.still import (
     rotate_samples,
     to_levels,
 )
-from vsr.media.tiff import read_tiff, write_tiff
+from vsr.media.tiff import append_tiff, read_tiff
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
 
@@ -67,7 +68,7 @@ _TYPES = {
     ".jxl": (np.uint8, np.uint16, np.float32),
 }
 """Types of samples by suffix; other formats hold 8 bits."""
-_MAX_TIFF_BYTES = 0xFFFF_FFFF - (1 << 24)
+MAX_TIFF_BYTES = 0xFFFF_FFFF - (1 << 24)
 """Offsets in TIFF have 32 bits."""
 _LUMA = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in grey, as in Pillow (ITU-R BT.601)."""
@@ -162,7 +163,7 @@ def check_still_output(
         raise OutputError(f"{path}: JPEG can't hold transparency; use .png or .webp")
     if still and suffix in TIFF_SUFFIXES:
         channels = (1 if still.grey else 3) + has_alpha
-        if size[0] * size[1] * channels * still.rgb.itemsize > _MAX_TIFF_BYTES:
+        if size[0] * size[1] * channels * still.rgb.itemsize > MAX_TIFF_BYTES:
             raise OutputError(f"{path}: {size[0]}x{size[1]}: {suffix} holds 4 GB, .png more")
     tags, exif = (still.tags, still.exif) if still else (PictureTags(), None)
     try:
@@ -192,14 +193,8 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
     with atomic_path(path) as partial:
         try:
             if suffix in TIFF_SUFFIXES:
-                write_tiff(
-                    partial,
-                    _channels(still, image),
-                    profile=options.get("icc_profile"),
-                    exif=options.get("exif"),
-                    tags=still.tags,
-                    xmp=options.get("xmp"),
-                )
+                with partial.open("w+b") as file:
+                    add_tiff_page(file, still)
             elif suffix == ".jxl":
                 write_jxl(partial, _channels(still, image), options)
             elif suffix == ".exr":
@@ -229,6 +224,21 @@ def writer_options(still: Still, suffix: str, image: Image.Image) -> dict[str, A
     return options | save_options(suffix, image=image, exif=still.exif, tags=still.tags)
 
 
+def add_tiff_page(file: BinaryIO, still: Still, page: tuple[int, int] | None = None) -> None:
+    """Append a picture to a TIFF file; `page` is its number, from 0, and that of all pages."""
+    image = as_image(still, ".tif")
+    options = writer_options(still, ".tif", image)
+    append_tiff(
+        file,
+        _channels(still, image),
+        profile=options.get("icc_profile"),
+        exif=options.get("exif"),
+        tags=still.tags,
+        xmp=options.get("xmp"),
+        page=page,
+    )
+
+
 def _read(file: Any, path: Path, page: int) -> Still:
     deep = read_tiff(file, path, page) or read_exr(file, path) or read_jxl(file, path)
     if deep is not None:
@@ -239,7 +249,11 @@ def _read(file: Any, path: Path, page: int) -> Still:
         lost = []
         pages = getattr(opened, "n_frames", 1)
         if page:
+            opened.info.clear()  # of the page before
             opened.seek(page)
+            if opened.format == "MPO":
+                alone = io.BytesIO(mpo_page(opened, file))
+                return replace(_read(alone, path, 0), pages=pages)
         with suppress(Exception):
             load_exif(opened)
         upright = ImageOps.exif_transpose(opened)

@@ -5,6 +5,7 @@ of tags, since neither library writes deep colours together with Exif data.
 """
 
 import logging
+import struct
 import zlib
 from itertools import accumulate
 from pathlib import Path
@@ -37,6 +38,9 @@ _PREMULTIPLIED, _ALPHA = 1, 2
 _EXIF_IFD, _GPS_IFD, _INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
 _XMP, _PROFILE, _PHOTOSHOP = 0x02BC, 0x8773, 0x8649
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x0112, 0x011A, 0x011B, 0x0128
+_SUBFILE_TYPE, _PAGE_NUMBER = 0x00FE, 0x0129
+_REDUCED, _PAGE, _MASK = 1, 2, 4
+"""Types of subfiles."""
 _INCHES = {2: 1.0, 3: 2.54}
 """Resolution units in an inch."""
 _DEFLATE, _DIFFERENCES = 8, 2
@@ -49,8 +53,7 @@ def read_tiff(file: BinaryIO, path: Path, number: int = 0) -> Still | None:
     Returns None for all other files, and for compressions that can't be decoded in full depth.
     Raises `MediaError`.
     """
-    file.seek(0)
-    if file.read(4) not in _MAGIC:
+    if not is_tiff(file):
         return None
     file.seek(0)
     with tifffile.TiffFile(file) as tif:
@@ -107,18 +110,47 @@ def read_tiff(file: BinaryIO, path: Path, number: int = 0) -> Still | None:
     )
 
 
-def write_tiff(
-    path: Path,
+def is_tiff(file: BinaryIO) -> bool:
+    """Whether a file starts as TIFF does."""
+    file.seek(0)
+    return file.read(4) in _MAGIC
+
+
+def list_tiff_pages(file: BinaryIO) -> tuple[list[int], list[str]]:
+    """List the numbers of the pages of a TIFF file; describe its other pictures, one line each.
+
+    Thumbnails, pyramids and masks are no pages.
+    """
+    file.seek(0)
+    numbers, reduced, masks = [], 0, 0
+    with tifffile.TiffFile(file) as tif:
+        for number, page in enumerate(tif.pages):
+            tag = page.aspage().tags.get(_SUBFILE_TYPE)
+            kind = int(tag.value) if tag else 0
+            if number and kind & _REDUCED:
+                reduced += 1
+            elif number and kind & _MASK:
+                masks += 1
+            else:
+                numbers.append(number)
+    counts = {"reduced copies of pages": reduced, "masks of pages": masks}
+    return numbers, [f"{count} {name}" for name, count in counts.items() if count]
+
+
+def append_tiff(
+    file: BinaryIO,
     samples: Samples,
     *,
     profile: bytes | None,
     exif: bytes | None,
     tags: PictureTags,
     xmp: bytes | None,
+    page: tuple[int, int] | None = None,
 ) -> None:
-    """Write samples (H, W, C), C = 1, 2, 3 or 4, compressed without loss.
+    """Append a page to a file, which may be empty and is open for reading and writing.
 
-    `exif` and `xmp` are those of the output's size.
+    `samples` (H, W, C), C = 1, 2, 3 or 4, are compressed without loss. `exif` and `xmp` are those
+    of the output's size. `page` is the page's number, from 0, and that of all pages.
     """
     height, width, channels = samples.shape
     directory = ImageFileDirectory_v2()
@@ -144,9 +176,34 @@ def write_tiff(
     for tag, content in ((_PROFILE, profile), (_XMP, xmp), (_PHOTOSHOP, _joined(tags.iptc))):
         if content:
             directory[tag] = content
-    with path.open("wb") as file:
-        directory.save(file)
-        file.writelines(strips)
+    if page:
+        directory[_SUBFILE_TYPE], directory[_PAGE_NUMBER] = _PAGE, page
+    _link_page(file)
+    directory.save(file)
+    file.writelines(strips)
+
+
+def _link_page(file: BinaryIO) -> None:
+    """Point the last directory of a file, if it has any, to its end; seek to there."""
+    end = file.seek(0, 2)
+    if not end:
+        return
+    file.write(bytes(end % 2))  # directories are at even positions
+    end += end % 2
+    file.seek(0)
+    order = "<" if file.read(4) == _MAGIC[0] else ">"
+    link = 4
+    while True:
+        file.seek(link)
+        (position,) = struct.unpack(f"{order}I", file.read(4))
+        if not position:
+            break
+        file.seek(position)
+        (count,) = struct.unpack(f"{order}H", file.read(2))
+        link = position + 2 + 12 * count
+    file.seek(link)
+    file.write(struct.pack(f"{order}I", end))
+    file.seek(end)
 
 
 def _check_page(page: Any, file: BinaryIO, path: Path) -> None:
