@@ -8,17 +8,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from skimage import data
 
 from tests.helpers.cli import vsr
+from tests.helpers.stills import first_frame
 from vsr.engine.image import StillUpscaler, upscale_image
 from vsr.engine.output_size import SizeRequest
 from vsr.media.image import read_still, write_still
 from vsr.media.still import Still
-from vsr.zoo.model_file import load_generator
 
 
 def deep(*shape: int) -> np.ndarray:
@@ -29,10 +28,7 @@ def deep(*shape: int) -> np.ndarray:
 
 
 def network(model: Path, pixels: np.ndarray) -> np.ndarray:
-    low = torch.from_numpy(pixels.astype(np.float32) / 65535).permute(2, 0, 1)[None, None]
-    with torch.inference_mode():
-        high = load_generator(model)(low)[0, 0].permute(1, 2, 0).numpy()
-    levels: np.ndarray = high.clip(0, 1) * 65535
+    levels: np.ndarray = first_frame(model, pixels / 65535).clip(0, 1) * 65535
     return levels
 
 

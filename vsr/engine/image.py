@@ -1,7 +1,7 @@
 """Upscale still pictures: the API behind `vsr image` and `vsr.upscale_image`."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vsr.engine.batch import (
     Pairs,
@@ -21,10 +20,13 @@ from vsr.engine.batch import (
 )
 from vsr.engine.measured import upscale_measured
 from vsr.engine.output_size import InputFrame, OutputSize, SizeRequest
+from vsr.engine.still_backends import StillBackends
+from vsr.engine.still_tiles import upscale_in_bands
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import ConfigError, MediaError, OutputError
 from vsr.imaging.grain import Grain
-from vsr.imaging.tensors import bleed, resize_bicubic, to_float, to_uint8
+from vsr.imaging.resize_rows import resized_bands
+from vsr.imaging.tensors import bleed, resize_bicubic, to_float
 from vsr.media.animation.reader import is_animated
 from vsr.media.animation.writer import ANIMATION_SUFFIXES
 from vsr.media.encode.settings import check_frame_size
@@ -37,9 +39,10 @@ from vsr.media.image import (
     write_still,
 )
 from vsr.media.linear_light import from_network, to_network
-from vsr.media.picture_colours import colours_for
 from vsr.media.pages import PAGED_SUFFIXES, find_pages
+from vsr.media.picture_colours import colours_for
 from vsr.media.still import Samples, Still, full_scale, to_levels
+from vsr.models import Generator
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
 from vsr.system.machine import pick_device
@@ -47,8 +50,6 @@ from vsr.zoo import choose_model, default_detail, load
 
 _SamplesT = TypeVar("_SamplesT", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
 _JPEGS = (".jpe", ".jfif", ".mpo")
-_BAND_LINES = 256
-_OVERLAP_LINES = 32
 _LEVELS = 2**16 - 1
 
 
@@ -75,12 +76,11 @@ class StillUpscaler:
         self._model, self._request, self._detail = model, size, detail
         self._allow_invented_detail = allow_invented_detail
         self._device = pick_device(device)
-        self._upscalers: dict[int, Upscaler] = {}
-        """By scale."""
+        self._backends = StillBackends(self._load, self._device)
         self._without_detail: StillUpscaler | None = None
         self._default = load(choose_model(model, None, 0)).scale
         # The model is checked before any picture is read.
-        self._upscaler(math.ceil(size.scale or self._default))
+        self._backends.generator(math.ceil(size.scale or self._default))
 
     @property
     def scale(self) -> float | None:
@@ -95,57 +95,64 @@ class StillUpscaler:
         return size.height, size.width
 
     def upscale_array(self, pixels: Samples, dtype: np.dtype[Any] | None = None) -> Samples:
-        """Upscale RGB (H, W, 3) to the requested size, in overlapping bands to limit memory.
+        """Upscale RGB (H, W, 3) to the requested size.
 
         The result is rounded once, to `dtype`, by default that of `pixels`: uint8, uint16 or
         float32. Floats below 0 or above 1 are scaled to that range for the network and back.
         """
-        dtype = dtype or pixels.dtype
+        output = np.empty((*self.output_size(*pixels.shape[:2]), 3), dtype or pixels.dtype)
+        first = 0
+        for band in self.upscale_bands(pixels, output.dtype):
+            output[first : first + len(band)] = band
+            first += len(band)
+        return output
+
+    def upscale_bands(self, pixels: Samples, dtype: np.dtype[Any]) -> Iterator[Samples]:
+        """Iterate over the output of `upscale_array` in bands (n, sW, 3), from top to bottom."""
         height, width = pixels.shape[:2]
         size = self.output_size(height, width)
         needed = OutputSize(size[1], size[0]).network_scale(InputFrame(width, height))
-        upscaler = self._upscaler(needed)
-        if size == (upscaler.scale * height, upscaler.scale * width):
-            return self.add_grain(_in_bands(upscaler, pixels, dtype))
+        whole = self._backends.generator(needed).scale
+        network_size = (whole * height, whole * width)
+        is_direct = size == network_size
         # More levels than those of the result, so that only the last rounding counts.
-        between = np.dtype(np.uint16 if dtype == np.uint8 else np.float32)
-        large = _in_bands(upscaler, pixels, between)
-        output = np.empty((*size, 3), dtype)
-        for channel in range(3):
-            plane = torch.from_numpy(large[..., channel].astype(np.float32))[None, None]
-            if between == np.uint16:
-                plane /= _LEVELS
-            output[..., channel] = _quantised(resize_bicubic(plane, size), dtype)[0, 0].numpy()
-        return self.add_grain(output)
+        is_8_bit = is_direct and pixels.dtype == dtype == np.uint8
+        between = np.dtype(np.uint8 if is_8_bit else np.float32)
+        backend = self._backends.backend(needed, pixels, between)
+        limits = _range_of(pixels)
+        bands = upscale_in_bands(backend, pixels, between, limits)
+        if not is_direct:
+            bands = resized_bands(bands, network_size, size)
+        grain, first = self._film_grain(size, dtype), 0
+        for band in bands:
+            samples = _quantised(band, dtype)
+            yield samples if grain is None else _with_grain(grain, samples, first, limits=limits)
+            first += len(band)
 
-    def add_grain(self, pixels: Samples, frame: int = 0) -> Samples:
-        """Add film grain to an output; that of each frame of an animation differs."""
-        if not self._grain:
+    def add_grain(self, pixels: Samples, frame: int) -> Samples:
+        """Add film grain to a frame of an animation; each frame has its own."""
+        grain = self._film_grain((pixels.shape[0], pixels.shape[1]), pixels.dtype)
+        if grain is None:
             return pixels
-        if pixels.dtype == np.float32:
-            black, white = _range_of(pixels)
-            codes = to_levels((pixels - black) / (white - black), np.dtype(np.uint16))
-            added = self.add_grain(codes, frame).astype(np.float32) - codes
-            return (pixels + added * (white - black) / _LEVELS).astype(np.float32)
-        height, width = pixels.shape[:2]
-        depth = 8 * pixels.itemsize
-        grain = Grain(self._grain, height=height, width=width, bit_depth=depth, full_range=True)
-        grained: Samples = grain.apply_to_rgb(pixels, frame)
-        return grained
+        return _with_grain(grain, pixels, 0, limits=_range_of(pixels), pts=frame)
 
-    def _upscaler(self, needed: int) -> Upscaler:
-        """Load the model for a scale, once."""
-        if needed not in self._upscalers:
-            self._upscalers[needed] = self.network(needed)
-        return self._upscalers[needed]
+    def _film_grain(self, size: tuple[int, int], dtype: np.dtype[Any]) -> Grain | None:
+        if not self._grain:
+            return None
+        depth = 8 if dtype == np.uint8 else 16
+        height, width = size
+        return Grain(self._grain, height=height, width=width, bit_depth=depth, full_range=True)
 
-    def network(self, needed: int) -> Upscaler:
-        """Load the model for a scale, with a state of its own."""
+    def _load(self, needed: int) -> Generator[Any]:
+        """Load the model for a scale."""
         name = choose_model(self._model, needed, 0, self._detail)
         scale = min(needed, load(name).scale)
         default = default_detail(name, scale)
-        detail = default if self._detail is None else self._detail
-        return Upscaler(load(name, scale, detail), self._device)
+        return load(name, scale, default if self._detail is None else self._detail)
+
+    def network(self, needed: int) -> Upscaler:
+        """Load the model for a scale, with a state of its own."""
+        return Upscaler(self._load(needed), self._device)
 
     def _faithful(self, source: Path) -> "StillUpscaler":
         """Return an upscaler for the measured values of `source`. Raises `ConfigError`."""
@@ -312,28 +319,21 @@ def without_rim(rgb: Samples, alpha: Samples) -> Samples:
 def resize_plane(plane: Samples, size: tuple[int, int], dtype: np.dtype[Any]) -> Samples:
     """Resize a plane to (height, width) bicubically, with samples of `dtype`."""
     values = to_float(torch.from_numpy(plane))[None, None]
-    resized = _quantised(resize_bicubic(values, size).clamp_(0, 1), dtype)
-    return resized[0, 0].numpy().astype(dtype, copy=False)
+    return _quantised(resize_bicubic(values, size).clamp_(0, 1)[0, 0].numpy(), dtype)
 
 
-def _in_bands(upscaler: Upscaler, pixels: Samples, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Upscale RGB (H, W, 3) to (sH, sW, 3) of `dtype`; float32 is not clamped."""
-    scale, height = upscaler.scale, pixels.shape[0]
-    black, white = _range_of(pixels)
-    output = np.empty((height * scale, pixels.shape[1] * scale, 3), dtype)
-    for top in range(0, height, _BAND_LINES):
-        bottom = min(top + _BAND_LINES, height)
-        first, last = max(0, top - _OVERLAP_LINES), min(height, bottom + _OVERLAP_LINES)
-        band = torch.from_numpy(np.ascontiguousarray(pixels[first:last]))
-        low = to_float(band.to(upscaler.device)).permute(2, 0, 1)
-        if (black, white) == (0, 1):
-            high = upscaler.upscale(low, begins_shot=True)
-        else:
-            unit = (low - black) / (white - black)
-            high = upscaler.upscale(unit, begins_shot=True) * (white - black) + black
-        inner = _quantised(high, dtype)[:, (top - first) * scale : (bottom - first) * scale]
-        output[top * scale : bottom * scale] = inner.permute(1, 2, 0).cpu().numpy()
-    return output
+def _with_grain(
+    grain: Grain, samples: Samples, first: int, *, limits: tuple[float, float], pts: int = 0
+) -> Samples:
+    """Add film grain to a band that starts at line `first`."""
+    grained: Samples
+    if samples.dtype != np.float32:
+        grained = grain.apply_to_rgb(samples, pts, first)
+        return grained
+    black, white = limits
+    codes = to_levels((samples - black) / (white - black), np.dtype(np.uint16))
+    added = grain.apply_to_rgb(codes, pts, first).astype(np.float32) - codes
+    return (samples + added * (white - black) / _LEVELS).astype(np.float32)
 
 
 def _range_of(pixels: Samples) -> tuple[float, float]:
@@ -343,13 +343,16 @@ def _range_of(pixels: Samples) -> tuple[float, float]:
     return min(0, float(pixels.min())), max(1, float(pixels.max()))
 
 
-def _quantised(pixels: Tensor, dtype: np.dtype[Any]) -> Tensor:
-    """Convert float in [0, 1] to the levels of a type, rounded to nearest and clamped.
+def _quantised(samples: NDArray[Any], dtype: np.dtype[Any]) -> Samples:
+    """Convert float32 in [0, 1] to the levels of a type, rounded to nearest and clamped.
 
-    Levels of uint16 are returned as int32; float32 is returned as it is.
+    Samples that are of the type are returned as they are.
     """
-    if dtype == np.float32:
-        return pixels
-    if dtype == np.uint8:
-        return to_uint8(pixels)
-    return (pixels * _LEVELS).round_().clamp_(0, _LEVELS).to(torch.int32)
+    if samples.dtype == dtype:
+        return samples
+    highest = full_scale(dtype)
+    values = samples * np.float32(highest)
+    np.rint(values, out=values)
+    np.clip(values, 0, highest, out=values)
+    levels: Samples = values.astype(dtype)
+    return levels
