@@ -89,7 +89,7 @@ def test_bands_are_resized_as_the_whole_picture(output: tuple[int, int]) -> None
 def test_grain_of_bands_is_that_of_the_picture() -> None:
     pixels = data.coffee()[:100]
     grain = Grain(0.5, height=100, width=pixels.shape[1], bit_depth=8, full_range=True)
-    bands = [grain.apply_to_rgb(pixels[n : n + 17], n) for n in range(0, 100, 17)]
+    bands = [grain.apply_to_rgb(pixels[n : n + 17], first=n) for n in range(0, 100, 17)]
     assert np.array_equal(np.concatenate(bands), grain.apply_to_rgb(pixels))
 
 

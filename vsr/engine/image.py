@@ -18,7 +18,6 @@ from vsr.engine.batch import (
     pair_files,
     pair_several,
 )
-from vsr.engine.measured import upscale_measured
 from vsr.engine.output_size import InputFrame, OutputSize, SizeRequest
 from vsr.engine.still_backends import StillBackends
 from vsr.engine.still_tiles import upscale_in_bands
@@ -154,7 +153,7 @@ class StillUpscaler:
         """Load the model for a scale, with a state of its own."""
         return Upscaler(self._load(needed), self._device)
 
-    def _faithful(self, source: Path) -> "StillUpscaler":
+    def faithful(self, source: Path) -> "StillUpscaler":
         """Return an upscaler for the measured values of `source`. Raises `ConfigError`."""
         is_twin = Path(self._model or "").stem.endswith("-gan")
         if not self._allow_invented_detail and (self._detail or self._grain or is_twin):
@@ -184,10 +183,6 @@ class StillUpscaler:
         What can't be kept is reported to `tell` beforehand; if `strict`, it is an error. Raises
         `MediaError` or `OutputError`.
         """
-        if upscale_measured(
-            source, output, self._faithful, overwrite=overwrite, strict=strict, tell=tell
-        ):
-            return
         still = read_still(source)
         check_distinct([output], [source])
         height, width = self.output_size(*still.rgb.shape[:2])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vsr.engine.animation import upscale_animation
 from vsr.engine.image import StillUpscaler
+from vsr.engine.measured import upscale_measured
 from vsr.engine.output_size import SizeRequest
 from vsr.engine.pages import upscale_pages
 from vsr.media.animation.reader import is_animated, read_animation
@@ -25,6 +26,7 @@ def upscale_picture(
     width: int | None = None,
     height: int | None = None,
     size: str | None = None,
+    allow_invented_detail: bool = False,
     overwrite: bool = False,
     strict: bool = False,
     tell: Callable[[str], None] = lambda line: None,
@@ -32,11 +34,20 @@ def upscale_picture(
     """Upscale a picture file as `vsr image` does, with its metadata.
 
     All frames of an animation are upscaled if `output` is a GIF, PNG, APNG or WebP file, and all
-    pages of a file if `output` is TIFF or MPO. The options are those of `upscale_image`. What can't
-    be kept is reported to `tell` before any work; if `strict`, it is an error. Raises `VsrError`.
+    pages of a file if `output` is TIFF or MPO. The options are those of `upscale_image`. Files of
+    measured values are upscaled without `detail` and `grain`, unless `allow_invented_detail`. What
+    can't be kept is reported to `tell` before any work; if `strict`, it is an error. Raises
+    `VsrError`.
     """
     request = SizeRequest(scale=scale, width=width, height=height, screen=size)
-    upscaler = StillUpscaler(model, request, device=device, detail=detail, grain=grain)
+    upscaler = StillUpscaler(
+        model,
+        request,
+        device=device,
+        detail=detail,
+        grain=grain,
+        allow_invented_detail=allow_invented_detail,
+    )
     upscale_file(
         upscaler, Path(source), Path(output), overwrite=overwrite, strict=strict, tell=tell
     )
@@ -56,6 +67,10 @@ def upscale_file(
     `watch` is called with the number of finished and of all frames or pages. Raises `MediaError` or
     `OutputError`.
     """
+    if upscale_measured(
+        source, output, upscaler.faithful, overwrite=overwrite, strict=strict, tell=tell
+    ):
+        return
     suffix = output.suffix.lower()
     is_moving = suffix in ANIMATION_SUFFIXES and is_animated(source)
     if is_moving or suffix in ANIMATION_SUFFIXES - IMAGE_SUFFIXES:
