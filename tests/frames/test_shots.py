@@ -18,7 +18,7 @@ def as_frames(pictures: list[NDArray[np.uint8]], shift: int = 0) -> list[Frame]:
         planes: list[Any] = [
             plane.astype(np.uint16) << shift if shift else plane for plane in (y, cb, cr)
         ]
-        frames.append(Frame((planes[0], planes[1], planes[2]), pts=number))
+        frames.append(Frame((planes[0], planes[1], planes[2]), pts=number, bit_depth=8 + shift))
     return frames
 
 
@@ -26,7 +26,7 @@ def beginnings(frames: list[Frame]) -> list[int]:
     return [i.pts for i, begins in mark_cuts(frames) if begins and isinstance(i, Frame)]
 
 
-@pytest.mark.parametrize("shift", [0, 2])
+@pytest.mark.parametrize("shift", [0, 2, 4, 7])
 def test_hard_cuts_are_found_and_motion_is_not_mistaken_for_them(shift: int) -> None:
     assert beginnings(as_frames(scenes(160, 96, [20, 15, 30]), shift)) == [0, 20, 35]
 

@@ -109,10 +109,12 @@ def _thumbnail(frame: Frame) -> Thumbnail:
     if isinstance(planes, Surface):
         y, cb, cr = small_planes(planes, (rows, columns))
     else:
-        y, cb, cr = (_small(plane, rows, columns) for plane in planes[:3])
+        excess = frame.bit_depth - 8
+        y, cb, cr = (_small(plane, rows, columns, excess) for plane in planes[:3])
     return np.asarray(cv2.cvtColor(cv2.merge((y, cr, cb)), cv2.COLOR_YCrCb2BGR), dtype=np.uint8)
 
 
-def _small(plane: Plane, rows: int, columns: int) -> Thumbnail:
+def _small(plane: Plane, rows: int, columns: int, excess: int) -> Thumbnail:
+    """Downscale a plane; of uint16, the lowest `excess` bits are dropped."""
     small = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_AREA)
-    return np.asarray(small if small.dtype == np.uint8 else small // 4, dtype=np.uint8)
+    return np.asarray(small if small.dtype == np.uint8 else small // 2**excess, dtype=np.uint8)

@@ -131,3 +131,5 @@ class Frame:
     """In ticks; 0 if unknown."""
     messages: tuple[Message, ...] = ()
     """SEI messages of the picture."""
+    bit_depth: int = 10
+    """Bits per sample of planes of uint16; only cut detection reads it."""

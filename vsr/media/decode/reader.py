@@ -472,6 +472,7 @@ class VideoReader:
             pts=pts,
             duration=decoded.duration or 0,
             messages=messages_of(item.side_data),
+            bit_depth=self.info.layout.bit_depth,
         )
 
     def _note_side_data(self, item: FieldFrame) -> None:
