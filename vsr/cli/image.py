@@ -1,5 +1,6 @@
 """`vsr image`: pictures, and folders of pictures."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ def image_command(
     vsr image a.png b.jpg photos/ larger/
     """
     from vsr.engine.image import StillUpscaler, pair_images
+    from vsr.engine.image_folder import upscale_each
     from vsr.engine.output_size import SizeRequest
 
     options = apply_profile(choices)
@@ -69,16 +71,16 @@ def image_command(
     request = SizeRequest(**sides, screen=options.pop("size"))
     upscaler = StillUpscaler(size=request, **options)
     pairs = pair_images(sources, output, print_message)
-    failures = []
+
+    def upscale(picture: Path, path: Path, tell: Callable[[str], None]) -> None:
+        upscaler.upscale_file(picture, path, overwrite=overwrite, strict=strict, tell=tell)
+
     with progress_bar([], quiet=len(pairs) == 1) as update:
-        for count, (picture, output_path) in enumerate(pairs, start=1):
-            try:
-                upscaler.upscale_file(
-                    picture, output_path, overwrite=overwrite, strict=strict, tell=print_message
-                )
-            except VsrError as error:
-                failures.append(str(error))
-            update(count, len(pairs))
+        if len(pairs) == 1:  # in this thread, where lines are printed at once
+            upscale(*pairs[0], print_message)
+            failures = []
+        else:
+            failures = upscale_each(pairs, upscale, print_message, update, upscaler.stop)
     done = len(pairs) - len(failures)
     if done:
         by = f", x{upscaler.scale:g}" if upscaler.scale else ""
