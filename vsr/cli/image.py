@@ -1,5 +1,6 @@
 """`vsr image`: pictures, and folders of pictures."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def image_command(
     vsr image a.png b.jpg photos/ larger/
     """
     from vsr.engine.image import StillUpscaler, pair_images
+    from vsr.engine.image_folder import upscale_each
     from vsr.engine.output_size import SizeRequest
     from vsr.engine.picture import upscale_file
     from vsr.media.animation.reader import is_animated
@@ -78,24 +80,25 @@ def image_command(
     request = SizeRequest(**sides, screen=options.pop("size"))
     upscaler = StillUpscaler(size=request, **options)
     pairs = pair_images(sources, output, print_message)
-    failures = []
     is_alone = len(pairs) == 1
+
+    def upscale(picture: Path, path: Path, tell: Callable[[str], None]) -> None:
+        upscale_file(
+            upscaler,
+            picture,
+            path,
+            overwrite=overwrite,
+            strict=strict,
+            tell=tell,
+            watch=update if is_alone else lambda done, total: None,
+        )
+
     with progress_bar([], quiet=is_alone and not is_animated(pairs[0][0])) as update:
-        for count, (picture, output_path) in enumerate(pairs, start=1):
-            try:
-                upscale_file(
-                    upscaler,
-                    picture,
-                    output_path,
-                    overwrite=overwrite,
-                    strict=strict,
-                    tell=print_message,
-                    watch=update if is_alone else lambda done, total: None,
-                )
-            except VsrError as error:
-                failures.append(str(error))
-            if not is_alone:
-                update(count, len(pairs))
+        if is_alone:  # in this thread, where lines are printed at once
+            upscale(*pairs[0], print_message)
+            failures = []
+        else:
+            failures = upscale_each(pairs, upscale, print_message, update, upscaler.stop)
     done = len(pairs) - len(failures)
     if done:
         by = f", x{upscaler.scale:g}" if upscaler.scale else ""

@@ -1,7 +1,9 @@
 """Upscale still pictures: the API behind `vsr image` and `vsr.upscale_image`."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vsr import models as networks
 from vsr.engine.batch import (
     Pairs,
     find_files,
@@ -19,6 +22,7 @@ from vsr.engine.batch import (
     pair_several,
 )
 from vsr.engine.output_size import InputFrame, OutputSize, SizeRequest
+from vsr.engine.pipeline import Stopped
 from vsr.engine.still_backends import StillBackends
 from vsr.engine.still_tiles import upscale_in_bands
 from vsr.engine.upscaler import Upscaler
@@ -41,7 +45,6 @@ from vsr.media.linear_light import from_network, to_network
 from vsr.media.pages import PAGED_SUFFIXES, find_pages
 from vsr.media.picture_colours import colours_for
 from vsr.media.still import Samples, Still, full_scale, to_levels
-from vsr.models import Generator
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
 from vsr.system.machine import pick_device
@@ -77,6 +80,9 @@ class StillUpscaler:
         self._device = pick_device(device)
         self._backends = StillBackends(self._load, self._device)
         self._without_detail: StillUpscaler | None = None
+        self._lock = threading.Lock()
+        """Held while a picture is computed: several threads would slow each other down."""
+        self._is_stopped = threading.Event()
         self._default = load(choose_model(model, None, 0)).scale
         # The model is checked before any picture is read.
         self._backends.generator(math.ceil(size.scale or self._default))
@@ -101,13 +107,31 @@ class StillUpscaler:
         """
         output = np.empty((*self.output_size(*pixels.shape[:2]), 3), dtype or pixels.dtype)
         first = 0
-        for band in self.upscale_bands(pixels, output.dtype):
-            output[first : first + len(band)] = band
-            first += len(band)
+        with closing(self.upscale_bands(pixels, output.dtype)) as bands:
+            for band in bands:
+                output[first : first + len(band)] = band
+                first += len(band)
         return output
 
-    def upscale_bands(self, pixels: Samples, dtype: np.dtype[Any]) -> Iterator[Samples]:
-        """Iterate over the output of `upscale_array` in bands (n, sW, 3), from top to bottom."""
+    def upscale_bands(
+        self, pixels: Samples, dtype: np.dtype[Any]
+    ) -> Generator[Samples, None, None]:
+        """Iterate over the output of `upscale_array` in bands (n, sW, 3), from top to bottom.
+
+        One thread at a time computes a picture, until the iterator is closed. Raises `Stopped`
+        after `stop`.
+        """
+        with self._lock:
+            for band in self._bands(pixels, dtype):
+                if self._is_stopped.is_set():
+                    raise Stopped
+                yield band
+
+    def stop(self) -> None:
+        """End the pictures that other threads compute."""
+        self._is_stopped.set()
+
+    def _bands(self, pixels: Samples, dtype: np.dtype[Any]) -> Iterator[Samples]:
         height, width = pixels.shape[:2]
         size = self.output_size(height, width)
         needed = OutputSize(size[1], size[0]).network_scale(InputFrame(width, height))
@@ -142,7 +166,7 @@ class StillUpscaler:
         height, width = size
         return Grain(self._grain, height=height, width=width, bit_depth=depth, full_range=True)
 
-    def _load(self, needed: int) -> Generator[Any]:
+    def _load(self, needed: int) -> networks.Generator[Any]:
         """Load the model for a scale."""
         name = choose_model(self._model, needed, 0, self._detail)
         scale = min(needed, load(name).scale)

@@ -74,7 +74,7 @@ class TorchStill(StillBackend):
     @torch.inference_mode()
     def cells(self, tile: NDArray[Any]) -> NDArray[Any]:
         """Upscale samples (H, W, 3) to cells (H, W, s s 3)."""
-        samples = torch.from_numpy(np.ascontiguousarray(tile)).to(self._device)[None]
+        samples = torch.from_numpy(np.array(tile)).to(self._device)[None]
         cells: NDArray[Any] = self.step(samples)[0].cpu().numpy()
         return cells
 
