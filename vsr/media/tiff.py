@@ -4,6 +4,7 @@ tifffile decodes what Pillow reduces to 8 bits or doesn't know. The writer uses 
 of tags, since neither library writes deep colours together with Exif data.
 """
 
+import io
 import logging
 import zlib
 from itertools import accumulate
@@ -18,7 +19,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from vsr.errors import MediaError
-from vsr.media.picture_tags import PHOTOSHOP_HEAD, PictureTags, dpi_of, exif_of, tiff_iptc
+from vsr.media.exif import restore_types
+from vsr.media.picture_tags import PictureTags, dpi_of, encoded_exif, resources_of, tiff_iptc
 from vsr.media.still import Samples, Still, full_scale, profile_fits, profile_space, rotate_samples
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its oddities of files
@@ -29,6 +31,7 @@ _PREMULTIPLIED, _ALPHA = 1, 2
 _EXIF_IFD, _GPS_IFD, _INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
 _XMP, _PROFILE, _PHOTOSHOP = 0x02BC, 0x8773, 0x8649
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x0112, 0x011A, 0x011B, 0x0128
+_TRANSPOSED = range(5, 9)
 _INCHES = {2: 1.0, 3: 2.54}
 """Resolution units in an inch."""
 _DEFLATE, _DIFFERENCES = 8, 2
@@ -84,14 +87,17 @@ def read_tiff(file: BinaryIO, path: Path) -> Still | None:
         lost.append(f"colour profile of {profile_space(profile)}")
         profile = None
     iptc = tiff_iptc(tags, lost)
-    exif, dpi = _exif(file, lost)
+    height, width = colours.shape[:2]
+    exif, dpi = _exif(file, (width, height), lost)
     orientation = tags.get(_ORIENTATION, 1)
+    rgb = rotate_samples(np.repeat(colours, 3, axis=2) if grey else colours, orientation)
+    size = rgb.shape[1], rgb.shape[0]
     return Still(
-        rgb=rotate_samples(np.repeat(colours, 3, axis=2) if grey else colours, orientation),
+        rgb=rgb,
         alpha=None if alpha is None else rotate_samples(alpha, orientation),
         icc_profile=profile,
         exif=exif,
-        tags=PictureTags(xmp=_bytes(tags.get(_XMP)), dpi=dpi, iptc=iptc),
+        tags=PictureTags(xmp=_bytes(tags.get(_XMP)), dpi=dpi, iptc=iptc, size=size),
         grey=grey,
         bits=bits,
         lost=tuple(lost),
@@ -132,11 +138,13 @@ def write_tiff(
     if tags.dpi:
         directory[_X_RESOLUTION], directory[_Y_RESOLUTION] = tags.dpi
         directory[_UNIT] = 2
-    for tag, content in ((_PROFILE, profile), (_XMP, xmp), (_PHOTOSHOP, _joined(tags.iptc))):
+    for tag, content in ((_PROFILE, profile), (_XMP, xmp), (_PHOTOSHOP, resources_of(tags.iptc))):
         if content:
             directory[tag] = content
+    head = io.BytesIO()
+    directory.save(head)
     with path.open("wb") as file:
-        directory.save(file)
+        file.write(restore_types(head.getvalue()))
         file.writelines(strips)
 
 
@@ -201,15 +209,20 @@ def _divided(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     return np.rint(values).clip(0, highest).astype(np.uint16)
 
 
-def _exif(file: BinaryIO, lost: list[str]) -> tuple[bytes | None, tuple[float, float] | None]:
-    """Return Exif data and the pixels per inch, both rotated."""
+def _exif(
+    file: BinaryIO, size: tuple[int, int], lost: list[str]
+) -> tuple[bytes | None, tuple[float, float] | None]:
+    """Return Exif data of a stored (width, height) and the pixels per inch, both rotated."""
     exif = Image.Exif()
     try:
         file.seek(0)
         exif.load_from_fp(file)
-        content = exif_of(exif)
         scale = _INCHES.get(exif.get(_UNIT, 2), 0.0)
         dpi = [float(exif[tag]) * scale for tag in (_X_RESOLUTION, _Y_RESOLUTION) if tag in exif]
+        orientation = exif.get(_ORIENTATION, 1)
+        if orientation in _TRANSPOSED:
+            dpi.reverse()
+        content = encoded_exif(exif, orientation, size, lost)
     except Exception:  # malformed data raises many types of error
         lost.append("Exif data, which is damaged")
         return None, None
@@ -218,12 +231,6 @@ def _exif(file: BinaryIO, lost: list[str]) -> tuple[bytes | None, tuple[float, f
 
 def _bytes(value: Any) -> bytes | None:
     return value if isinstance(value, bytes) else None
-
-
-def _joined(iptc: tuple[bytes, ...]) -> bytes:
-    """Return JPEG's segments of Photoshop's resources as one tag."""
-    head = PHOTOSHOP_HEAD
-    return b"".join(part[len(head) :] for part in iptc if part.startswith(head))
 
 
 def _add_exif(directory: ImageFileDirectory_v2, exif: bytes | None) -> None:
