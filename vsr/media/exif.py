@@ -117,9 +117,13 @@ def with_thumbnail(content: bytes, jpeg: bytes) -> bytes:
         return block.content()
 
 
-def restore_types(tiff: bytes) -> bytes:
-    """Restore the type UNDEFINED of Exif's tags in TIFF data that Pillow has encoded."""
-    with _Block(tiff) as block:
+def restore_types(tiff: bytes, position: int = 0) -> bytes:
+    """Restore the type UNDEFINED of Exif's tags in TIFF data that Pillow has encoded.
+
+    With a `position` above 0, the data start with a little-endian directory that is at this
+    position in a TIFF file. Raises ValueError for damaged data.
+    """
+    with _Block(tiff, position) as block:
         for directory, tags in _UNDEFINED_TAGS.items():
             for entry in block.entries(directory):
                 if entry.tag in tags and entry.type == _BYTE:
@@ -130,11 +134,13 @@ def restore_types(tiff: bytes) -> bytes:
 class _Block:
     """Exif data, or a TIFF file of 32-bit offsets; errors of damaged data become ValueError."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, position: int = 0) -> None:
+        """`position` is that of a little-endian directory in a TIFF file, 0 for a whole file."""
         self._head = HEADER if content.startswith(HEADER) else b""
         self._data = bytearray(content[len(self._head) :])
+        self._base = position
         orders = {b"II": "<", b"MM": ">"}
-        self._order = orders.get(bytes(self._data[:2]), "")
+        self._order = "<" if position else orders.get(bytes(self._data[:2]), "")
 
     def __enter__(self) -> "_Block":
         if not self._order:
@@ -281,12 +287,12 @@ class _Block:
             self._data[begin:end] = bytes(end - begin)
 
     def _start(self, directory: int) -> int | None:
-        (start,) = self._unpack("I", 4)
+        start = 0 if self._base else self._unpack("I", 4)[0]
         if not directory:
-            return int(start)
+            return start
         for entry in self._entries(start):
             if entry.tag == directory:
-                return int(self._unpack("I", entry.position + 8)[0])
+                return self._unpack("I", entry.position + 8)[0] - self._base
         return None
 
     def _entries(self, start: int) -> Iterator[_Entry]:
@@ -295,7 +301,8 @@ class _Block:
             position = start + 2 + number * _ENTRY_BYTES
             tag, kind, length, offset = self._unpack("2H2I", position)
             is_inline = _SIZES.get(kind, 1) * length <= 4
-            yield _Entry(tag, kind, length, position, position + 8 if is_inline else offset)
+            value = position + 8 if is_inline else offset - self._base
+            yield _Entry(tag, kind, length, position, value)
 
     def _of_type(self, directory: int, tag: int, kind: int) -> list[_Entry]:
         """List the entries of a tag, none if it has another type or lies outside of the data."""
@@ -311,14 +318,14 @@ class _Block:
 
     def _next_position(self, start: int) -> int:
         """Return the position of the pointer to the following directory."""
-        return int(start + 2 + self._unpack("H", start)[0] * _ENTRY_BYTES)
+        return start + 2 + self._unpack("H", start)[0] * _ENTRY_BYTES
 
     def _next(self, start: int) -> int:
         """Return the position of the following directory, 0 for none, also where it is cut off."""
         position = self._next_position(start)
         if position + 4 > len(self._data):
             self._data += bytes(position + 4 - len(self._data))
-        return int(self._unpack("I", position)[0])
+        return self._unpack("I", position)[0]
 
     def _aligned_end(self) -> int:
         self._data += bytes(len(self._data) % 2)

@@ -4,7 +4,6 @@ tifffile decodes what Pillow reduces to 8 bits or doesn't know. The writer uses 
 of tags, since neither library writes deep colours together with Exif data.
 """
 
-import io
 import logging
 import zlib
 from itertools import accumulate
@@ -141,11 +140,19 @@ def write_tiff(
     for tag, content in ((_PROFILE, profile), (_XMP, xmp), (_PHOTOSHOP, resources_of(tags.iptc))):
         if content:
             directory[tag] = content
-    head = io.BytesIO()
-    directory.save(head)
-    with path.open("wb") as file:
-        file.write(restore_types(head.getvalue()))
+    with path.open("w+b") as file:
+        _save_directory(file, directory)
         file.writelines(strips)
+
+
+def _save_directory(file: BinaryIO, directory: ImageFileDirectory_v2) -> None:
+    """Write a directory at the end of a file, with the types of Exif's tags."""
+    start = file.tell()
+    directory.save(file)
+    file.seek(start)
+    content = restore_types(file.read(), start)
+    file.seek(start)
+    file.write(content)
 
 
 def _check_page(page: Any, file: BinaryIO, path: Path) -> None:
