@@ -96,8 +96,8 @@ def test_iptc_data_and_png_colours_are_kept_or_reported(
     made, lines = upscaled(upscaler, tmp_path / "a.jpg", tmp_path / "b.jpg")
     assert iptc in [content for name, content in made.applist if name == "APP13"]  # type: ignore[attr-defined]
     assert lines == []
-    _, lines = upscaled(upscaler, tmp_path / "a.jpg", tmp_path / "b.png")
-    assert "IPTC data: .png can't hold it, .jpg and .tif can" in lines[0]
+    _, lines = upscaled(upscaler, tmp_path / "a.jpg", tmp_path / "b.webp")
+    assert "IPTC data: .webp can't hold it, .png, .jpg and .tif can" in lines[0]
     info = PngInfo()
     info.add(b"gAMA", struct.pack(">I", 100_000))
     info.add_text("Title", "a title")

@@ -2,7 +2,6 @@
 
 import io
 import warnings
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,9 +29,11 @@ from vsr.media.picture_tags import (
     bits_of,
     check_holds,
     exif_of,
+    frames_of,
     is_grey_png,
-    load_exif,
+    orientation_of,
     save_options,
+    stored_size,
     tags_of,
     unsupported_tags,
 )
@@ -72,7 +73,6 @@ MAX_TIFF_BYTES = 0xFFFF_FFFF - (1 << 24)
 """Offsets in TIFF have 32 bits."""
 _LUMA = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in grey, as in Pillow (ITU-R BT.601)."""
-_ORIENTATION = 0x0112
 
 
 def read_still(path: Path | str, page: int = 0) -> Still:
@@ -246,27 +246,21 @@ def _read(file: Any, path: Path, page: int) -> Still:
     file.seek(0)
     has_heif()
     with Image.open(file) as opened:
-        lost = []
-        pages = getattr(opened, "n_frames", 1)
+        lost: list[str] = []
+        pages = frames_of(opened, lost)
         if page:
             opened.info.clear()  # of the page before
             opened.seek(page)
             if opened.format == "MPO":
                 alone = io.BytesIO(mpo_page(opened, file))
                 return replace(_read(alone, path, 0), pages=pages)
-        with suppress(Exception):
-            load_exif(opened)
+        orientation = orientation_of(opened)
         upright = ImageOps.exif_transpose(opened)
-        orientation = opened.getexif().get(_ORIENTATION, 1)
         bits = bits_of(opened, file)
-        tags, lost_tags = tags_of(opened, upright, file)
+        tags, lost_tags = tags_of(opened, upright, file, orientation)
         profile = opened.info.get("icc_profile")
         name, mode = str(opened.format), upright.mode
-        try:
-            exif = exif_of(opened.getexif())
-        except Exception:  # malformed data raises many types of error
-            exif = None
-            lost.append("Exif data, which is damaged")
+        exif = exif_of(opened, orientation, stored_size(upright, orientation), lost)
     is_grey = mode in _GREY_MODES or mode.startswith(("I;16", "F"))
     is_grey = is_grey or (name == "PNG" and is_grey_png(file))  # 16 bits with alpha become RGBA
     if not (is_grey or mode in _RGB_MODES):

@@ -19,7 +19,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from vsr.errors import MediaError
-from vsr.media.picture_tags import PHOTOSHOP_HEAD, PictureTags, dpi_of, exif_of, tiff_iptc
+from vsr.media.exif import restore_types
+from vsr.media.picture_tags import PictureTags, dpi_of, encoded_exif, resources_of, tiff_iptc
 from vsr.media.still import (
     Samples,
     Still,
@@ -41,6 +42,7 @@ _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x0112, 0x011A, 0x011B, 0x01
 _SUBFILE_TYPE, _PAGE_NUMBER = 0x00FE, 0x0129
 _REDUCED, _PAGE, _MASK = 1, 2, 4
 """Types of subfiles."""
+_TRANSPOSED = range(5, 9)
 _INCHES = {2: 1.0, 3: 2.54}
 """Resolution units in an inch."""
 _DEFLATE, _DIFFERENCES = 8, 2
@@ -95,14 +97,17 @@ def read_tiff(file: BinaryIO, path: Path, number: int = 0) -> Still | None:
         lost.append(f"colour profile of {profile_space(profile)}")
         profile = None
     iptc = tiff_iptc(tags, lost)
-    exif, dpi = _exif(file, position, lost)
+    height, width = colours.shape[:2]
+    exif, dpi = _exif(file, position, size=(width, height), lost=lost)
     orientation = tags.get(_ORIENTATION, 1)
+    rgb = rotate_samples(np.repeat(colours, 3, axis=2) if grey else colours, orientation)
+    size = rgb.shape[1], rgb.shape[0]
     return Still(
-        rgb=rotate_samples(np.repeat(colours, 3, axis=2) if grey else colours, orientation),
+        rgb=rgb,
         alpha=None if alpha is None else rotate_samples(alpha, orientation),
         icc_profile=profile,
         exif=exif,
-        tags=PictureTags(xmp=_bytes(tags.get(_XMP)), dpi=dpi, iptc=iptc),
+        tags=PictureTags(xmp=_bytes(tags.get(_XMP)), dpi=dpi, iptc=iptc, size=size),
         grey=grey,
         bits=bits,
         lost=tuple(lost),
@@ -173,13 +178,13 @@ def append_tiff(
     if tags.dpi:
         directory[_X_RESOLUTION], directory[_Y_RESOLUTION] = tags.dpi
         directory[_UNIT] = 2
-    for tag, content in ((_PROFILE, profile), (_XMP, xmp), (_PHOTOSHOP, _joined(tags.iptc))):
+    for tag, content in ((_PROFILE, profile), (_XMP, xmp), (_PHOTOSHOP, resources_of(tags.iptc))):
         if content:
             directory[tag] = content
     if page:
         directory[_SUBFILE_TYPE], directory[_PAGE_NUMBER] = _PAGE, page
     _link_page(file)
-    directory.save(file)
+    _save_directory(file, directory)
     file.writelines(strips)
 
 
@@ -204,6 +209,16 @@ def _link_page(file: BinaryIO) -> None:
     file.seek(link)
     file.write(struct.pack(f"{order}I", end))
     file.seek(end)
+
+
+def _save_directory(file: BinaryIO, directory: ImageFileDirectory_v2) -> None:
+    """Write a directory at the end of a file, with the types of Exif's tags."""
+    start = file.tell()
+    directory.save(file)
+    file.seek(start)
+    content = restore_types(file.read(), start)
+    file.seek(start)
+    file.write(content)
 
 
 def _check_page(page: Any, file: BinaryIO, path: Path) -> None:
@@ -258,18 +273,24 @@ def _normalised(samples: NDArray[Any], bits: int, path: Path) -> NDArray[Any]:
 
 
 def _exif(
-    file: BinaryIO, position: int, lost: list[str]
+    file: BinaryIO, position: int, *, size: tuple[int, int], lost: list[str]
 ) -> tuple[bytes | None, tuple[float, float] | None]:
-    """Return Exif data and the pixels per inch of the directory at `position`, both rotated."""
+    """Return Exif data and the pixels per inch of the directory at `position`, both rotated.
+
+    `size` is the stored (width, height).
+    """
     exif = Image.Exif()
     try:
         file.seek(0)
         exif.load_from_fp(file)  # which reads the order of bytes
         file.seek(0)
         exif.load_from_fp(file, position)
-        content = exif_of(exif)
         scale = _INCHES.get(exif.get(_UNIT, 2), 0.0)
         dpi = [float(exif[tag]) * scale for tag in (_X_RESOLUTION, _Y_RESOLUTION) if tag in exif]
+        orientation = exif.get(_ORIENTATION, 1)
+        if orientation in _TRANSPOSED:
+            dpi.reverse()
+        content = encoded_exif(exif, orientation, size, lost)
     except Exception:  # malformed data raises many types of error
         lost.append("Exif data, which is damaged")
         return None, None
@@ -278,12 +299,6 @@ def _exif(
 
 def _bytes(value: Any) -> bytes | None:
     return value if isinstance(value, bytes) else None
-
-
-def _joined(iptc: tuple[bytes, ...]) -> bytes:
-    """Return JPEG's segments of Photoshop's resources as one tag."""
-    head = PHOTOSHOP_HEAD
-    return b"".join(part[len(head) :] for part in iptc if part.startswith(head))
 
 
 def _add_exif(directory: ImageFileDirectory_v2, exif: bytes | None) -> None:

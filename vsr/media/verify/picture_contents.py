@@ -12,19 +12,19 @@ import tifffile
 from PIL import ExifTags, Image
 
 from vsr.errors import MediaError
+from vsr.media.exif import EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD
 from vsr.media.image import read_still
-from vsr.media.picture_tags import PHOTOSHOP_HEAD, dpi_of
+from vsr.media.photoshop import PNG_KEYS, from_png_text, iptc_in
+from vsr.media.picture_tags import dpi_of, frames_of, resources_of, tiff_records, tiff_tags
 from vsr.media.still import Still
 
-_EXIF_IFD, _GPS_IFD, _INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x0112, 0x011A, 0x011B, 0x0128
 _TRANSPOSED = range(5, 9)
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _INCHES = {2: 1.0, 3: 2.54}
 _IPTC, _PHOTOSHOP = 0x83BB, 0x8649
-_IPTC_RESOURCE = 0x0404
-_TEXTS_BESIDE = ("XML:com.adobe.xmp", "Raw profile type exif", "Comment")
-"""Text chunks of PNG that are compared as XMP, Exif data and comment."""
+_TEXTS_BESIDE = ("XML:com.adobe.xmp", "Raw profile type exif", "Comment", *PNG_KEYS)
+"""Text chunks of PNG that are compared as XMP, Exif data, comment and IPTC data."""
 _COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"cICP")
 
 ExifTag = tuple[int, int]
@@ -89,8 +89,8 @@ def _read(path: Path, opened: Any, still: Still) -> PictureContents:
     orientation = exif.get(_ORIENTATION, 1)
     directories = _directories(exif)
     thumbnail = None if opened.format == "TIFF" else _thumbnail(exif, opened.info.get("exif"))
-    tags: dict[int, Any] = dict(getattr(opened, "tag_v2", {}))
-    frames = getattr(opened, "n_frames", 1)
+    tags = tiff_tags(opened) if opened.format == "TIFF" else {}
+    frames = frames_of(opened, [])
     if opened.format == "PNG":
         opened.load()  # text after the pixels
     info = dict(opened.info)
@@ -110,7 +110,7 @@ def _read(path: Path, opened: Any, still: Still) -> PictureContents:
         exif=directories,
         thumbnail=thumbnail,
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
-        iptc=_iptc(getattr(opened, "applist", []), tags),
+        iptc=_iptc(getattr(opened, "applist", []), tags, texts),
         dpi=dpi[::-1] if dpi and orientation in _TRANSPOSED else dpi,
         comment=comment.encode() if isinstance(comment, str) else comment,
         texts={key: str(value) for key, value in texts.items() if key not in _TEXTS_BESIDE},
@@ -135,7 +135,7 @@ def _without_pillow(path: Path, still: Still) -> PictureContents:
         icc_profile=still.icc_profile,
         exif=_directories(exif),
         xmp=still.tags.xmp,
-        iptc=_iptc(segments, {}),
+        iptc=_iptc(segments, {}, {}),
         dpi=still.tags.dpi,
         comment=still.tags.comment,
         texts=dict(still.tags.texts),
@@ -158,14 +158,12 @@ def _loaded(getexif: Any) -> Image.Exif:
 
 def _directories(exif: Image.Exif) -> dict[ExifTag, Any]:
     """Return the tags of the directories of Exif data that describe the picture."""
-    inner = (_EXIF_IFD, _GPS_IFD)
+    inner = (EXIF_IFD, GPS_IFD)
     found = {(0, tag): value for tag, value in exif.items() if tag not in inner}
     for directory in inner:
         content = exif.get_ifd(directory)
         found |= {
-            (directory, tag): value
-            for tag, value in content.items()
-            if tag != _INTEROPERABILITY_IFD
+            (directory, tag): value for tag, value in content.items() if tag != INTEROPERABILITY_IFD
         }
     return {tag: _plain(value) for tag, value in found.items()}
 
@@ -216,34 +214,17 @@ def _exif_dpi(exif: Image.Exif) -> tuple[float, float] | None:
     return dpi_of({"dpi": pair})
 
 
-def _iptc(segments: list[tuple[str, bytes]], tags: dict[int, Any]) -> bytes | None:
-    """Return the IPTC records of JPEG's segments, or of TIFF's tags."""
-    resources = b"".join(
-        content[len(PHOTOSHOP_HEAD) :]
-        for name, content in segments
-        if name == "APP13" and content.startswith(PHOTOSHOP_HEAD)
-    )
+def _iptc(
+    segments: list[tuple[str, bytes]], tags: dict[int, Any], texts: dict[str, str]
+) -> bytes | None:
+    """Return the IPTC records of JPEG's segments, of TIFF's tags or of PNG's texts."""
+    resources = resources_of(tuple(content for name, content in segments if name == "APP13"))
+    for key in PNG_KEYS:
+        resources += from_png_text(texts.get(key, "")) or b""
     if isinstance(tags.get(_PHOTOSHOP), bytes):
         resources += tags[_PHOTOSHOP]
-    found = b"".join(content for code, content in _resources(resources) if code == _IPTC_RESOURCE)
-    value = tags.get(_IPTC)
-    if not found and value is not None:
-        longs = value if isinstance(value, tuple) else (value,)
-        found = value if isinstance(value, bytes) else struct.pack(f"<{len(longs)}I", *longs)
-    return found.rstrip(b"\0") or None
-
-
-def _resources(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Iterate over Photoshop's resources by their codes, up to the first that is damaged."""
-    position = 0
-    while content[position : position + 4] == b"8BIM" and len(content) >= position + 12:
-        (code,) = struct.unpack_from(">H", content, position + 4)
-        position += 6 + ((content[position + 6] + 2) & ~1)
-        if len(content) < position + 4:
-            return
-        (length,) = struct.unpack_from(">I", content, position)
-        yield code, content[position + 4 : position + 4 + length]
-        position += 4 + ((length + 1) & ~1)
+    found = iptc_in(resources)
+    return found.rstrip(b"\0") or tiff_records(tags.get(_IPTC))
 
 
 def _colour_chunks(path: Path) -> dict[str, bytes]:

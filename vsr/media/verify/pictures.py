@@ -1,5 +1,6 @@
 """Compare pictures with their sources, singly or in folders."""
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -7,10 +8,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags
 
 from vsr.errors import MediaError
+from vsr.media.exif import EXIF_IFD, IN_PIXELS
 from vsr.media.picture_tags import FILE_TAGS, sized_xmp
 from vsr.media.still import Samples, Still, full_scale
 from vsr.media.verify.finding import Finding
@@ -29,11 +30,13 @@ _DPI_TOLERANCE = 0.51
 """JPEG holds whole numbers."""
 _DELAY_TOLERANCE = 10.0
 """Milliseconds: GIF holds hundredths of a second."""
-_EXIF_IFD = 0x8769
-_WIDTH, _HEIGHT = (_EXIF_IFD, 0xA002), (_EXIF_IFD, 0xA003)
+_WIDTH, _HEIGHT = (EXIF_IFD, 0xA002), (EXIF_IFD, 0xA003)
 _RESOLUTION = (0x011A, 0x011B, 0x0128)
 _GREYLESS = (".webp", ".avif")
 """Formats that store grey as colours."""
+_XMP_ORIENTATION = re.compile(
+    rb"tiff:Orientation\s*=\s*[\"'][0-9][\"']|<tiff:Orientation>[0-9]</tiff:Orientation>"
+)
 _SRGB_GAMMA = b"\0\0\xb1\x8f"
 
 
@@ -50,7 +53,8 @@ def verify_picture(source: Path, output: Path) -> list[Finding]:
     or 2% of white. Of animations and pages, the first picture is compared, and their number.
 
     Exif data are compared tag by tag, without tags about the storage in the file. The size in Exif
-    data and XMP must be that of the output, and a thumbnail must have its shape.
+    data and XMP must be that of the output, and a thumbnail must have its shape. Other tags that
+    are stated in pixels must be there.
     """
     before, after = read_picture(source), read_picture(output)
     return [*_samples(before, after, output), *_frames(before, after), *_metadata(before, after)]
@@ -158,10 +162,9 @@ def _premultiplied(still: Still) -> Samples:
     """Return colours without those that transparency hides."""
     if still.alpha is None:
         return still.rgb
-    shares: NDArray[np.float32] = still.alpha.astype(np.float32) / full_scale(still.alpha.dtype)
-    white = np.float32(full_scale(still.rgb.dtype))
-    samples = still.rgb.astype(np.float32) / white * shares[..., None]
-    return samples.astype(np.float32, copy=False)
+    white, opaque = (np.float32(full_scale(each.dtype)) for each in (still.rgb, still.alpha))
+    shares = (still.alpha / opaque).astype(np.float32, copy=False)
+    return (still.rgb / white * shares[..., None]).astype(np.float32, copy=False)
 
 
 def _bits(still: Still) -> str:
@@ -203,12 +206,9 @@ def _metadata(before: PictureContents, after: PictureContents) -> Iterator[Findi
         yield _same_bytes("colour profile", before.icc_profile, after.icc_profile)
     yield from _exif(before, after)
     if before.xmp:
-        expected, found = (
-            sized_xmp(contents.xmp or b"", after.size).rstrip(b"\0 \r\n")
-            for contents in (before, after)
-        )
-        is_true = found == (after.xmp or b"").rstrip(b"\0 \r\n")
-        yield Finding("XMP", _length(before.xmp), _length(after.xmp), expected == found and is_true)
+        expected, found = (_normal_xmp(each.xmp, after.size) for each in (before, after))
+        is_true = found == _normal_xmp(after.xmp)
+        yield Finding("XMP", _length(before.xmp), _length(after.xmp), is_true and found == expected)
     if before.iptc:
         yield _same_bytes("IPTC data", before.iptc, after.iptc)
     if before.dpi:
@@ -237,12 +237,18 @@ def _metadata(before: PictureContents, after: PictureContents) -> Iterator[Findi
         )
 
 
+def _normal_xmp(xmp: bytes | None, size: tuple[int, int] | None = None) -> bytes:
+    """Return XMP of a (width, height) without its orientation, which is applied, and padding."""
+    sized = sized_xmp(xmp or b"", size) if size else xmp or b""
+    return b" ".join(_XMP_ORIENTATION.sub(b"", sized).replace(b"\0", b"").split())
+
+
 def _exif(before: PictureContents, after: PictureContents) -> Iterator[Finding]:
     tags = {tag: value for tag, value in before.exif.items() if not _is_storage(tag)}
     lost = []
     for tag, value in tags.items():
         found = after.exif.get(tag)
-        if not _is_same(value, found):
+        if found is None or not (tag in IN_PIXELS or _is_same(value, found)):
             lost.append(Finding(f"Exif {_name(tag)}", _text(value), _text(found), False))
     if tags:
         kept = len(tags) - len(lost)
@@ -271,7 +277,7 @@ def _is_storage(tag: ExifTag) -> bool:
 
 
 def _name(tag: ExifTag) -> str:
-    names = ExifTags.TAGS if tag[0] in (0, _EXIF_IFD) else ExifTags.GPSTAGS
+    names = ExifTags.TAGS if tag[0] in (0, EXIF_IFD) else ExifTags.GPSTAGS
     return names.get(tag[1], f"0x{tag[1]:04x}")
 
 
