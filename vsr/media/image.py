@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from vsr.errors import MediaError, OutputError
+from vsr.media.avif import avif_bits, read_avif16, write_avif16
 from vsr.media.exr import read_exr, unsupported_attributes, unsupported_by_exr, write_exr
 from vsr.media.jxl import read_jxl, write_jxl
 from vsr.media.mpo import mpo_page
 from vsr.media.picture_colours import colour_losses, colours_for
 from vsr.media.picture_formats import (
+    DEEP_AVIF,
+    has_format,
     has_heif,
     hint_for,
     needs_extra,
@@ -121,8 +124,9 @@ def still_losses(path: Path, still: Still) -> list[str]:
     lost += [*still.lost, *unsupported_tags(still.tags, suffix, still.exif)]
     lost += unsupported_by_exr(still) if suffix == ".exr" else unsupported_attributes(still, suffix)
     lost += colour_losses(path, still, dtype)
-    if dtype not in (still.rgb.dtype, np.float32):
-        bits = 8 * dtype.itemsize
+    bits = avif_bits(still.bits) if suffix == ".avif" and dtype == np.uint16 else 8 * dtype.itemsize
+    is_shallower = bits < min(16, still.bits) and still.rgb.dtype != np.uint8
+    if is_shallower or dtype not in (still.rgb.dtype, np.float32):
         if still.rgb.dtype == np.float32:
             lost.append(f"floating-point samples: {suffix} holds {bits} bits, 0 to 1; .tif all")
         else:
@@ -139,7 +143,10 @@ def sample_type(path: Path, still: Still) -> np.dtype[Any]:
 
 
 def _types(suffix: str) -> list[np.dtype[Any]]:
-    return [np.dtype(name) for name in _TYPES.get(suffix.lower(), (np.uint8,))]
+    suffix = suffix.lower()
+    if suffix == ".avif" and has_format(DEEP_AVIF):
+        return [np.dtype(np.uint8), np.dtype(np.uint16)]
+    return [np.dtype(name) for name in _TYPES.get(suffix, (np.uint8,))]
 
 
 def check_still_output(
@@ -195,6 +202,8 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
             if suffix in TIFF_SUFFIXES:
                 with partial.open("w+b") as file:
                     add_tiff_page(file, still)
+            elif suffix == ".avif" and dtype == np.uint16:
+                write_avif16(partial, _channels(still, image), avif_bits(still.bits), options)
             elif suffix == ".jxl":
                 write_jxl(partial, _channels(still, image), options)
             elif suffix == ".exr":
@@ -218,7 +227,7 @@ def writer_options(still: Still, suffix: str, image: Image.Image) -> dict[str, A
     if suffix in JPEG_SUFFIXES:
         options["subsampling"] = 0
     if suffix == ".avif":
-        options["subsampling"] = "4:4:4"
+        options["subsampling"] = "4:0:0" if _is_grey_in(still, suffix) else "4:4:4"
     if still.icc_profile and not _lacks_profile(still, suffix):
         options["icc_profile"] = still.icc_profile
     return options | save_options(suffix, image=image, exif=still.exif, tags=still.tags)
@@ -281,6 +290,10 @@ def _read(file: Any, path: Path, page: int) -> Still:
         rgb, alpha = _deep_grey(upright, path)
     elif name == "HEIF" and bits > 8:
         pixels16 = read_heif16(file, bits)
+        rgb = np.ascontiguousarray(pixels16[..., :3])
+        alpha = np.ascontiguousarray(pixels16[..., 3]) if pixels16.shape[2] == 4 else None
+    elif name == "AVIF" and bits > 8 and has_format(DEEP_AVIF):
+        pixels16 = read_avif16(file, bits, orientation)
         rgb = np.ascontiguousarray(pixels16[..., :3])
         alpha = np.ascontiguousarray(pixels16[..., 3]) if pixels16.shape[2] == 4 else None
     elif name == "PNG" and bits == 16:
@@ -355,7 +368,7 @@ def _opaque_except(transparent: NDArray[np.bool_]) -> NDArray[np.uint16]:
 
 def _is_grey_in(still: Still, suffix: str) -> bool:
     """Whether a picture is written as greyscale: if it was, and the format supports that."""
-    return still.grey and suffix not in (".webp", ".avif")
+    return still.grey and suffix != ".webp" and not (suffix == ".avif" and still.alpha is not None)
 
 
 def _lacks_profile(still: Still, suffix: str) -> bool:
@@ -380,7 +393,7 @@ def _channels(still: Still, image: Image.Image) -> Samples:
         return np.asarray(image).reshape(*still.rgb.shape[:2], -1)
     dtype = still.rgb.dtype
     colours = still.rgb
-    if still.grey:
+    if image.mode in ("L", "LA"):
         grey = (colours @ np.array(_LUMA))[..., None]
         colours = (
             grey.astype(np.float32) if dtype == np.float32 else np.rint(grey).astype(np.uint16)

@@ -15,9 +15,13 @@ _FORMATS = {
     **{"PCX": None, "QOI": None},
 }
 """Formats that are read, and Pillow's feature that each needs."""
-_PACKAGES = {"HEIC": "pi_heif", "JPEG XL": "imagecodecs", "OpenEXR": "OpenEXR"}
+DEEP_AVIF = "AVIF of 10 and 12 bits"
+_PACKAGES = {
+    **{"HEIC": "pi_heif", "JPEG XL": "imagecodecs", "OpenEXR": "OpenEXR"},
+    **{DEEP_AVIF: "imagecodecs"},
+}
 """Formats that are read by the packages of the extra `pictures`."""
-_WRITTEN = ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "JPEG XL", "OpenEXR")
+_WRITTEN = ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "JPEG XL", "OpenEXR", DEEP_AVIF)
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
