@@ -19,6 +19,7 @@ def doctor_command() -> None:
     import torch
 
     from vsr.engine.backends import openvino_version
+    from vsr.media.dicom import has_pydicom
     from vsr.media.encode.codecs import available_encoders
     from vsr.media.encode.trial import openable_encoders
     from vsr.media.picture_formats import has_heif, readable_formats, writable_formats
@@ -44,4 +45,6 @@ def doctor_command() -> None:
     missing = "" if has_heif() else "; HEIC needs pip install 'vsr[pictures]'"
     print_result(f"pictures read {', '.join(readable_formats())}{missing}")
     print_result(f"pictures written {', '.join(writable_formats())}")
+    medical = "DICOM" if has_pydicom() else "DICOM needs pip install 'vsr[medical]'"
+    print_result(f"medical  {medical}")
     print_result(f"models   {', '.join(card.name for card in list_models()) or 'none'}")

@@ -73,8 +73,7 @@ def image_command(
     sides = {name: options.pop(name) for name in ("scale", "width", "height")}
     request = SizeRequest(**sides, screen=options.pop("size"))
     upscaler = StillUpscaler(size=request, **options)
-    pairs = pair_images(sources, output, print_message)
-    failures = []
+    pairs, failures = upscaler.survey(pair_images(sources, output, print_message))
     with progress_bar([], quiet=len(pairs) == 1) as update:
         for count, (picture, output_path) in enumerate(pairs, start=1):
             try:

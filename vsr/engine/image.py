@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,12 +20,15 @@ from vsr.engine.batch import (
     pair_files,
     pair_several,
 )
+from vsr.engine.dicom_series import survey_series
+from vsr.engine.digests import weights_digest
 from vsr.engine.measured import upscale_measured
 from vsr.engine.output_size import InputFrame, OutputSize, SizeRequest
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import ConfigError, MediaError, OutputError
 from vsr.imaging.grain import Grain
 from vsr.imaging.tensors import bleed, resize_bicubic, to_float, to_uint8
+from vsr.media.dicom import is_dicom
 from vsr.media.encode.settings import check_frame_size
 from vsr.media.image import (
     IMAGE_SUFFIXES,
@@ -42,6 +46,8 @@ from vsr.zoo import choose_model, default_detail, load
 
 _SamplesT = TypeVar("_SamplesT", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
 _JPEGS = (".jpe", ".jfif")
+_DICOM_INDEX = "DICOMDIR"
+"""Name of the file that lists the DICOM files of a medium."""
 _BAND_LINES = 256
 _OVERLAP_LINES = 32
 _LEVELS = 2**16 - 1
@@ -73,6 +79,10 @@ class StillUpscaler:
         self._upscalers: dict[int, Upscaler] = {}
         """By scale."""
         self._without_detail: StillUpscaler | None = None
+        self._digests: dict[int, str] = {}
+        """Models with digests of their weights, by scale."""
+        self._ranges: dict[Path, Any] = {}
+        """Ranges of measured values, by file of a series."""
         self._default = load(choose_model(model, None, 0)).scale
         # The model is checked before any picture is read.
         self._upscaler(math.ceil(size.scale or self._default))
@@ -138,6 +148,31 @@ class StillUpscaler:
             self._upscalers[needed] = Upscaler(load(name, scale, detail), self._device)
         return self._upscalers[needed]
 
+    def survey(self, pairs: Pairs) -> tuple[Pairs, list[str]]:
+        """Examine the DICOM series among inputs, before any work.
+
+        Returns the pairs that can be upscaled, and a line for each inconsistent series.
+        """
+        kept, faults, self._ranges = survey_series(pairs)
+        return kept, faults
+
+    def describe(self, height: int, width: int) -> str:
+        """Describe in one line how measured values of this size are upscaled, and by what."""
+        rows, columns = self.output_size(height, width)
+        needed = OutputSize(columns, rows).network_scale(InputFrame(width, height))
+        if needed not in self._digests:
+            name = choose_model(self._model, needed, 0, self._detail)
+            digest = weights_digest(load(name).state_dict())[:8]
+            self._digests[needed] = f"{Path(name).stem} ({digest})"
+        invented = [f"detail {self._detail:g}"] if self._detail else []
+        invented += [f"grain {self._grain:g}"] if self._grain else []
+        facts = ", ".join([f"vsr {version('vsr')}", self._digests[needed], *invented])
+        return (
+            f"Upscaled from {width}x{height} to {columns}x{rows} by a neural network "
+            f"({facts}); "
+            "not for diagnosis or measurement"
+        )
+
     def _faithful(self, source: Path) -> "StillUpscaler":
         """Return an upscaler for the measured values of `source`. Raises `ConfigError`."""
         is_twin = Path(self._model or "").stem.endswith("-gan")
@@ -169,7 +204,13 @@ class StillUpscaler:
         `MediaError` or `OutputError`.
         """
         if upscale_measured(
-            source, output, self._faithful, overwrite=overwrite, strict=strict, tell=tell
+            source,
+            output,
+            self._faithful,
+            overwrite=overwrite,
+            strict=strict,
+            tell=tell,
+            ranges=self._ranges,
         ):
             return
         still = read_still(source)
@@ -242,7 +283,7 @@ def pair_images(
     elif source.is_dir():
         pairs = _pair_folder(source, output, output, tell)
     else:
-        return [(source, output / _name(Path(source.name)) if output.is_dir() else output)]
+        return [(source, output / _name(source).name if output.is_dir() else output)]
     for folder in {target.parent for _, target in pairs}:
         make_folder(folder)
     return pairs
@@ -251,6 +292,9 @@ def pair_images(
 def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str], None]) -> Pairs:
     """Pair the pictures of a folder, except those in the folder `without`."""
     pictures, others = find_files(source, output, STILL_SUFFIXES, without)
+    dicoms = [path for path in others if is_dicom(path) and path.name != _DICOM_INDEX]
+    others = [path for path in others if path not in dicoms]
+    pictures = sorted([*pictures, *dicoms])
     if not pictures:
         raise MediaError(f"{source}: holds no picture ({', '.join(sorted(STILL_SUFFIXES))})")
     if not is_folder_name(without, STILL_SUFFIXES):
@@ -261,7 +305,7 @@ def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str]
 
 
 def _name(picture: Path) -> Path:
-    if picture.suffix.lower() in IMAGE_SUFFIXES:
+    if picture.suffix.lower() in IMAGE_SUFFIXES or is_dicom(picture):
         return picture
     return picture.with_suffix(".jpg" if picture.suffix.lower() in _JPEGS else ".png")
 
