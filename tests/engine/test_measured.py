@@ -39,8 +39,8 @@ def _block_means(planes: NDArray[Any]) -> NDArray[np.float64]:
 
 def _is_close(output: NDArray[Any], values: NDArray[Any]) -> bool:
     """Whether block means are those of the input, and no value is outside its range."""
-    error = np.abs(_block_means(output) - values).mean() / np.ptp(values)
-    return error < 0.02 and values.min() <= output.min() and output.max() <= values.max()
+    error = float(np.abs(_block_means(output) - values).mean() / np.ptp(values))
+    return error < 0.02 and bool(values.min() <= output.min() and output.max() <= values.max())
 
 
 def _pages(path: Path) -> NDArray[Any]:
@@ -136,6 +136,18 @@ def test_samples_that_are_not_numbers_stay_where_they_are(tmp_path: Path) -> Non
     np.testing.assert_array_equal(np.isnan(pages), expected)
     near = _block_means(pages)[0, 7:13, 15] - values[0, 7:13, 15]
     assert np.abs(near).max() < 5
+
+
+def test_a_hot_pixel_does_not_disturb_others(tmp_path: Path) -> None:
+    values = np.tile(_planes(least=100, most=200, count=2), (1, 2, 2)).astype(np.float32)
+    hot = values.copy()
+    hot[0, 5, 7] = 1e6
+    outputs = []
+    for name, planes in (("hot.tif", hot), ("plain.tif", values)):
+        tifffile.imwrite(tmp_path / name, planes, photometric="minisblack", metadata=None)
+        outputs.append(_pages(_upscaled(tmp_path / name)))
+    assert outputs[0][0, 10:12, 14:16].min() > 1e5
+    assert np.abs(outputs[0] - outputs[1])[:, 20:, 20:].mean() < 1
 
 
 def test_invented_detail_is_refused_for_measured_values(tmp_path: Path) -> None:

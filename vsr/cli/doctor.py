@@ -19,6 +19,7 @@ def doctor_command() -> None:
     import torch
 
     from vsr.engine.backends import openvino_version
+    from vsr.media.dicom import has_pydicom
     from vsr.media.encode.codecs import available_encoders
     from vsr.media.encode.trial import openable_encoders
     from vsr.media.picture_formats import (
@@ -50,4 +51,6 @@ def doctor_command() -> None:
     print_result(f"pictures written {', '.join(writable_formats())}")
     if missing := missing_formats():
         print_result(f"pictures {needs_extra(*missing)}")
+    medical = "DICOM" if has_pydicom() else "DICOM needs pip install 'vsr[medical]'"
+    print_result(f"medical  {medical}")
     print_result(f"models   {', '.join(card.name for card in list_models()) or 'none'}")

@@ -79,8 +79,8 @@ def image_command(
     sides = {name: options.pop(name) for name in ("scale", "width", "height")}
     request = SizeRequest(**sides, screen=options.pop("size"))
     upscaler = StillUpscaler(size=request, **options)
-    pairs = pair_images(sources, output, print_message)
-    is_alone = len(pairs) == 1
+    pairs, failures = upscaler.survey(pair_images(sources, output, print_message))
+    is_alone = len(pairs) == 1 and not failures
 
     def upscale(picture: Path, path: Path, tell: Callable[[str], None]) -> None:
         upscale_file(
@@ -96,9 +96,8 @@ def image_command(
     with progress_bar([], quiet=is_alone and not is_animated(pairs[0][0])) as update:
         if is_alone:  # in this thread, where lines are printed at once
             upscale(*pairs[0], print_message)
-            failures = []
         else:
-            failures = upscale_each(pairs, upscale, print_message, update, upscaler.stop)
+            failures += upscale_each(pairs, upscale, print_message, update, upscaler.stop)
     done = len(pairs) - len(failures)
     if done:
         by = f", x{upscaler.scale:g}" if upscaler.scale else ""

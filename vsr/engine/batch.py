@@ -59,7 +59,7 @@ def pair_several(
         if source.is_dir():
             pairs += pair_folder(source, subfolder_of(source, output))
         else:
-            pairs.append((source, output / rename(Path(source.name))))
+            pairs.append((source, output / rename(source).name))
     _check_pairs(pairs)
     return pairs
 
@@ -128,7 +128,7 @@ def pair_files(
 
     Raises `OutputError` if two files would have the same output.
     """
-    pairs = [(path, output / rename(path.relative_to(source))) for path in paths]
+    pairs = [(path, output / rename(path).relative_to(source)) for path in paths]
     _check_pairs(pairs)
     return pairs
 

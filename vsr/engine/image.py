@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,8 @@ from vsr.engine.batch import (
     pair_files,
     pair_several,
 )
+from vsr.engine.dicom_series import survey_series
+from vsr.engine.digests import weights_digest
 from vsr.engine.output_size import InputFrame, OutputSize, SizeRequest
 from vsr.engine.pipeline import Stopped
 from vsr.engine.still_backends import StillBackends
@@ -32,6 +35,7 @@ from vsr.imaging.resize_rows import resized_bands
 from vsr.imaging.tensors import bleed, resize_bicubic, to_float
 from vsr.media.animation.reader import is_animated
 from vsr.media.animation.writer import ANIMATION_SUFFIXES
+from vsr.media.dicom import is_dicom
 from vsr.media.encode.settings import check_frame_size
 from vsr.media.image import (
     IMAGE_SUFFIXES,
@@ -52,6 +56,8 @@ from vsr.zoo import choose_model, default_detail, load
 
 _SamplesT = TypeVar("_SamplesT", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
 _JPEGS = (".jpe", ".jfif", ".mpo")
+_DICOM_INDEX = "DICOMDIR"
+"""Name of the file that lists the DICOM files of a medium."""
 _LEVELS = 2**16 - 1
 
 
@@ -83,6 +89,10 @@ class StillUpscaler:
         self._lock = threading.Lock()
         """Held while a picture is computed: several threads would slow each other down."""
         self._is_stopped = threading.Event()
+        self._digests: dict[int, str] = {}
+        """Models with digests of their weights, by scale."""
+        self.ranges: dict[Path, Any] = {}
+        """Ranges of measured values, by file of a series."""
         self._default = load(choose_model(model, None, 0)).scale
         # The model is checked before any picture is read.
         self._backends.generator(math.ceil(size.scale or self._default))
@@ -176,6 +186,31 @@ class StillUpscaler:
     def network(self, needed: int) -> Upscaler:
         """Load the model for a scale, with a state of its own."""
         return Upscaler(self._load(needed), self._device)
+
+    def survey(self, pairs: Pairs) -> tuple[Pairs, list[str]]:
+        """Examine the DICOM series among inputs, before any work.
+
+        Returns the pairs that can be upscaled, and a line for each inconsistent series.
+        """
+        kept, faults, self.ranges = survey_series(pairs)
+        return kept, faults
+
+    def describe(self, height: int, width: int) -> str:
+        """Describe in one line how measured values of this size are upscaled, and by what."""
+        rows, columns = self.output_size(height, width)
+        needed = OutputSize(columns, rows).network_scale(InputFrame(width, height))
+        if needed not in self._digests:
+            name = choose_model(self._model, needed, 0, self._detail)
+            digest = weights_digest(load(name).state_dict())[:8]
+            self._digests[needed] = f"{Path(name).stem} ({digest})"
+        invented = [f"detail {self._detail:g}"] if self._detail else []
+        invented += [f"grain {self._grain:g}"] if self._grain else []
+        facts = ", ".join([f"vsr {version('vsr')}", self._digests[needed], *invented])
+        return (
+            f"Upscaled from {width}x{height} to {columns}x{rows} by a neural network "
+            f"({facts}); "
+            "not for diagnosis or measurement"
+        )
 
     def faithful(self, source: Path) -> "StillUpscaler":
         """Return an upscaler for the measured values of `source`. Raises `ConfigError`."""
@@ -301,6 +336,9 @@ def pair_images(
 def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str], None]) -> Pairs:
     """Pair the pictures of a folder, except those in the folder `without`."""
     pictures, others = find_files(source, output, STILL_SUFFIXES, without)
+    dicoms = [path for path in others if is_dicom(path) and path.name != _DICOM_INDEX]
+    others = [path for path in others if path not in dicoms]
+    pictures = sorted([*pictures, *dicoms])
     if not pictures:
         raise MediaError(f"{source}: holds no picture ({', '.join(sorted(STILL_SUFFIXES))})")
     if not is_folder_name(without, STILL_SUFFIXES):
@@ -312,7 +350,7 @@ def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str]
 
 def _name(picture: Path, source: Path) -> Path:
     """Return the name of the output of a picture at `source`."""
-    if picture.suffix.lower() in IMAGE_SUFFIXES:
+    if picture.suffix.lower() in IMAGE_SUFFIXES or is_dicom(source):
         return picture
     if picture.suffix.lower() in ANIMATION_SUFFIXES and is_animated(source):
         return picture

@@ -68,7 +68,13 @@ def upscale_file(
     `OutputError`.
     """
     if upscale_measured(
-        source, output, upscaler.faithful, overwrite=overwrite, strict=strict, tell=tell
+        source,
+        output,
+        upscaler.faithful,
+        overwrite=overwrite,
+        strict=strict,
+        tell=tell,
+        ranges=upscaler.ranges,
     ):
         return
     suffix = output.suffix.lower()

@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from vsr.imaging.tensors import bleed
 
 Upscale = Callable[[NDArray[np.float32]], NDArray[Any]]
 """Upscales float32 (H, W, 3), of which 0 is black and 1 is white, to float32 (H', W', 3)."""
+
+
+_OUTLIERS = 0.1
+"""Percentage of values at either end that may be outliers."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +34,19 @@ class ValueRange:
 
 
 def range_of(values: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> ValueRange | None:
-    """Return the range of values, except where `missing`; None if there are none."""
+    """Return the range of values, except where `missing`; None if there are none.
+
+    Outliers, such as hot pixels, are outside the range: values that are farther than its extent
+    from the middle 99.8%.
+    """
     present = values if missing is None else values[~missing]
-    return ValueRange(float(present.min()), float(present.max())) if present.size else None
+    if not present.size:
+        return None
+    lowest, highest = float(present.min()), float(present.max())
+    low, high = map(float, np.percentile(present, (_OUTLIERS, 100 - _OUTLIERS)))
+    if low < high:
+        lowest, highest = max(lowest, 2 * low - high), min(highest, 2 * high - low)
+    return ValueRange(lowest, highest)
 
 
 def not_finite(values: NDArray[Any]) -> NDArray[np.bool_] | None:
@@ -51,30 +66,38 @@ def upscale_plane(
     missing: NDArray[np.bool_] | None = None,
     inverted: bool = False,
 ) -> NDArray[Any]:
-    """Upscale a plane (H, W) or (H, W, 3) within `values_range`, and round to its type.
+    """Upscale a plane (H, W) or (H, W, 3), and round to its type, within its own extremes.
 
-    The network sees the range as [0, 1], or as [1, 0] if `inverted`. Samples that are `missing`
-    (H, W), such as padding, keep their values at the nearest pixels of the output, and have no
-    influence on others. A range of None, or without extent, is that of a plane without values.
+    The network sees `values_range` as [0, 1], or as [1, 0] if `inverted`; the excess of values
+    outside is interpolated bilinearly and added. Samples that are `missing` (H, W), such as
+    padding, keep their values at the nearest pixels of the output, and have no influence on others.
+    A range of None is that of a plane without values.
     """
     height, width = values.shape[:2]
-    black, white = (values_range.lowest, values_range.highest) if values_range else (0.0, 0.0)
-    clipped = values.astype(np.float64)
+    ends = values_range or ValueRange(0, 0)
+    present = values if missing is None else values[~missing]
+    known = values.astype(np.float64)
     if missing is not None:
-        clipped[missing] = black
-    unit = (clipped - black) / ((white - black) or 1.0)
+        known[missing] = ends.lowest
+    unit = (known - ends.lowest) / ((ends.highest - ends.lowest) or 1.0)
+    low = unit.clip(0, 1)
+    excess = unit - low
     if inverted:
-        unit = 1 - unit
-    low = unit.astype(np.float32)
+        low = 1 - low
     low = np.repeat(low[..., None], 3, axis=2) if low.ndim == 2 else low
+    low = np.ascontiguousarray(low, np.float32)
     if missing is not None:
         low = _filled(low, missing)
-    high: NDArray[Any] = upscale(np.ascontiguousarray(low)).astype(np.float64)
+    high: NDArray[Any] = upscale(low).astype(np.float64)
     if values.ndim == 2:
         high = high.mean(axis=2)  # the three inputs are equal, and so are their weights
     if inverted:
         high = 1 - high
-    output = (high * (white - black) + black).clip(black, white)
+    if excess.any():
+        high += _interpolated(excess, high.shape[:2])
+    output = high * (ends.highest - ends.lowest) + ends.lowest
+    if present.size:
+        output = output.clip(present.min(), present.max())
     result: NDArray[Any] = (np.rint(output) if values.dtype.kind in "ui" else output).astype(
         values.dtype
     )
@@ -82,6 +105,13 @@ def upscale_plane(
         nearest = np.ix_(_nearest(height, result.shape[0]), _nearest(width, result.shape[1]))
         result[missing[nearest]] = values[nearest][missing[nearest]]
     return result
+
+
+def _interpolated(plane: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+    """Resize (H, W) or (H, W, 3) to `size` = (height, width) bilinearly."""
+    channels = torch.from_numpy(plane.reshape(*plane.shape[:2], -1)).permute(2, 0, 1)
+    resized = F.interpolate(channels[None], size=size, mode="bilinear")[0]
+    return resized.permute(1, 2, 0).reshape(*size, *plane.shape[2:]).numpy()
 
 
 def _nearest(length: int, output_length: int) -> NDArray[np.intp]:
