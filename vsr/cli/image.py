@@ -42,11 +42,18 @@ from vsr.errors import VsrError
 @click.option(
     "--strict", is_flag=True, help="Fail before any work if anything in a picture can't be kept."
 )
+@click.option(
+    "--max-memory",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    help="Refuse pictures that need more memory. Default: half of this machine's.",
+)
 @overwrite_option
 def image_command(
     sources: tuple[Path, ...],
     output: Path,
     strict: bool,
+    max_memory: float | None,
     overwrite: bool,
     **choices: Any,
 ) -> None:
@@ -65,6 +72,7 @@ def image_command(
     from vsr.engine.image import StillUpscaler, pair_images
     from vsr.engine.image_folder import upscale_each
     from vsr.engine.output_size import SizeRequest
+    from vsr.media.picture_memory import memory_limit
 
     options = apply_profile(choices)
     sides = {name: options.pop(name) for name in ("scale", "width", "height")}
@@ -73,7 +81,8 @@ def image_command(
     pairs = pair_images(sources, output, print_message)
 
     def upscale(picture: Path, path: Path, tell: Callable[[str], None]) -> None:
-        upscaler.upscale_file(picture, path, overwrite=overwrite, strict=strict, tell=tell)
+        with memory_limit(max_memory):
+            upscaler.upscale_file(picture, path, overwrite=overwrite, strict=strict, tell=tell)
 
     with progress_bar([], quiet=len(pairs) == 1) as update:
         if len(pairs) == 1:  # in this thread, where lines are printed at once

@@ -29,7 +29,6 @@ from vsr.errors import ConfigError, MediaError, OutputError
 from vsr.imaging.grain import Grain
 from vsr.imaging.resize_rows import resized_bands
 from vsr.imaging.tensors import bleed, resize_bicubic, to_float
-from vsr.media.encode.settings import check_frame_size
 from vsr.media.image import (
     IMAGE_SUFFIXES,
     check_still_output,
@@ -38,6 +37,7 @@ from vsr.media.image import (
     still_losses,
     write_still,
 )
+from vsr.media.picture_memory import check_memory
 from vsr.media.still import Samples, full_scale, to_levels
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
@@ -86,7 +86,6 @@ class StillUpscaler:
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) of the output for a picture of this size."""
         size = self._request.resolve(InputFrame(width, height), self._default)
-        check_frame_size((size.width, size.height))
         return size.height, size.width
 
     def upscale_array(self, pixels: Samples, dtype: np.dtype[Any] | None = None) -> Samples:
@@ -95,7 +94,10 @@ class StillUpscaler:
         The result is rounded once, to `dtype`, by default that of `pixels`: uint8, uint16 or
         float32. Floats below 0 or above 1 are scaled to that range for the network and back.
         """
-        output = np.empty((*self.output_size(*pixels.shape[:2]), 3), dtype or pixels.dtype)
+        dtype = dtype or pixels.dtype
+        height, width = self.output_size(*pixels.shape[:2])
+        check_memory(Path("output"), (width, height), 3 * dtype.itemsize, OutputError)
+        output = np.empty((height, width, 3), dtype)
         first = 0
         with closing(self.upscale_bands(pixels, output.dtype)) as bands:
             for band in bands:

@@ -18,6 +18,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from vsr.errors import MediaError
+from vsr.media.picture_memory import check_memory
 from vsr.media.picture_tags import PHOTOSHOP_HEAD, PictureTags, dpi_of, exif_of, tiff_iptc
 from vsr.media.still import Samples, Still, full_scale, profile_fits, profile_space, rotate_samples
 
@@ -33,6 +34,8 @@ _INCHES = {2: 1.0, 3: 2.54}
 """Resolution units in an inch."""
 _DEFLATE, _DIFFERENCES = 8, 2
 _STRIP_BYTES = 1 << 20
+_COPIES = 3
+"""Copies of a picture in memory while it is decoded."""
 
 
 def read_tiff(file: BinaryIO, path: Path) -> Still | None:
@@ -142,6 +145,8 @@ def write_tiff(
 
 def _check_page(page: Any, file: BinaryIO, path: Path) -> None:
     """Raise `MediaError` where a page is too large, cut off, or has other axes."""
+    bits = max(page.bitspersample, 16)
+    check_memory(path, (page.imagewidth, page.imagelength), _COPIES * 3 * bits // 8)
     limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
     if limit and page.imagewidth * page.imagelength > limit:
         raise MediaError(
