@@ -47,11 +47,18 @@ from vsr.errors import VsrError
 @click.option(
     "--strict", is_flag=True, help="Fail before any work if anything in a picture can't be kept."
 )
+@click.option(
+    "--max-memory",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    help="Refuse pictures that need more memory. Default: half of this machine's.",
+)
 @overwrite_option
 def image_command(
     sources: tuple[Path, ...],
     output: Path,
     strict: bool,
+    max_memory: float | None,
     overwrite: bool,
     **choices: Any,
 ) -> None:
@@ -74,6 +81,7 @@ def image_command(
     from vsr.engine.output_size import SizeRequest
     from vsr.engine.picture import upscale_file
     from vsr.media.animation.reader import is_animated
+    from vsr.media.picture_memory import memory_limit
 
     options = apply_profile(choices)
     sides = {name: options.pop(name) for name in ("scale", "width", "height")}
@@ -83,15 +91,16 @@ def image_command(
     is_alone = len(pairs) == 1 and not failures
 
     def upscale(picture: Path, path: Path, tell: Callable[[str], None]) -> None:
-        upscale_file(
-            upscaler,
-            picture,
-            path,
-            overwrite=overwrite,
-            strict=strict,
-            tell=tell,
-            watch=update if is_alone else lambda done, total: None,
-        )
+        with memory_limit(max_memory):
+            upscale_file(
+                upscaler,
+                picture,
+                path,
+                overwrite=overwrite,
+                strict=strict,
+                tell=tell,
+                watch=update if is_alone else lambda done, total: None,
+            )
 
     with progress_bar([], quiet=is_alone and not is_animated(pairs[0][0])) as update:
         if is_alone:  # in this thread, where lines are printed at once

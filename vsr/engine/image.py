@@ -36,7 +36,6 @@ from vsr.imaging.tensors import bleed, resize_bicubic, to_float
 from vsr.media.animation.reader import is_animated
 from vsr.media.animation.writer import ANIMATION_SUFFIXES
 from vsr.media.dicom import is_dicom
-from vsr.media.encode.settings import check_frame_size
 from vsr.media.image import (
     IMAGE_SUFFIXES,
     check_still_output,
@@ -48,6 +47,7 @@ from vsr.media.image import (
 from vsr.media.linear_light import from_network, to_network
 from vsr.media.pages import PAGED_SUFFIXES, find_pages
 from vsr.media.picture_colours import colours_for
+from vsr.media.picture_memory import check_memory
 from vsr.media.still import Samples, Still, full_scale, to_levels
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
@@ -106,7 +106,6 @@ class StillUpscaler:
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) of the output for a picture of this size."""
         size = self._request.resolve(InputFrame(width, height), self._default)
-        check_frame_size((size.width, size.height))
         return size.height, size.width
 
     def upscale_array(self, pixels: Samples, dtype: np.dtype[Any] | None = None) -> Samples:
@@ -115,7 +114,10 @@ class StillUpscaler:
         The result is rounded once, to `dtype`, by default that of `pixels`: uint8, uint16 or
         float32. Floats below 0 or above 1 are scaled to that range for the network and back.
         """
-        output = np.empty((*self.output_size(*pixels.shape[:2]), 3), dtype or pixels.dtype)
+        dtype = dtype or pixels.dtype
+        height, width = self.output_size(*pixels.shape[:2])
+        check_memory(Path("output"), (width, height), 3 * dtype.itemsize, OutputError)
+        output = np.empty((height, width, 3), dtype)
         first = 0
         with closing(self.upscale_bands(pixels, output.dtype)) as bands:
             for band in bands:

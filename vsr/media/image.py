@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from vsr.errors import MediaError, OutputError
 from vsr.media.avif import avif_bits, read_avif16, write_avif16
@@ -25,6 +25,8 @@ from vsr.media.picture_formats import (
     read_heif16,
     writable_formats,
 )
+from vsr.media.picture_memory import pillow_limit
+from vsr.media.picture_samples import samples_of, upright_copy
 from vsr.media.picture_tags import (
     JPEG_SUFFIXES,
     TIFF_SUFFIXES,
@@ -92,14 +94,11 @@ def read_still(path: Path | str, page: int = 0) -> Still:
     try:
         with path.open("rb") as opened:
             file = io.BytesIO(opened.read()) if pipe else opened
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), pillow_limit(path):
                 warnings.simplefilter("ignore")  # about oddities of the file
                 return _read(file, path, page)
     except MediaError:
         raise
-    except Image.DecompressionBombError as error:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise MediaError(f"{path}: is too large: pictures have at most {limit} pixels") from error
     except UnidentifiedImageError as error:
         reason = "" if pipe else hint_for(_head(path))
         raise MediaError(f"{path}: {reason or 'not a picture that can be read'}") from error
@@ -264,7 +263,7 @@ def _read(file: Any, path: Path, page: int) -> Still:
                 alone = io.BytesIO(mpo_page(opened, file))
                 return replace(_read(alone, path, 0), pages=pages)
         orientation = orientation_of(opened)
-        upright = ImageOps.exif_transpose(opened)
+        upright = upright_copy(opened)
         bits = bits_of(opened, file)
         tags, lost_tags = tags_of(opened, upright, file, orientation)
         profile = opened.info.get("icc_profile")
@@ -299,10 +298,7 @@ def _read(file: Any, path: Path, page: int) -> Still:
     elif name == "PNG" and bits == 16:
         rgb, alpha = _deep_colour(file, orientation, upright.info.get("transparency"))
     else:
-        has_alpha = upright.has_transparency_data
-        pixels = np.array(upright.convert("RGBA" if has_alpha else "RGB"))
-        rgb = np.ascontiguousarray(pixels[..., :3])
-        alpha = np.ascontiguousarray(pixels[..., 3]) if has_alpha else None
+        rgb, alpha = samples_of(upright)
         if bits > 8:
             lost.append(f"{bits} bits a channel: 8 are read")
     if mode in _PALETTE_MODES:

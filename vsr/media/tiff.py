@@ -20,6 +20,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from vsr.errors import MediaError
 from vsr.media.exif import restore_types
+from vsr.media.picture_memory import check_memory
 from vsr.media.picture_tags import PictureTags, dpi_of, encoded_exif, resources_of, tiff_iptc
 from vsr.media.still import (
     Samples,
@@ -47,6 +48,8 @@ _INCHES = {2: 1.0, 3: 2.54}
 """Resolution units in an inch."""
 _DEFLATE, _DIFFERENCES = 8, 2
 _STRIP_BYTES = 1 << 20
+_COPIES = 3
+"""Copies of a picture in memory while it is decoded."""
 
 
 def read_tiff(file: BinaryIO, path: Path, number: int = 0) -> Still | None:
@@ -223,6 +226,8 @@ def _save_directory(file: BinaryIO, directory: ImageFileDirectory_v2) -> None:
 
 def _check_page(page: Any, file: BinaryIO, path: Path) -> None:
     """Raise `MediaError` where a page is too large, cut off, or has other axes."""
+    bits = max(page.bitspersample, 16)
+    check_memory(path, (page.imagewidth, page.imagelength), _COPIES * 3 * bits // 8)
     limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
     if limit and page.imagewidth * page.imagelength > limit:
         raise MediaError(
