@@ -9,13 +9,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vsr.errors import MediaError, OutputError
 from vsr.media.avif import avif_bits, read_avif16, write_avif16
 from vsr.media.exr import read_exr, unsupported_attributes, unsupported_by_exr, write_exr
 from vsr.media.jxl import read_jxl, write_jxl
-from vsr.media.picture_colours import colour_losses, colours_for
+from vsr.media.picture_colours import (
+    colour_losses,
+    colours_for,
+    profile_for,
+    rgb_of_inks,
+    writes_inks,
+)
 from vsr.media.picture_formats import (
     DEEP_AVIF,
     has_format,
@@ -189,8 +195,9 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
         options["subsampling"] = 0
     if suffix == ".avif":
         options["subsampling"] = "4:0:0" if _is_grey_in(still, suffix) else "4:4:4"
-    if still.icc_profile and not _lacks_profile(still, suffix):
-        options["icc_profile"] = still.icc_profile
+    profile = profile_for(still, suffix)
+    if profile and not _lacks_profile(still, suffix):
+        options["icc_profile"] = profile
     if still.rgb.dtype != dtype:
         alpha = None if still.alpha is None else to_levels(still.alpha, dtype)
         still = replace(still, rgb=to_levels(still.rgb, dtype), alpha=alpha)
@@ -206,6 +213,7 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
                     exif=options.get("exif"),
                     tags=still.tags,
                     xmp=options.get("xmp"),
+                    inks=image.mode == "CMYK",
                 )
             elif suffix == ".avif" and dtype == np.uint16:
                 write_avif16(partial, _channels(still, image), avif_bits(still.bits), options)
@@ -254,13 +262,14 @@ def _read(file: Any, path: Path) -> Still:
             lost.append("Exif data, which is damaged")
     is_grey = mode in _GREY_MODES or mode.startswith(("I;16", "F"))
     is_grey = is_grey or (name == "PNG" and is_grey_png(file))  # 16 bits with alpha become RGBA
-    if not (is_grey or mode in _RGB_MODES):
-        colours = f"{mode} colours: RGB is written"
-        converted = _converted(upright, profile) if mode == "CMYK" and profile else None
-        if converted is not None:
-            upright, profile = converted, None
-            colours = f"{mode} colours: sRGB is written, by the colour profile"
-        lost.append(colours)
+    inks = ink_profile = None
+    if mode == "CMYK":
+        inks = np.array(upright)
+        if profile and profile_space(profile) == "CMYK":
+            ink_profile, profile = profile, None
+        upright = Image.fromarray(rgb_of_inks(inks, ink_profile)[0])
+    elif not (is_grey or mode in _RGB_MODES):
+        lost.append(f"{mode} colours: RGB is written")
     if profile and not profile_fits(profile, is_grey):
         lost.append(f"colour profile of {profile_space(profile)}: RGB is written")
         profile = None
@@ -299,18 +308,10 @@ def _read(file: Any, path: Path) -> Still:
         tags=tags,
         grey=is_grey,
         bits=bits,
+        inks=inks,
+        ink_profile=ink_profile,
         lost=(*lost, *lost_tags),
     )
-
-
-def _converted(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """Convert to sRGB by a colour profile; None if the profile doesn't fit."""
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        target = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
-        return None
 
 
 def _finite(grey: Image.Image, path: Path) -> NDArray[np.float32]:
@@ -359,6 +360,8 @@ def _lacks_profile(still: Still, suffix: str) -> bool:
 
 def _as_image(still: Still, suffix: str) -> Image.Image:
     """Return a picture as Pillow's, of 8 bits per sample."""
+    if still.inks is not None and writes_inks(still, suffix):
+        return Image.fromarray(still.inks, "CMYK")
     image = Image.fromarray(to_levels(still.rgb, np.dtype(np.uint8)))
     if _is_grey_in(still, suffix):
         image = image.convert("L")
@@ -369,7 +372,7 @@ def _as_image(still: Still, suffix: str) -> Image.Image:
 
 def _channels(still: Still, image: Image.Image) -> Samples:
     """Return the samples of a file (H, W, C): grey or RGB, then alpha; `image` has 8 bits."""
-    if still.rgb.dtype == np.uint8:
+    if still.rgb.dtype == np.uint8 or image.mode == "CMYK":
         return np.asarray(image).reshape(*still.rgb.shape[:2], -1)
     dtype = still.rgb.dtype
     colours = still.rgb
