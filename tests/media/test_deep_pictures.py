@@ -16,7 +16,7 @@ from tests.helpers.cli import vsr
 from tests.helpers.stills import first_frame
 from vsr.engine.image import StillUpscaler, upscale_image
 from vsr.engine.output_size import SizeRequest
-from vsr.media.image import read_still, write_still
+from vsr.media.image import read_still, still_losses, write_still
 from vsr.media.still import Still
 
 
@@ -204,7 +204,9 @@ def test_cmyk_is_converted_by_its_profile(tmp_path: Path) -> None:
     inks[..., 0], inks[:8, :, 3] = 200, 255  # this profile has no colour but black
     Image.fromarray(inks, "CMYK").save(tmp_path / "a.jpg", icc_profile=cmyk_profile(), quality=100)
     still = read_still(tmp_path / "a.jpg")
-    assert still.lost == ("CMYK colours: sRGB is written, by the colour profile",)
+    assert still_losses(tmp_path / "b.png", still) == [
+        "CMYK colours: sRGB is written, by the colour profile; .jpg and .tif hold CMYK"
+    ]
     assert still.icc_profile is None
     assert still.rgb[:8].max() < 12
     assert still.rgb[8:].min() > 243

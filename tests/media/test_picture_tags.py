@@ -209,9 +209,10 @@ def test_colours_that_become_rgb_are_reported(tmp_path: Path) -> None:
     image.save(tmp_path / "a.jpg", icc_profile=bytes(profile))
     still = read_still(tmp_path / "a.jpg")
     assert still.icc_profile is None
-    assert still_losses(tmp_path / "b.jpg", still) == [
-        "CMYK colours: RGB is written",
-        "colour profile of CMYK: RGB is written",
+    assert still.ink_profile == bytes(profile)
+    assert still_losses(tmp_path / "b.jpg", still) == []
+    assert still_losses(tmp_path / "b.png", still) == [
+        "CMYK colours: RGB is written; .jpg and .tif hold CMYK"
     ]
 
 

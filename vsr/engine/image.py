@@ -46,7 +46,7 @@ from vsr.media.image import (
 )
 from vsr.media.linear_light import from_network, to_network
 from vsr.media.pages import PAGED_SUFFIXES, find_pages
-from vsr.media.picture_colours import colours_for
+from vsr.media.picture_colours import colours_for, rgb_of_inks
 from vsr.media.picture_memory import check_memory
 from vsr.media.still import Samples, Still, full_scale, to_levels
 from vsr.system.files import check_distinct, make_folder
@@ -261,16 +261,30 @@ class StillUpscaler:
         """Upscale a picture, to samples of `dtype`; its transparency is upscaled bicubically."""
         size = self.output_size(*still.rgb.shape[:2])
         alpha = None if still.alpha is None else resize_plane(still.alpha, size, dtype)
-        return replace(still, rgb=self._upscaled(still, dtype), alpha=alpha)
+        return replace(self._upscaled(still, dtype), alpha=alpha)
 
-    def _upscaled(self, still: Still, dtype: np.dtype[Any]) -> Samples:
-        """Upscale the colours of a picture; linear light by a curve for the network."""
+    def _upscaled(self, still: Still, dtype: np.dtype[Any]) -> Still:
+        """Upscale the colours of a picture: CMYK as inks, linear light by a curve."""
+        if still.inks is not None:
+            return self._upscaled_inks(still, still.inks)
         rgb = still.rgb if still.alpha is None else without_rim(still.rgb, still.alpha)
         if not still.linear:
-            return self.upscale_array(rgb, dtype)
+            return replace(still, rgb=self.upscale_array(rgb, dtype))
         floats = np.dtype(np.float32)
         values = to_network(rgb.astype(np.float32, copy=False))
-        return from_network(self.upscale_array(values, floats).astype(np.float32, copy=False))
+        high = from_network(self.upscale_array(values, floats).astype(np.float32, copy=False))
+        return replace(still, rgb=high)
+
+    def _upscaled_inks(self, still: Still, inks: NDArray[np.uint8]) -> Still:
+        """Upscale cyan, magenta and yellow as colours, and black as grey.
+
+        So black stays black ink alone, and no profile limits the colours.
+        """
+        colours = self.upscale_array(np.ascontiguousarray(255 - inks[..., :3]))
+        black = self.upscale_array(np.repeat(255 - inks[..., 3:], 3, axis=2))
+        high = 255 - np.dstack([colours, black[..., 1]]).astype(np.uint8)
+        rgb, _ = rgb_of_inks(high, still.ink_profile)
+        return replace(still, rgb=rgb, inks=high)
 
 
 def upscale_image(

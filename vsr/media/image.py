@@ -8,14 +8,20 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from vsr.errors import MediaError, OutputError
 from vsr.media.avif import avif_bits, read_avif16, write_avif16
 from vsr.media.exr import read_exr, unsupported_attributes, unsupported_by_exr, write_exr
 from vsr.media.jxl import read_jxl, write_jxl
 from vsr.media.mpo import mpo_page
-from vsr.media.picture_colours import colour_losses, colours_for
+from vsr.media.picture_colours import (
+    colour_losses,
+    colours_for,
+    profile_for,
+    rgb_of_inks,
+    writes_inks,
+)
 from vsr.media.picture_formats import (
     DEEP_AVIF,
     has_format,
@@ -227,8 +233,9 @@ def writer_options(still: Still, suffix: str, image: Image.Image) -> dict[str, A
         options["subsampling"] = 0
     if suffix == ".avif":
         options["subsampling"] = "4:0:0" if _is_grey_in(still, suffix) else "4:4:4"
-    if still.icc_profile and not _lacks_profile(still, suffix):
-        options["icc_profile"] = still.icc_profile
+    profile = profile_for(still, suffix)
+    if profile and not _lacks_profile(still, suffix):
+        options["icc_profile"] = profile
     return options | save_options(suffix, image=image, exif=still.exif, tags=still.tags)
 
 
@@ -244,6 +251,7 @@ def add_tiff_page(file: BinaryIO, still: Still, page: tuple[int, int] | None = N
         tags=still.tags,
         xmp=options.get("xmp"),
         page=page,
+        inks=image.mode == "CMYK",
     )
 
 
@@ -271,13 +279,14 @@ def _read(file: Any, path: Path, page: int) -> Still:
         exif = exif_of(opened, orientation, stored_size(upright, orientation), lost)
     is_grey = mode in _GREY_MODES or mode.startswith(("I;16", "F"))
     is_grey = is_grey or (name == "PNG" and is_grey_png(file))  # 16 bits with alpha become RGBA
-    if not (is_grey or mode in _RGB_MODES):
-        colours = f"{mode} colours: RGB is written"
-        converted = _converted(upright, profile) if mode == "CMYK" and profile else None
-        if converted is not None:
-            upright, profile = converted, None
-            colours = f"{mode} colours: sRGB is written, by the colour profile"
-        lost.append(colours)
+    inks = ink_profile = None
+    if mode == "CMYK":
+        inks = np.array(upright)
+        if profile and profile_space(profile) == "CMYK":
+            ink_profile, profile = profile, None
+        upright = Image.fromarray(rgb_of_inks(inks, ink_profile)[0])
+    elif not (is_grey or mode in _RGB_MODES):
+        lost.append(f"{mode} colours: RGB is written")
     if profile and not profile_fits(profile, is_grey):
         lost.append(f"colour profile of {profile_space(profile)}: RGB is written")
         profile = None
@@ -313,20 +322,12 @@ def _read(file: Any, path: Path, page: int) -> Still:
         tags=tags,
         grey=is_grey,
         bits=bits,
+        inks=inks,
+        ink_profile=ink_profile,
         lost=(*lost, *lost_tags),
         pages=pages,
         is_animation=name in _ANIMATED_FORMATS,
     )
-
-
-def _converted(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """Convert to sRGB by a colour profile; None if the profile doesn't fit."""
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        target = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
-        return None
 
 
 def _finite(grey: Image.Image, path: Path) -> NDArray[np.float32]:
@@ -375,6 +376,8 @@ def _lacks_profile(still: Still, suffix: str) -> bool:
 
 def as_image(still: Still, suffix: str) -> Image.Image:
     """Return a picture as Pillow's, of 8 bits per sample."""
+    if still.inks is not None and writes_inks(still, suffix):
+        return Image.fromarray(still.inks, "CMYK")
     image = Image.fromarray(to_levels(still.rgb, np.dtype(np.uint8)))
     if _is_grey_in(still, suffix):
         image = image.convert("L")
@@ -385,7 +388,7 @@ def as_image(still: Still, suffix: str) -> Image.Image:
 
 def _channels(still: Still, image: Image.Image) -> Samples:
     """Return the samples of a file (H, W, C): grey or RGB, then alpha; `image` has 8 bits."""
-    if still.rgb.dtype == np.uint8:
+    if still.rgb.dtype == np.uint8 or image.mode == "CMYK":
         return np.asarray(image).reshape(*still.rgb.shape[:2], -1)
     dtype = still.rgb.dtype
     colours = still.rgb

@@ -31,6 +31,10 @@ class Still:
     """Bits per sample in the file; `rgb` may have fewer, see `lost`."""
     lost: tuple[str, ...] = ()
     """Parts of the file that aren't read, one line each."""
+    inks: NDArray[np.uint8] | None = None
+    """(H, W, 4): cyan, magenta, yellow and black of CMYK, 255 for full ink, as `rgb` shows them."""
+    ink_profile: bytes | None = None
+    """The ICC profile of `inks`."""
     linear: bool = False
     """Whether `rgb` is linear light, as in OpenEXR, rather than values for a display."""
     chromaticities: tuple[float, ...] | None = None

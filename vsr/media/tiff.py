@@ -35,7 +35,7 @@ from vsr.media.still import (
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its oddities of files
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
 _PREMULTIPLIED, _ALPHA = 1, 2
 _EXIF_IFD, _GPS_IFD, _INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
 _XMP, _PROFILE, _PHOTOSHOP = 0x02BC, 0x8773, 0x8649
@@ -154,11 +154,13 @@ def append_tiff(
     tags: PictureTags,
     xmp: bytes | None,
     page: tuple[int, int] | None = None,
+    inks: bool = False,
 ) -> None:
     """Append a page to a file, which may be empty and is open for reading and writing.
 
     `samples` (H, W, C), C = 1, 2, 3 or 4, are compressed without loss. `exif` and `xmp` are those
-    of the output's size. `page` is the page's number, from 0, and that of all pages.
+    of the output's size. `page` is the page's number, from 0, and that of all pages, `inks`
+    whether samples are CMYK.
     """
     height, width, channels = samples.shape
     directory = ImageFileDirectory_v2()
@@ -169,14 +171,15 @@ def append_tiff(
     directory[0x0100], directory[0x0101] = width, height
     directory[0x0102] = (8 * samples.itemsize,) * channels
     directory[0x0103] = _DEFLATE
-    directory[0x0106] = _RGB if channels > 2 else _BLACK_IS_ZERO
+    colours = _CMYK if inks else _RGB
+    directory[0x0106] = colours if channels > 2 else _BLACK_IS_ZERO
     # Pillow adds the position at which the directory ends.
     directory[0x0111] = tuple(accumulate(map(len, strips[:-1]), initial=0))
     directory[0x0115], directory[0x0116] = channels, lines
     directory[0x0117] = tuple(map(len, strips))
     directory[0x013D] = 1 if is_float else _DIFFERENCES
     directory[0x0153] = (3 if is_float else 1,) * channels
-    if channels in (2, 4):
+    if channels in (2, 4) and not inks:
         directory[0x0152] = _ALPHA
     if tags.dpi:
         directory[_X_RESOLUTION], directory[_Y_RESOLUTION] = tags.dpi
