@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 from skimage import data
 
 from tests.helpers.cli import complaint, vsr
-from tests.helpers.ffmpeg import needs_ffmpeg, streams, times
+from tests.helpers.ffmpeg import ffmpeg_output, film, needs_ffmpeg, streams, times
 
 pytestmark = needs_ffmpeg
 
@@ -56,3 +56,43 @@ def test_an_animated_webp_is_refused_with_a_way_out(tmp_path: Path) -> None:
     source = animation(tmp_path / "a.webp")
     line = complaint("upscale", source, tmp_path / "b.mp4", *TINY)
     assert "`vsr image IN OUT.apng` upscales it" in line
+
+
+def shown(path: Path) -> tuple[np.ndarray, list[float]]:
+    with Image.open(path) as opened:
+        frames, found = [], []
+        for frame in ImageSequence.Iterator(opened):
+            frames.append(np.asarray(frame.convert("RGB")).astype(int))
+            found.append(frame.info["duration"])
+        assert opened.info["loop"] == 0
+    return np.array(frames), found
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".apng"])
+def test_a_film_becomes_an_animation_that_repeats(tmp_path: Path, suffix: str) -> None:
+    source = film(tmp_path / "a.mkv", seconds=0.4)
+    part = ("--from", "0.08", "--to", "0.28")
+    done = vsr("upscale", source, tmp_path / f"b{suffix}", *TINY, *part)
+    assert done.returncode == 0, done.stderr
+    assert f"{suffix} holds video alone, .mkv holds more" in done.stderr
+    done = vsr("upscale", source, tmp_path / "b.mkv", *TINY, *part, "--codec", "ffv1")
+    assert done.returncode == 0, done.stderr
+    raw = ffmpeg_output("-i", tmp_path / "b.mkv", "-pix_fmt", "rgb24", "-f", "rawvideo", "-")
+    expected = np.frombuffer(raw, np.uint8).reshape(-1, 96, 128, 3).astype(int)
+    found, durations = shown(tmp_path / f"b{suffix}")
+    assert durations == [40] * 5
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() < 6
+    if suffix != ".webp":
+        verified = vsr("verify", source, tmp_path / f"b{suffix}", *part).stdout
+        lines = [line.split(None, 1) for line in verified.splitlines()]
+        states = {line[1].split("  ")[0]: line[0] for line in lines if len(line) == 2}
+        assert (states["frame times"], states["clock"]) == ("ok", "ok")
+
+
+def test_an_animation_has_no_codec(tmp_path: Path) -> None:
+    source = film(tmp_path / "a.mkv", seconds=0.2)
+    line = complaint("upscale", source, tmp_path / "b.gif", "--codec", "hevc")
+    assert "b.gif: has no codec; omit --codec" in line
+    line = complaint("upscale", source, tmp_path / "b.gif", "--strict")
+    assert "true colours: .gif holds 256 in a frame" in line

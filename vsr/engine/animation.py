@@ -52,14 +52,20 @@ def upscale_animation(
     check_distinct([output], [animation.path])
     low_size = animation.first.rgb.shape[:2]
     height, width = upscaler.output_size(*low_size)
-    check_animation_output(output, animation, overwrite, (width, height))
+    check_animation_output(output, overwrite, (width, height))
     lost = animation_losses(output, animation)
     if strict and lost:
         raise OutputError(f"{output}: would lack {'; '.join(lost)}")
     for line in lost:
         tell(f"{animation.path}: not kept: {line}")
     network = _FrameUpscaler(upscaler, low_size, (height, width))
-    with animation_writer(output, animation, (width, height)) as writer:
+    with animation_writer(
+        output,
+        (width, height),
+        plays=animation.plays,
+        has_alpha=animation.has_alpha,
+        like=animation.first,
+    ) as writer:
         for done, frame in enumerate(_upscaled(animation, network), start=1):
             writer.add(frame)
             watch(done, len(animation.seconds))

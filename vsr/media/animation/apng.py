@@ -18,11 +18,10 @@ _MAX_UINT16 = 0xFFFF
 class ApngWriter:
     """Writes frames as rectangles of the pixels that change."""
 
-    def __init__(
-        self, file: BinaryIO, mode: str, count: int, plays: int, options: dict[str, Any]
-    ) -> None:
-        """Write `count` frames of a Pillow mode; `options` are Pillow's, with all metadata."""
-        self._file, self._mode, self._count, self._plays = file, mode, count, plays
+    def __init__(self, file: BinaryIO, mode: str, plays: int, options: dict[str, Any]) -> None:
+        """Write frames of a Pillow mode; `options` are Pillow's, with all metadata."""
+        self._file, self._mode, self._plays = file, mode, plays
+        self._count = self._count_at = 0
         self._options = options
         self._before: AnimationFrame | None = None
         self._end: list[tuple[bytes, bytes]] = []
@@ -40,11 +39,14 @@ class ApngWriter:
                 if name == b"IDAT":
                     self._write(b"fdAT", self._number() + content)
         self._before = frame
+        self._count += 1
 
     def finish(self) -> None:
-        """Write the end of the file."""
+        """Write the end of the file, and the count of frames."""
         for name, content in self._end:
             self._write(name, content)
+        self._file.seek(self._count_at)
+        self._write(b"acTL", struct.pack(">2I", self._count, self._plays))
 
     def _start(self, frame: AnimationFrame, image: Image.Image) -> None:
         """Write metadata and the first frame, which other programs show as a picture."""
@@ -53,7 +55,8 @@ class ApngWriter:
         for name, content in _chunks(_png(image, **self._options)):
             if name == b"IDAT" and not has_pixels:
                 has_pixels = True
-                self._write(b"acTL", struct.pack(">2I", self._count, self._plays))
+                self._count_at = self._file.tell()
+                self._write(b"acTL", bytes(8))
                 self._control(frame.seconds, (0, 0, *image.size))
             if has_pixels and name != b"IDAT":
                 self._end.append((name, content))

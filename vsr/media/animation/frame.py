@@ -1,6 +1,5 @@
 """A frame of an animation."""
 
-from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -35,11 +34,15 @@ class AnimationFrame(NamedTuple):
         return int(columns[0]), int(lines[0]), int(columns[-1]) + 1, int(lines[-1]) + 1
 
 
-def whole_ticks(seconds: Iterable[Fraction], per_second: int) -> Iterator[int]:
-    """Round durations to ticks so that no error adds up."""
-    end, total = 0, Fraction(0)
-    for duration in seconds:
-        total += duration
-        rounded = round(total * per_second)
-        yield rounded - end
-        end = rounded
+class TickCounter:
+    """Rounds durations to ticks so that no error adds up."""
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._seconds, self._ticks = Fraction(0), 0
+
+    def ticks(self, seconds: Fraction) -> int:
+        """Return the ticks of the next duration."""
+        self._seconds += seconds
+        before, self._ticks = self._ticks, round(self._seconds * self._per_second)
+        return self._ticks - before

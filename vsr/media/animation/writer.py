@@ -1,8 +1,9 @@
 """Write an animation in the format of its suffix."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -11,17 +12,22 @@ from PIL import Image
 
 from vsr.errors import OutputError
 from vsr.media.animation.apng import ApngWriter
-from vsr.media.animation.frame import AnimationFrame, whole_ticks
+from vsr.media.animation.frame import AnimationFrame, TickCounter
 from vsr.media.animation.gif import GifWriter
 from vsr.media.animation.reader import Animation
 from vsr.media.animation.webp import WebpWriter
 from vsr.media.image import as_image, still_losses, writer_options
-from vsr.media.picture_tags import check_holds
+from vsr.media.picture_tags import PictureTags, check_holds
+from vsr.media.still import Still
 from vsr.system.files import atomic_path, check_output_path
 
 ANIMATION_SUFFIXES = frozenset({".gif", ".png", ".apng", ".webp"})
 """Suffixes of the formats that animations are written in."""
+FILM_ANIMATION_SUFFIXES = ANIMATION_SUFFIXES - {".png"}
+"""Suffixes of animations that films are written to; .png is that of a picture."""
 
+GIF_COLOURS = "true colours: .gif holds 256 in a frame, .apng and .webp all"
+GIF_ALPHA = "partial transparency: .gif holds none, .apng and .webp do"
 _TICKS = {".gif": 100, ".webp": 1000}
 """Units of durations in a second; PNG holds fractions."""
 _BROWSER_TICKS = 2
@@ -40,16 +46,13 @@ def animation_losses(path: Path, animation: Animation) -> list[str]:
     """List the parts of an animation that are lost when it is written to `path`."""
     suffix, first = path.suffix.lower(), animation.first
     lost = still_losses(path.with_suffix(_still_suffix(suffix)), first)
-    ticks = _TICKS.get(suffix)
-    if ticks and any((duration * ticks).denominator > 1 for duration in animation.seconds):
-        unit = "hundredths of a second" if ticks == 100 else "milliseconds"
-        lost.append(f"exact frame times: {suffix} holds {unit}, .apng all")
+    lost += timing_losses(suffix, animation.seconds)
     if suffix != ".gif":
         return lost
     if animation.path.suffix.lower() != ".gif":
-        lost.append("true colours: .gif holds 256 in a frame, .apng and .webp all")
+        lost.append(GIF_COLOURS)
     if animation.is_translucent:
-        lost.append("partial transparency: .gif holds none, .apng and .webp do")
+        lost.append(GIF_ALPHA)
     for what, content in (
         ("colour profile", first.icc_profile),
         ("Exif data", first.exif),
@@ -58,35 +61,61 @@ def animation_losses(path: Path, animation: Animation) -> list[str]:
     ):
         if content:
             lost.append(f"{what}: .gif can't hold it, .apng and .webp can")
-    if any(0 < 100 * duration < _BROWSER_TICKS for duration in animation.seconds):
+    return lost
+
+
+def timing_losses(suffix: str, seconds: Iterable[Fraction]) -> list[str]:
+    """List what becomes of the durations of frames in a format, one line each."""
+    durations = set(seconds)
+    ticks = _TICKS.get(suffix)
+    lost = []
+    if ticks and any((duration * ticks).denominator > 1 for duration in durations):
+        unit = "hundredths of a second" if ticks == 100 else "milliseconds"
+        lost.append(f"exact frame times: {suffix} holds {unit}, .apng all")
+    if suffix == ".gif" and any(0 < 100 * duration < _BROWSER_TICKS for duration in durations):
         lost.append("frame rate above 50: browsers slow such a .gif down, not .apng and .webp")
     return lost
 
 
-def check_animation_output(
-    path: Path, animation: Animation, overwrite: bool, size: tuple[int, int]
-) -> None:
+def check_animation_output(path: Path, overwrite: bool, size: tuple[int, int]) -> None:
     """Raise `OutputError` where an animation of (width, height) can't be written to `path`."""
     check_output_path(path, "animation", suffixes=ANIMATION_SUFFIXES, overwrite=overwrite)
-    first = animation.first
+    check_animation_size(path, size)
+
+
+def check_animation_size(path: Path, size: tuple[int, int]) -> None:
+    """Raise `OutputError` where the format of `path` can't hold frames of (width, height)."""
     try:
-        check_holds(path.suffix.lower(), size=size, exif=first.exif, tags=first.tags)
+        check_holds(path.suffix.lower(), size=size, exif=None, tags=PictureTags())
     except OutputError as error:
         raise OutputError(f"{path}: {error}") from error
 
 
 @contextmanager
 def animation_writer(
-    path: Path, animation: Animation, size: tuple[int, int]
+    path: Path,
+    size: tuple[int, int],
+    *,
+    plays: int = 0,
+    has_alpha: bool = False,
+    like: Still | None = None,
 ) -> Iterator[AnimationWriter]:
-    """Write an animation of (width, height) with the times and the metadata of `animation`.
+    """Write an animation of (width, height) with the metadata of a picture.
 
-    Frames are written one by one, in constant memory. The file appears when it is complete. Raises
-    `OutputError`.
+    `plays` is how often it is played, 0 for endlessly. Frames are written one by one, in constant
+    memory. The file appears when it is complete. Raises `OutputError`.
     """
+    like = like or Still(np.zeros((1, 1, 3), np.uint8))
     with atomic_path(path) as partial, partial.open("wb") as file:
         try:
-            writer = _Writer(file, path.suffix.lower(), animation, size)
+            writer = _Writer(
+                file,
+                path.suffix.lower(),
+                size=size,
+                plays=plays,
+                has_alpha=has_alpha,
+                like=like,
+            )
             yield writer
             writer.finish()
         except OutputError as error:
@@ -97,27 +126,32 @@ class _Writer:
     """Writes the frames of an animation in one of the formats."""
 
     def __init__(
-        self, file: BinaryIO, suffix: str, animation: Animation, size: tuple[int, int]
+        self,
+        file: BinaryIO,
+        suffix: str,
+        *,
+        size: tuple[int, int],
+        plays: int,
+        has_alpha: bool,
+        like: Still,
     ) -> None:
-        first, still_suffix = animation.first, _still_suffix(suffix)
+        still_suffix = _still_suffix(suffix)
         sample = replace(
-            first,
+            like,
             rgb=np.zeros((*size[::-1], 3), np.uint8),
-            alpha=np.zeros(size[::-1], np.uint8) if animation.has_alpha else None,
+            alpha=np.zeros(size[::-1], np.uint8) if has_alpha else None,
         )
         image = as_image(sample, still_suffix)
-        ticks = _TICKS.get(suffix, 1)
-        self._ticks = whole_ticks(animation.seconds, ticks)
+        self._ticks = TickCounter(_TICKS.get(suffix, 1))
         self._writer: ApngWriter | WebpWriter | GifWriter
         if suffix == ".gif":
-            self._writer = GifWriter(file, size, animation.plays, first.tags.comment)
+            self._writer = GifWriter(file, size, plays, like.tags.comment)
             return
-        options = writer_options(first, still_suffix, image)
+        options = writer_options(like, still_suffix, image)
         if suffix == ".webp":
-            self._writer = WebpWriter(file, size, animation.has_alpha, animation.plays, options)
+            self._writer = WebpWriter(file, size, has_alpha, plays, options)
         else:
-            count = len(animation.seconds)
-            self._writer = ApngWriter(file, image.mode, count, animation.plays, options)
+            self._writer = ApngWriter(file, image.mode, plays, options)
 
     def add(self, frame: AnimationFrame) -> None:
         """Write the next frame."""
@@ -127,7 +161,7 @@ class _Writer:
         if isinstance(self._writer, ApngWriter):
             self._writer.add(frame, image)
         else:
-            self._writer.add(frame, image, next(self._ticks))
+            self._writer.add(frame, image, self._ticks.ticks(frame.seconds))
 
     def finish(self) -> None:
         """Write the end of the file."""
