@@ -60,6 +60,7 @@ from vsr.media.still import (
 from vsr.media.tiff import append_tiff, read_tiff
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
+from vsr.system.files import reason as failure
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".avif", ".exr", ".jxl", *TIFF_SUFFIXES}
@@ -108,6 +109,9 @@ def read_still(path: Path | str, page: int = 0) -> Still:
     except UnidentifiedImageError as error:
         reason = "" if pipe else hint_for(_head(path))
         raise MediaError(f"{path}: {reason or 'not a picture that can be read'}") from error
+    except OSError as error:
+        reason = failure(error) or type(error).__name__
+        raise MediaError(f"{path}: can't be read: {reason.splitlines()[0]}") from error
     except Exception as error:  # Pillow raises many types of error for broken files
         reason = str(error) or type(error).__name__
         raise MediaError(f"{path}: can't be read: {reason.splitlines()[0]}") from error
@@ -214,7 +218,7 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
             elif suffix == ".exr":
                 write_exr(partial, still, _channels(still, image))
             elif dtype == np.uint8:
-                image.save(partial, **options)
+                _save(image, partial, options)
             else:
                 metadata = io.BytesIO()
                 Image.new(image.mode, (1, 1)).save(metadata, "PNG", **options)
@@ -224,6 +228,16 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
         except Exception as error:  # Pillow's writers raise many types of error
             reason = str(error) or type(error).__name__
             raise OutputError(f"{path}: can't be written: {reason.splitlines()[0]}") from error
+
+
+def _save(image: Image.Image, path: Path, options: dict[str, Any]) -> None:
+    """Write a picture by Pillow, whose JPEG encoder doesn't notice a full disk: by memory."""
+    if path.suffix.lower() not in JPEG_SUFFIXES:
+        image.save(path, **options)
+        return
+    encoded = io.BytesIO()
+    image.save(encoded, "JPEG", **options)
+    path.write_bytes(encoded.getbuffer())
 
 
 def writer_options(still: Still, suffix: str, image: Image.Image) -> dict[str, Any]:

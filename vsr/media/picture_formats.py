@@ -64,6 +64,8 @@ def writable_formats() -> list[str]:
 
 def hint_for(head: bytes) -> str | None:
     """Say what the format of a file that can't be read needs, by its first bytes."""
+    if not head:
+        return "is empty"
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and not has_heif():
         return needs_extra("HEIC")
     return None

@@ -33,7 +33,8 @@ class Walk(NamedTuple):
 
     matching: list[Path]
     others: list[Path]
-    """Files with other suffixes, and folders that can't be listed."""
+    """Files with other suffixes, links to nothing or to folders, pipes, and folders that can't be
+    listed."""
 
 
 def files_in(folder: Path, suffixes: Collection[str], without: Path | None = None) -> Walk:
@@ -50,6 +51,8 @@ def files_in(folder: Path, suffixes: Collection[str], without: Path | None = Non
 
     for parent, folders, names in os.walk(folder, onerror=note):
         directory = Path(parent)
+        links = [directory / name for name in folders if (directory / name).is_symlink()]
+        walk.others.extend(link for link in links if not is_hidden(link.name))
         folders[:] = [
             name
             for name in folders
@@ -57,9 +60,8 @@ def files_in(folder: Path, suffixes: Collection[str], without: Path | None = Non
             and (excluded is None or (directory / name).resolve() != excluded)
         ]
         for path in (directory / name for name in names if not is_hidden(name)):
-            if path.is_file():
-                matches = path.suffix.lower() in suffixes
-                (walk.matching if matches else walk.others).append(path)
+            matches = path.suffix.lower() in suffixes and path.is_file()
+            (walk.matching if matches else walk.others).append(path)
     return Walk(sorted(walk.matching), sorted(walk.others))
 
 
