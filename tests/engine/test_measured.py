@@ -61,6 +61,11 @@ def test_an_imagej_hyperstack_keeps_axes_values_and_calibration(tmp_path: Path) 
     )
     output = _upscaled(source)
     assert _is_close(_pages(output), values)
+    # ImageJ stores more than 4 GB after the only page, as does this file.
+    single = source.with_name("single.tif")
+    with tifffile.TiffWriter(single, imagej=True) as writer:
+        writer.write(values.reshape(3, 2, 32, 48), truncate=True, metadata={"axes": "ZCYX"})
+    np.testing.assert_array_equal(_pages(_upscaled(single)), _pages(output))
     with Image.open(output) as judged:
         tags: Any = judged.tag_v2  # type: ignore[attr-defined]
         lines = tags[270].splitlines()

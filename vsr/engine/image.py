@@ -51,6 +51,7 @@ _DICOM_INDEX = "DICOMDIR"
 _BAND_LINES = 256
 _OVERLAP_LINES = 32
 _LEVELS = 2**16 - 1
+_SENSOR_LEVELS = 2**12 - 1
 
 
 class StillUpscaler:
@@ -351,7 +352,13 @@ def _in_bands(upscaler: Upscaler, pixels: Samples, dtype: np.dtype[Any]) -> NDAr
 
 
 def _range_of(pixels: Samples) -> tuple[float, float]:
-    """Return the values of black and white for the network: 0 and 1, or those of the samples."""
+    """Return the values of black and white for the network: 0 and 1, or those of the samples.
+
+    White is less for 16-bit samples that use no more levels than 12 bits have, as sensors do.
+    """
+    highest = int(pixels.max()) if pixels.dtype == np.uint16 else _LEVELS
+    if 0 < highest <= _SENSOR_LEVELS:
+        return 0, highest / _LEVELS
     if pixels.dtype != np.float32:
         return 0, 1
     return min(0, float(pixels.min())), max(1, float(pixels.max()))

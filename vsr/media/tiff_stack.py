@@ -81,8 +81,10 @@ class TiffStack:
                     return np.zeros(shape, self.dtype)
                 samples: NDArray[Any] = page.asarray(maxworkers=1)
             else:  # ImageJ's planes after its only page
-                flat = tifffile.memmap(self.path, series=0, mode="r")
-                samples = np.array(flat.reshape(self.planes, *pages[0].shape)[index])
+                stored = self.dtype.newbyteorder(self._tif.byteorder)
+                start = self._series.dataoffset + index * pages[0].nbytes
+                samples = np.fromfile(self.path, stored, pages[0].size, offset=start)
+                samples = samples.reshape(pages[0].shape)
         except Exception as error:  # decoders raise many types of error
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise MediaError(f"{self.path}: plane {index + 1} can't be read: {reason}") from error
@@ -100,7 +102,7 @@ def open_stack(path: Path) -> Iterator[TiffStack | None]:
     """
     if not is_pipe(path) and path.is_file() and _head(path) in _MAGIC:
         with _opened(path) as tif:
-            yield None if tif is None else _stack_of(tif, path)
+            yield None if tif is None else _checked_stack(tif, path)
     else:
         yield None
 
@@ -173,15 +175,22 @@ def _opened(path: Path) -> Iterator[Any]:
         yield tif
 
 
-def _stack_of(tif: Any, path: Path) -> TiffStack | None:
+def _checked_stack(tif: Any, path: Path) -> TiffStack | None:
     try:
-        kind = _kind(tif)
-        series = tif.series if kind else []
-        if not series:
-            return None
-        first, page = series[0], series[0].keyframe
-    except Exception:  # broken files raise many types of error, and are reported by other readers
+        return _stack_of(tif, path)
+    except MediaError:
+        raise
+    except Exception as error:  # broken files raise many types of error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise MediaError(f"{path}: can't be read: {reason}") from error
+
+
+def _stack_of(tif: Any, path: Path) -> TiffStack | None:
+    kind = _kind(tif)
+    series = tif.series if kind else []
+    if not series:
         return None
+    first, page = series[0], series[0].keyframe
     if kind == "plain" and len(series) > 1:
         return None
     colour = page.photometric == _RGB
