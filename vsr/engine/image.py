@@ -174,8 +174,11 @@ class StillUpscaler:
             "not for diagnosis or measurement"
         )
 
-    def _faithful(self, source: Path) -> "StillUpscaler":
-        """Return an upscaler for the measured values of `source`. Raises `ConfigError`."""
+    def faithful(self, source: Path | str) -> "StillUpscaler":
+        """Return an upscaler for the measured values of `source`, with a detail of 0 by default.
+
+        Raises `ConfigError` where this one would invent values, unless that is allowed.
+        """
         is_twin = Path(self._model or "").stem.endswith("-gan")
         if not self._allow_invented_detail and (self._detail or self._grain or is_twin):
             choice = "detail" if self._detail else "grain" if self._grain else f"{self._model}"
@@ -207,7 +210,7 @@ class StillUpscaler:
         if upscale_measured(
             source,
             output,
-            self._faithful,
+            self.faithful,
             overwrite=overwrite,
             strict=strict,
             tell=tell,

@@ -5,7 +5,6 @@ Planes are read one at a time, with the values of the file.
 
 import json
 import math
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vsr.errors import MediaError, OutputError
+from vsr.media.ome import has_regions, scaled_ome
 from vsr.media.picture_tags import TIFF_SUFFIXES
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
@@ -285,7 +285,7 @@ def _lost(tif: Any, kind: str, images: int) -> Iterator[str]:
         for key, what in _PIXEL_MARKS.items():
             if key in (tif.imagej_metadata or {}):
                 yield f"{what}, which are in pixels"
-    if kind == "ome" and any(_name(e) == "ROI" for e in ET.fromstring(tif.ome_metadata)):
+    if kind == "ome" and has_regions(tif.ome_metadata):
         yield "regions of interest, which are in pixels"
     if kind == "plain" and _has_several_descriptions(tif):
         yield "descriptions of single pages; that of the first is used"
@@ -343,7 +343,14 @@ def _description(stack: TiffStack, size: tuple[int, int]) -> str | bytes | None:
     text = stack._tif.pages.first.description
     scales = size[1] / stack.width, size[0] / stack.height
     if stack.kind == "ome":
-        return _scaled_ome(stack, size, scales)
+        return scaled_ome(
+            stack._tif.ome_metadata,
+            size=size,
+            scales=scales,
+            axes=stack.axes,
+            planes=stack.planes,
+            big_endian=stack._tif.byteorder == ">",
+        )
     if stack.kind == "imagej":
         text = _scaled_origin(stack._tif.pages.first.imagej_description, scales)
     if stack._tif.is_shaped:  # tifffile's own note of the array's shape
@@ -361,40 +368,3 @@ def _scaled_origin(description: str, scales: Sequence[float]) -> str:
             line = f"{key}={float(value) * scales['xy'.index(key[0])]:.10g}"
         lines.append(line)
     return "\n".join([*lines, ""])
-
-
-def _scaled_ome(stack: TiffStack, size: tuple[int, int], scales: Sequence[float]) -> bytes:
-    """Return OME's XML for the first image, with size and spacing of the output."""
-    root = ET.fromstring(stack._tif.ome_metadata)
-    namespace = root.tag[1:].partition("}")[0] if root.tag.startswith("{") else ""
-    root.attrib.pop("UUID", None)
-    images = [element for element in root if _name(element) == "Image"]
-    for element in [*images[1:], *(e for e in root if _name(e) == "ROI")]:
-        root.remove(element)
-    for child in [child for child in images[0] if _name(child) == "ROIRef"]:
-        images[0].remove(child)
-    pixels = next(element for element in images[0] if _name(element) == "Pixels")
-    pixels.set("SizeX", str(size[1]))
-    pixels.set("SizeY", str(size[0]))
-    for key, scale in zip(("PhysicalSizeX", "PhysicalSizeY"), scales, strict=True):
-        if key in pixels.attrib:
-            pixels.set(key, repr(float(pixels.attrib[key]) / scale))
-    known = [axis for axis in stack.axes if axis in "TZC"]
-    order = "".join([*reversed(known), *(axis for axis in "CZT" if axis not in known)])
-    pixels.set("DimensionOrder", f"XY{order}")
-    pixels.set("BigEndian", "true" if stack._tif.byteorder == ">" else "false")
-    places = [at for at, child in enumerate(pixels) if _name(child) == "TiffData"]
-    for child in [child for child in pixels if _name(child) == "TiffData"]:
-        pixels.remove(child)
-    tag = f"{{{namespace}}}TiffData" if namespace else "TiffData"
-    data = ET.Element(tag, {"IFD": "0", "PlaneCount": str(stack.planes)})
-    after = sum(_name(child) in ("Channel", "BinData") for child in pixels)
-    pixels.insert(places[0] if places else after, data)
-    if namespace:
-        ET.register_namespace("", namespace)
-    xml: bytes = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
-    return xml
-
-
-def _name(element: ET.Element) -> str:
-    return element.tag.rpartition("}")[2]
