@@ -5,6 +5,7 @@
     vsr.upscale_video("in.mp4", "out.mp4")
     vsr.upscale_image(array)            # uint8 (H, W, 3)
     vsr.upscale_picture("in.gif", "out.webp")
+    vsr.upscale_stack(planes)           # measured values of any type and range (..., H, W)
     vsr.evaluate("out.mp4", "reference.mp4")["psnr_y"].mean
     vsr.list_models()                   # the models in the package
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vsr.engine.image import upscale_image
     from vsr.engine.picture import upscale_picture
     from vsr.engine.profile import load_profile
+    from vsr.engine.stack import upscale_stack
     from vsr.engine.upscale import upscale_video
     from vsr.errors import VsrError
     from vsr.evaluation import evaluate
@@ -37,6 +39,7 @@ __all__ = [
     "load_profile",
     "upscale_image",
     "upscale_picture",
+    "upscale_stack",
     "upscale_video",
 ]
 
@@ -50,6 +53,7 @@ _MODULES = {
     "load_profile": "vsr.engine.profile",
     "upscale_image": "vsr.engine.image",
     "upscale_picture": "vsr.engine.picture",
+    "upscale_stack": "vsr.engine.stack",
     "upscale_video": "vsr.engine.upscale",
 }
 

@@ -242,7 +242,7 @@ def test_bad_files_are_refused_in_one_line_without_names(tmp_path: Path) -> None
     changed("short.dcm", "pixel data are cut off", PixelData=b"\0" * 100)
     changed("palette.dcm", "convert it to RGB", PhotometricInterpretation="PALETTE COLOR")
     changed("mask.dcm", "holds a segmentation", SegmentSequence=[])
-    changed("bits.dcm", "pixels of 1 bits", BitsAllocated=1)
+    changed("bits.dcm", "pixels of other than 8, 16 or 32 bits", BitsAllocated=1)
     write_dicom(tmp_path / "film.dcm", _CAMERA, syntax=MPEG2MPML, encoded=[b"\0\0"])
     bad["film.dcm"] = "can't be decoded here"
     write_dicom(tmp_path / "broken.dcm", _CAMERA, syntax=JPEGLSLossless, encoded=[b"\xff\xd8\0\0"])

@@ -45,6 +45,15 @@ def test_grain_leaves_transparency_alone(tmp_path: Path) -> None:
     assert 2 < (grained - plain)[..., 1].std() < 0.5 * 0.05 * 255
 
 
+def test_samples_of_12_bits_in_16_are_upscaled_as_full_ones() -> None:
+    picture = data.coffee()[:32, :48].astype(np.uint16) * 257
+    few, full = (
+        upscale_image(pixels, model="tiny-x2", scale=2, device="cpu").astype(int)
+        for pixels in ((picture // 16).astype(np.uint16), picture // 16 * 16)
+    )
+    assert np.abs(16 * few - full).mean() < 100  # of 65535
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (0, 8, 3)])
 def test_arrays_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected uint8, uint16 or float32 \(H, W, 3\)"):

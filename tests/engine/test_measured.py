@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
+import vsr as vsr_package
 from tests.helpers.cli import complaint, vsr
+from vsr.errors import VsrError
 
 _CAMERA = data.camera()[96:128, 208:256].astype(np.float64) / 255
 
@@ -61,6 +63,11 @@ def test_an_imagej_hyperstack_keeps_axes_values_and_calibration(tmp_path: Path) 
     )
     output = _upscaled(source)
     assert _is_close(_pages(output), values)
+    # ImageJ stores more than 4 GB after the only page, as does this file.
+    single = source.with_name("single.tif")
+    with tifffile.TiffWriter(single, imagej=True) as writer:
+        writer.write(values.reshape(3, 2, 32, 48), truncate=True, metadata={"axes": "ZCYX"})
+    np.testing.assert_array_equal(_pages(_upscaled(single)), _pages(output))
     with Image.open(output) as judged:
         tags: Any = judged.tag_v2  # type: ignore[attr-defined]
         lines = tags[270].splitlines()
@@ -148,6 +155,20 @@ def test_a_hot_pixel_does_not_disturb_others(tmp_path: Path) -> None:
         outputs.append(_pages(_upscaled(tmp_path / name)))
     assert outputs[0][0, 10:12, 14:16].min() > 1e5
     assert np.abs(outputs[0] - outputs[1])[:, 20:, 20:].mean() < 1
+
+
+def test_an_array_keeps_its_axes_type_and_range() -> None:
+    values = _planes(least=-40, most=60).reshape(3, 2, 32, 48)
+    values[1, 1, 4, 4] = np.inf
+    output = vsr_package.upscale_stack(values, scale=2, device="cpu")
+    assert (output.shape, output.dtype) == ((3, 2, 64, 96), np.float64)
+    assert np.isposinf(output[1, 1, 8:10, 8:10]).all()
+    assert np.isfinite(output).sum() == output.size - 4
+    assert _is_close(output[[0, 2]], values[[0, 2]])
+    with pytest.raises(ValueError, match="expected integers of up to 32 bits"):
+        vsr_package.upscale_stack(np.zeros((4, 4), np.int64))
+    with pytest.raises(VsrError, match="detail would invent"):
+        vsr_package.upscale_stack(values, scale=4, model="best", detail=0.3)
 
 
 def test_invented_detail_is_refused_for_measured_values(tmp_path: Path) -> None:

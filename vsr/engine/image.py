@@ -59,6 +59,7 @@ _JPEGS = (".jpe", ".jfif", ".mpo")
 _DICOM_INDEX = "DICOMDIR"
 """Name of the file that lists the DICOM files of a medium."""
 _LEVELS = 2**16 - 1
+_SENSOR_LEVELS = 2**12 - 1
 
 
 class StillUpscaler:
@@ -214,8 +215,11 @@ class StillUpscaler:
             "not for diagnosis or measurement"
         )
 
-    def faithful(self, source: Path) -> "StillUpscaler":
-        """Return an upscaler for the measured values of `source`. Raises `ConfigError`."""
+    def faithful(self, source: Path | str) -> "StillUpscaler":
+        """Return an upscaler for the measured values of `source`, with a detail of 0 by default.
+
+        Raises `ConfigError` where this one would invent values, unless that is allowed.
+        """
         is_twin = Path(self._model or "").stem.endswith("-gan")
         if not self._allow_invented_detail and (self._detail or self._grain or is_twin):
             choice = "detail" if self._detail else "grain" if self._grain else f"{self._model}"
@@ -410,7 +414,13 @@ def _with_grain(
 
 
 def _range_of(pixels: Samples) -> tuple[float, float]:
-    """Return the values of black and white for the network: 0 and 1, or those of the samples."""
+    """Return the values of black and white for the network: 0 and 1, or those of the samples.
+
+    White is less for 16-bit samples that use no more levels than 12 bits have, as sensors do.
+    """
+    highest = int(pixels.max()) if pixels.dtype == np.uint16 else _LEVELS
+    if 0 < highest <= _SENSOR_LEVELS:
+        return 0, highest / _LEVELS
     if pixels.dtype != np.float32:
         return 0, 1
     return min(0, float(pixels.min())), max(1, float(pixels.max()))

@@ -235,7 +235,7 @@ def _described(path: Path, dataset: Any) -> Dicom:
     if photometric not in (*_GREY, *_COLOURS):
         raise MediaError(f"{path}: has colours that can't be upscaled; convert it to RGB first")
     if int(dataset.get("BitsAllocated") or 0) not in (8, 16, 32):
-        raise MediaError(f"{path}: pixels of {dataset.get('BitsAllocated')} bits can't be upscaled")
+        raise MediaError(f"{path}: pixels of other than 8, 16 or 32 bits can't be upscaled")
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is None or not syntax.is_transfer_syntax or syntax.is_private:
         raise MediaError(f"{path}: states no known transfer syntax")
@@ -252,7 +252,7 @@ def _described(path: Path, dataset: Any) -> Dicom:
         raise MediaError(f"{path}: {width}x{height}: pictures have at most {limit} pixels")
     colour = photometric in _COLOURS
     if int(dataset.get("SamplesPerPixel") or 1) != (3 if colour else 1):
-        raise MediaError(f"{path}: has {dataset.SamplesPerPixel} samples a pixel for {photometric}")
+        raise MediaError(f"{path}: its samples a pixel contradict its colours")
     dicom = Dicom(
         path=path,
         height=height,

@@ -5,7 +5,6 @@ Planes are read one at a time, with the values of the file.
 
 import json
 import math
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vsr.errors import MediaError, OutputError
+from vsr.media.ome import has_regions, scaled_ome
 from vsr.media.picture_tags import TIFF_SUFFIXES
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
@@ -81,8 +81,10 @@ class TiffStack:
                     return np.zeros(shape, self.dtype)
                 samples: NDArray[Any] = page.asarray(maxworkers=1)
             else:  # ImageJ's planes after its only page
-                flat = tifffile.memmap(self.path, series=0, mode="r")
-                samples = np.array(flat.reshape(self.planes, *pages[0].shape)[index])
+                stored = self.dtype.newbyteorder(self._tif.byteorder)
+                start = self._series.dataoffset + index * pages[0].nbytes
+                samples = np.fromfile(self.path, stored, pages[0].size, offset=start)
+                samples = samples.reshape(pages[0].shape)
         except Exception as error:  # decoders raise many types of error
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise MediaError(f"{self.path}: plane {index + 1} can't be read: {reason}") from error
@@ -100,7 +102,7 @@ def open_stack(path: Path) -> Iterator[TiffStack | None]:
     """
     if not is_pipe(path) and path.is_file() and _head(path) in _MAGIC:
         with _opened(path) as tif:
-            yield None if tif is None else _stack_of(tif, path)
+            yield None if tif is None else _checked_stack(tif, path)
     else:
         yield None
 
@@ -173,15 +175,22 @@ def _opened(path: Path) -> Iterator[Any]:
         yield tif
 
 
-def _stack_of(tif: Any, path: Path) -> TiffStack | None:
+def _checked_stack(tif: Any, path: Path) -> TiffStack | None:
     try:
-        kind = _kind(tif)
-        series = tif.series if kind else []
-        if not series:
-            return None
-        first, page = series[0], series[0].keyframe
-    except Exception:  # broken files raise many types of error, and are reported by other readers
+        return _stack_of(tif, path)
+    except MediaError:
+        raise
+    except Exception as error:  # broken files raise many types of error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise MediaError(f"{path}: can't be read: {reason}") from error
+
+
+def _stack_of(tif: Any, path: Path) -> TiffStack | None:
+    kind = _kind(tif)
+    series = tif.series if kind else []
+    if not series:
         return None
+    first, page = series[0], series[0].keyframe
     if kind == "plain" and len(series) > 1:
         return None
     colour = page.photometric == _RGB
@@ -276,7 +285,7 @@ def _lost(tif: Any, kind: str, images: int) -> Iterator[str]:
         for key, what in _PIXEL_MARKS.items():
             if key in (tif.imagej_metadata or {}):
                 yield f"{what}, which are in pixels"
-    if kind == "ome" and any(_name(e) == "ROI" for e in ET.fromstring(tif.ome_metadata)):
+    if kind == "ome" and has_regions(tif.ome_metadata):
         yield "regions of interest, which are in pixels"
     if kind == "plain" and _has_several_descriptions(tif):
         yield "descriptions of single pages; that of the first is used"
@@ -334,7 +343,14 @@ def _description(stack: TiffStack, size: tuple[int, int]) -> str | bytes | None:
     text = stack._tif.pages.first.description
     scales = size[1] / stack.width, size[0] / stack.height
     if stack.kind == "ome":
-        return _scaled_ome(stack, size, scales)
+        return scaled_ome(
+            stack._tif.ome_metadata,
+            size=size,
+            scales=scales,
+            axes=stack.axes,
+            planes=stack.planes,
+            big_endian=stack._tif.byteorder == ">",
+        )
     if stack.kind == "imagej":
         text = _scaled_origin(stack._tif.pages.first.imagej_description, scales)
     if stack._tif.is_shaped:  # tifffile's own note of the array's shape
@@ -352,40 +368,3 @@ def _scaled_origin(description: str, scales: Sequence[float]) -> str:
             line = f"{key}={float(value) * scales['xy'.index(key[0])]:.10g}"
         lines.append(line)
     return "\n".join([*lines, ""])
-
-
-def _scaled_ome(stack: TiffStack, size: tuple[int, int], scales: Sequence[float]) -> bytes:
-    """Return OME's XML for the first image, with size and spacing of the output."""
-    root = ET.fromstring(stack._tif.ome_metadata)
-    namespace = root.tag[1:].partition("}")[0] if root.tag.startswith("{") else ""
-    root.attrib.pop("UUID", None)
-    images = [element for element in root if _name(element) == "Image"]
-    for element in [*images[1:], *(e for e in root if _name(e) == "ROI")]:
-        root.remove(element)
-    for child in [child for child in images[0] if _name(child) == "ROIRef"]:
-        images[0].remove(child)
-    pixels = next(element for element in images[0] if _name(element) == "Pixels")
-    pixels.set("SizeX", str(size[1]))
-    pixels.set("SizeY", str(size[0]))
-    for key, scale in zip(("PhysicalSizeX", "PhysicalSizeY"), scales, strict=True):
-        if key in pixels.attrib:
-            pixels.set(key, repr(float(pixels.attrib[key]) / scale))
-    known = [axis for axis in stack.axes if axis in "TZC"]
-    order = "".join([*reversed(known), *(axis for axis in "CZT" if axis not in known)])
-    pixels.set("DimensionOrder", f"XY{order}")
-    pixels.set("BigEndian", "true" if stack._tif.byteorder == ">" else "false")
-    places = [at for at, child in enumerate(pixels) if _name(child) == "TiffData"]
-    for child in [child for child in pixels if _name(child) == "TiffData"]:
-        pixels.remove(child)
-    tag = f"{{{namespace}}}TiffData" if namespace else "TiffData"
-    data = ET.Element(tag, {"IFD": "0", "PlaneCount": str(stack.planes)})
-    after = sum(_name(child) in ("Channel", "BinData") for child in pixels)
-    pixels.insert(places[0] if places else after, data)
-    if namespace:
-        ET.register_namespace("", namespace)
-    xml: bytes = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
-    return xml
-
-
-def _name(element: ET.Element) -> str:
-    return element.tag.rpartition("}")[2]
