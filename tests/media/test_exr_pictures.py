@@ -171,6 +171,11 @@ def test_what_can_not_be_upscaled_is_refused_or_reported(
     for name, line in (("a", "luminance and chroma"), ("b", "not finite"), ("d", "can't be read")):
         with pytest.raises(MediaError, match=line):
             read_still(tmp_path / f"{name}.exr")
+    content = bytearray((tmp_path / "c.exr").read_bytes())
+    content[-40:-30] = bytes(range(10))
+    (tmp_path / "d.exr").write_bytes(content)
+    with pytest.raises(MediaError, match="its pixels are damaged"):
+        read_still(tmp_path / "d.exr")
     assert read_still(tmp_path / "c.exr").lost == ("channels Z",)
     monkeypatch.setattr(picture_formats, "has_format", lambda name: False)
     monkeypatch.setattr("vsr.media.exr.has_format", lambda name: False)

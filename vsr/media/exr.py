@@ -50,6 +50,8 @@ def read_exr(file: BinaryIO, path: Path) -> Still | None:
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise MediaError(f"{path}: can't be read: {reason}") from error
+    if not found:
+        raise MediaError(f"{path}: can't be read: its pixels are damaged")
     header, planes = found[0]
     lost = [] if len(found) == 1 else [f"{len(found) - 1} of {len(found)} parts; the first is used"]
     names = _colour_names(planes, path)
