@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageSequence
 
-from vsr.errors import OutputError
+from vsr.errors import MediaError, OutputError
 from vsr.media.animation.frame import AnimationFrame, TickCounter
 from vsr.media.animation.reader import Animation, is_animated, read_animation
 from vsr.media.animation.writer import (
@@ -189,7 +189,11 @@ def test_a_hidden_still_is_not_a_frame(tmp_path: Path) -> None:
 def test_stills_and_other_files_are_no_animations(tmp_path: Path) -> None:
     pictures()[0].save(tmp_path / "a.gif")
     (tmp_path / "b.gif").write_bytes(b"GIF89a")
-    assert [is_animated(tmp_path / name) for name in ("a.gif", "b.gif", "c.gif")] == [False] * 3
+    content = create(tmp_path / "d.gif").read_bytes()
+    (tmp_path / "d.gif").write_bytes(content[: content.rindex(b",") + 3])
+    assert not any(is_animated(tmp_path / f"{name}.gif") for name in "abcd")
+    with pytest.raises(MediaError, match=r"d\.gif: "):
+        read_animation(tmp_path / "d.gif")
 
 
 def test_a_frame_that_repeats_the_one_before_takes_few_bytes(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Read and write files of several pages: TIFF and MPO."""
 
 import io
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,7 +52,8 @@ def find_pages(path: Path) -> PagedFile | None:
         return None
     types = None
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about oddities of the file
             if is_tiff(file):
                 numbers, lost = list_tiff_pages(file)
             else:

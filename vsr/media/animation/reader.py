@@ -64,7 +64,7 @@ def is_animated(path: Path) -> bool:
         return False
     try:
         with _opened(path) as opened:
-            return opened.format in _FORMATS and getattr(opened, "n_frames", 1) > 1
+            return opened.format in _FORMATS and _frame_count(opened, path) > 1
     except MediaError:
         return False
 
@@ -78,7 +78,7 @@ def read_animation(path: Path) -> Animation:
     seconds, has_alpha, is_translucent, grey = [], False, False, True
     with _opened(path) as opened:
         start = int(bool(getattr(opened, "default_image", False)))
-        for index in range(start, getattr(opened, "n_frames", 1)):
+        for index in range(start, _frame_count(opened, path)):
             pixels = _pixels(opened, index, path, with_alpha=True)
             seconds.append(_seconds(opened.info))
             alpha = pixels[..., 3]
@@ -120,6 +120,14 @@ def _opened(path: Path) -> Iterator[Any]:
             raise MediaError(f"{path}: not a picture that can be read") from error
         with opened:
             yield opened
+
+
+def _frame_count(opened: Any, path: Path) -> int:
+    """Count the frames of a file; raises `MediaError` where it is damaged."""
+    try:
+        return int(getattr(opened, "n_frames", 1))
+    except Exception as error:  # Pillow raises many types of error for broken files
+        raise MediaError(f"{path}: its frames can't be read; is it complete?") from error
 
 
 def _pixels(opened: Any, index: int, path: Path, with_alpha: bool) -> Any:
