@@ -161,7 +161,8 @@ def test_an_array_keeps_its_axes_type_and_range() -> None:
     values = _planes(least=-40, most=60).reshape(3, 2, 32, 48)
     values[1, 1, 4, 4] = np.inf
     output = vsr_package.upscale_stack(values, scale=2, device="cpu")
-    assert (output.shape, output.dtype) == ((3, 2, 64, 96), np.float64)
+    assert output.shape == (3, 2, 64, 96)
+    assert output.dtype == np.float64
     assert np.isposinf(output[1, 1, 8:10, 8:10]).all()
     assert np.isfinite(output).sum() == output.size - 4
     assert _is_close(output[[0, 2]], values[[0, 2]])
