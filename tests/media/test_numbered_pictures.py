@@ -12,7 +12,7 @@ from vsr.errors import ConfigError, MediaError
 from vsr.media.decode.picture_reader import parse_rate
 from vsr.media.frame import Frame
 from vsr.media.numbered_pictures import NumberPattern, find_pictures
-from vsr.media.picture_planes import picture_of_planes, planes_of_picture
+from vsr.media.picture_planes import metadata_of, picture_of_planes, planes_of_picture
 from vsr.media.still import Still
 
 BT709 = (0.2126, 0.7152, 0.0722)
@@ -35,6 +35,25 @@ def test_8_bits_survive_the_planes_exactly_and_16_within_three_levels() -> None:
         assert back.alpha is not None
         assert np.abs(back.rgb.astype(int) - rgb).max() <= tolerance
         assert np.abs(back.alpha.astype(int) - rgb[..., 0]).max() <= tolerance
+
+
+def test_linear_light_has_the_curve_of_srgb_in_planes_and_is_linear_again() -> None:
+    linear = np.random.default_rng(2).uniform(0, 1, (40, 50, 3)).astype(np.float32)
+    linear[0, 0] = [1.0, 7.5, -0.1]
+    still = Still(linear, linear=True, bits=16)
+    planes = planes_of_picture(still)
+    clipped = linear.clip(0, 1)
+    curve = np.where(
+        clipped <= 0.0031308,
+        12.92 * clipped,
+        1.055 * np.maximum(clipped, 1e-9) ** (1 / 2.4) - 0.055,
+    )
+    assert np.abs(planes[0] / (2**15 - 1) - curve @ np.array(BT709)).max() < 1e-4
+    frame = Frame(planes, 0, picture=metadata_of(still))
+    back = picture_of_planes(frame, BT709, np.dtype(np.uint16))
+    assert back.linear
+    assert back.bits == 16
+    assert np.abs(back.rgb - clipped).max() < 3e-4
 
 
 def test_the_first_plane_is_luma_of_bt709() -> None:

@@ -23,6 +23,7 @@ from vsr.media.decode.picture_reader import PictureReader
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.image import IMAGE_SUFFIXES, check_still_output
 from vsr.media.numbered_pictures import NumberPattern
+from vsr.media.picture_planes import metadata_of
 from vsr.media.still import Still
 from vsr.system.files import make_folder
 
@@ -144,7 +145,7 @@ def _sample_type(session: UpscaleSession) -> np.dtype[Any]:
 
 def _check_format(
     pattern: NumberPattern,
-    first: int,
+    number: int,
     session: UpscaleSession,
     dtype: np.dtype[Any],
 ) -> None:
@@ -152,8 +153,9 @@ def _check_format(
     size = session.info.width, session.info.height
     still = Still(np.empty((0, 0, 3), dtype))
     if isinstance(session.reader, PictureReader):
-        still = replace(session.reader.first, rgb=still.rgb)
-    path, alpha = pattern.path(first), session.info.layout.alpha
+        first = metadata_of(session.reader.first)
+        still = replace(first, rgb=np.empty((0, 0, 3), np.float32 if first.linear else dtype))
+    path, alpha = pattern.path(number), session.info.layout.alpha
     check_still_output(path, alpha, overwrite=True, size=size, still=still)
 
 

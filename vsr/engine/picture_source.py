@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import ConfigError
 from vsr.media.decode.picture_reader import FilmReader, PictureReader
@@ -12,6 +14,7 @@ from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import ColourTags, PixelLayout, StreamInfo
 from vsr.media.image import still_losses
 from vsr.media.numbered_pictures import find_pictures, is_picture_pattern
+from vsr.media.picture_planes import PICTURE_DEPTH
 from vsr.media.still import Still
 from vsr.system.address import PIPE, is_pipe
 
@@ -92,16 +95,32 @@ def picture_losses(reader: FilmReader, output: StreamInfo, suffix: str, codec: s
     lost: list[str] = []
     if isinstance(reader, PictureReader):
         first = reader.first
+        lost += _reductions(first)
         if codec == "pictures":
-            return still_losses(Path(f"a{suffix}"), first)
+            written = replace(first, inks=None, ink_profile=None, pages=1)
+            return still_losses(Path(f"a{suffix}"), written) + lost
         lost += first.lost
+        if first.chromaticities:
+            lost.append("chromaticities of the pictures: a film has those of sRGB")
         if metadata := list(_metadata(first)):
             lost.append(f"{', '.join(metadata)} of the pictures: films hold none")
         if output.layout.across == 2:
             lost.append(f"chroma finer than {output.layout.name} (prores and ffv1 hold it)")
     elif codec == "pictures":
         lost += _losses_of_film(reader)
+        deep = Still(np.empty((0, 0, 3), np.uint16), bits=reader.info.bits)
+        lost += still_losses(Path(f"a{suffix}"), deep) if deep.bits > 8 else []
     return lost
+
+
+def _reductions(still: Still) -> Iterator[str]:
+    """List what is lost of a picture as a frame, whatever it is written to."""
+    if still.rgb.dtype == np.float32:
+        yield f"floating-point samples: computed in {PICTURE_DEPTH} bits, from 0 to 1"
+    if still.inks is not None:
+        yield "CMYK colours: RGB is written"
+    if still.pages > 1:
+        yield f"{still.pages - 1} of {still.pages} pages of each picture; the first is used"
 
 
 def _metadata(still: Still) -> Iterator[str]:

@@ -8,8 +8,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr.media.picture_tags import PictureTags
-
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 """One plane of code values (height, width): uint8, or uint16 above 8 bits."""
 
@@ -119,15 +117,6 @@ class Message(NamedTuple):
     payload: bytes
 
 
-class PictureMetadata(NamedTuple):
-    """Metadata of a frame that is a picture of its own; see `still.Still`."""
-
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    tags: PictureTags = PictureTags()
-    grey: bool = False
-
-
 @dataclass(frozen=True)
 class Frame:
     """One picture: Y, Cb and Cr planes as decoded, alpha if there is one, and its time.
@@ -144,5 +133,5 @@ class Frame:
     """SEI messages of the picture."""
     bit_depth: int = 10
     """Bits per sample of planes of uint16; only cut detection reads it."""
-    picture: PictureMetadata | None = None
-    """Metadata of a numbered picture; None for a frame of a film."""
+    picture: object = None
+    """A numbered picture as `still.Still`, without its pixels; None for a frame of a film."""

@@ -138,6 +138,8 @@ def probe_picture(path: Path) -> PictureFormat:
     """Return the format of a picture by its header. Raises `MediaError`."""
     has_heif()
     try:
+        if path.suffix.lower() == ".exr":
+            return _probe_exr(path)
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")  # about oddities of the file
             with Image.open(file) as opened:
@@ -151,6 +153,16 @@ def probe_picture(path: Path) -> PictureFormat:
         still = read_still(path)
         height, width = still.rgb.shape[:2]
         return PictureFormat(width, height, 8 * still.rgb.itemsize, still.alpha is not None)
+
+
+def _probe_exr(path: Path) -> PictureFormat:
+    import OpenEXR
+
+    with OpenEXR.File(str(path), header_only=True) as opened:
+        header = opened.header()
+    (left, top), (right, bottom) = header["dataWindow"]
+    alpha = any(channel.name == "A" for channel in header["channels"])
+    return PictureFormat(int(right - left) + 1, int(bottom - top) + 1, 32, alpha)
 
 
 def _is_float(opened: Image.Image) -> bool:

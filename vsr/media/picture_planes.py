@@ -1,11 +1,13 @@
 """Convert pictures to planes of Y'CbCr and back, without loss of 8 bits per sample."""
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 
-from vsr.media.frame import Frame, PictureMetadata, PixelLayout, Plane
+from vsr.media.frame import Frame, PixelLayout, Plane
+from vsr.media.linear_light import from_srgb, to_srgb
 from vsr.media.still import Samples, Still, full_scale
 
 PICTURE_DEPTH = 15
@@ -20,6 +22,7 @@ _RED, _BLUE = 0.2126, 0.0722
 _GREEN = 1 - _RED - _BLUE
 _WHITE = (1 << PICTURE_DEPTH) - 1
 _NEUTRAL = 1 << (PICTURE_DEPTH - 1)
+_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
 def picture_layout(alpha: bool) -> PixelLayout:
@@ -30,22 +33,22 @@ def picture_layout(alpha: bool) -> PixelLayout:
 def planes_of_picture(still: Still) -> tuple[Plane, ...]:
     """Convert RGB to Y, Cb and Cr by BT.709 in full range; alpha is the fourth plane.
 
-    Floats below 0 and above 1 are clipped.
+    Linear light is converted by the curve of sRGB. Floats below 0 and above 1 are clipped.
     """
-    unit = 1 / full_scale(still.rgb.dtype)
+    unit = _WHITE / full_scale(still.rgb.dtype)
     rgb = still.rgb.astype(np.float32)
     if still.rgb.dtype == np.float32:
-        rgb = rgb.clip(0, 1)
+        rgb = (to_srgb(rgb) if still.linear else rgb).clip(0, 1)
     luma = np.array([_RED, _GREEN, _BLUE])
     blue = (np.array([0, 0, 1]) - luma) / (2 * (1 - _BLUE))
     red = (np.array([1, 0, 0]) - luma) / (2 * (1 - _RED))
-    matrix = np.stack((luma, blue, red)) * (unit * _WHITE)
+    matrix = np.stack((luma, blue, red)) * unit
     offset = np.array([[0.5], [_NEUTRAL + 0.5], [_NEUTRAL + 0.5]])
     codes = cv2.transform(rgb, np.hstack((matrix, offset))).clip(0, _WHITE)
     planes = [np.ascontiguousarray(codes[..., n], dtype=np.uint16) for n in range(3)]
     if still.alpha is not None:
-        alpha = still.alpha.astype(np.float32).clip(0, full_scale(still.alpha.dtype))
-        planes.append((alpha * (unit * _WHITE) + 0.5).astype(np.uint16))
+        alpha = still.alpha.astype(np.float32) * unit + 0.5
+        planes.append(alpha.clip(0, _WHITE).astype(np.uint16))
     return tuple(planes)
 
 
@@ -54,41 +57,32 @@ def picture_of_planes(
 ) -> Still:
     """Convert the planes of a frame to a picture of uint8 or uint16, rounded to nearest.
 
-    `weights` are those of R, G and B in luma. The metadata are those of the frame.
+    `weights` are those of R, G and B in luma. The metadata are those of the frame. If these are of
+    linear light, so is the picture, of float32.
     """
     red, green, blue = weights
+    metadata = frame.picture if isinstance(frame.picture, Still) else Still(_NO_PIXELS)
+    if metadata.linear:
+        dtype = np.dtype(np.float32)
     top = full_scale(dtype)
-    unit = top / _WHITE
-    planes = cv2.merge([plane.astype(np.float32) for plane in frame.planes[:3]])
     to_red, to_blue = 2 * (1 - red), 2 * (1 - blue)
-    chroma = np.array(
-        [
-            [0, to_red],
-            [-blue * to_blue / green, -red * to_red / green],
-            [to_blue, 0],
-        ]
-    )
-    matrix = np.hstack((np.ones((3, 1)), chroma)) * unit
-    offset = 0.5 - matrix[:, 1:].sum(axis=1, keepdims=True) * _NEUTRAL
-    rgb = cv2.transform(planes, np.hstack((matrix, offset))).clip(0, top)
-    alpha: Samples | None = None
-    if len(frame.planes) > 3:
-        alpha = (frame.planes[3].astype(np.float32) * unit + 0.5).astype(dtype)
-    metadata = frame.picture or PictureMetadata()
-    samples: Any = rgb.astype(dtype)
+    green_row = [-blue * to_blue / green, -red * to_red / green]
+    chroma = np.array([[0, to_red], green_row, [to_blue, 0]])
+    matrix = np.hstack((np.ones((3, 1)), chroma)) * (top / _WHITE)
+    half = 0.0 if metadata.linear else 0.5
+    offset = half - matrix[:, 1:].sum(axis=1, keepdims=True) * _NEUTRAL
+    planes = cv2.merge([plane.astype(np.float32) for plane in frame.planes[:3]])
+    samples: Any = cv2.transform(planes, np.hstack((matrix, offset))).clip(0, top)
+    samples = from_srgb(samples) if metadata.linear else samples.astype(dtype)
     if metadata.grey:
         samples = np.repeat(samples[..., 1:2], 3, axis=2)
-    return Still(
-        rgb=samples,
-        alpha=alpha,
-        icc_profile=metadata.icc_profile,
-        exif=metadata.exif,
-        tags=metadata.tags,
-        grey=metadata.grey,
-        bits=8 * dtype.itemsize,
-    )
+    alpha: Samples | None = None
+    if len(frame.planes) > 3:
+        alpha = (frame.planes[3].astype(np.float32) * (top / _WHITE) + half).astype(dtype)
+    bits = metadata.bits if metadata.linear else 8 * dtype.itemsize
+    return replace(metadata, rgb=samples, alpha=alpha, bits=bits)
 
 
-def metadata_of(still: Still) -> PictureMetadata:
-    """Return the metadata of a picture without its pixels."""
-    return PictureMetadata(still.icc_profile, still.exif, still.tags, still.grey)
+def metadata_of(still: Still) -> Still:
+    """Return a picture without its pixels and what depends on them."""
+    return replace(still, rgb=_NO_PIXELS, alpha=None, inks=None, ink_profile=None, pages=1, lost=())

@@ -1,5 +1,6 @@
 """Still pictures in memory: samples, transparency, colour profile and metadata."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,20 @@ class Still:
     """Bits per sample in the file; `rgb` may have fewer, see `lost`."""
     lost: tuple[str, ...] = ()
     """Parts of the file that aren't read, one line each."""
+    inks: NDArray[np.uint8] | None = None
+    """(H, W, 4): cyan, magenta, yellow and black of CMYK, 255 for full ink, as `rgb` shows them."""
+    ink_profile: bytes | None = None
+    """The ICC profile of `inks`."""
+    linear: bool = False
+    """Whether `rgb` is linear light, as in OpenEXR, rather than values for a display."""
+    chromaticities: tuple[float, ...] | None = None
+    """CIE x and y of red, green, blue and white of OpenEXR; None for those of sRGB."""
+    exr_attributes: Mapping[str, Any] = field(default_factory=dict)
+    """OpenEXR's attributes that other formats lack."""
+    pages: int = 1
+    """Pages of the file, or frames of an animation; this picture is one of them."""
+    is_animation: bool = False
+    """Whether the pages of the file are frames of an animation."""
 
 
 def profile_space(profile: bytes) -> str:
@@ -51,6 +66,16 @@ def rotate_samples(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
+
+
+def divide_by_alpha(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    """Divide premultiplied colours (H, W, C) by alpha (H, W)."""
+    highest = full_scale(colours.dtype)
+    share = np.maximum(alpha.astype(np.float64), 1e-9 * highest)[..., None] / highest
+    values = np.where(alpha[..., None] > 0, colours / share, 0)
+    if colours.dtype == np.float32:
+        return values.astype(np.float32)
+    return np.rint(values).clip(0, highest).astype(colours.dtype)
 
 
 def to_levels(samples: Samples, dtype: np.dtype[Any]) -> Samples:
