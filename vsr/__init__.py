@@ -4,6 +4,7 @@
     model = vsr.load("tiny-x4")         # an nn.Module: (B, T, 3, H, W) to (B, T, 3, 4H, 4W)
     vsr.upscale_video("in.mp4", "out.mp4")
     vsr.upscale_image(array)            # uint8 (H, W, 3)
+    vsr.upscale_picture("in.gif", "out.webp")
     vsr.evaluate("out.mp4", "reference.mp4")["psnr_y"].mean
     vsr.list_models()                   # the models in the package
 
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vsr.engine.image import upscale_image
+    from vsr.engine.picture import upscale_picture
     from vsr.engine.profile import load_profile
     from vsr.engine.upscale import upscale_video
     from vsr.errors import VsrError
@@ -34,6 +36,7 @@ __all__ = [
     "load",
     "load_profile",
     "upscale_image",
+    "upscale_picture",
     "upscale_video",
 ]
 
@@ -46,6 +49,7 @@ _MODULES = {
     "load": "vsr.zoo",
     "load_profile": "vsr.engine.profile",
     "upscale_image": "vsr.engine.image",
+    "upscale_picture": "vsr.engine.picture",
     "upscale_video": "vsr.engine.upscale",
 }
 

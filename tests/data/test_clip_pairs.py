@@ -47,7 +47,7 @@ def clips(
 
 
 def only(kind: str) -> dict[str, float]:
-    return {"bi": 0.0, "bd": 0.0, "codec": 0.0, "real": 0.0, "web": 0.0} | {kind: 1.0}
+    return {"bi": 0.0, "bd": 0.0, "codec": 0.0, "real": 0.0, "web": 0.0, "noisy": 0.0} | {kind: 1.0}
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -55,7 +55,7 @@ def test_the_same_number_is_the_same_clip(folder: Path, scale: int) -> None:
     one, again, other = (clips(folder, scale, seed) for seed in (1, 1, 2))
     for number in range(20):
         for segment in (0, 2):
-            low, target, _ = one.pair(number, segment)
+            low, target, *_ = one.pair(number, segment)
             assert low.shape == (4, 3, 12, 12)
             assert target.shape == (4, 3, 12 * scale, 12 * scale)
             assert torch.equal(low, again.pair(number, segment)[0])
@@ -64,7 +64,7 @@ def test_the_same_number_is_the_same_clip(folder: Path, scale: int) -> None:
     assert not all(torch.equal(one.target(n), other.target(n)) for n in range(20))
 
 
-@pytest.mark.parametrize("kind", ["bi", "bd", "codec", "real", "web"])
+@pytest.mark.parametrize("kind", ["bi", "bd", "codec", "real", "web", "noisy"])
 def test_every_degradation_is_seeded(folder: Path, kind: str) -> None:
     one, again = (clips(folder, degradation=only(kind)) for _ in range(2))
     for number in range(6):
@@ -76,7 +76,7 @@ def test_low_clips_are_their_targets_degraded(folder: Path, kind: Degradation) -
     """Away from the border, where the low clip has seen beyond its target."""
     pairs = clips(folder, shape=ClipShape(4, 24), degradation=only(kind.value))
     for number in range(6):
-        low, target, _ = pairs.pair(number)
+        low, target, *_ = pairs.pair(number)
         expected = degrade(target, 4, kind)
         assert torch.allclose(low[..., 3:-3, 3:-3], expected[..., 3:-3, 3:-3], atol=1.01 / 255)
 
@@ -89,7 +89,7 @@ def test_codecs_leave_marks_but_the_picture_too(
 ) -> None:
     pairs = clips(folder, shape=ClipShape(4, 24), degradation=only(kind))
     for number in range(6):
-        low, target, _ = pairs.pair(number)
+        low, target, *_ = pairs.pair(number)
         difference = (low - degrade(target, 4, Degradation.BI)).abs().mean() * 255
         assert least < difference < most
 
@@ -115,7 +115,7 @@ def test_a_film_turns_round_at_its_ends(folder: Path) -> None:
 
 def test_a_static_clip_stands_still(folder: Path) -> None:
     pairs = clips(folder, degradation=only("bi"), **NO_EXTRAS | {"static_share": 1.0})
-    low, target, _ = pairs.pair(0)
+    low, target, *_ = pairs.pair(0)
     assert not low.diff(dim=0).any()
     assert not target.diff(dim=0).any()
 
@@ -128,7 +128,7 @@ def test_a_static_clip_can_be_noisy_where_it_is_seen_and_not_where_it_is_wanted(
     noisy = clips(folder, degradation=only("bi"), static_noise=8.0, **extras)
     strengths = []
     for number in range(12):
-        (low, target, _), (clean, wanted, _) = noisy.pair(number), quiet.pair(number)
+        (low, target, *_), (clean, wanted, *_) = noisy.pair(number), quiet.pair(number)
         assert torch.equal(target, wanted)
         strengths.append(float((low - clean).std() * 255))
         assert torch.equal(low, noisy.pair(number)[0])
@@ -225,3 +225,31 @@ def test_known_motion_is_what_lies_between_the_frames(folder: Path) -> None:
         moved += float((warp(previous[None], flow[None])[0] - current)[inner].abs().mean())
         still += float((previous - current)[inner].abs().mean())
     assert moved < still / 2
+
+
+@pytest.mark.parametrize("kind", ["noisy", "real"])
+def test_grey_clips_are_the_luma_of_their_footage(folder: Path, kind: str) -> None:
+    colour, grey = (clips(folder, degradation=only(kind), grey=grey) for grey in (False, True))
+    target = grey.target(0)
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    luma = (colour.target(0) * weights).sum(dim=1)
+    for channel in range(3):
+        assert (target[:, channel] - luma).abs().max() < 1e-3
+    low = grey.pair(0).low
+    assert torch.equal(low[:, 0], low[:, 1])
+    assert torch.equal(low[:, 0], low[:, 2])
+
+
+def test_sensor_noise_has_no_bias_and_is_independent_in_each_frame(folder: Path) -> None:
+    shares = only("noisy") | {"noisy_sigma": 60.0}
+    pairs = clips(folder, shape=ClipShape(4, 32), degradation=shares, grey=True)
+    found = []
+    for number in range(20):
+        low, _, clean, *_ = pairs.pair(number)
+        noise = (low - clean)[:, 0]
+        found.append(float(noise.std()))
+        assert abs(float(noise.mean())) < 0.1 * noise.std()
+        correlation = np.corrcoef(noise[0].numpy().ravel(), noise[1].numpy().ravel())[0, 1]
+        assert abs(correlation) < 0.15
+    assert min(found) < 0.03
+    assert 0.1 < max(found) < 60 / 255 * 1.05

@@ -96,18 +96,22 @@ def test_taught_targets_lie_where_the_originals_lie(folder: Path, spliced: float
     original = clips(folder, spliced_share=spliced, **PLAIN)
     for number in range(12):
         for segment in (0, 1):
-            low, target, _ = taught.pair(number, segment)
-            same_low, plain, _ = original.pair(number, segment)
+            low, target, *_ = taught.pair(number, segment)
+            same_low, plain, *_ = original.pair(number, segment)
             assert torch.equal(low, same_low)
             assert (target - (1 - plain)).abs().mean() < 2.5 / 255
-            assert torch.equal(taught.pair(number, segment)[1], target)
+            assert torch.equal(taught.pair(number, segment).target, target)
+            footage = taught.pair(number, segment).footage
+            assert footage is not None
+            assert torch.equal(footage, plain)
+            assert original.pair(number, segment).footage is None
 
 
 def test_taught_scenes_are_cut_from_taught_frames_alone(folder: Path) -> None:
     teach_negatives(folder, first=4, frames=8)
     pairs = clips(folder, shape=ClipShape(7, 12), targets="taught", spliced_share=0.0, **PLAIN)
     for number in range(16):
-        low, target, _ = pairs.pair(number, 1)
+        low, target, *_ = pairs.pair(number, 1)
         shrunk = degrade(target, 4, Degradation.BI)
         assert (shrunk - (1 - low)).abs().mean() < 4 / 255
 
@@ -122,7 +126,7 @@ def test_taught_photographs_serve_clips_of_one_frame(folder: Path) -> None:
     )
     pairs = clips(folder, shape=ClipShape(1, 12), targets="taught", **PLAIN)
     for number in range(4):
-        low, target, _ = pairs.pair(number)
+        low, target, *_ = pairs.pair(number)
         assert (degrade(target, 4, Degradation.BI) - (1 - low)).abs().mean() < 4 / 255
     with pytest.raises(DataError, match="no taught clip has 4 frames"):
         clips(folder, shape=ClipShape(4, 12), targets="taught", **PLAIN)
@@ -173,7 +177,7 @@ def test_sharpened_targets_are_sharper_and_their_inputs_the_same(
     extras = PLAIN | {"spliced_share": 0.0} | ({share: 1.0} if share else {})
     sharp, plain = clips(folder, targets="sharpened", **extras), clips(folder, **extras)
     for number in range(4):
-        (low, target, _), (same_low, original, _) = sharp.pair(number), plain.pair(number)
+        (low, target, *_), (same_low, original, *_) = sharp.pair(number), plain.pair(number)
         assert torch.equal(low, same_low)
         assert target.diff(dim=-1).abs().mean() > 1.02 * original.diff(dim=-1).abs().mean()
 
@@ -206,6 +210,9 @@ def test_agreeing_targets_are_taught_where_features_agree_and_sharpened_elsewher
     near = 0
     for number in range(24):
         target, of_teacher, of_mask = (p.target(number) for p in (agreeing, taught, sharp))
+        footage = agreeing.pair(number).footage
+        assert footage is not None
+        assert torch.equal(footage, of_mask)
         low = torch.minimum(of_teacher, of_mask) - 1e-5
         high = torch.maximum(of_teacher, of_mask) + 1e-5
         assert bool(((target >= low) & (target <= high)).all())
@@ -250,7 +257,7 @@ def test_native_targets_come_with_the_stored_frame_as_their_input(folder: Path) 
     pairs = clips(folder, targets="taught", native_share=1.0, **PLAIN)
     again = clips(folder, targets="taught", native_share=1.0, **PLAIN)
     for number in range(8):
-        low, target, _ = pairs.pair(number, 1)
+        low, target, *_ = pairs.pair(number, 1)
         assert low.shape == (4, 3, 12, 12)
         assert target.shape == (4, 3, 48, 48)
         weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import imagecodecs
 import numpy as np
+import OpenEXR
 import pytest
 import tifffile
 import torch
@@ -265,3 +266,24 @@ def test_pictures_are_planned_and_piped_as_films(tmp_path: Path) -> None:
             main([str(word) for word in command[1:]])
     assert end.value.code in (0, None)
     assert streams(tmp_path / "a.y4m")[0]["avg_frame_rate"] == "24/1"
+
+
+def test_openexr_pictures_stay_linear_light(tmp_path: Path) -> None:
+    linear = ((patches() / 255.0) ** 2.2).astype(np.float32)
+    linear[:, :16] = 3.0
+    for number in (5, 6):
+        header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+        with OpenEXR.File(header, {"RGB": linear.astype(np.float16)}) as file:
+            file.write(str(tmp_path / f"a.{number:04d}.exr"))
+    done = vsr("upscale", tmp_path / "a.####.exr", tmp_path / "b.####.exr", "--scale", 2)
+    assert done.returncode == 0, done.stderr
+    assert "not kept: floating-point samples: computed in 15 bits, from 0 to 1" in done.stderr
+    with OpenEXR.File(str(tmp_path / "b.0006.exr")) as file:
+        pixels = file.channels()["RGB"].pixels
+    assert pixels.dtype == np.float16
+    assert np.abs(pixels[32, 16::32] - linear[16, 8::16].clip(0, 1)).max() < 0.02
+    done = vsr("upscale", tmp_path / "a.%04d.exr", tmp_path / "c.gif", "--rate", 10, "--scale", 2)
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "c.gif") as shown:
+        colours = np.asarray(shown.convert("RGB"))[32, 16::32].astype(int)
+    assert np.abs(colours[3:] - COLOURS[3:]).max() < 12

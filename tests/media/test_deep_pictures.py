@@ -8,17 +8,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from skimage import data
 
 from tests.helpers.cli import vsr
+from tests.helpers.stills import first_frame
 from vsr.engine.image import StillUpscaler, upscale_image
 from vsr.engine.output_size import SizeRequest
-from vsr.media.image import read_still, write_still
+from vsr.media.image import read_still, still_losses, write_still
 from vsr.media.still import Still
-from vsr.zoo.model_file import load_generator
 
 
 def deep(*shape: int) -> np.ndarray:
@@ -29,10 +28,7 @@ def deep(*shape: int) -> np.ndarray:
 
 
 def network(model: Path, pixels: np.ndarray) -> np.ndarray:
-    low = torch.from_numpy(pixels.astype(np.float32) / 65535).permute(2, 0, 1)[None, None]
-    with torch.inference_mode():
-        high = load_generator(model)(low)[0, 0].permute(1, 2, 0).numpy()
-    levels: np.ndarray = high.clip(0, 1) * 65535
+    levels: np.ndarray = first_frame(model, pixels / 65535).clip(0, 1) * 65535
     return levels
 
 
@@ -208,7 +204,9 @@ def test_cmyk_is_converted_by_its_profile(tmp_path: Path) -> None:
     inks[..., 0], inks[:8, :, 3] = 200, 255  # this profile has no colour but black
     Image.fromarray(inks, "CMYK").save(tmp_path / "a.jpg", icc_profile=cmyk_profile(), quality=100)
     still = read_still(tmp_path / "a.jpg")
-    assert still.lost == ("CMYK colours: sRGB is written, by the colour profile",)
+    assert still_losses(tmp_path / "b.png", still) == [
+        "CMYK colours: sRGB is written, by the colour profile; .jpg and .tif hold CMYK"
+    ]
     assert still.icc_profile is None
     assert still.rgb[:8].max() < 12
     assert still.rgb[8:].min() > 243

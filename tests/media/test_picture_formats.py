@@ -97,10 +97,8 @@ def test_heic_without_its_package_says_what_to_install(
     monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
     picture_formats.has_heif.cache_clear()
     (tmp_path / "a.heic").write_bytes(TEN_BITS)
-    (tmp_path / "a.jxl").write_bytes(b"\xff\x0a" + bytes(20))
-    for name, line in (("a.heic", r"pip install 'vsr\[pictures\]'"), ("a.jxl", "JPEG XL can't")):
-        with pytest.raises(MediaError, match=line):
-            read_still(tmp_path / name)
+    with pytest.raises(MediaError, match=r"HEIC needs pip install 'vsr\[pictures\]'"):
+        read_still(tmp_path / "a.heic")
     assert "HEIC" not in picture_formats.readable_formats()
     picture_formats.has_heif.cache_clear()
 
@@ -109,7 +107,10 @@ def test_the_doctor_lists_picture_formats() -> None:
     lines = vsr("doctor").stdout.splitlines()
     read, written = (line for line in lines if line.startswith("pictures"))
     assert all(name in read for name in ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "HEIC", "GIF"))
-    assert written == "pictures written PNG, JPEG, WebP, TIFF, AVIF"
+    assert (
+        written
+        == "pictures written PNG, JPEG, WebP, TIFF, AVIF, JPEG XL, OpenEXR, AVIF of 10 and 12 bits"
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -123,8 +124,8 @@ def test_avif_stays_close_and_keeps_transparency(tmp_path: Path, channels: int) 
     write_still(tmp_path / "b.avif", still)
     with Image.open(tmp_path / "b.avif") as made:
         found = np.asarray(made).astype(float)
-    assert found.shape == (64, 64, 4 if channels == 4 else 3)
-    assert np.abs(found[..., :3] - still.rgb).mean() < 3
+    assert found.shape == picture.shape
+    assert np.abs(np.atleast_3d(found)[..., :3] - still.rgb[..., : min(channels, 3)]).mean() < 3
     assert channels < 4 or np.abs(found[..., 3] - 99).max() <= 1
 
 
@@ -132,9 +133,11 @@ def test_what_avif_can_not_hold_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     still = Still(np.zeros((4, 4, 3), np.uint16), bits=16)
-    assert still_losses(Path("a.avif"), still) == [
-        "16 bits a channel: .avif holds 8, .png and .tif 16"
-    ]
+    line = "16 bits a channel: .avif holds 12, .png and .tif 16"
+    assert still_losses(Path("a.avif"), still) == [line]
+    monkeypatch.setattr("vsr.media.image.has_format", lambda name: False)
+    line = "16 bits a channel: .avif holds 8, .png and .tif 16"
+    assert still_losses(Path("a.avif"), still) == [line]
     with pytest.raises(OutputError, match=r"70000x4: \.avif holds 65536 pixels a side"):
         check_still_output(tmp_path / "a.avif", False, False, (70_000, 4), still)
     monkeypatch.setattr(features, "check", lambda name: name != "avif")

@@ -96,8 +96,8 @@ def test_iptc_data_and_png_colours_are_kept_or_reported(
     made, lines = upscaled(upscaler, tmp_path / "a.jpg", tmp_path / "b.jpg")
     assert iptc in [content for name, content in made.applist if name == "APP13"]  # type: ignore[attr-defined]
     assert lines == []
-    _, lines = upscaled(upscaler, tmp_path / "a.jpg", tmp_path / "b.png")
-    assert "IPTC data: .png can't hold it, .jpg and .tif can" in lines[0]
+    _, lines = upscaled(upscaler, tmp_path / "a.jpg", tmp_path / "b.webp")
+    assert "IPTC data: .webp can't hold it, .png, .jpg and .tif can" in lines[0]
     info = PngInfo()
     info.add(b"gAMA", struct.pack(">I", 100_000))
     info.add_text("Title", "a title")
@@ -209,9 +209,10 @@ def test_colours_that_become_rgb_are_reported(tmp_path: Path) -> None:
     image.save(tmp_path / "a.jpg", icc_profile=bytes(profile))
     still = read_still(tmp_path / "a.jpg")
     assert still.icc_profile is None
-    assert still_losses(tmp_path / "b.jpg", still) == [
-        "CMYK colours: RGB is written",
-        "colour profile of CMYK: RGB is written",
+    assert still.ink_profile == bytes(profile)
+    assert still_losses(tmp_path / "b.jpg", still) == []
+    assert still_losses(tmp_path / "b.png", still) == [
+        "CMYK colours: RGB is written; .jpg and .tif hold CMYK"
     ]
 
 

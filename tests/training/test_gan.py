@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import signal
@@ -90,6 +91,43 @@ def test_the_discriminator_is_shown_the_same_places_of_both() -> None:
     }
     assert len(found) == 2
     assert found <= {1, 2, 3}
+
+
+def test_the_discriminator_sees_outputs_and_targets_with_the_same_random_shift() -> None:
+    plain, shifted = objective(shown=1), objective(shown=1, max_shift=4)
+    corners = []
+    for iteration in (50, 51, 52):
+        whole = plain(*batch(), [], iteration).sample
+        sample = shifted(*batch(), [], iteration).sample
+        assert sample.fake.shape == sample.real.shape == (2, 27, 32, 32)
+        for top, left in itertools.product(range(5), repeat=2):
+            crop = (..., slice(top, top + 32), slice(left, left + 32))
+            if torch.equal(sample.real, whole.real[crop]):
+                assert torch.equal(sample.fake, whole.fake[crop])
+                corners.append((top, left))
+    assert len(set(corners)) == 3
+
+
+def test_detail_and_motion_are_those_of_the_footage_where_a_teacher_gives_the_target() -> None:
+    weights = GanWeights(perceptual=0, ping_pong=0)
+    gan = objective(weights=weights)
+    low, target, clean, fresh = batch()
+    footage = target.flip(-1)
+    step = gan(low, target, clean, fresh, [], 50, footage)
+    plain, natural = gan(low, target, clean, fresh, [], 50), gan(low, footage, clean, fresh, [], 50)
+    for of_target in ("content", "means", "frequency"):
+        assert torch.equal(step.parts[of_target], plain.parts[of_target])
+    assert torch.equal(step.parts["consistency"], natural.parts["consistency"])
+    assert torch.equal(step.sample.real, natural.sample.real)
+    assert not torch.equal(step.sample.real, plain.sample.real)
+
+
+def test_shifts_larger_than_a_quarter_of_the_crop_are_refused(dataset: Path) -> None:
+    recipe = recipe_of(
+        "smoke-gan", dataset, "gan.max_shift=9", "training.stages=[{frames=3,crop=8}]"
+    )
+    with pytest.raises(TrainingError, match=r"gan\.max_shift: at most 8, a quarter"):
+        Trainer(recipe, dataset / "run", CPU)
 
 
 def test_motion_is_frozen_and_no_gradient_reaches_the_discriminator() -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.helpers.films import scenes, write_film
-from tests.helpers.training import CPU, SMOKE, assert_same, run_until, weights
+from tests.helpers.training import CPU, SMOKE, assert_same, recipe_of, run_until, weights
 from vsr.config import load_toml, parse
 from vsr.data.prepare import prepare
 from vsr.data.store import Header
@@ -25,7 +25,7 @@ from vsr.training.config import Stage, TrainConfig, TrainingConfig
 from vsr.training.initialise import init_generator
 from vsr.training.schedule import ClipSchedule
 from vsr.training.trainer import Trainer, TrainingProgress, TrainingResult
-from vsr.zoo import read_card
+from vsr.zoo import load, read_card
 from vsr.zoo.model_file import load_generator, save_generator
 
 
@@ -547,3 +547,15 @@ def test_a_run_replaces_no_model_that_is_there(recipe: TrainConfig, tmp_path: Pa
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="is a file; name a folder"):
         Trainer(recipe, tmp_path / "file", CPU)
+
+
+@pytest.mark.slow
+def test_the_recipe_for_measured_values_trains_from_base_x2(dataset: Path, tmp_path: Path) -> None:
+    few = ["training.iterations=2", "training.batch=1", "schedule.validation_frames=2"]
+    recipe = recipe_of("grey-x2", dataset, *few, "training.stages=[{frames = 1, crop = 16}]")
+    outcome = Trainer(recipe, tmp_path, CPU).run()
+    assert outcome.finished
+    grey = torch.rand(1, 1, 1, 16, 16).expand(1, 1, 3, 16, 16)
+    trained, start = (load(name)(grey) for name in (str(outcome.model), "base-x2"))
+    assert trained.shape == (1, 1, 3, 32, 32)
+    assert 0 < (trained - start).abs().max() < 0.2

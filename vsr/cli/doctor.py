@@ -19,9 +19,15 @@ def doctor_command() -> None:
     import torch
 
     from vsr.engine.backends import openvino_version
+    from vsr.media.dicom import has_pydicom
     from vsr.media.encode.codecs import available_encoders
     from vsr.media.encode.trial import openable_encoders
-    from vsr.media.picture_formats import has_heif, readable_formats, writable_formats
+    from vsr.media.picture_formats import (
+        missing_formats,
+        needs_extra,
+        readable_formats,
+        writable_formats,
+    )
     from vsr.zoo import list_models
 
     print_result(f"vsr      {__version__}")
@@ -41,7 +47,10 @@ def doctor_command() -> None:
     for codec, present in available_encoders().items():
         encoders = [*(["cpu"] if present else []), *hardware.get(codec, [])]
         print_result(f"{codec:<8} {', '.join(encoders) or 'no encoder'}")
-    missing = "" if has_heif() else "; HEIC needs pip install 'vsr[pictures]'"
-    print_result(f"pictures read {', '.join(readable_formats())}{missing}")
+    print_result(f"pictures read {', '.join(readable_formats())}")
     print_result(f"pictures written {', '.join(writable_formats())}")
+    if missing := missing_formats():
+        print_result(f"pictures {needs_extra(*missing)}")
+    medical = "DICOM" if has_pydicom() else "DICOM needs pip install 'vsr[medical]'"
+    print_result(f"medical  {medical}")
     print_result(f"models   {', '.join(card.name for card in list_models()) or 'none'}")

@@ -81,6 +81,7 @@ def upscale_command(
     """Upscale films, or folders of films.
 
     OUT is an .mp4, .mov, .mkv or .webm file, or a folder if IN is one or if there are several IN.
+    An animated .gif, .webp or .apng holds the picture alone.
     Frames keep their timestamps. Sound, subtitles, attachments, chapters and tags are copied. OUT
     appears when it is complete. If a run is interrupted, the same command resumes it. - is standard
     input or output.

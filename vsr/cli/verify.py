@@ -39,27 +39,43 @@ def verify_command(
     duration: str | None,
     as_json: bool,
 ) -> None:
-    """Check that an upscaled film kept all of its source.
+    """Check that an upscaled film or picture kept all of its source.
 
     Timestamps, streams, chapters and tags of OUT are compared with those of IN. Sound, subtitles
     and attachments are compared packet by packet, and converted sound by its samples or its
     loudness. Give --video, --audio, --subtitles and the part of IN as for `vsr upscale`. The exit
     code is 1 if anything was lost or changed.
 
+    Pictures, and folders of pictures, are compared in content, bits, colours, transparency and
+    metadata.
+
     \b
     vsr verify holiday.mp4 holiday-large.mp4
     vsr verify holiday.mp4 clip-large.mp4 --from 1:30 --to 1:45
+    vsr verify photo.jpg photo-large.png
+    vsr verify photos/ larger/
     """
     from vsr.media.mux.copy_plan import Selection
-    from vsr.media.verify import format_findings, verify_film
-
-    findings = verify_film(
-        source,
-        output,
-        video=video,
-        selection=Selection(audio, subtitles),
-        part=parse_part(from_time, to_time, duration),
+    from vsr.media.verify import (
+        format_findings,
+        is_picture,
+        verify_film,
+        verify_picture,
+        verify_pictures,
     )
+
+    if source.is_dir() and output.is_dir():
+        findings = verify_pictures(source, output)
+    elif is_picture(source) and is_picture(output):
+        findings = verify_picture(source, output)
+    else:
+        findings = verify_film(
+            source,
+            output,
+            video=video,
+            selection=Selection(audio, subtitles),
+            part=parse_part(from_time, to_time, duration),
+        )
     if as_json:
         print_result(json.dumps([asdict(finding) for finding in findings]))
     else:

@@ -12,6 +12,7 @@ from vsr.data.camera_motion import glide
 from vsr.data.clip_pool import ClipPool
 from vsr.data.config import DataConfig
 from vsr.data.real_degradation import degrade_as_real, through_codec
+from vsr.data.sensor_noise import add_sensor_noise, as_grey
 from vsr.data.targets import CropArea, FrameRange, SourceCrop, Targets
 from vsr.errors import DataError
 from vsr.frames.web_degradation import degrade_clip_as_web
@@ -43,6 +44,8 @@ class ClipPair(NamedTuple):
     """(T, 3, sH, sW): the desired output."""
     clean: Tensor
     """(T, 3, H, W): the input without noise and compression, for the temporal filter."""
+    footage: Tensor | None = None
+    """(T, 3, sH, sW): the target without a teacher's outputs, if those are part of it."""
 
 
 class ClipPairs:
@@ -104,7 +107,14 @@ class ClipPairs:
         else:
             # A stored input is used unchanged: its clean version is unknown.
             low = clean = self._low_crop(source.low)
-        return ClipPair(low=low, target=self._without_margin(source.target), clean=clean)
+        low = as_grey(low) if self._config.grey else low
+        footage = source.separate_footage
+        return ClipPair(
+            low=low,
+            target=self._without_margin(source.target),
+            clean=clean,
+            footage=None if footage is None else self._without_margin(footage),
+        )
 
     def target(self, index: int) -> Tensor:
         """Draw the target of a pair alone, (T, 3, s crop, s crop)."""
@@ -130,7 +140,8 @@ class ClipPairs:
                 clip = clip.transpose(-1, -2)
             return clip.contiguous()
 
-        return source.mapped(flipped)
+        source = source.mapped(flipped)
+        return source.mapped(as_grey) if self._config.grey else source
 
     def _plain_crop(self, random: Random, segment: int) -> SourceCrop:
         """A segment of a film, or of a picture under a moving camera, (T, 3, side, side)."""
@@ -187,7 +198,8 @@ class ClipPairs:
     def _low(self, high: Tensor, random: Random, segment: int) -> tuple[Tensor, Tensor]:
         """The degraded input (T, 3, crop, crop), and the same without noise and compression."""
         shares, scale = self._config.degradation, self._scale
-        weights = np.array([shares.bi, shares.bd, shares.codec, shares.real, shares.web])
+        shares_by_kind = (shares.bi, shares.bd, shares.codec, shares.real, shares.web, shares.noisy)
+        weights = np.array(shares_by_kind)
         chosen = int(random.choice(len(weights), p=weights / weights.sum()))
         if chosen == 1:
             clean = degrade(high, scale, Degradation.BD, shares.bd_sigma, shares.bd_phase)
@@ -203,6 +215,15 @@ class ClipPairs:
                 low = degrade_as_real(high, scale, shares.real_strength, random, noise_seed)
             else:
                 low = degrade_clip_as_web(high, scale, random, noise_seed)
+        if chosen == 5:
+            noisy = add_sensor_noise(
+                clean,
+                shares.noisy_sigma / 255,
+                grey=self._config.grey,
+                random=random,
+                noise_seed=int(random.integers(2**62)) + segment,
+            )
+            return self._low_crop(noisy), self._low_crop(clean)
         if self._config.static_noise and torch.equal(high[0], high[-1]):
             strongest = self._config.static_noise / 255
             sigmas = torch.full((len(low),), random.uniform(0, strongest))

@@ -39,6 +39,10 @@ class DegradationShares(Config):
     """Blur, resizing, noise and JPEG, twice, then a codec."""
     web: NonNegativeFloat = 0.0
     """Uploads, DVDs and camcorders: blur, noise and a real codec, sometimes twice."""
+    noisy: NonNegativeFloat = 0.0
+    """Bicubic, then the noise of sensors in little light, without a codec."""
+    noisy_sigma: PositiveFloat = 50.0
+    """Largest standard deviation of `noisy` at white, in code values."""
     bd_sigma: PositiveFloat | None = None
     """Blur of `bd` in high-resolution pixels; by default 0.4 times the scale."""
     bd_phase: Phase = Phase.MIDDLE
@@ -71,6 +75,8 @@ class DataConfig(Config):
     of a clip without motion, so that the network's memory learns to average it away."""
     spliced_share: float = Field(default=0.03, ge=0, le=1)
     """Share of clips with a cut that the network is not informed of."""
+    grey: bool = False
+    """Whether clips are grey: the luma of the footage, in three equal channels."""
     degradation: DegradationShares = DegradationShares()
     targets: TargetType = "original"
     """Targets of the outputs: the "original" frames; a teacher's outputs ("taught", by `vsr data

@@ -67,11 +67,18 @@ class SourceCrop(NamedTuple):
     """The target, if it differs from `high`."""
     low: Tensor | None = None
     """The input, if it is not derived from `high`; (T, 3, side / s, side / s)."""
+    separate_footage: Tensor | None = None
+    """Frames of footage, if they differ from the target."""
 
     @property
     def target(self) -> Tensor:
         """The frames that the output is compared with."""
         return self.high if self.separate_target is None else self.separate_target
+
+    @property
+    def footage(self) -> Tensor:
+        """The target without a teacher's outputs: its detail is natural, and moves naturally."""
+        return self.target if self.separate_footage is None else self.separate_footage
 
     def mapped(self, function: Callable[[Tensor], Tensor]) -> "SourceCrop":
         """Apply a function to each tensor."""
@@ -84,11 +91,13 @@ class SourceCrop(NamedTuple):
             return torch.cat((one[:index], other[index:]))
 
         is_plain = self.separate_target is None and following.separate_target is None
+        is_footage = self.separate_footage is None and following.separate_footage is None
         has_low = self.low is not None and following.low is not None
         return SourceCrop(
             splice(self.high, following.high),
             None if is_plain else splice(self.target, following.target),
             splice(self.low, following.low) if has_low else None,  # type: ignore[arg-type]
+            None if is_footage else splice(self.footage, following.footage),
         )
 
 
@@ -134,12 +143,13 @@ class Targets:
         low = self._stored_low(source, indices, area)
         match self._config.targets:
             case "taught":
-                return SourceCrop(high, taught, low)
+                return SourceCrop(high, taught, low, separate_footage=high)
             case "agreeing":
                 assert taught is not None
                 share = self._agreement(source, indices, area)
                 fallback = sharpened(high, self._config.sharpening)
-                return SourceCrop(high, fallback.lerp(taught, share), low)
+                mixture = fallback.lerp(taught, share)
+                return SourceCrop(high, mixture, low, separate_footage=fallback)
             case "sharpened":
                 return SourceCrop(high, sharpened(high, self._config.sharpening), low)
             case _:

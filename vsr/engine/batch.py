@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from vsr.errors import MediaError, OutputError
+from vsr.media.animation.writer import FILM_ANIMATION_SUFFIXES
 from vsr.media.mux.writer import VIDEO_SUFFIXES
 from vsr.media.numbered_pictures import holds_pictures, is_picture_pattern
 from vsr.system.address import PIPE
@@ -50,9 +51,9 @@ def is_picture_film(sources: Sequence[Path], output: Path) -> bool:
     source = sources[0]
     if len(sources) > 1 or (output.is_dir() and output != PIPE):
         return False
-    if not (
-        output == PIPE or output.suffix.lower() in VIDEO_SUFFIXES or is_picture_pattern(output)
-    ):
+    film_suffixes = VIDEO_SUFFIXES | FILM_ANIMATION_SUFFIXES
+    is_film = output == PIPE or output.suffix.lower() in film_suffixes
+    if not (is_film or is_picture_pattern(output)):
         return False
     if source == PIPE or not source.is_dir():
         return source != PIPE and is_picture_pattern(source) and not source.exists()
@@ -79,7 +80,7 @@ def pair_several(
         if source.is_dir():
             pairs += pair_folder(source, subfolder_of(source, output))
         else:
-            pairs.append((source, output / rename(Path(source.name))))
+            pairs.append((source, output / rename(source).name))
     _check_pairs(pairs)
     return pairs
 
@@ -148,7 +149,7 @@ def pair_files(
 
     Raises `OutputError` if two files would have the same output.
     """
-    pairs = [(path, output / rename(path.relative_to(source))) for path in paths]
+    pairs = [(path, output / rename(path).relative_to(source)) for path in paths]
     _check_pairs(pairs)
     return pairs
 

@@ -1,16 +1,19 @@
 """Upscale still pictures: the API behind `vsr image` and `vsr.upscale_image`."""
 
 import math
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from vsr import models as networks
 from vsr.engine.batch import (
     Pairs,
     find_files,
@@ -19,12 +22,20 @@ from vsr.engine.batch import (
     pair_files,
     pair_several,
 )
+from vsr.engine.dicom_series import survey_series
+from vsr.engine.digests import weights_digest
 from vsr.engine.output_size import InputFrame, OutputSize, SizeRequest
+from vsr.engine.pipeline import Stopped
+from vsr.engine.still_backends import StillBackends
+from vsr.engine.still_tiles import upscale_in_bands
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import ConfigError, MediaError, OutputError
 from vsr.imaging.grain import Grain
-from vsr.imaging.tensors import bleed, resize_bicubic, to_float, to_uint8
-from vsr.media.encode.settings import check_frame_size
+from vsr.imaging.resize_rows import resized_bands
+from vsr.imaging.tensors import bleed, resize_bicubic, to_float
+from vsr.media.animation.reader import is_animated
+from vsr.media.animation.writer import ANIMATION_SUFFIXES
+from vsr.media.dicom import is_dicom
 from vsr.media.image import (
     IMAGE_SUFFIXES,
     check_still_output,
@@ -33,16 +44,20 @@ from vsr.media.image import (
     still_losses,
     write_still,
 )
-from vsr.media.still import Samples, full_scale, to_levels
+from vsr.media.linear_light import from_network, to_network
+from vsr.media.pages import PAGED_SUFFIXES, find_pages
+from vsr.media.picture_colours import colours_for, rgb_of_inks
+from vsr.media.picture_memory import check_memory
+from vsr.media.still import Samples, Still, full_scale, to_levels
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
 from vsr.system.machine import pick_device
 from vsr.zoo import choose_model, default_detail, load
 
 _SamplesT = TypeVar("_SamplesT", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
-_JPEGS = (".jpe", ".jfif")
-_BAND_LINES = 256
-_OVERLAP_LINES = 32
+_JPEGS = (".jpe", ".jfif", ".mpo")
+_DICOM_INDEX = "DICOMDIR"
+"""Name of the file that lists the DICOM files of a medium."""
 _LEVELS = 2**16 - 1
 
 
@@ -56,21 +71,31 @@ class StillUpscaler:
         device: str = "auto",
         detail: float | None = None,
         grain: float = 0.0,
+        allow_invented_detail: bool = False,
     ) -> None:
         """Upscale to `size`, by default by the scale of `model` or 4.
 
-        `grain` is the strength of film grain, from 0 to 1. Raises `VsrError`.
+        `grain` is the strength of film grain, from 0 to 1. `allow_invented_detail` allows `detail`
+        and `grain` for files of measured values, where both are 0 by default. Raises `VsrError`.
         """
         if not 0 <= grain <= 1:
             raise ConfigError(f"grain is between 0 and 1, not {grain}")
         self._grain = grain
         self._model, self._request, self._detail = model, size, detail
+        self._allow_invented_detail = allow_invented_detail
         self._device = pick_device(device)
-        self._upscalers: dict[int, Upscaler] = {}
-        """By scale."""
+        self._backends = StillBackends(self._load, self._device)
+        self._without_detail: StillUpscaler | None = None
+        self._lock = threading.Lock()
+        """Held while a picture is computed: several threads would slow each other down."""
+        self._is_stopped = threading.Event()
+        self._digests: dict[int, str] = {}
+        """Models with digests of their weights, by scale."""
+        self.ranges: dict[Path, Any] = {}
+        """Ranges of measured values, by file of a series."""
         self._default = load(choose_model(model, None, 0)).scale
         # The model is checked before any picture is read.
-        self._upscaler(math.ceil(size.scale or self._default))
+        self._backends.generator(math.ceil(size.scale or self._default))
 
     @property
     def scale(self) -> float | None:
@@ -81,57 +106,130 @@ class StillUpscaler:
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) of the output for a picture of this size."""
         size = self._request.resolve(InputFrame(width, height), self._default)
-        check_frame_size((size.width, size.height))
         return size.height, size.width
 
     def upscale_array(self, pixels: Samples, dtype: np.dtype[Any] | None = None) -> Samples:
-        """Upscale RGB (H, W, 3) to the requested size, in overlapping bands to limit memory.
+        """Upscale RGB (H, W, 3) to the requested size.
 
         The result is rounded once, to `dtype`, by default that of `pixels`: uint8, uint16 or
         float32. Floats below 0 or above 1 are scaled to that range for the network and back.
         """
         dtype = dtype or pixels.dtype
+        height, width = self.output_size(*pixels.shape[:2])
+        check_memory(Path("output"), (width, height), 3 * dtype.itemsize, OutputError)
+        output = np.empty((height, width, 3), dtype)
+        first = 0
+        with closing(self.upscale_bands(pixels, output.dtype)) as bands:
+            for band in bands:
+                output[first : first + len(band)] = band
+                first += len(band)
+        return output
+
+    def upscale_bands(
+        self, pixels: Samples, dtype: np.dtype[Any]
+    ) -> Generator[Samples, None, None]:
+        """Iterate over the output of `upscale_array` in bands (n, sW, 3), from top to bottom.
+
+        One thread at a time computes a picture, until the iterator is closed. Raises `Stopped`
+        after `stop`.
+        """
+        with self._lock:
+            for band in self._bands(pixels, dtype):
+                if self._is_stopped.is_set():
+                    raise Stopped
+                yield band
+
+    def stop(self) -> None:
+        """End the pictures that other threads compute."""
+        self._is_stopped.set()
+
+    def _bands(self, pixels: Samples, dtype: np.dtype[Any]) -> Iterator[Samples]:
         height, width = pixels.shape[:2]
         size = self.output_size(height, width)
         needed = OutputSize(size[1], size[0]).network_scale(InputFrame(width, height))
-        upscaler = self._upscaler(needed)
-        if size == (upscaler.scale * height, upscaler.scale * width):
-            return self._grained(_in_bands(upscaler, pixels, dtype))
+        whole = self._backends.generator(needed).scale
+        network_size = (whole * height, whole * width)
+        is_direct = size == network_size
         # More levels than those of the result, so that only the last rounding counts.
-        between = np.dtype(np.uint16 if dtype == np.uint8 else np.float32)
-        large = _in_bands(upscaler, pixels, between)
-        output = np.empty((*size, 3), dtype)
-        for channel in range(3):
-            plane = torch.from_numpy(large[..., channel].astype(np.float32))[None, None]
-            if between == np.uint16:
-                plane /= _LEVELS
-            output[..., channel] = _quantised(resize_bicubic(plane, size), dtype)[0, 0].numpy()
-        return self._grained(output)
+        is_8_bit = is_direct and pixels.dtype == dtype == np.uint8
+        between = np.dtype(np.uint8 if is_8_bit else np.float32)
+        backend = self._backends.backend(needed, pixels, between)
+        limits = _range_of(pixels)
+        bands = upscale_in_bands(backend, pixels, between, limits)
+        if not is_direct:
+            bands = resized_bands(bands, network_size, size)
+        grain, first = self._film_grain(size, dtype), 0
+        for band in bands:
+            samples = _quantised(band, dtype)
+            yield samples if grain is None else _with_grain(grain, samples, first, limits=limits)
+            first += len(band)
 
-    def _grained(self, pixels: Samples) -> Samples:
-        """Add film grain to an output."""
-        if not self._grain:
+    def add_grain(self, pixels: Samples, frame: int) -> Samples:
+        """Add film grain to a frame of an animation; each frame has its own."""
+        grain = self._film_grain((pixels.shape[0], pixels.shape[1]), pixels.dtype)
+        if grain is None:
             return pixels
-        if pixels.dtype == np.float32:
-            black, white = _range_of(pixels)
-            codes = to_levels((pixels - black) / (white - black), np.dtype(np.uint16))
-            added = self._grained(codes).astype(np.float32) - codes
-            return (pixels + added * (white - black) / _LEVELS).astype(np.float32)
-        height, width = pixels.shape[:2]
-        depth = 8 * pixels.itemsize
-        grain = Grain(self._grain, height=height, width=width, bit_depth=depth, full_range=True)
-        grained: Samples = grain.apply_to_rgb(pixels)
-        return grained
+        return _with_grain(grain, pixels, 0, limits=_range_of(pixels), pts=frame)
 
-    def _upscaler(self, needed: int) -> Upscaler:
-        """Load the model for a scale, once."""
-        if needed not in self._upscalers:
+    def _film_grain(self, size: tuple[int, int], dtype: np.dtype[Any]) -> Grain | None:
+        if not self._grain:
+            return None
+        depth = 8 if dtype == np.uint8 else 16
+        height, width = size
+        return Grain(self._grain, height=height, width=width, bit_depth=depth, full_range=True)
+
+    def _load(self, needed: int) -> networks.Generator[Any]:
+        """Load the model for a scale."""
+        name = choose_model(self._model, needed, 0, self._detail)
+        scale = min(needed, load(name).scale)
+        default = default_detail(name, scale)
+        return load(name, scale, default if self._detail is None else self._detail)
+
+    def network(self, needed: int) -> Upscaler:
+        """Load the model for a scale, with a state of its own."""
+        return Upscaler(self._load(needed), self._device)
+
+    def survey(self, pairs: Pairs) -> tuple[Pairs, list[str]]:
+        """Examine the DICOM series among inputs, before any work.
+
+        Returns the pairs that can be upscaled, and a line for each inconsistent series.
+        """
+        kept, faults, self.ranges = survey_series(pairs)
+        return kept, faults
+
+    def describe(self, height: int, width: int) -> str:
+        """Describe in one line how measured values of this size are upscaled, and by what."""
+        rows, columns = self.output_size(height, width)
+        needed = OutputSize(columns, rows).network_scale(InputFrame(width, height))
+        if needed not in self._digests:
             name = choose_model(self._model, needed, 0, self._detail)
-            scale = min(needed, load(name).scale)
-            default = default_detail(name, scale)
-            detail = default if self._detail is None else self._detail
-            self._upscalers[needed] = Upscaler(load(name, scale, detail), self._device)
-        return self._upscalers[needed]
+            digest = weights_digest(load(name).state_dict())[:8]
+            self._digests[needed] = f"{Path(name).stem} ({digest})"
+        invented = [f"detail {self._detail:g}"] if self._detail else []
+        invented += [f"grain {self._grain:g}"] if self._grain else []
+        facts = ", ".join([f"vsr {version('vsr')}", self._digests[needed], *invented])
+        return (
+            f"Upscaled from {width}x{height} to {columns}x{rows} by a neural network "
+            f"({facts}); "
+            "not for diagnosis or measurement"
+        )
+
+    def faithful(self, source: Path) -> "StillUpscaler":
+        """Return an upscaler for the measured values of `source`. Raises `ConfigError`."""
+        is_twin = Path(self._model or "").stem.endswith("-gan")
+        if not self._allow_invented_detail and (self._detail or self._grain or is_twin):
+            choice = "detail" if self._detail else "grain" if self._grain else f"{self._model}"
+            raise ConfigError(
+                f"{source}: holds measured values, and {choice} would invent some; leave it out, "
+                "or allow it with --allow-invented-detail"
+            )
+        if self._detail is not None:
+            return self
+        if self._without_detail is None:
+            self._without_detail = StillUpscaler(
+                self._model, self._request, str(self._device), detail=0.0, grain=self._grain
+            )
+        return self._without_detail
 
     def upscale_file(
         self,
@@ -155,11 +253,38 @@ class StillUpscaler:
             raise OutputError(f"{output}: would lack {'; '.join(lost)}")
         for line in lost:
             tell(f"{source}: not kept: {line}")
-        rgb = still.rgb if still.alpha is None else _without_rim(still.rgb, still.alpha)
         dtype = sample_type(output, still)
-        alpha = None if still.alpha is None else _resize_plane(still.alpha, (height, width), dtype)
-        high = replace(still, rgb=self.upscale_array(rgb, dtype), alpha=alpha)
-        write_still(output, high, overwrite)
+        still = colours_for(output, still, dtype)
+        write_still(output, self.upscale_still(still, dtype), overwrite)
+
+    def upscale_still(self, still: Still, dtype: np.dtype[Any]) -> Still:
+        """Upscale a picture, to samples of `dtype`; its transparency is upscaled bicubically."""
+        size = self.output_size(*still.rgb.shape[:2])
+        alpha = None if still.alpha is None else resize_plane(still.alpha, size, dtype)
+        return replace(self._upscaled(still, dtype), alpha=alpha)
+
+    def _upscaled(self, still: Still, dtype: np.dtype[Any]) -> Still:
+        """Upscale the colours of a picture: CMYK as inks, linear light by a curve."""
+        if still.inks is not None:
+            return self._upscaled_inks(still, still.inks)
+        rgb = still.rgb if still.alpha is None else without_rim(still.rgb, still.alpha)
+        if not still.linear:
+            return replace(still, rgb=self.upscale_array(rgb, dtype))
+        floats = np.dtype(np.float32)
+        values = to_network(rgb.astype(np.float32, copy=False))
+        high = from_network(self.upscale_array(values, floats).astype(np.float32, copy=False))
+        return replace(still, rgb=high)
+
+    def _upscaled_inks(self, still: Still, inks: NDArray[np.uint8]) -> Still:
+        """Upscale cyan, magenta and yellow as colours, and black as grey.
+
+        So black stays black ink alone, and no profile limits the colours.
+        """
+        colours = self.upscale_array(np.ascontiguousarray(255 - inks[..., :3]))
+        black = self.upscale_array(np.repeat(255 - inks[..., 3:], 3, axis=2))
+        high = 255 - np.dstack([colours, black[..., 1]]).astype(np.uint8)
+        rgb, _ = rgb_of_inks(high, still.ink_profile)
+        return replace(still, rgb=rgb, inks=high)
 
 
 def upscale_image(
@@ -202,21 +327,23 @@ def pair_images(
 
     The folder's tree is created in `output`; several inputs are paired as films are, see
     `batch.pair_films`. A picture keeps its suffix if such pictures can be written; otherwise it
-    becomes .png. `tell` is called with skipped files. Raises `MediaError` or `OutputError`.
+    becomes .png, or stays animated. `tell` is called with skipped files. Raises `MediaError` or
+    `OutputError`.
     """
     source = sources[0]
     if len(sources) > 1:
+        by_name = {path.name: path for path in sources}
         pairs = pair_several(
             sources,
             output,
-            rename=_name,
+            rename=lambda name: _name(name, by_name.get(name.name, name)),
             pair_folder=lambda folder, target: _pair_folder(folder, target, output, tell),
             suffixes=IMAGE_SUFFIXES,
         )
     elif source.is_dir():
         pairs = _pair_folder(source, output, output, tell)
     else:
-        return [(source, output / _name(Path(source.name)) if output.is_dir() else output)]
+        return [(source, output / _name(Path(source.name), source) if output.is_dir() else output)]
     for folder in {target.parent for _, target in pairs}:
         make_folder(folder)
     return pairs
@@ -225,22 +352,30 @@ def pair_images(
 def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str], None]) -> Pairs:
     """Pair the pictures of a folder, except those in the folder `without`."""
     pictures, others = find_files(source, output, STILL_SUFFIXES, without)
+    dicoms = [path for path in others if is_dicom(path) and path.name != _DICOM_INDEX]
+    others = [path for path in others if path not in dicoms]
+    pictures = sorted([*pictures, *dicoms])
     if not pictures:
         raise MediaError(f"{source}: holds no picture ({', '.join(sorted(STILL_SUFFIXES))})")
     if not is_folder_name(without, STILL_SUFFIXES):
         raise not_a_folder(without)
     for line in skipped(source, others, "pictures"):
         tell(line)
-    return pair_files(source, output, pictures, _name)
+    return pair_files(source, output, pictures, lambda name: _name(name, source / name))
 
 
-def _name(picture: Path) -> Path:
-    if picture.suffix.lower() in IMAGE_SUFFIXES:
+def _name(picture: Path, source: Path) -> Path:
+    """Return the name of the output of a picture at `source`."""
+    if picture.suffix.lower() in IMAGE_SUFFIXES or is_dicom(source):
+        return picture
+    if picture.suffix.lower() in ANIMATION_SUFFIXES and is_animated(source):
+        return picture
+    if picture.suffix.lower() in PAGED_SUFFIXES and find_pages(source):
         return picture
     return picture.with_suffix(".jpg" if picture.suffix.lower() in _JPEGS else ".png")
 
 
-def _without_rim(rgb: Samples, alpha: Samples) -> Samples:
+def without_rim(rgb: Samples, alpha: Samples) -> Samples:
     """Replace hidden colours (H, W, 3) by visible ones nearby, by transparency (H, W)."""
     highest = full_scale(rgb.dtype)
     if (alpha == highest).all():
@@ -254,30 +389,24 @@ def _without_rim(rgb: Samples, alpha: Samples) -> Samples:
     return rounded.astype(np.uint8) if rgb.dtype == np.uint8 else rounded.astype(np.uint16)
 
 
-def _resize_plane(plane: Samples, size: tuple[int, int], dtype: np.dtype[Any]) -> Samples:
+def resize_plane(plane: Samples, size: tuple[int, int], dtype: np.dtype[Any]) -> Samples:
+    """Resize a plane to (height, width) bicubically, with samples of `dtype`."""
     values = to_float(torch.from_numpy(plane))[None, None]
-    resized = _quantised(resize_bicubic(values, size).clamp_(0, 1), dtype)
-    return resized[0, 0].numpy().astype(dtype, copy=False)
+    return _quantised(resize_bicubic(values, size).clamp_(0, 1)[0, 0].numpy(), dtype)
 
 
-def _in_bands(upscaler: Upscaler, pixels: Samples, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Upscale RGB (H, W, 3) to (sH, sW, 3) of `dtype`; float32 is not clamped."""
-    scale, height = upscaler.scale, pixels.shape[0]
-    black, white = _range_of(pixels)
-    output = np.empty((height * scale, pixels.shape[1] * scale, 3), dtype)
-    for top in range(0, height, _BAND_LINES):
-        bottom = min(top + _BAND_LINES, height)
-        first, last = max(0, top - _OVERLAP_LINES), min(height, bottom + _OVERLAP_LINES)
-        band = torch.from_numpy(np.ascontiguousarray(pixels[first:last]))
-        low = to_float(band.to(upscaler.device)).permute(2, 0, 1)
-        if (black, white) == (0, 1):
-            high = upscaler.upscale(low, begins_shot=True)
-        else:
-            unit = (low - black) / (white - black)
-            high = upscaler.upscale(unit, begins_shot=True) * (white - black) + black
-        inner = _quantised(high, dtype)[:, (top - first) * scale : (bottom - first) * scale]
-        output[top * scale : bottom * scale] = inner.permute(1, 2, 0).cpu().numpy()
-    return output
+def _with_grain(
+    grain: Grain, samples: Samples, first: int, *, limits: tuple[float, float], pts: int = 0
+) -> Samples:
+    """Add film grain to a band that starts at line `first`."""
+    grained: Samples
+    if samples.dtype != np.float32:
+        grained = grain.apply_to_rgb(samples, pts, first)
+        return grained
+    black, white = limits
+    codes = to_levels((samples - black) / (white - black), np.dtype(np.uint16))
+    added = grain.apply_to_rgb(codes, pts, first).astype(np.float32) - codes
+    return (samples + added * (white - black) / _LEVELS).astype(np.float32)
 
 
 def _range_of(pixels: Samples) -> tuple[float, float]:
@@ -287,13 +416,16 @@ def _range_of(pixels: Samples) -> tuple[float, float]:
     return min(0, float(pixels.min())), max(1, float(pixels.max()))
 
 
-def _quantised(pixels: Tensor, dtype: np.dtype[Any]) -> Tensor:
-    """Convert float in [0, 1] to the levels of a type, rounded to nearest and clamped.
+def _quantised(samples: NDArray[Any], dtype: np.dtype[Any]) -> Samples:
+    """Convert float32 in [0, 1] to the levels of a type, rounded to nearest and clamped.
 
-    Levels of uint16 are returned as int32; float32 is returned as it is.
+    Samples that are of the type are returned as they are.
     """
-    if dtype == np.float32:
-        return pixels
-    if dtype == np.uint8:
-        return to_uint8(pixels)
-    return (pixels * _LEVELS).round_().clamp_(0, _LEVELS).to(torch.int32)
+    if samples.dtype == dtype:
+        return samples
+    highest = full_scale(dtype)
+    values = samples * np.float32(highest)
+    np.rint(values, out=values)
+    np.clip(values, 0, highest, out=values)
+    levels: Samples = values.astype(dtype)
+    return levels

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from vsr.engine.part_stream import PartItem, PartStream
 from vsr.engine.pipeline import StageTimes, run_stages
@@ -23,7 +24,7 @@ from vsr.media.decode.container import AnyPacket
 from vsr.media.decode.reader import VideoReader
 from vsr.media.frame import Frame
 from vsr.media.mux.muxer import Dropped
-from vsr.media.mux.stream_copy import left_out_of_y4m
+from vsr.media.mux.stream_copy import left_out_of_video
 from vsr.media.mux.window import Window
 from vsr.media.mux.writer import VideoWriter, check_output
 from vsr.media.mux.y4m import Y4mWriter
@@ -75,7 +76,7 @@ def upscale_pipe(
         report_losses(session, left_out, run_options)
         report_start(session, output, left_out, run_options)
         with writer:
-            run = _Run(session, writer, run_options)
+            run = PipeRun(session, writer, run_options)
             stages = run.upscale_all(part)
         if not isinstance(writer, Y4mWriter):
             session.dropped = writer.dropped
@@ -96,7 +97,7 @@ def upscale_pipe(
 def _left_out_of_y4m(session: UpscaleSession) -> tuple[str, ...]:
     if not isinstance(session.reader, VideoReader):
         return ()
-    return left_out_of_y4m(session.reader, session.selection)
+    return left_out_of_video(session.reader, session.selection, "y4m", "nut")
 
 
 class _LateWriter:
@@ -127,12 +128,18 @@ class _LateWriter:
             self._writer.__exit__(*exc)
 
 
-class _Run:
+class _Sink(Protocol):
+    """Receives the frames and packets of the output."""
+
+    def write(self, item: Frame | AnyPacket) -> None:
+        """Write an item."""
+        ...
+
+
+class PipeRun:
     """Upscales all frames into a writer, and passes other packets through in order."""
 
-    def __init__(
-        self, session: UpscaleSession, writer: Writer | _LateWriter, run_options: RunOptions
-    ) -> None:
+    def __init__(self, session: UpscaleSession, writer: _Sink, run_options: RunOptions) -> None:
         self.counter = FrameCounter(session, run_options.on_progress)
         self.shots = 0
         self._session = session

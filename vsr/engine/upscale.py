@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+from vsr.engine.animation_mode import upscale_to_animation
 from vsr.engine.backends import BackendName, Precision, Tiling
 from vsr.engine.file_mode import upscale_to_file
 from vsr.engine.picture_mode import upscale_to_pictures
@@ -17,6 +18,7 @@ from vsr.engine.run import PipeFormat, RunOptions
 from vsr.engine.trace import Trace
 from vsr.engine.upscale_options import Rotate, UpscaleOptions
 from vsr.errors import ConfigError, OutputError
+from vsr.media.animation.writer import FILM_ANIMATION_SUFFIXES
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
 from vsr.media.decode.part import Part
@@ -119,7 +121,8 @@ def upscale_video(
     Finished segments are kept in a folder beside the output: an interrupted run resumes from them
     and produces the same bytes, unless `resume` is False. Once `stop` is set, the run ends with
     `Interrupted` after the current segment. `-` is standard input or output; such a run can't
-    resume. The output appears under its name when it is complete. `trace` is a file for a trace of
+    resume. Nor can one into an animated .gif, .webp or .apng, which holds the picture alone. The
+    output appears under its name when it is complete. `trace` is a file for a trace of
     all stages.
 
     `on_start` is called before the first frame; `watch` after every frame, in another thread;
@@ -184,12 +187,19 @@ def upscale_film(
         options = replace(options, settings=EncoderSettings("raw"))
     is_pattern = output != PIPE and is_picture_pattern(output)
     _check_pictures(source, output, options, is_pattern)
+    is_animation = not is_pattern and output.suffix.lower() in FILM_ANIMATION_SUFFIXES
+    if is_animation and options.settings != EncoderSettings():
+        raise OutputError(
+            f"{output}: has no codec; omit --codec, --crf, --preset, --encoder and --encoder-option"
+        )
     if options.audio == "copy" and output == PIPE and run_options.pipe_format == "y4m":
         raise OutputError("-: y4m holds video alone; --audio copy needs --format nut")
     check_distinct([trace, output], [source, Path(options.model) if options.model else None])
     with Trace(trace, run_options.overwrite) if trace else nullcontext() as spans:
         if spans is not None:
             run_options = replace(run_options, on_span=spans.add)
+        if is_animation:
+            return upscale_to_animation(source, output, options, run_options)
         if output == PIPE or is_pipe(source):
             return upscale_pipe(source, output, options, run_options)
         if is_pattern:

@@ -43,15 +43,20 @@ class Grain:
         self._gain = _gains(strength, bit_depth, full_range)
         self._highest = (1 << bit_depth) - 1
 
-    def apply(self, luma: _Samples, pts: int) -> _Samples:
-        """Add the grain of the frame at `pts` to a copy of a plane (height, width)."""
+    def apply(self, luma: _Samples, pts: int, first: int = 0) -> _Samples:
+        """Add the grain of the frame at `pts` to a copy of a plane (height, width).
+
+        `first` is the line of the frame at which the plane starts.
+        """
         height, width = luma.shape
-        strips = -(-height // _STRIP_LINES)
+        strips = -(-(first + height) // _STRIP_LINES)
         bits = np.random.PCG64([_SEED, pts % (1 << 64)]).random_raw(strips)
         output = np.empty_like(luma)
-        for index, word in enumerate(bits.tolist()):
-            lines = slice(index * _STRIP_LINES, min(height, (index + 1) * _STRIP_LINES))
-            top, left = word % _OFFSETS, word // _OFFSETS % _OFFSETS
+        for index in range(first // _STRIP_LINES, strips):
+            word = int(bits[index])
+            start = max(first, index * _STRIP_LINES)
+            lines = slice(start - first, min(height, (index + 1) * _STRIP_LINES - first))
+            top, left = word % _OFFSETS + start % _STRIP_LINES, word // _OFFSETS % _OFFSETS
             samples = luma[lines]
             noise = self._bank[top : top + samples.shape[0], left : left + width]
             grain = self._gain.take(samples, mode="clip")
@@ -62,11 +67,15 @@ class Grain:
             output[lines] = grain
         return output
 
-    def apply_to_rgb(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Add grain to a copy of a picture (height, width, 3): the same to all channels."""
+    def apply_to_rgb(self, pixels: NDArray[Any], pts: int = 0, first: int = 0) -> NDArray[Any]:
+        """Add grain to a copy of a picture (height, width, 3): the same to all channels.
+
+        `pts` is the time of a frame of an animation. `first` is the line of the picture at which
+        `pixels` start.
+        """
         red, green, blue = (np.float32(share) * pixels[..., i] for i, share in enumerate(_LUMA))
         luma = np.rint(red + green + blue).astype(pixels.dtype)
-        added = self.apply(luma, pts=0).astype(np.int32) - luma
+        added = self.apply(luma, pts=pts, first=first).astype(np.int32) - luma
         output = np.empty_like(pixels)
         for channel in range(3):
             output[..., channel] = (pixels[..., channel] + added).clip(0, self._highest)

@@ -1,5 +1,6 @@
-"""Picture formats that are available here: those of Pillow, and HEIC by pi-heif."""
+"""Picture formats that are available here: those of Pillow, and those of optional packages."""
 
+import importlib.util
 import io
 from functools import lru_cache
 from typing import BinaryIO
@@ -14,9 +15,14 @@ _FORMATS = {
     **{"PCX": None, "QOI": None},
 }
 """Formats that are read, and Pillow's feature that each needs."""
-_WRITTEN = ("PNG", "JPEG", "WebP", "TIFF", "AVIF")
+DEEP_AVIF = "AVIF of 10 and 12 bits"
+_PACKAGES = {
+    **{"HEIC": "pi_heif", "JPEG XL": "imagecodecs", "OpenEXR": "OpenEXR"},
+    **{DEEP_AVIF: "imagecodecs"},
+}
+"""Formats that are read by the packages of the extra `pictures`."""
+_WRITTEN = ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "JPEG XL", "OpenEXR", DEEP_AVIF)
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_JXL_HEADS = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 
 
 @lru_cache(maxsize=1)
@@ -33,7 +39,22 @@ def has_heif() -> bool:
 def readable_formats() -> list[str]:
     """List the formats that can be read."""
     names = [name for name, needed in _FORMATS.items() if needed is None or features.check(needed)]
-    return [*names, *(["HEIC"] if has_heif() else [])]
+    return [*names, *filter(has_format, _PACKAGES)]
+
+
+def missing_formats() -> list[str]:
+    """List the formats that need a package that isn't installed."""
+    return [name for name in _PACKAGES if not has_format(name)]
+
+
+def has_format(name: str) -> bool:
+    """Whether the package of a format of `_PACKAGES` is installed."""
+    return importlib.util.find_spec(_PACKAGES[name]) is not None
+
+
+def needs_extra(*names: str) -> str:
+    """Say what to install for formats."""
+    return f"{', '.join(names)} {'need' if len(names) > 1 else 'needs'} pip install 'vsr[pictures]'"
 
 
 def writable_formats() -> list[str]:
@@ -44,9 +65,7 @@ def writable_formats() -> list[str]:
 def hint_for(head: bytes) -> str | None:
     """Say what the format of a file that can't be read needs, by its first bytes."""
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and not has_heif():
-        return "HEIC needs pi-heif: pip install 'vsr[pictures]'"
-    if head.startswith(_JXL_HEADS):
-        return "JPEG XL can't be read; convert it to PNG first"
+        return needs_extra("HEIC")
     return None
 
 

@@ -5,6 +5,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -12,33 +13,49 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from vsr.errors import OutputError
+from vsr.media.exif import (
+    EXIF_IFD,
+    GPS_IFD,
+    HEADER,
+    has_position,
+    restore_types,
+    sized_exif,
+    upright_exif,
+    with_thumbnail,
+)
+from vsr.media.photoshop import (
+    PNG_KEYS,
+    SEGMENT_HEAD,
+    from_png_text,
+    iptc_resource,
+    to_png_text,
+    without_thumbnails,
+)
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 TIFF_SUFFIXES = (".tif", ".tiff")
 MAX_SEGMENT = 65533
 """Maximum bytes of a JPEG segment."""
 _XMP_HEADER = 29
-_MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 65536}
+_MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 65536, ".gif": 65535}
 """Maximum pixels of a side in libjpeg and libwebp."""
-_NO_DPI = (".webp", ".avif")
+_NO_DPI = (".webp", ".avif", ".jxl")
 """Formats whose resolution is that of Exif data."""
 _MAX_DPI = 65535
 
-_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
-_WIDTH, _HEIGHT = 0xA002, 0xA003
 _ORIENTATION, _TRANSPOSED = 0x0112, range(5, 9)
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
-_COMPRESSION, _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0103, 0x0201, 0x0202
+_INCHES = {2: 1.0, 3: 2.54}
+"""Resolution units in an inch."""
+_THUMBNAIL = 0x0201
 _THUMBNAIL_SIZE = (160, 160)
 _IPTC, _PHOTOSHOP = 0x83BB, 0x8649
-PHOTOSHOP_HEAD = b"Photoshop 3.0\0"
-"""First bytes of JPEG's APP13 segment of Photoshop's resources, of which IPTC data are one."""
 _BT709, _UNKNOWN = 1, 2
 """Colour primaries of ITU-T H.273."""
 _MAX_THUMBNAIL_BYTES = 1 << 15
 """More than a thumbnail of pure noise takes."""
 # fmt: off
-_FILE_TAGS = (
+FILE_TAGS = (
     0x00FE, 0x00FF, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x010A, 0x0111, 0x0112, 0x0115,
     0x0116, 0x0117, 0x0118, 0x0119, 0x011C, 0x0120, 0x0121, 0x0122, 0x0123, 0x013D, 0x0140,
     0x0142, 0x0143, 0x0144, 0x0145, 0x014A, 0x0152, 0x0153, 0x015B, 0x0200, 0x0201, 0x0202,
@@ -48,6 +65,9 @@ _FILE_TAGS = (
 # fmt: on
 """Tags of TIFF 6.0 that concern the storage of pixels in one file, or that are handled separately:
 the orientation, which is applied to the pixels, XMP, IPTC, the profile."""
+_XMP_KEY = "XML:com.adobe.xmp"
+_TEXTS_BESIDE = (_XMP_KEY, "Raw profile type exif", *PNG_KEYS)
+"""Keywords of PNG's text chunks with other metadata."""
 
 _COLOUR_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"tIME")
 """PNG chunks that are copied unchanged."""
@@ -58,6 +78,9 @@ _JPEG_SEGMENTS = {
     **{"APP13": b"", "APP14": b"", "COM": b""},
 }
 """JPEG segments that are copied or that concern the file alone, with their first bytes."""
+
+
+_XMP_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails>.*?</\1:Thumbnails>", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -76,18 +99,25 @@ class PictureTags:
     """Whether Exif data has a thumbnail, which is created again for the output."""
     iptc: tuple[bytes, ...] = ()
     """JPEG's APP13 segments."""
+    size: tuple[int, int] | None = None
+    """(Width, height) of the upright picture in the file."""
 
 
-def tags_of(opened: Any, upright: Image.Image, file: BinaryIO) -> tuple[PictureTags, list[str]]:
-    """Read the metadata of a loaded picture; list what is lost of it, one line each."""
+def tags_of(
+    opened: Any, upright: Image.Image, file: BinaryIO, orientation: int
+) -> tuple[PictureTags, list[str]]:
+    """Read the metadata of a loaded picture; list what is lost of it, one line each.
+
+    `orientation` is that before the picture was loaded.
+    """
     info = upright.info
     lost = []
-    xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
+    xmp = opened.info.get("xmp") or opened.info.get(_XMP_KEY)
     comment = info.get("comment")
     texts = [
         (key, str(value))
         for key, value in (getattr(opened, "text", None) or {}).items()
-        if key not in ("XML:com.adobe.xmp", "Raw profile type exif")
+        if key not in _TEXTS_BESIDE
     ]
     if comment is None and "Comment" in dict(texts):
         comment = dict(texts)["Comment"]
@@ -103,14 +133,16 @@ def tags_of(opened: Any, upright: Image.Image, file: BinaryIO) -> tuple[PictureT
     lost += sorted(
         {f"JPEG segment {name}" for name, content in segments if _is_lost(name, content)}
     )
-    iptc = tuple(content for name, content in segments if name == "APP13")
+    iptc = tuple(_segment(content) for name, content in segments if name == "APP13")
+    if opened.format == "PNG":
+        iptc = _png_iptc(getattr(opened, "text", {}), lost)
     if opened.format == "TIFF":
-        iptc = tiff_iptc(dict(opened.tag_v2), lost)
+        iptc = tiff_iptc(tiff_tags(opened), lost)
     nclx = info.get("nclx_profile") or {}
     if "icc_profile" not in info and nclx.get("color_primaries", 1) not in (_BT709, _UNKNOWN):
         lost.append(f"colour primaries {nclx['color_primaries']} of HEIC, without a profile")
     dpi = dpi_of(info)
-    if dpi and opened.getexif().get(_ORIENTATION, 1) in _TRANSPOSED:
+    if dpi and orientation in _TRANSPOSED:
         dpi = dpi[::-1]
     if dpi is None and _is_anamorphic(info):
         lost.append("pixel aspect")
@@ -122,39 +154,137 @@ def tags_of(opened: Any, upright: Image.Image, file: BinaryIO) -> tuple[PictureT
         chunks=tuple(chunks),
         thumbnail=_has_thumbnail(opened),
         iptc=iptc,
+        size=upright.size,
     )
     return tags, lost
 
 
 def tiff_iptc(tags: dict[int, Any], lost: list[str]) -> tuple[bytes, ...]:
-    """Return Photoshop's resources of a TIFF file as a segment of JPEG.
+    """Return Photoshop's resources or IPTC data of a TIFF file as a segment of JPEG.
 
     Adds a line to `lost` if there are IPTC data that can't be returned so.
     """
     content = tags.get(_PHOTOSHOP)
-    if isinstance(content, bytes) and len(content) + len(PHOTOSHOP_HEAD) <= MAX_SEGMENT:
-        return (PHOTOSHOP_HEAD + content,)
+    if not isinstance(content, bytes):
+        records = tiff_records(tags.get(_IPTC))
+        content = records and iptc_resource(records)
+    if content:
+        segment = SEGMENT_HEAD + without_thumbnails(content)
+        if len(segment) <= MAX_SEGMENT:
+            return (segment,)
     if _PHOTOSHOP in tags or _IPTC in tags:
         lost.append("IPTC data")
     return ()
 
 
-def load_exif(opened: Image.Image) -> None:
-    """Read the directories of Exif data. Must precede the pixels, which close a TIFF file."""
-    for directory in (_EXIF_IFD, _GPS_IFD):
-        opened.getexif().get_ifd(directory)
+def tiff_tags(opened: Any) -> dict[int, Any]:
+    """Return the tags of a TIFF file; IPTC data as bytes, of which Pillow decodes four."""
+    raw = getattr(opened.tag_v2, "_tagdata", {})
+    return {**opened.tag_v2, **{tag: raw[tag] for tag in (_IPTC,) if tag in raw}}
 
 
-def exif_of(exif: Image.Exif) -> bytes | None:
-    """Return Exif data of a rotated picture, without the tags about its file alone."""
-    if exif.get(_ORIENTATION, 1) in _TRANSPOSED and {_X_RESOLUTION, _Y_RESOLUTION} <= exif.keys():
-        resolution = exif[_Y_RESOLUTION], exif[_X_RESOLUTION]
-        exif[_X_RESOLUTION], exif[_Y_RESOLUTION] = resolution
-    for tag in _FILE_TAGS:
+def exif_with_tags(content: bytes, lost: list[str]) -> tuple[bytes | None, PictureTags]:
+    """Return Exif data of an upright picture, from a TIFF structure, and its resolution.
+
+    Adds a line to `lost` if they are damaged.
+    """
+    if not content:
+        return None, PictureTags()
+    exif = Image.Exif()
+    try:
+        exif.load(HEADER + content)
+        scale = _INCHES.get(exif.get(_RESOLUTION_UNIT, 2), 0.0)
+        dpi = [float(exif[tag]) * scale for tag in (_X_RESOLUTION, _Y_RESOLUTION) if tag in exif]
+        has_thumbnail = _THUMBNAIL in exif.get_ifd(ExifTags.IFD.IFD1)
+        upright = _upright(HEADER + content, 1, (0, 0), lost)
+        return upright, PictureTags(dpi=dpi_of({"dpi": dpi}), thumbnail=has_thumbnail)
+    except Exception:  # malformed data raises many types of error
+        lost.append("Exif data, which is damaged")
+        return None, PictureTags()
+
+
+def tiff_records(value: Any) -> bytes | None:
+    """Return IPTC records in a tag of TIFF, which many files store as 32-bit numbers."""
+    if isinstance(value, tuple):
+        formats = (f"{order}{len(value)}I" for order in "<>")
+        with suppress(struct.error):
+            candidates = [struct.pack(form, *value) for form in formats]
+            value = next((each for each in candidates if each.startswith(b"\x1c")), None)
+    return value.rstrip(b"\0") if isinstance(value, bytes) and value[:1] == b"\x1c" else None
+
+
+def orientation_of(opened: Image.Image) -> int:
+    """Return the orientation in Exif data, before the picture is loaded, which applies it to TIFF.
+
+    Also reads the directories of Exif data, since loading closes a TIFF file.
+    """
+    try:
+        exif = opened.getexif()
+        for directory in (EXIF_IFD, GPS_IFD):
+            exif.get_ifd(directory)
+        orientation = opened.info.get("original_orientation") or exif.get(_ORIENTATION, 1)
+    except Exception:  # damaged data, which `exif_of` reports
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def frames_of(opened: Any, lost: list[str]) -> int:
+    """Count frames or pages; a line is added to `lost` if further ones can't be read."""
+    try:
+        return int(getattr(opened, "n_frames", 1))
+    except Exception:  # damaged data
+        opened.seek(0)
+        lost.append("further frames or pages, which can't be read")
+        return 1
+
+
+def exif_of(opened: Any, orientation: int, size: tuple[int, int], lost: list[str]) -> bytes | None:
+    """Return Exif data for the upright picture, without tags about the file alone.
+
+    `orientation` is that of the file, and `size` the stored (width, height). Lines about what isn't
+    kept are added to `lost`.
+    """
+    raw = opened.info.get("exif")
+    try:
+        if opened.format != "TIFF" and raw:
+            with suppress(ValueError):
+                content = raw if raw.startswith(HEADER) else HEADER + raw
+                return _upright(content, orientation, size, lost)
+        return encoded_exif(opened.getexif(), orientation, size, lost)
+    except Exception:  # malformed data raises many types of error
+        lost.append("Exif data, which is damaged")
+        return None
+
+
+def stored_size(upright: Image.Image, orientation: int) -> tuple[int, int]:
+    """Return the (width, height) in the file of a picture that has been rotated."""
+    return upright.size[::-1] if orientation in _TRANSPOSED else upright.size
+
+
+def encoded_exif(
+    exif: Image.Exif, orientation: int, size: tuple[int, int], lost: list[str]
+) -> bytes | None:
+    """Encode Exif data as `exif_of` does. Raises many types of error for malformed data."""
+    for tag in FILE_TAGS:
         if tag in exif:
             del exif[tag]
-    any_inner = exif.get_ifd(_EXIF_IFD) or exif.get_ifd(_GPS_IFD)
-    return exif.tobytes() if len(exif) or any_inner else None
+    if not (len(exif) or exif.get_ifd(EXIF_IFD) or exif.get_ifd(GPS_IFD)):
+        return None
+    return _upright(restore_types(exif.tobytes()), orientation, size, lost)
+
+
+def _upright(
+    content: bytes, orientation: int, size: tuple[int, int], lost: list[str]
+) -> bytes | None:
+    upright = upright_exif(content, orientation, size, FILE_TAGS)
+    if upright:
+        readable = Image.Exif()
+        readable.load(upright)
+        for directory in (EXIF_IFD, GPS_IFD):
+            readable.get_ifd(directory)
+    if orientation != 1 and has_position(content):
+        lost.append("position of GeoTIFF: the picture is rotated")
+    return upright
 
 
 def unsupported_tags(tags: PictureTags, suffix: str, exif: bytes | None) -> list[str]:
@@ -165,13 +295,14 @@ def unsupported_tags(tags: PictureTags, suffix: str, exif: bytes | None) -> list
     elif tags.thumbnail and not _has_room(suffix, exif):
         lost.append(f"thumbnail: {suffix} has no room beside so much Exif data")
     png, jpeg = suffix == ".png", suffix in JPEG_SUFFIXES
-    if tags.comment and not (png or jpeg):
+    exr = suffix == ".exr"
+    if tags.comment and not (png or jpeg or exr or suffix == ".gif"):
         lost.append(f"comment: {suffix} can't hold it, .png and .jpg can")
-    if tags.texts and not png:
+    if tags.texts and not (png or exr):
         keys = ", ".join(key for key, _ in tags.texts)
         lost.append(f"texts {keys}: {suffix} can't hold them, .png can")
-    if tags.iptc and not (jpeg or suffix in TIFF_SUFFIXES):
-        lost.append(f"IPTC data: {suffix} can't hold it, .jpg and .tif can")
+    if tags.iptc and not (png or jpeg or suffix in TIFF_SUFFIXES):
+        lost.append(f"IPTC data: {suffix} can't hold it, .png, .jpg and .tif can")
     for name, content in () if png else tags.chunks:
         is_srgb = name == b"gAMA" and struct.unpack(">I", content) == (_SRGB_GAMMA,)
         if name in (b"gAMA", b"cICP") and not is_srgb:
@@ -205,10 +336,12 @@ def save_options(
     options: dict[str, Any] = {}
     size = image.size
     has_thumbnail = tags.thumbnail and suffix not in TIFF_SUFFIXES and _has_room(suffix, exif)
-    exif = _sized_exif(exif, size, tags.dpi if suffix in _NO_DPI else None)
+    dpi = tags.dpi if suffix in _NO_DPI else None
+    if exif or dpi or has_thumbnail:
+        exif = sized_exif(exif or Image.Exif().tobytes(), size, tags.size, dpi)
     if has_thumbnail:
-        exif = _with_thumbnail(exif or Image.Exif().tobytes(), image)
-    xmp = tags.xmp and _sized_xmp(tags.xmp, size)
+        exif = with_thumbnail(exif or b"", _thumbnail(image))
+    xmp = tags.xmp and sized_xmp(tags.xmp, size)
     if exif:
         options["exif"] = exif
     if tags.dpi and suffix not in _NO_DPI:
@@ -270,7 +403,33 @@ def _png_info(tags: PictureTags, xmp: bytes | None) -> PngInfo:
         info.add_text("Comment", tags.comment.decode("utf-8", errors="replace"))
     for key, value in tags.texts:
         info.add_text(key, value)
+    if tags.iptc:
+        info.add_text(PNG_KEYS[0], to_png_text(resources_of(tags.iptc)), zip=True)
     return info
+
+
+def resources_of(segments: tuple[bytes, ...]) -> bytes:
+    """Return Photoshop's resources in JPEG's segments."""
+    head = SEGMENT_HEAD
+    return b"".join(part[len(head) :] for part in segments if part.startswith(head))
+
+
+def _segment(content: bytes) -> bytes:
+    """Return JPEG's segment of Photoshop's resources without thumbnails; others unchanged."""
+    if not content.startswith(SEGMENT_HEAD):
+        return content
+    return SEGMENT_HEAD + without_thumbnails(content[len(SEGMENT_HEAD) :])
+
+
+def _png_iptc(texts: dict[str, str], lost: list[str]) -> tuple[bytes, ...]:
+    """Return IPTC data in PNG's text chunks as a segment of JPEG."""
+    for key in PNG_KEYS:
+        if key in texts:
+            content = from_png_text(str(texts[key]))
+            if content and len(SEGMENT_HEAD) + len(content) <= MAX_SEGMENT:
+                return (SEGMENT_HEAD + without_thumbnails(content),)
+            lost.append("IPTC data, which is damaged or too long")
+    return ()
 
 
 def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
@@ -294,12 +453,15 @@ def _is_lost(name: str, content: bytes) -> bool:
 
 
 def dpi_of(info: dict[Any, Any]) -> tuple[float, float] | None:
-    """Return the pixels per inch of Pillow's information; None if they aren't plausible."""
+    """Return the pixels per inch of Pillow's information; None if they aren't plausible.
+
+    TIFF files without a resolution state one pixel.
+    """
     try:
         across, down = (float(value) for value in info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    is_valid = all(math.isfinite(value) and 1 <= value <= _MAX_DPI for value in (across, down))
+    is_valid = all(math.isfinite(value) and 1 < value <= _MAX_DPI for value in (across, down))
     return (across, down) if is_valid else None
 
 
@@ -309,23 +471,6 @@ def _is_anamorphic(info: dict[Any, Any]) -> bool:
         if isinstance(pair, tuple) and len(pair) == 2 and pair[0] != pair[1]:
             return True
     return False
-
-
-def _sized_exif(
-    exif: bytes | None, size: tuple[int, int], dpi: tuple[float, float] | None
-) -> bytes | None:
-    """Update the size in Exif data, and set the resolution if `dpi` is given."""
-    result = Image.Exif()
-    if exif:
-        result.load(exif)
-    inner = result.get_ifd(_EXIF_IFD)
-    for tag, value in ((_WIDTH, size[0]), (_HEIGHT, size[1])):
-        if tag in inner:
-            inner[tag] = value
-    if dpi and _X_RESOLUTION not in result:
-        result[_X_RESOLUTION], result[_Y_RESOLUTION] = dpi
-        result[_RESOLUTION_UNIT] = 2  # inch
-    return result.tobytes() if exif or len(result) else None
 
 
 def _has_thumbnail(opened: Any) -> bool:
@@ -341,32 +486,21 @@ def _has_room(suffix: str, exif: bytes | None) -> bool:
     return suffix not in JPEG_SUFFIXES or len(exif or b"") <= MAX_SEGMENT - _MAX_THUMBNAIL_BYTES
 
 
-def _with_thumbnail(exif: bytes, image: Image.Image) -> bytes:
-    """Add a thumbnail of a picture to Exif data, in a directory after the first one."""
+def _thumbnail(image: Image.Image) -> bytes:
     small = image.convert("RGB")
     small.thumbnail(_THUMBNAIL_SIZE)
     file = io.BytesIO()
     small.save(file, "JPEG")
-    order = "<" if exif[6:8] == b"II" else ">"
-    tiff = bytearray(exif[6:])
-    tiff += bytes(len(tiff) % 2)
-    start = len(tiff)
-    (first,) = struct.unpack_from(f"{order}I", tiff, 4)
-    (count,) = struct.unpack_from(f"{order}H", tiff, first)
-    struct.pack_into(f"{order}I", tiff, first + 2 + 12 * count, start)
-    content = file.getvalue()
-    tiff += struct.pack(f"{order}H", 3)
-    tiff += struct.pack(f"{order}2HI2H", _COMPRESSION, 3, 1, 6, 0)  # a short: JPEG
-    tiff += struct.pack(f"{order}2H2I", _THUMBNAIL, 4, 1, start + 2 + 3 * 12 + 4)
-    tiff += struct.pack(f"{order}2H2I", _THUMBNAIL_LENGTH, 4, 1, len(content))
-    return bytes(exif[:6] + tiff + bytes(4) + content)
+    return file.getvalue()
 
 
-def _sized_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
-    """Update the size in XMP, in attributes and elements."""
+def sized_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
+    """Update size and orientation in XMP, in attributes and elements, and drop thumbnails."""
+    xmp = _XMP_THUMBNAILS.sub(b"", xmp)
     for names, value in (
         (b"PixelXDimension|ImageWidth", size[0]),
         (b"PixelYDimension|ImageLength", size[1]),
+        (b"Orientation", 1),
     ):
         name = rb"(?:exif|tiff):(?:" + names + rb")"
         xmp = re.sub(rb"(" + name + rb"\s*=\s*[\"'])\d+", rb"\g<1>%d" % value, xmp)

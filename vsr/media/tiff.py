@@ -5,6 +5,7 @@ of tags, since neither library writes deep colours together with Exif data.
 """
 
 import logging
+import struct
 import zlib
 from itertools import accumulate
 from pathlib import Path
@@ -18,37 +19,52 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from vsr.errors import MediaError
-from vsr.media.picture_tags import PHOTOSHOP_HEAD, PictureTags, dpi_of, exif_of, tiff_iptc
-from vsr.media.still import Samples, Still, full_scale, profile_fits, profile_space, rotate_samples
+from vsr.media.exif import restore_types
+from vsr.media.picture_memory import check_memory
+from vsr.media.picture_tags import PictureTags, dpi_of, encoded_exif, resources_of, tiff_iptc
+from vsr.media.still import (
+    Samples,
+    Still,
+    divide_by_alpha,
+    full_scale,
+    profile_fits,
+    profile_space,
+    rotate_samples,
+)
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its oddities of files
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
 _PREMULTIPLIED, _ALPHA = 1, 2
 _EXIF_IFD, _GPS_IFD, _INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
 _XMP, _PROFILE, _PHOTOSHOP = 0x02BC, 0x8773, 0x8649
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x0112, 0x011A, 0x011B, 0x0128
+_SUBFILE_TYPE, _PAGE_NUMBER = 0x00FE, 0x0129
+_REDUCED, _PAGE, _MASK = 1, 2, 4
+"""Types of subfiles."""
+_TRANSPOSED = range(5, 9)
 _INCHES = {2: 1.0, 3: 2.54}
 """Resolution units in an inch."""
 _DEFLATE, _DIFFERENCES = 8, 2
 _STRIP_BYTES = 1 << 20
+_COPIES = 3
+"""Copies of a picture in memory while it is decoded."""
 
 
-def read_tiff(file: BinaryIO, path: Path) -> Still | None:
-    """Read a TIFF file of more than 8 bits per sample, rotated by its orientation.
+def read_tiff(file: BinaryIO, path: Path, number: int = 0) -> Still | None:
+    """Read a page of more than 8 bits per sample of a TIFF file, rotated by its orientation.
 
     Returns None for all other files, and for compressions that can't be decoded in full depth.
     Raises `MediaError`.
     """
-    file.seek(0)
-    if file.read(4) not in _MAGIC:
+    if not is_tiff(file):
         return None
     file.seek(0)
     with tifffile.TiffFile(file) as tif:
         if not tif.pages:
             raise MediaError(f"{path}: can't be read: it has no page")
-        page: Any = tif.pages[0]
+        page: Any = tif.pages[number]
         if isinstance(page.bitspersample, tuple):
             return None  # differ between channels
         if page.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
@@ -59,13 +75,13 @@ def read_tiff(file: BinaryIO, path: Path) -> Still | None:
         samples = _decoded(page, file)
         if samples is None:
             return None
-        pages = len(tif.pages)
+        pages, position = len(tif.pages), page.offset
         tags = {tag.code: tag.value for tag in page.tags}
         photometric, bits = int(page.photometric), int(page.bitspersample)
         extra = [int(use) for use in page.extrasamples]
         if page.axes == "SYX":
             samples = np.moveaxis(samples, 0, 2)
-    lost = [] if pages == 1 else [f"{pages - 1} of {pages} pages; the first is used"]
+    lost: list[str] = []
     samples = _normalised(samples.reshape(*samples.shape[:2], -1), bits, path)
     if bits > 32:
         lost.append(f"{bits} bits a channel: 32 are read")
@@ -78,38 +94,73 @@ def read_tiff(file: BinaryIO, path: Path) -> Still | None:
     if len(extra) > (alpha is not None):
         lost.append(f"{len(extra) - (alpha is not None)} extra channels")
     if alpha is not None and extra[index or 0] == _PREMULTIPLIED:
-        colours = _divided(colours, alpha)
+        colours = divide_by_alpha(colours, alpha)
     profile = _bytes(tags.get(_PROFILE))
     if profile and not profile_fits(profile, grey):
         lost.append(f"colour profile of {profile_space(profile)}")
         profile = None
     iptc = tiff_iptc(tags, lost)
-    exif, dpi = _exif(file, lost)
+    height, width = colours.shape[:2]
+    exif, dpi = _exif(file, position, size=(width, height), lost=lost)
     orientation = tags.get(_ORIENTATION, 1)
+    rgb = rotate_samples(np.repeat(colours, 3, axis=2) if grey else colours, orientation)
+    size = rgb.shape[1], rgb.shape[0]
     return Still(
-        rgb=rotate_samples(np.repeat(colours, 3, axis=2) if grey else colours, orientation),
+        rgb=rgb,
         alpha=None if alpha is None else rotate_samples(alpha, orientation),
         icc_profile=profile,
         exif=exif,
-        tags=PictureTags(xmp=_bytes(tags.get(_XMP)), dpi=dpi, iptc=iptc),
+        tags=PictureTags(xmp=_bytes(tags.get(_XMP)), dpi=dpi, iptc=iptc, size=size),
         grey=grey,
         bits=bits,
         lost=tuple(lost),
+        pages=pages,
     )
 
 
-def write_tiff(
-    path: Path,
+def is_tiff(file: BinaryIO) -> bool:
+    """Whether a file starts as TIFF does."""
+    file.seek(0)
+    return file.read(4) in _MAGIC
+
+
+def list_tiff_pages(file: BinaryIO) -> tuple[list[int], list[str]]:
+    """List the numbers of the pages of a TIFF file; describe its other pictures, one line each.
+
+    Thumbnails, pyramids and masks are no pages.
+    """
+    file.seek(0)
+    numbers, reduced, masks = [], 0, 0
+    with tifffile.TiffFile(file) as tif:
+        for number, page in enumerate(tif.pages):
+            tag = page.aspage().tags.get(_SUBFILE_TYPE)
+            kind = int(tag.value) if tag else 0
+            if number and kind & _REDUCED:
+                reduced += 1
+            elif number and kind & _MASK:
+                masks += 1
+            else:
+                numbers.append(number)
+    counts = {"reduced copies of pages": reduced, "masks of pages": masks}
+    return numbers, [f"{count} {name}" for name, count in counts.items() if count]
+
+
+def append_tiff(
+    file: BinaryIO,
     samples: Samples,
     *,
     profile: bytes | None,
     exif: bytes | None,
     tags: PictureTags,
     xmp: bytes | None,
+    page: tuple[int, int] | None = None,
+    inks: bool = False,
 ) -> None:
-    """Write samples (H, W, C), C = 1, 2, 3 or 4, compressed without loss.
+    """Append a page to a file, which may be empty and is open for reading and writing.
 
-    `exif` and `xmp` are those of the output's size.
+    `samples` (H, W, C), C = 1, 2, 3 or 4, are compressed without loss. `exif` and `xmp` are those
+    of the output's size. `page` is the page's number, from 0, and that of all pages, `inks`
+    whether samples are CMYK.
     """
     height, width, channels = samples.shape
     directory = ImageFileDirectory_v2()
@@ -120,28 +171,66 @@ def write_tiff(
     directory[0x0100], directory[0x0101] = width, height
     directory[0x0102] = (8 * samples.itemsize,) * channels
     directory[0x0103] = _DEFLATE
-    directory[0x0106] = _RGB if channels > 2 else _BLACK_IS_ZERO
+    colours = _CMYK if inks else _RGB
+    directory[0x0106] = colours if channels > 2 else _BLACK_IS_ZERO
     # Pillow adds the position at which the directory ends.
     directory[0x0111] = tuple(accumulate(map(len, strips[:-1]), initial=0))
     directory[0x0115], directory[0x0116] = channels, lines
     directory[0x0117] = tuple(map(len, strips))
     directory[0x013D] = 1 if is_float else _DIFFERENCES
     directory[0x0153] = (3 if is_float else 1,) * channels
-    if channels in (2, 4):
+    if channels in (2, 4) and not inks:
         directory[0x0152] = _ALPHA
     if tags.dpi:
         directory[_X_RESOLUTION], directory[_Y_RESOLUTION] = tags.dpi
         directory[_UNIT] = 2
-    for tag, content in ((_PROFILE, profile), (_XMP, xmp), (_PHOTOSHOP, _joined(tags.iptc))):
+    for tag, content in ((_PROFILE, profile), (_XMP, xmp), (_PHOTOSHOP, resources_of(tags.iptc))):
         if content:
             directory[tag] = content
-    with path.open("wb") as file:
-        directory.save(file)
-        file.writelines(strips)
+    if page:
+        directory[_SUBFILE_TYPE], directory[_PAGE_NUMBER] = _PAGE, page
+    _link_page(file)
+    _save_directory(file, directory)
+    file.writelines(strips)
+
+
+def _link_page(file: BinaryIO) -> None:
+    """Point the last directory of a file, if it has any, to its end; seek to there."""
+    end = file.seek(0, 2)
+    if not end:
+        return
+    file.write(bytes(end % 2))  # directories are at even positions
+    end += end % 2
+    file.seek(0)
+    order = "<" if file.read(4) == _MAGIC[0] else ">"
+    link = 4
+    while True:
+        file.seek(link)
+        (position,) = struct.unpack(f"{order}I", file.read(4))
+        if not position:
+            break
+        file.seek(position)
+        (count,) = struct.unpack(f"{order}H", file.read(2))
+        link = position + 2 + 12 * count
+    file.seek(link)
+    file.write(struct.pack(f"{order}I", end))
+    file.seek(end)
+
+
+def _save_directory(file: BinaryIO, directory: ImageFileDirectory_v2) -> None:
+    """Write a directory at the end of a file, with the types of Exif's tags."""
+    start = file.tell()
+    directory.save(file)
+    file.seek(start)
+    content = restore_types(file.read(), start)
+    file.seek(start)
+    file.write(content)
 
 
 def _check_page(page: Any, file: BinaryIO, path: Path) -> None:
     """Raise `MediaError` where a page is too large, cut off, or has other axes."""
+    bits = max(page.bitspersample, 16)
+    check_memory(path, (page.imagewidth, page.imagelength), _COPIES * 3 * bits // 8)
     limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
     if limit and page.imagewidth * page.imagelength > limit:
         raise MediaError(
@@ -166,8 +255,8 @@ def _decoded(page: Any, file: BinaryIO) -> NDArray[Any] | None:
         if "imagecodecs" not in str(error):
             raise
     tag = page.tags.get(_ORIENTATION)
-    if page.photometric == _WHITE_IS_ZERO or (tag and tag.value != 1):
-        return None  # OpenCV applies both
+    if page.index or page.photometric == _WHITE_IS_ZERO or (tag and tag.value != 1):
+        return None  # OpenCV reads the first page, and applies the others
     file.seek(0)
     found = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None or found.shape != page.shape or found.dtype != page.dtype:
@@ -191,25 +280,25 @@ def _normalised(samples: NDArray[Any], bits: int, path: Path) -> NDArray[Any]:
     return samples.astype(np.uint16)
 
 
-def _divided(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
-    """Divide premultiplied colours (H, W, C) by alpha (H, W)."""
-    highest = full_scale(colours.dtype)
-    share = np.maximum(alpha.astype(np.float64), 1e-9 * highest)[..., None] / highest
-    values = np.where(alpha[..., None] > 0, colours / share, 0)
-    if colours.dtype == np.float32:
-        return values.astype(np.float32)
-    return np.rint(values).clip(0, highest).astype(np.uint16)
+def _exif(
+    file: BinaryIO, position: int, *, size: tuple[int, int], lost: list[str]
+) -> tuple[bytes | None, tuple[float, float] | None]:
+    """Return Exif data and the pixels per inch of the directory at `position`, both rotated.
 
-
-def _exif(file: BinaryIO, lost: list[str]) -> tuple[bytes | None, tuple[float, float] | None]:
-    """Return Exif data and the pixels per inch, both rotated."""
+    `size` is the stored (width, height).
+    """
     exif = Image.Exif()
     try:
         file.seek(0)
-        exif.load_from_fp(file)
-        content = exif_of(exif)
+        exif.load_from_fp(file)  # which reads the order of bytes
+        file.seek(0)
+        exif.load_from_fp(file, position)
         scale = _INCHES.get(exif.get(_UNIT, 2), 0.0)
         dpi = [float(exif[tag]) * scale for tag in (_X_RESOLUTION, _Y_RESOLUTION) if tag in exif]
+        orientation = exif.get(_ORIENTATION, 1)
+        if orientation in _TRANSPOSED:
+            dpi.reverse()
+        content = encoded_exif(exif, orientation, size, lost)
     except Exception:  # malformed data raises many types of error
         lost.append("Exif data, which is damaged")
         return None, None
@@ -218,12 +307,6 @@ def _exif(file: BinaryIO, lost: list[str]) -> tuple[bytes | None, tuple[float, f
 
 def _bytes(value: Any) -> bytes | None:
     return value if isinstance(value, bytes) else None
-
-
-def _joined(iptc: tuple[bytes, ...]) -> bytes:
-    """Return JPEG's segments of Photoshop's resources as one tag."""
-    head = PHOTOSHOP_HEAD
-    return b"".join(part[len(head) :] for part in iptc if part.startswith(head))
 
 
 def _add_exif(directory: ImageFileDirectory_v2, exif: bytes | None) -> None:

@@ -21,7 +21,7 @@ STILL_SUFFIXES = frozenset(
     {
         ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp",
         ".dib", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm",
-        ".tga", ".sgi", ".pcx", ".qoi", ".heic", ".heif", ".hif",
+        ".mpo", ".tga", ".sgi", ".pcx", ".qoi", ".heic", ".heif", ".hif", ".exr", ".jxl",
     }
 )
 # fmt: on

@@ -46,6 +46,8 @@ class Batch(NamedTuple):
     fresh: Tensor
     """(B), bool, on the CPU: clips that start in this iteration. The others continue from the
     iteration before."""
+    footage: Tensor | None = None
+    """(B, T, 3, sH, sW): the target without a teacher's outputs, if those are part of it."""
 
 
 class Batches:
@@ -115,9 +117,16 @@ class Batches:
             pairs.pair(start * _SLOTS + slot, iteration - start)
             for start, slot in zip(starts, self._slots, strict=True)
         ]
-        low, target, clean = (torch.stack(part) for part in zip(*clips, strict=True))
-        fresh = torch.tensor([start == iteration for start in starts])
-        return Batch(low=low, target=target, clean=clean, fresh=fresh)
+        footage = None
+        if any(clip.footage is not None for clip in clips):
+            footage = [clip.target if clip.footage is None else clip.footage for clip in clips]
+        return Batch(
+            low=torch.stack([clip.low for clip in clips]),
+            target=torch.stack([clip.target for clip in clips]),
+            clean=torch.stack([clip.clean for clip in clips]),
+            fresh=torch.tensor([start == iteration for start in starts]),
+            footage=None if footage is None else torch.stack(footage),
+        )
 
     def _repeated(self, batch: Batch, point: RepeatPoint) -> Batch:
         """Mirror or rotate a batch of a group, differently for each repeat."""
@@ -134,6 +143,7 @@ class Batches:
             low=_reoriented(batch.low, symmetry),
             target=_reoriented(batch.target, symmetry),
             clean=_reoriented(batch.clean, symmetry),
+            footage=None if batch.footage is None else _reoriented(batch.footage, symmetry),
         )
 
     def _on_device(self, batch: Batch) -> Batch:
@@ -141,6 +151,7 @@ class Batches:
             low=self._placed(batch.low),
             target=self._placed(batch.target),
             clean=self._placed(batch.clean),
+            footage=None if batch.footage is None else self._placed(batch.footage),
         )
 
     def _placed(self, part: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ from vsr.training.losses import (
 from vsr.training.objectives import State, detached, initial_state, unroll
 from vsr.training.perceptual import PerceptualConfig, PerceptualLosses
 
-_SAMPLES = 3
-"""Stream of random values that choose the discriminator's frames."""
+_SAMPLES, _SHIFTS = 3, 5
+"""Streams of random values: the discriminator's frames, and shifts."""
 
 
 class GanWeights(Config):
@@ -80,6 +80,13 @@ class GanConfig(PerceptualConfig):
     frequency_window: NonNegativeInt = 0
     """Side in pixels of the square windows whose spectra `weights.frequency` compares; 0 takes the
     whole crop. Spectra of small windows can't be matched by a pattern elsewhere in the crop."""
+    max_shift: NonNegativeInt = 0
+    """Maximum shift in pixels, random in each iteration and in both directions, of the crops that
+    the discriminator and the perceptual networks see. Their downsampling then has no fixed
+    position relative to the pixel shuffle, whose patterns it would otherwise favour."""
+    flat_head: bool = False
+    """Whether the taps of all positions in a cell have the same sum in the generator's last
+    convolution, so that even features give an even picture; see `flatten_head`."""
     watch_every: PositiveInt = 100
     """Iterations between checks for collapse."""
 
@@ -146,14 +153,18 @@ class GanObjective(nn.Module):
         fresh: Tensor,
         carried: Sequence[State],
         iteration: int,
+        footage: Tensor | None = None,
     ) -> GeneratorStep:
         """(B, T, 3, H, W) and (B, T, 3, sH, sW) to the generator's loss.
 
-        `clean` has the shape of `low`. Clips whose `fresh` (B) is false continue from `carried`.
+        `clean` has the shape of `low`. `footage` has the shape of `target`; where it is given, it
+        takes the target's place in the losses of features, consistency and the discriminator, since
+        a teacher's outputs flicker. Clips whose `fresh` (B) is false continue from `carried`.
         `iteration` counts from the start of GAN training. In the first `adversary.alone`
         iterations, the discriminator's warm-up, only the sample and the pixel losses are computed.
         """
         config, weights = self._config, self._config.weights
+        footage = target if footage is None else footage
         warmup = config.adversary.alone if self._discriminator else 0
         warming_up = iteration < warmup
         # Forward pass over the clip, then backward from its last state.
@@ -169,21 +180,27 @@ class GanObjective(nn.Module):
             parts["ping_pong"] = ping_pong(output[:, :-1], backward)
             parts["content"] = (parts["content"] + charbonnier(backward, target[:, :-1])) / 2
 
-        # Temporal consistency along the motion of the target.
+        # Temporal consistency along the motion of the footage.
         needs_motion = weights.consistency or self._discriminator
         has_motion = self.flow is not None and low.shape[1] > 1
-        flow = self._target_flow(low, target, -1) if needs_motion and has_motion else None
+        flow = self._target_flow(low, footage, -1) if needs_motion and has_motion else None
         if weights.consistency and flow is not None and not warming_up:
-            parts["consistency"] = warped_consistency(output, target, flow)
+            parts["consistency"] = warped_consistency(output, footage, flow)
 
         sample: Sample | None = None
         if self._discriminator:
-            sample = self._sample(output, target, low, flow=flow, iteration=iteration)
+            sample = self._sample(output, footage, low, flow=flow, iteration=iteration)
+            sample = Sample(*(self._shifted(part, iteration) for part in sample))
             if not warming_up:
                 losses = self._discriminator[0].generator_losses(sample)
                 parts["adversarial"], parts["features"] = losses
         if not warming_up:
-            parts |= self._frame_losses(output.flatten(0, 1), target.flatten(0, 1), iteration)
+            parts |= self._frame_losses(
+                output.flatten(0, 1),
+                target=target.flatten(0, 1),
+                footage=footage.flatten(0, 1),
+                iteration=iteration,
+            )
 
         fade_in = min(1.0, (iteration - warmup + 1) / max(config.fade_in, 1))
         factors = {key: getattr(weights, key) for key in parts}
@@ -198,7 +215,9 @@ class GanObjective(nn.Module):
             output=output.detach(),
         )
 
-    def _frame_losses(self, output: Tensor, target: Tensor, iteration: int) -> dict[str, Tensor]:
+    def _frame_losses(
+        self, output: Tensor, target: Tensor, footage: Tensor, iteration: int
+    ) -> dict[str, Tensor]:
         """Losses of single frames (N, 3, sH, sW), by name."""
         config, weights = self._config, self._config.weights
         parts: dict[str, Tensor] = {}
@@ -210,8 +229,19 @@ class GanObjective(nn.Module):
         if weights.frequency:
             parts["frequency"] = frequency(output, target, config.frequency_window)
         if self._perceptual is not None:
-            parts |= self._perceptual(output, target, iteration)
+            ours, wanted = (self._shifted(frames, iteration) for frames in (output, footage))
+            parts |= self._perceptual(ours, wanted, iteration)
         return parts
+
+    def _shifted(self, pictures: Tensor, iteration: int) -> Tensor:
+        """Cut a crop of pictures (N, C, H, W), `max_shift` smaller, at the iteration's position."""
+        limit = self._config.max_shift
+        if not limit:
+            return pictures
+        random = np.random.default_rng((self._seed, iteration, _SHIFTS))
+        top, left = random.integers(limit + 1, size=2).tolist()
+        height, width = (side - limit for side in pictures.shape[-2:])
+        return pictures[..., top : top + height, left : left + width]
 
     @torch.no_grad()
     def _target_flow(self, low: Tensor, target: Tensor, step: int) -> Tensor:

@@ -60,7 +60,7 @@ def _copy_weights(generator: Generator[Any], source: Generator[Any], name: str) 
 def init_discriminator(config: TrainConfig, device: torch.device) -> DiscriminatorTrainer | None:
     """Build the discriminator and its optimiser; None if no loss of `[gan]` needs them.
 
-    Raises `TrainingError` where clips are shorter than its input.
+    Raises `TrainingError` where clips are shorter or smaller than its input.
     """
     if config.gan is None or not config.gan.weights.uses_discriminator:
         return None
@@ -69,6 +69,12 @@ def init_discriminator(config: TrainConfig, device: torch.device) -> Discriminat
         raise TrainingError(
             f"training.stages: clips of {shortest} frames; a spatio-temporal discriminator "
             "needs three"
+        )
+    smallest = min(stage.crop for stage in config.training.stages) * config.model.scale
+    if config.gan.max_shift > smallest // 4:
+        raise TrainingError(
+            f"gan.max_shift: at most {smallest // 4}, a quarter of the smallest crop's "
+            f"{smallest} pixels"
         )
     torch.manual_seed(config.training.seed + 1)
     discriminator = DiscriminatorTrainer(config.gan.adversary)

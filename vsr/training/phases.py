@@ -10,6 +10,7 @@ from torch import Tensor
 from vsr.training.batches import Batch, Batches, MotionBatch
 from vsr.training.config import TrainConfig
 from vsr.training.discriminator import CollapseWatch
+from vsr.training.flat_head import flatten_head
 from vsr.training.gan import GanObjective, GeneratorStep
 from vsr.training.objectives import FidelityObjective, MotionObjective
 from vsr.training.optimiser import descend, learning_rate_share, split_parameters
@@ -133,7 +134,12 @@ class FidelityPhase(_ClipPhase):
         self._discard_unused_states(batch)
         with self._autocast():
             loss, states = self._objective(
-                *batch, state.carried, warp_weight=training.warp_weight * (1 - done)
+                low=batch.low,
+                target=batch.target,
+                clean=batch.clean,
+                fresh=batch.fresh,
+                carried=state.carried,
+                warp_weight=training.warp_weight * (1 - done),
             )
         learning_rate = self._learning_rate(done)
         moved = self._descend(loss, (learning_rate, learning_rate * training.flow_rate))
@@ -173,12 +179,22 @@ class GanPhase(_ClipPhase):
         warming_up = discriminator is not None and gan_iteration < self._gan.adversary.alone
         self._discard_unused_states(batch)
         with torch.set_grad_enabled(not warming_up), self._autocast():
-            step: GeneratorStep = self._objective(*batch, state.carried, gan_iteration)
+            step: GeneratorStep = self._objective(
+                low=batch.low,
+                target=batch.target,
+                clean=batch.clean,
+                fresh=batch.fresh,
+                carried=state.carried,
+                iteration=gan_iteration,
+                footage=batch.footage,
+            )
         learning_rate = self._learning_rate(self._done(iteration))
         if warming_up:
             moved = not state.processes.any(not bool(step.loss.isfinite()))
         else:
             moved = self._descend(step.loss, (learning_rate, 0.0))
+            if moved and self._gan.flat_head:
+                flatten_head(state.generator)
         if moved and discriminator is not None:
             assert step.sample is not None
             with self._autocast():

@@ -10,6 +10,7 @@ from vsr.errors import TrainingError
 from vsr.training.config import TrainConfig
 from vsr.training.distributed import ProcessGroup
 from vsr.training.ema import WeightEMA
+from vsr.training.flat_head import flatten_head
 from vsr.training.initialise import init_discriminator, init_generator, load_teacher
 from vsr.training.objectives import State
 from vsr.training.optimiser import build_optimiser
@@ -31,6 +32,8 @@ class TrainingState:
         self.processes = processes
         training = config.training
         self.generator = init_generator(config, processes.device)
+        if config.gan is not None and config.gan.flat_head:
+            flatten_head(self.generator)
         self.teacher = load_teacher(config, processes.device)
         has_flow = self.generator.flow is not None
         self.motion_iterations = training.motion_iterations if has_flow else 0

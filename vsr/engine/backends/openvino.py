@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from vsr.engine.backends.base import Backend, Planes
 from vsr.engine.backends.openvino_convert import converted, import_openvino, sample_by_rows
@@ -119,34 +119,40 @@ class OpenVinoBackend(Backend):
 
 
 def _compiled(step: YuvStep, layout: Layout, file_name: str) -> Any:
-    core = openvino_core()
-    model = _read(core, cache_folder("openvino") / file_name, step, layout)
+    def convert() -> Any:
+        model = converted(step, (*layout.frame, *layout.state))
+        sample_by_rows(model)
+        return model
+
+    return compile_network(read_network(file_name, convert))
+
+
+def compile_network(model: Any) -> Any:
+    """Compile a network for the CPU, with as many threads as torch: one setting limits both."""
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    return core.compile_model(model, "CPU", {**settings, "INFERENCE_NUM_THREADS": _threads()})
+    threads = torch.get_num_threads()
+    return openvino_core().compile_model(
+        model, "CPU", {**settings, "INFERENCE_NUM_THREADS": threads}
+    )
 
 
-def _read(core: Any, path: Path, step: YuvStep, layout: Layout) -> Any:
-    """Read the network at `path`; convert and save it first if it isn't there.
+def read_network(file_name: str, convert: Callable[[], Any]) -> Any:
+    """Read a network from the cache; convert and save it first if it isn't there.
 
     A converted network is also read back from its file: compiled in memory, its sums have another
     order, and a resumed run must produce the same last bits.
     """
+    core, path = openvino_core(), cache_folder("openvino") / file_name
     if path.is_file():
         with suppress(RuntimeError):  # a damaged file is converted again
             return core.read_model(path)
-    model = converted(step, (*layout.frame, *layout.state))
-    sample_by_rows(model)
+    model = convert()
     with suppress(OSError, RuntimeError):
         _keep(model, path)
         return core.read_model(path)
     with TemporaryDirectory() as folder:  # for a cache that can't be written
         _keep(model, Path(folder) / path.name)
         return core.read_model(Path(folder) / path.name)
-
-
-def _threads() -> int:
-    """Use as many threads as torch, so that one setting limits both."""
-    return torch.get_num_threads()
 
 
 def _tensor(array: Any) -> Any:
@@ -156,16 +162,28 @@ def _tensor(array: Any) -> Any:
 def _file_name(
     generator: Generator[Any], layout: Layout, specs: tuple[ColourSpec, ColourSpec]
 ) -> str:
-    """Name a converted network in the cache: a hash of all that it depends on."""
+    """Name a converted step in the cache."""
     description = {
-        "format": _CACHE_FORMAT,
-        "versions": {name: version(name) for name in ("vsr", "torch", "openvino")},
         "inputs": [[str(part.dtype), *part.shape] for part in (*layout.frame, *layout.state)],
         "planes": [_describe_colour(spec) for spec in specs],
         "generator": _describe_generator(generator),
     }
+    return network_name(description, generator)
+
+
+def network_name(description: dict[str, Any], module: nn.Module) -> str:
+    """Name a converted network in the cache: a hash of all that it depends on.
+
+    `description` has what determines the output besides the tensors of `module` and the rounding
+    of its layers, see `describe_rounding`.
+    """
+    description = {
+        "format": _CACHE_FORMAT,
+        "versions": {name: version(name) for name in ("vsr", "torch", "openvino")},
+        **description,
+    }
     digest = hashlib.blake2b(json.dumps(description, sort_keys=True).encode(), digest_size=16)
-    for name, tensor in sorted(generator.state_dict().items()):
+    for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {list(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy().tobytes())
     return f"{digest.hexdigest()}.xml"
@@ -188,12 +206,16 @@ def _describe_generator(generator: Generator[Any]) -> dict[str, Any]:
     """
     if not generator.architecture:
         raise TypeError(f"no cache key for generators of type {type(generator).__name__}")
-    rounding = {
+    return {**generator.description(), "rounding": describe_rounding(generator)}
+
+
+def describe_rounding(module: nn.Module) -> dict[str, Any]:
+    """Describe the levels of all layers that are rounded to eight bits."""
+    return {
         name: {"scale": layer.scale, "zero": layer.zero, "border": layer.border}
-        for name, layer in generator.named_modules()
+        for name, layer in module.named_modules()
         if isinstance(layer, QuantisedConv)
     }
-    return {**generator.description(), "rounding": rounding}
 
 
 def _keep(model: Any, path: Path) -> None:

@@ -36,8 +36,12 @@ def import_openvino() -> Any:
     return openvino
 
 
-def converted(module: nn.Module, inputs: Sequence[Tensor]) -> Any:
-    """Convert a module to an `openvino.Model` for inputs of these shapes and types alone.
+def converted(
+    module: nn.Module, inputs: Sequence[Tensor], shapes: Sequence[Sequence[int]] | None = None
+) -> Any:
+    """Convert a module to an `openvino.Model` for inputs of these types.
+
+    `shapes` are those of the inputs by default; in others, a side of -1 is any length.
 
     This calls the parts of `openvino.convert_model` that are needed; the whole takes four times as
     long. Two are private, `openvino._offline_transformations` and the decoder of
@@ -57,8 +61,9 @@ def converted(module: nn.Module, inputs: Sequence[Tensor]) -> Any:
         graph, example_input=tuple(inputs)
     )  # must outlive the conversion
     loaded = frontend.load(decoder)
-    for port, part in zip(loaded.get_inputs(), inputs, strict=True):
-        loaded.set_partial_shape(port, openvino.PartialShape(list(part.shape)))
+    shapes = shapes or [part.shape for part in inputs]
+    for port, shape in zip(loaded.get_inputs(), shapes, strict=True):
+        loaded.set_partial_shape(port, openvino.PartialShape(list(shape)))
     model = frontend.convert(loaded)
     apply_moc_transformations(model, cf=False, smart_reshape=False)
     compress_quantize_weights_transformation(model)

@@ -17,6 +17,7 @@ from vsr.media.decode.decoder import bits_of, layout_of, nearest_layout
 from vsr.media.decode.frame_metadata import display_matrix_of, hdr_of, stereo_mode_of
 from vsr.media.decode.header_probe import probe_header
 from vsr.media.decode.rotation import Rotation
+from vsr.media.decode.transparency import is_opaque
 from vsr.media.frame import ColourTags, StreamInfo
 from vsr.media.pyav import is_rgb
 from vsr.system.address import is_pipe
@@ -39,8 +40,8 @@ def describe_stream(
     name, pixel_format = context.pix_fmt, context.format
     if context.name == "webp" and not name:
         raise MediaError(
-            f"{path}: an animated WebP, which FFmpeg doesn't decode; convert it to an "
-            "animated PNG or a GIF first"
+            f"{path}: an animated WebP, which FFmpeg doesn't decode; `vsr image IN OUT.apng` "
+            "upscales it, and writes an animation that `vsr upscale` reads"
         )
     if not name or not pixel_format or not context.width or not context.height:
         raise MediaError(f"{path}: no frame size or pixel format found; is it cut short?")
@@ -49,6 +50,8 @@ def describe_stream(
     if stream.time_base is None:
         raise MediaError(f"{path}: its video stream has no time base")
     layout = layout_of(stream, decoder)
+    if layout.alpha and is_opaque(path, context.name):
+        layout = replace(layout, alpha=False)
     rate = frame_rate_of(stream)
     rgb = is_rgb(pixel_format)
     colour = ColourTags(

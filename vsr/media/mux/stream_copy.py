@@ -112,17 +112,22 @@ def plan_copy(
     )
 
 
-def left_out_of_y4m(reader: VideoReader, selection: Selection) -> tuple[str, ...]:
-    """List what Y4M, which stores video alone, leaves out, one line each."""
+def left_out_of_video(
+    reader: VideoReader, selection: Selection, form: str, other: str
+) -> tuple[str, ...]:
+    """List what a format that stores video alone leaves out, one line each.
+
+    `form` and `other` name that format and one that holds more.
+    """
     lost = [
-        f"{_name(stream)}: y4m holds video alone, nut holds more"
+        f"{_name(stream)}: {form} holds video alone, {other} holds more"
         for stream in reader.container.streams
         if stream.index != reader.index and not is_chapters(stream) and not selection.drops(stream)
     ]
     if reader.container.chapters():
-        lost.append("chapters: y4m holds none")
+        lost.append(f"chapters: {form} holds none")
     if tags := global_tags(reader.container):
-        lost.append(f"tags ({', '.join(tags)}): y4m holds none")
+        lost.append(f"tags ({', '.join(tags)}): {form} holds none")
     return tuple(lost)
 
 

@@ -1,6 +1,14 @@
-"""Compare an upscaled film with its source: video properties, streams, chapters and tags."""
+"""Compare upscaled films and pictures with their sources."""
 
 from vsr.media.verify.compare import verify_film
 from vsr.media.verify.finding import Finding, format_findings
+from vsr.media.verify.pictures import is_picture, verify_picture, verify_pictures
 
-__all__ = ["Finding", "format_findings", "verify_film"]
+__all__ = [
+    "Finding",
+    "format_findings",
+    "is_picture",
+    "verify_film",
+    "verify_picture",
+    "verify_pictures",
+]

@@ -9,7 +9,7 @@ _MAX_WIDTH = 44
 
 @dataclass(frozen=True)
 class Finding:
-    """One property of a film, in the source and in the output."""
+    """One property of a film or picture, in the source and in the output."""
 
     what: str
     source: str

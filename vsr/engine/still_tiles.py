@@ -1,0 +1,106 @@
+"""Upscale pictures of any size in overlapping tiles of one shape.
+
+Tiles overlap by twice the reach of the network, so that seams equal a picture that is computed at
+once. Output comes in bands of whole lines, from top to bottom; only one is in memory.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vsr.engine.backends.still import StillBackend
+
+_LARGEST_SIDE = 512
+"""Side of the largest tile, overlap included."""
+_STEP = 32
+"""Sides of tiles are multiples of this, so that pictures of similar sizes share a shape."""
+_MAX_TILE_BYTES = 1_200_000_000
+"""Memory of a run on a tile, as for films."""
+_MAX_BAND_BYTES = 1 << 27
+_LEAST_LINES = 16
+"""Lines of a band below which overlap would cost too much."""
+
+
+class Span(NamedTuple):
+    """A tile along one side of a picture, in low-resolution pixels."""
+
+    start: int
+    end: int
+    inner: int
+    """Start of the part that is used; before it, the neighbour's part is used."""
+    inner_end: int
+
+
+def spans(length: int, longest: int, reach: int) -> list[Span]:
+    """Cover a side by tiles of one length, of at most `longest` pixels, that overlap.
+
+    A side of at most `longest` is one tile. Other tiles are as short as their count allows.
+    """
+    if length <= longest:
+        return [Span(0, length, 0, length)]
+    shared = 2 * reach
+    count = math.ceil((length - shared) / (longest - shared))
+    tile = -(-(length + (count - 1) * shared) // count)
+    tile = min(longest, math.ceil(tile / _STEP) * _STEP)
+    starts = [(length - tile) * index // (count - 1) for index in range(count)]
+    seams = [(starts[n] + tile + starts[n + 1]) // 2 for n in range(count - 1)]
+    borders = [0, *seams, length]
+    return [Span(start, start + tile, borders[n], borders[n + 1]) for n, start in enumerate(starts)]
+
+
+def upscale_in_bands(
+    backend: StillBackend,
+    pixels: NDArray[Any],
+    dtype: np.dtype[Any],
+    limits: tuple[float, float] = (0, 1),
+) -> Iterator[NDArray[Any]]:
+    """Iterate over bands (n, s W, 3) of the output for RGB (H, W, 3), from top to bottom.
+
+    `pixels` are of uint8, uint16 or float32; bands are of `dtype`: uint8 if the backend takes it,
+    else float32. `limits` are the samples of black and white of float32.
+    """
+    height, width = pixels.shape[:2]
+    scale = backend.scale
+    rows, columns = tiles(backend, height, width, dtype.itemsize)
+    for row in rows:
+        lines = row.inner_end - row.inner
+        band = np.empty((lines, scale, width, scale * 3), dtype)
+        for column in columns:
+            tile = pixels[row.start : row.end, column.start : column.end]
+            cells = backend.cells(tile if backend.step.has_levels else _unit(tile, limits))
+            inner = cells[
+                row.inner - row.start : row.inner_end - row.start,
+                column.inner - column.start : column.inner_end - column.start,
+            ]
+            split = inner.reshape(*inner.shape[:2], scale, scale * 3)
+            band[:, :, column.inner : column.inner_end] = split.swapaxes(1, 2)
+        if limits != (0, 1):
+            black, white = limits
+            band = band * dtype.type(white - black) + dtype.type(black)
+        yield band.reshape(lines * scale, width * scale, 3)
+
+
+def tiles(
+    backend: StillBackend, height: int, width: int, sample_bytes: int
+) -> tuple[list[Span], list[Span]]:
+    """Choose the rows and the columns of tiles for a picture of a size."""
+    reach, scale = backend.reach, backend.scale
+    largest = int((_MAX_TILE_BYTES / backend.bytes_per_pixel) ** 0.5) // _STEP * _STEP
+    longest = max(min(_LARGEST_SIDE, largest), 2 * reach + _LEAST_LINES)
+    line_bytes = scale * scale * width * 3 * sample_bytes
+    lines = max(_LEAST_LINES, _MAX_BAND_BYTES // line_bytes)
+    return spans(height, min(longest, lines + 2 * reach), reach), spans(width, longest, reach)
+
+
+def _unit(tile: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.float32]:
+    """Convert samples to float32 in [0, 1]."""
+    values = tile.astype(np.float32)
+    if tile.dtype != np.float32:
+        values /= np.iinfo(tile.dtype).max
+    elif limits != (0, 1):
+        black, white = limits
+        values = (values - black) / (white - black)
+    return values

@@ -1,0 +1,1 @@
+"""Read and write animations: GIF, APNG and WebP."""

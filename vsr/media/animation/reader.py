@@ -1,0 +1,148 @@
+"""Read animations with Pillow, which composes each frame with those before it."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vsr.errors import MediaError
+from vsr.media.animation.frame import AnimationFrame
+from vsr.media.image import read_still
+from vsr.media.still import Still, rotate_samples, to_levels
+from vsr.system.address import is_pipe
+
+_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+_ORIENTATION = 0x0112
+_MAX_DENOMINATOR = 0xFFFF
+"""APNG's delays are fractions of 16-bit numbers."""
+
+
+@dataclass(frozen=True)
+class Animation:
+    """An animation whose frames have all been decoded once."""
+
+    path: Path
+    first: Still
+    """The first frame in 8 bits and without alpha; colour profile and metadata."""
+    seconds: tuple[Fraction, ...]
+    """Duration of each frame."""
+    plays: int
+    """How often the animation is played; 0 for endlessly."""
+    has_alpha: bool
+    """Whether any pixel of any frame is transparent."""
+    is_translucent: bool
+    """Whether any pixel is partly transparent."""
+    start: int = 0
+    """First frame of the animation in the file: 1 if another picture precedes it."""
+
+    @property
+    def loops(self) -> bool:
+        """Whether the first frame follows the last one."""
+        return self.plays != 1
+
+    def frames(self, first: int = 0) -> Iterator[AnimationFrame]:
+        """Iterate over the frames from number `first` on; raises `MediaError`."""
+        with _opened(self.path) as opened:
+            orientation = opened.getexif().get(_ORIENTATION, 1)
+            for index in range(first, len(self.seconds)):
+                pixels = _pixels(opened, self.start + index, self.path, self.has_alpha)
+                pixels = rotate_samples(pixels, orientation)
+                alpha = np.ascontiguousarray(pixels[..., 3]) if self.has_alpha else None
+                rgb = np.ascontiguousarray(pixels[..., :3])
+                yield AnimationFrame(rgb, alpha, self.seconds[index])
+
+
+def is_animated(path: Path) -> bool:
+    """Whether a file is an animation of several frames that can be read."""
+    if is_pipe(path) or not path.is_file():
+        return False
+    try:
+        with _opened(path) as opened:
+            return opened.format in _FORMATS and getattr(opened, "n_frames", 1) > 1
+    except MediaError:
+        return False
+
+
+def read_animation(path: Path) -> Animation:
+    """Decode all frames of a picture or an animation, to learn their times and transparency.
+
+    Raises `MediaError` where the file or any frame can't be read.
+    """
+    first = read_still(path)
+    seconds, has_alpha, is_translucent, grey = [], False, False, True
+    with _opened(path) as opened:
+        start = int(bool(getattr(opened, "default_image", False)))
+        for index in range(start, getattr(opened, "n_frames", 1)):
+            pixels = _pixels(opened, index, path, with_alpha=True)
+            seconds.append(_seconds(opened.info))
+            alpha = pixels[..., 3]
+            if (alpha < 255).any():
+                has_alpha = True
+                is_translucent |= bool(((alpha > 0) & (alpha < 255)).any())
+            grey = grey and bool((pixels[..., :1] == pixels[..., 1:3]).all())
+        plays = _plays(opened)
+    lost = [line for line in first.lost if not line.startswith("palette")]
+    if start:
+        lost.append("picture for programs without animation: the first frame takes its place")
+    if first.rgb.dtype != np.uint8:
+        lost.append(f"{first.bits} bits a channel: 8 are read from animations")
+    return Animation(
+        path=path,
+        first=replace(
+            first,
+            rgb=to_levels(first.rgb, np.dtype(np.uint8)),
+            alpha=None,
+            grey=grey and first.grey,
+            lost=tuple(lost),
+            pages=1,
+        ),
+        seconds=tuple(seconds),
+        plays=plays,
+        has_alpha=has_alpha,
+        is_translucent=is_translucent,
+        start=start,
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about oddities of the file
+        try:
+            opened = Image.open(path)
+        except Exception as error:  # Pillow raises many types of error for broken files
+            raise MediaError(f"{path}: not a picture that can be read") from error
+        with opened:
+            yield opened
+
+
+def _pixels(opened: Any, index: int, path: Path, with_alpha: bool) -> Any:
+    """Decode a frame to (H, W, 3) or, with alpha, (H, W, 4)."""
+    try:
+        opened.seek(index)
+        opened.load()
+        return np.asarray(opened.convert("RGBA" if with_alpha else "RGB"))
+    except Exception as error:  # Pillow raises many types of error for broken files
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise MediaError(f"{path}: frame {index + 1} can't be read: {reason}") from error
+
+
+def _seconds(info: dict[str, Any]) -> Fraction:
+    """Return the duration of a frame; 0 if none is stated."""
+    return Fraction(info.get("duration", 0) / 1000).limit_denominator(_MAX_DENOMINATOR)
+
+
+def _plays(opened: Any) -> int:
+    """Return how often an animation is played; GIF counts the repetitions."""
+    loop = opened.info.get("loop")
+    if opened.format == "AVIF":
+        return 0
+    if loop is None:
+        return 1
+    return loop + 1 if opened.format == "GIF" and loop else int(loop)

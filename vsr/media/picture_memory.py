@@ -1,0 +1,82 @@
+"""Refuse pictures that need too much memory, by their size, before they are decoded."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+import psutil
+from PIL import Image
+
+from vsr.errors import MediaError, VsrError
+
+BYTES_PER_PIXEL = 12
+"""Memory of a picture of 8 bits while it is decoded: Pillow's copies, and the samples."""
+_SHARE = 0.5
+"""Share of the machine's memory that a picture may need by default."""
+_GIGABYTE = 1_000_000_000
+_PILLOW_LIMIT = Image.MAX_IMAGE_PIXELS
+_limit: ContextVar[int | None] = ContextVar("limit", default=None)
+_lock = threading.Lock()
+_readers = 0
+
+
+@contextmanager
+def memory_limit(gigabytes: float | None) -> Iterator[None]:
+    """Set the memory that a picture may need, in this thread; None is half of the machine's."""
+    token = _limit.set(None if gigabytes is None else int(gigabytes * _GIGABYTE))
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def check_memory(
+    path: Path,
+    size: tuple[int, int],
+    bytes_per_pixel: int = BYTES_PER_PIXEL,
+    error: type[VsrError] = MediaError,
+    advice: str = "",
+) -> None:
+    """Raise `error` where a picture of (width, height) needs more memory than is allowed.
+
+    `advice` is the end of the line, about another format.
+    """
+    needed = size[0] * size[1] * bytes_per_pixel
+    if needed > _allowed():
+        raise error(
+            f"{path}: {size[0]}x{size[1]} pixels need {needed / _GIGABYTE:.1f} GB of memory, more "
+            f"than {_allowed() / _GIGABYTE:.1f}: allow it with --max-memory{advice}"
+        )
+
+
+@contextmanager
+def pillow_limit(path: Path) -> Iterator[None]:
+    """Replace Pillow's limit of pixels by that of memory, unless the process has set another.
+
+    Larger pictures raise `MediaError`.
+    """
+    global _readers
+    with _lock:
+        is_ours = _readers > 0 or Image.MAX_IMAGE_PIXELS == _PILLOW_LIMIT
+        _readers += is_ours
+        if is_ours:  # Pillow warns of so many pixels, and refuses twice as many
+            Image.MAX_IMAGE_PIXELS = max(1, _allowed() // BYTES_PER_PIXEL // 2)
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise MediaError(
+            f"{path}: is too large: pictures have at most {limit} pixels; see --max-memory"
+        ) from error
+    finally:
+        with _lock:
+            _readers -= is_ours
+            if is_ours and not _readers:
+                Image.MAX_IMAGE_PIXELS = _PILLOW_LIMIT
+
+
+def _allowed() -> int:
+    found = _limit.get()
+    return int(_SHARE * psutil.virtual_memory().total) if found is None else found
