@@ -265,3 +265,32 @@ def test_pictures_are_planned_and_piped_as_films(tmp_path: Path) -> None:
             main([str(word) for word in command[1:]])
     assert end.value.code in (0, None)
     assert streams(tmp_path / "a.y4m")[0]["avg_frame_rate"] == "24/1"
+
+
+def test_verify_counts_the_frames_on_both_sides(tmp_path: Path) -> None:
+    source = write_shots(tmp_path / "old", [9])
+    film, part, new = (
+        tmp_path / "a.mkv",
+        tmp_path / "part" / "%03d.png",
+        tmp_path / "new" / "%d.png",
+    )
+    for pair in (
+        (source, film, "--rate", "29.97", "--scale", 1),
+        (source / "%03d.png", part, "--from", "2f", "--duration", "3f", "--scale", 1),
+        (film, new, "--scale", 1),
+    ):
+        done = vsr("upscale", *pair)
+        assert done.returncode == 0, done.stderr
+    for compared in (
+        (source, film),
+        (source / "%03d.png", part, "--from", "2f", "--duration", "3f"),
+        (film, new),
+    ):
+        done = vsr("verify", *compared)
+        assert done.returncode == 0, done.stdout
+    (tmp_path / "new" / "9.png").write_bytes((tmp_path / "new" / "9.png").read_bytes()[:500])
+    done = vsr("verify", film, new)
+    assert done.returncode == 1
+    assert "lost or changed: readable pictures" in done.stderr
+    (tmp_path / "new" / "9.png").unlink()
+    assert "lost or changed: frames" in vsr("verify", film, new).stderr

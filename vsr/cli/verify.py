@@ -46,20 +46,29 @@ def verify_command(
     loudness. Give --video, --audio, --subtitles and the part of IN as for `vsr upscale`. The exit
     code is 1 if anything was lost or changed.
 
+    Of numbered pictures, named by a folder or a pattern beside a film or a pattern, counts, sizes,
+    bits, transparency and numbers are compared.
+
     \b
     vsr verify holiday.mp4 holiday-large.mp4
     vsr verify holiday.mp4 clip-large.mp4 --from 1:30 --to 1:45
+    vsr verify frames/ new.mkv
     """
     from vsr.media.mux.copy_plan import Selection
-    from vsr.media.verify import format_findings, verify_film
-
-    findings = verify_film(
-        source,
-        output,
-        video=video,
-        selection=Selection(audio, subtitles),
-        part=parse_part(from_time, to_time, duration),
+    from vsr.media.verify import (
+        format_findings,
+        names_numbered,
+        verify_film,
+        verify_numbered,
     )
+
+    part = parse_part(from_time, to_time, duration)
+    if names_numbered(source, output):
+        findings = verify_numbered(source, output, part)
+    else:
+        findings = verify_film(
+            source, output, video=video, selection=Selection(audio, subtitles), part=part
+        )
     if as_json:
         print_result(json.dumps([asdict(finding) for finding in findings]))
     else:
