@@ -287,3 +287,32 @@ def test_openexr_pictures_stay_linear_light(tmp_path: Path) -> None:
     with Image.open(tmp_path / "c.gif") as shown:
         colours = np.asarray(shown.convert("RGB"))[32, 16::32].astype(int)
     assert np.abs(colours[3:] - COLOURS[3:]).max() < 12
+
+
+def test_verify_counts_the_frames_on_both_sides(tmp_path: Path) -> None:
+    source = write_shots(tmp_path / "old", [9])
+    film, part, new = (
+        tmp_path / "a.mkv",
+        tmp_path / "part" / "%03d.png",
+        tmp_path / "new" / "%d.png",
+    )
+    for pair in (
+        (source, film, "--rate", "29.97", "--scale", 1),
+        (source / "%03d.png", part, "--from", "2f", "--duration", "3f", "--scale", 1),
+        (film, new, "--scale", 1),
+    ):
+        done = vsr("upscale", *pair)
+        assert done.returncode == 0, done.stderr
+    for compared in (
+        (source, film),
+        (source / "%03d.png", part, "--from", "2f", "--duration", "3f"),
+        (film, new),
+    ):
+        done = vsr("verify", *compared)
+        assert done.returncode == 0, done.stdout
+    (tmp_path / "new" / "9.png").write_bytes((tmp_path / "new" / "9.png").read_bytes()[:500])
+    done = vsr("verify", film, new)
+    assert done.returncode == 1
+    assert "lost or changed: readable pictures" in done.stderr
+    (tmp_path / "new" / "9.png").unlink()
+    assert "lost or changed: frames" in vsr("verify", film, new).stderr
