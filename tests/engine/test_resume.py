@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.films import AudioTrack, scenes, write_film
-from vsr.engine import file_mode
+from vsr.engine import segment_run
 from vsr.engine.resume import segments
 from vsr.engine.resume.journal import (
     FIRST_SEGMENT,
@@ -195,7 +195,7 @@ def test_an_output_that_is_in_place_is_only_tidied_up(
         make(film, tmp_path / "b.mp4", tiny_model)
     whole = (tmp_path / "b.mp4").read_bytes()
     assert work_folder(tmp_path / "b.mp4").exists()
-    monkeypatch.setattr(file_mode, "run_stages", None)  # nothing is upscaled again
+    monkeypatch.setattr(segment_run, "run_stages", None)  # nothing is upscaled again
     assert make(film, tmp_path / "b.mp4", tiny_model).resumed_frames == 50
     assert (tmp_path / "b.mp4").read_bytes() == whole
     assert not work_folder(tmp_path / "b.mp4").exists()
@@ -379,7 +379,7 @@ def test_every_option_is_part_of_the_identity_of_a_job(film: Path) -> None:
     names = {field.name for kind in (UpscaleOptions, EncoderSettings) for field in fields(kind)}
     names -= {"settings", "options"}  # their fields are listed
     names -= {"width", "height", "size", "square_pixels"}  # the size of the output is
-    names -= {"inverse_telecine"}  # not set
+    names -= {"inverse_telecine", "rate"}  # not set
     assert names <= identity.keys()
 
 

@@ -82,11 +82,10 @@ def test_numbered_frames_are_distinguished_from_what_macos_leaves(tmp_path: Path
 
 def test_pictures_in_place_of_films_are_directed_to_vsr_image(tmp_path: Path) -> None:
     touch(tmp_path, "frames/0001.png", "frames/0002.png")
-    with pytest.raises(MediaError, match=r"holds no film, but 2 pictures; `vsr image .*motion"):
-        pair_films([tmp_path / "frames"], tmp_path / "out.mp4")
-    for pattern in ("%04d.png", "*.png", "####.png"):
-        with pytest.raises(MediaError, match=r"no such file; `vsr image .*motion"):
-            pair_films([tmp_path / "frames" / pattern], tmp_path / "out.mp4")
+    with pytest.raises(MediaError, match=r"holds no film, but 2 pictures; `vsr image .*out/%05d"):
+        pair_films([tmp_path / "frames"], tmp_path / "out")
+    with pytest.raises(MediaError, match=r"no such file; `vsr image .*out/%05d\.png"):
+        pair_films([tmp_path / "frames" / "*.png"], tmp_path / "out.mp4")
 
 
 def test_a_folder_of_films_names_what_it_skips(tmp_path: Path) -> None:

@@ -143,6 +143,11 @@ video_option = click.option(
     help="Take the Nth of several video streams; cover pictures don't count. Default: the one "
     "flagged as default, else the first.",
 )
+rate_option = click.option(
+    "--rate",
+    metavar="N",
+    help="Frames per second of numbered pictures: 24, 23.976 or 24000/1001. Films have their own.",
+)
 audio_option = click.option(
     "--audio",
     type=click.Choice(["copy", "auto", "none"]),
@@ -261,6 +266,7 @@ _film_options = (
         help="Where to decode. gpu: by NVDEC if it supports the film's codec.",
     ),
     video_option,
+    rate_option,
     audio_option,
     subtitles_option,
     *_part_options,
@@ -326,6 +332,7 @@ def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
     `suffix` is that of the output, in lower case. Raises `VsrError` for an invalid profile, and for
     names of encoder options that the encoder doesn't have.
     """
+    from vsr.media.decode.picture_reader import parse_rate
     from vsr.media.encode.encoder_options import parse_encoder_options
     from vsr.media.encode.settings import EncoderSettings, check_values
 
@@ -335,6 +342,7 @@ def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
     coding["options"] = parse_encoder_options(rest.pop("encoder_option"))
     scale, tile = rest.pop("scale"), rest.pop("tile")
     bounds = [rest.pop(name) for name in ("from_time", "to_time", "duration")]
+    rate = rest.pop("rate")
     settings = EncoderSettings(codec, **coding)
     if settings.options:
         check_values(settings)  # once, rather than for each film of a folder
@@ -343,6 +351,7 @@ def parse_film_options(suffix: str, values: dict[str, Any]) -> dict[str, Any]:
         "tiling": _tiling(tile),
         "settings": settings,
         "part": parse_part(*bounds),
+        "rate": None if rate is None else parse_rate(rate),
     }
 
 

@@ -17,7 +17,7 @@ _SECTIONS = {
     ),
     "Part of the film": ("from_time", "to_time", "duration"),
     "Restoration": ("deinterlace", "inverse_telecine", "denoise", "deblock", "grain", "rotate"),
-    "Streams": ("video", "audio", "subtitles"),
+    "Streams": ("video", "rate", "audio", "subtitles"),
     "Encoding": ("codec", "crf", "preset", "encoder", "encoder_option"),
     "Computing": ("device", "backend", "precision", "tile", "decoder"),
 }

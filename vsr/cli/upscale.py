@@ -86,10 +86,15 @@ def upscale_command(
     appears when it is complete. If a run is interrupted, the same command resumes it. - is standard
     input or output.
 
+    Numbered pictures are a film: IN is their folder or a pattern, with --rate, and OUT can be a
+    pattern.
+
     \b
     vsr upscale old.mp4 new.mp4 --scale 4 --crf 18 --preset slow
     vsr upscale tapes/ larger/
     vsr upscale a.mp4 b.mkv tapes/ larger/
+    vsr upscale frames/ new.mkv --rate 24
+    vsr upscale old.mkv 'frames/%05d.png'
     ffmpeg -i old.avi -f nut - | vsr upscale - - | mpv -
     """
     if json_progress and as_json:
@@ -104,7 +109,10 @@ def upscale_command(
             "trace": trace,
             "stop": stop,
         }
-        is_batch = len(sources) > 1 or sources[0].is_dir() or watches
+        from vsr.engine.batch import is_picture_film, pair_films
+
+        is_film = not watches and is_picture_film(sources, output)
+        is_batch = not is_film and (len(sources) > 1 or sources[0].is_dir() or watches)
         if trace == _STREAM:
             raise VsrError("--trace: can't be written to standard output; name a file")
         if trace and is_batch:
@@ -113,8 +121,6 @@ def upscale_command(
         if watches:
             _watch(runs, sources, output, report, stop)
         else:
-            from vsr.engine.batch import pair_films
-
             pairs = pair_films(sources, output, report.message)
             if is_batch:
                 runs.upscale_each(pairs, output)

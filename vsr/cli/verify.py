@@ -49,32 +49,37 @@ def verify_command(
     Pictures, and folders of pictures, are compared in content, bits, colours, transparency and
     metadata.
 
+    Of numbered pictures, named by a folder or a pattern beside a film or a pattern, counts, sizes,
+    bits, transparency and numbers are compared.
+
     \b
     vsr verify holiday.mp4 holiday-large.mp4
     vsr verify holiday.mp4 clip-large.mp4 --from 1:30 --to 1:45
     vsr verify photo.jpg photo-large.png
     vsr verify photos/ larger/
+    vsr verify frames/ new.mkv
     """
     from vsr.media.mux.copy_plan import Selection
     from vsr.media.verify import (
         format_findings,
         is_picture,
+        names_numbered,
         verify_film,
+        verify_numbered,
         verify_picture,
         verify_pictures,
     )
 
-    if source.is_dir() and output.is_dir():
+    part = parse_part(from_time, to_time, duration)
+    if names_numbered(source, output):
+        findings = verify_numbered(source, output, part)
+    elif source.is_dir() and output.is_dir():
         findings = verify_pictures(source, output)
     elif is_picture(source) and is_picture(output):
         findings = verify_picture(source, output)
     else:
         findings = verify_film(
-            source,
-            output,
-            video=video,
-            selection=Selection(audio, subtitles),
-            part=parse_part(from_time, to_time, duration),
+            source, output, video=video, selection=Selection(audio, subtitles), part=part
         )
     if as_json:
         print_result(json.dumps([asdict(finding) for finding in findings]))

@@ -30,6 +30,7 @@ from vsr.media.animation.writer import (
 )
 from vsr.media.decode.container import AnyPacket
 from vsr.media.decode.frame_times import frame_times
+from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.mux.stream_copy import left_out_of_video
@@ -60,8 +61,9 @@ def upscale_to_animation(
         info = session.info
         check_animation_size(output, (info.width, info.height))
         left_out = session.left_out(None)
-        left_out += left_out_of_video(session.reader, session.selection, suffix, ".mkv")
-        left_out += tuple(_losses(suffix, info, _durations(source, info)))
+        if isinstance(session.reader, VideoReader):
+            left_out += left_out_of_video(session.reader, session.selection, suffix, ".mkv")
+        left_out += tuple(_losses(suffix, info, _durations(session)))
         check_strict(output, left_out, None, run_options)
         part = None
         if session.part is not None:
@@ -88,11 +90,12 @@ def upscale_to_animation(
         )
 
 
-def _durations(source: Path, info: StreamInfo) -> list[Fraction]:
-    """Return the durations of frames of a file, exact to its clock; of a pipe, the average."""
-    if is_pipe(source):
+def _durations(session: UpscaleSession) -> list[Fraction]:
+    """Return the durations of frames, exact to the clock of a file; of a pipe, the average."""
+    reader, info = session.reader, session.info
+    if not isinstance(reader, VideoReader) or is_pipe(reader.path):
         return [1 / info.frame_rate]
-    ticks = [round(Fraction(time) / info.time_base) for time in frame_times(source)]
+    ticks = [round(Fraction(time) / info.time_base) for time in frame_times(reader.path)]
     return [(after - before) * info.time_base for before, after in pairwise(ticks)]
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from vsr.errors import MediaError, OutputError
+from vsr.media.animation.writer import FILM_ANIMATION_SUFFIXES
 from vsr.media.mux.writer import VIDEO_SUFFIXES
+from vsr.media.numbered_pictures import holds_pictures, is_picture_pattern
 from vsr.system.address import PIPE
 from vsr.system.files import check_distinct
 from vsr.system.folders import FILM_SUFFIXES, STILL_SUFFIXES, files_in, skipped
@@ -22,6 +24,8 @@ def pair_films(
     suffix can be written; otherwise it becomes .mkv, which holds everything. `tell` is called with
     skipped files. Raises `MediaError` or `OutputError`.
     """
+    if is_picture_film(sources, output):
+        return [(sources[0], output)]
     for source in sources:
         if not source.is_dir():
             _check_numbered(source)
@@ -37,6 +41,23 @@ def pair_films(
     if not source.is_dir():
         return [(source, output / film_name(Path(source.name)) if output.is_dir() else output)]
     return _pair_folder(source, output, output, tell)
+
+
+def is_picture_film(sources: Sequence[Path], output: Path) -> bool:
+    """Whether the only input names numbered pictures, and the output a film or such pictures.
+
+    A folder does if it holds numbered pictures and its tree no film.
+    """
+    source = sources[0]
+    if len(sources) > 1 or (output.is_dir() and output != PIPE):
+        return False
+    film_suffixes = VIDEO_SUFFIXES | FILM_ANIMATION_SUFFIXES
+    is_film = output == PIPE or output.suffix.lower() in film_suffixes
+    if not (is_film or is_picture_pattern(output)):
+        return False
+    if source == PIPE or not source.is_dir():
+        return source != PIPE and is_picture_pattern(source) and not source.exists()
+    return holds_pictures(source) and not files_in(source, FILM_SUFFIXES).matching
 
 
 def pair_several(
@@ -168,6 +189,6 @@ def _check_images(source: Path, others: list[Path]) -> None:
 
 def _advice(folder: Path) -> str:
     return (
-        f"`vsr image {folder} OUT` upscales pictures one by one, without the motion between them; "
-        "to use motion, make a film of them first"
+        f"`vsr image {folder} OUT` upscales pictures one by one; numbered pictures are a film if "
+        "the output is a film such as out.mkv, or a pattern such as out/%05d.png"
     )

@@ -1,7 +1,7 @@
 """Digests of a film and of a network's weights, which identify a run."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -24,6 +24,20 @@ def film_digest(path: Path) -> str:
                 digest.update(file.read(_HASHED_BYTES))
     except OSError as error:
         raise MediaError(f"{path}: can't be read: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def pictures_digest(files: Sequence[Path]) -> str:
+    """Hash the names and sizes of pictures, and the content of sixteen. Raises `MediaError`."""
+    digest = hashlib.blake2b(digest_size=16)
+    step = max(1, len(files) // _HASHED_BLOCKS)
+    for index, path in enumerate(files):
+        try:
+            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode(errors="surrogateescape"))
+        except OSError as error:
+            raise MediaError(f"{path}: can't be read: {error.strerror}") from error
+        if index % step == 0:
+            digest.update(film_digest(path).encode())
     return digest.hexdigest()
 
 

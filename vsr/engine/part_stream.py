@@ -9,6 +9,7 @@ from vsr.engine.session import UpscaleSession
 from vsr.engine.warm_up import MAX_WARM_UP_FRAMES, NO_CUT
 from vsr.media.decode.container import AnyPacket
 from vsr.media.decode.part_times import begins_late, check_not_empty
+from vsr.media.decode.reader import VideoReader
 from vsr.media.frame import Frame
 from vsr.media.mux.stream_copy import set_missing_times
 from vsr.media.mux.window import EndFinder, Window, WindowFilter, end_of, is_picture, time_of
@@ -153,6 +154,7 @@ class PartStream:
         if not self._copied:
             return
         reader = self._session.reader
+        assert isinstance(reader, VideoReader)  # pictures have no other streams
         streams = reader.container.streams
         ends = EndFinder(streams[index] for index in (*self._copied, reader.index))
         for item, _ in self._marked:

@@ -21,6 +21,7 @@ from vsr.engine.session import UpscaleSession
 from vsr.engine.upscale_options import UpscaleOptions
 from vsr.frames.shots import mark_cuts
 from vsr.media.decode.container import AnyPacket
+from vsr.media.decode.reader import VideoReader
 from vsr.media.frame import Frame
 from vsr.media.mux.muxer import Dropped
 from vsr.media.mux.stream_copy import left_out_of_video
@@ -46,7 +47,7 @@ def upscale_pipe(
         copy_plan = None if is_y4m else session.plan_streams(suffix)
         left_out = session.left_out(copy_plan)
         if is_y4m:
-            left_out += left_out_of_video(session.reader, session.selection, "y4m", "nut")
+            left_out += _left_out_of_y4m(session)
         if output == PIPE:
             left_out += tuple(pipe_losses(session.reader.info, run_options.pipe_format))
         check_strict(output, left_out, copy_plan, run_options)
@@ -55,14 +56,13 @@ def upscale_pipe(
             if is_y4m:
                 layout = replace(session.info.layout, alpha=False)
                 return Y4mWriter(replace(session.info, layout=layout))
-            assert copy_plan is not None
             return VideoWriter(
                 output,
                 session.info,
-                session.reader,
+                session.reader if isinstance(session.reader, VideoReader) else None,
                 session.options.settings,
                 run_options.overwrite,
-                plan=replace(copy_plan, window=window),
+                plan=None if copy_plan is None else replace(copy_plan, window=window),
             )
 
         part: PartStream | None = None
@@ -92,6 +92,12 @@ def upscale_pipe(
             first_frame_seconds=run.counter.first_frame_seconds,
             stages=stages,
         )
+
+
+def _left_out_of_y4m(session: UpscaleSession) -> tuple[str, ...]:
+    if not isinstance(session.reader, VideoReader):
+        return ()
+    return left_out_of_video(session.reader, session.selection, "y4m", "nut")
 
 
 class _LateWriter:

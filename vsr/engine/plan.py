@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vsr.engine.picture_source import reopen_source
 from vsr.engine.pipeline import run_stages
 from vsr.engine.preview_clip import check_preview_clip, write_preview_clip
 from vsr.engine.session import UpscaleSession
@@ -123,7 +124,8 @@ def plan_video(
         write_preview_clip(clip, source, options, suffix, overwrite)
     frames, are_counted = _frame_count(session)
     video = None if frames is None else trial.coded_bytes * frames // trial.frames
-    size = round(source.stat().st_size * _share(session))
+    copied = source.stat().st_size if isinstance(session.reader, VideoReader) else 0
+    size = round(copied * _share(session))
     return Plan(
         model=session.model,
         detail=session.detail,
@@ -208,15 +210,7 @@ class _Trial:
 
     def _source(self) -> Iterator[tuple[Frame, bool]]:
         session, options = self._session, self._session.options
-        path, upright = session.reader.path, options.rotate == "apply"
-        with VideoReader(
-            path,
-            options.deinterlace,
-            upright,
-            video=options.video,
-            inverse_telecine=options.inverse_telecine,
-            is_bottom_first=session.reader.field_mode.is_bottom_first,
-        ) as reader:
+        with reopen_source(session.reader, replace(options, decoder="cpu")) as reader:
             if found := session.found_part:
                 reader.seek_before(found.pts[len(found.pts) // 2])
             else:

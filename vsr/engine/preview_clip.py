@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vsr.engine.picture_source import open_source
 from vsr.engine.pipeline import run_stages
 from vsr.engine.resume.segments import SegmentFrame, frames_of_part
 from vsr.engine.session import UpscaleSession
@@ -17,7 +18,6 @@ from vsr.engine.warm_up import find_warm_up
 from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.imaging.tensors import resize_bicubic
 from vsr.media.decode.part import Part, PartRange, Timestamp
-from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import Frame, Hdr, PixelLayout, StreamInfo
 from vsr.media.mux.writer import VideoWriter, check_output
@@ -119,7 +119,7 @@ class _Canvas:
 
 def _middle(source: Path, options: UpscaleOptions) -> Part:
     """Return the part that starts a second before the film's middle."""
-    with VideoReader(source, options.deinterlace, video=options.video) as reader:
+    with open_source(source, options, keep_on_gpu=False) as reader:
         info = reader.info
         seconds = Fraction(info.frame_count or 0) / info.frame_rate
     start = max(Fraction(0), (seconds - PREVIEW_SECONDS) / 2)

@@ -18,8 +18,8 @@ _SUMMARY = "summary"
 _OPTION_NAMES = {"tiling": "tile"}
 """Options of the command line whose names differ from those of their fields."""
 
-_NOT_IN_PROFILES = {"settings", "part", "options"}
-"""Fields without a key: a part belongs to one film, and encoder options are a list."""
+_NOT_IN_PROFILES = {"settings", "part", "options", "rate"}
+"""Fields without a key: part and rate belong to one film, and encoder options are a list."""
 
 SIZE_KEYS = frozenset({"scale", "width", "height", "size"})
 """Keys that exclude each other."""

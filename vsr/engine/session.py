@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from vsr.engine.backends import pick_backend
-from vsr.engine.digests import film_digest, weights_digest
+from vsr.engine.digests import film_digest, pictures_digest, weights_digest
 from vsr.engine.field_notes import field_advice
 from vsr.engine.output_size import OutputSize, SizeRequest, input_frame
+from vsr.engine.picture_source import encoded_as, open_source, picture_losses, reopen_source
 from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import OutputError
 from vsr.frames.deblock import Deblocker
@@ -25,6 +26,7 @@ from vsr.media.decode.completeness import ENDS_EARLY
 from vsr.media.decode.conform import is_specified
 from vsr.media.decode.field_watch import FieldWatch
 from vsr.media.decode.part_times import locate_part
+from vsr.media.decode.picture_reader import FilmReader, PictureReader
 from vsr.media.decode.pulldown import film_info
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.side_data import TIMECODE
@@ -93,17 +95,8 @@ class UpscaleSession:
         self.started = time.perf_counter()
         self.device = pick_device(options.device)
         self._suffix = suffix
-        self.reader = VideoReader(
-            source,
-            options.deinterlace,
-            options.rotate == "apply",
-            probe_first_frame=True,
-            decoder=options.decoder,
-            keep_on_gpu=self.device.type == "cuda" and not options.deblock,
-            once=is_pipe(source),
-            video=options.video,
-            inverse_telecine=options.inverse_telecine,
-        )
+        keep_on_gpu = self.device.type == "cuda" and not options.deblock
+        self.reader: FilmReader = open_source(source, options, keep_on_gpu)
         try:
             source_info = self.reader.info
             self.part, self.found_part = locate_part(self.reader, options.part)
@@ -115,7 +108,8 @@ class UpscaleSession:
             matrix = source_info.colour.matrix
             if not is_specified(matrix):
                 matrix = CODE_OF_MATRIX[read_as.matrix]
-            info = output_info(source_info, (size.width, size.height), matrix, options.settings)
+            coded = encoded_as(self.reader, options.settings)
+            info = output_info(coded, (size.width, size.height), matrix, options.settings)
             self.info = replace(info, sample_aspect_ratio=size.aspect)
             self._computed = self._computed_info(source_info)
             self._check_memory()
@@ -140,9 +134,8 @@ class UpscaleSession:
                 estimate = self.part.estimate_frames(source_info.frame_count)
                 count = len(found.pts) if found else estimate
                 self.info = replace(self.info, frame_count=count)
-            self.lost = unsupported_features(
-                source_info, self.info, options.settings, self.reader.codec
-            )
+            self.lost = unsupported_features(coded, self.info, options.settings, self.reader.codec)
+            self.lost += picture_losses(self.reader, self.info, suffix, options.settings.codec)
             aspect = self.info.sample_aspect_ratio
             if (
                 aspect != 1
@@ -169,18 +162,9 @@ class UpscaleSession:
             full_range=info.colour.full_range,
         )
 
-    def another_reader(self) -> VideoReader:
-        """Open the film again, to read the same frames independently of `reader`."""
-        options = self.options
-        return VideoReader(
-            self.reader.path,
-            options.deinterlace,
-            options.rotate == "apply",
-            decoder=options.decoder,
-            video=options.video,
-            inverse_telecine=options.inverse_telecine,
-            is_bottom_first=self.reader.field_mode.is_bottom_first,
-        )
+    def another_reader(self) -> FilmReader:
+        """Open the source again, to read the same frames independently of `reader`."""
+        return reopen_source(self.reader, self.options)
 
     def window(self, first: int, last: Fraction | None = None) -> Window | None:
         """Return the window of the part to upscale, whose first frame has pts `first`.
@@ -202,7 +186,7 @@ class UpscaleSession:
     def _load(self, source: StreamInfo) -> tuple[Generator[Any], OutputSize]:
         """Choose the model and load its generator, at the scale that the requested size needs."""
         options, request = self.options, self._size_request
-        frame = input_frame(source, options.settings)
+        frame = input_frame(encoded_as(self.reader, options.settings), options.settings)
         size = request.resolve(frame, default_scale(source.height))
         needed = size.network_scale(frame)
         self.model = choose_model(options.model, needed, source.height, options.detail)
@@ -241,6 +225,8 @@ class UpscaleSession:
     def _survey(self, suffix: str) -> Survey:
         """Survey the film; add findings to `lost` and to the reader's notes."""
         source, reader = self.reader.path, self.reader
+        if isinstance(reader, PictureReader):
+            return Survey()
         survey = Survey(side_data=dict(reader.side_data))  # a pipe can be read once
         if not is_pipe(source):  # a regular file may be called `-`
             survey = survey_film(source, self.options.video)
@@ -286,6 +272,7 @@ class UpscaleSession:
                 yield f"found in the run: {line}"
 
     def _side_data_losses(self, survey: Survey) -> list[str]:
+        assert isinstance(self.reader, VideoReader)  # pictures have no side data
         tags = self.reader.container.streams[self.reader.index].metadata
         settings = self.options.settings
         return unsupported_side_data(
@@ -341,11 +328,13 @@ class UpscaleSession:
         """Which streams beside the video are kept."""
         return Selection(self.options.audio, self.options.subtitles)
 
-    def plan_streams(self, suffix: str) -> CopyPlan:
+    def plan_streams(self, suffix: str) -> CopyPlan | None:
         """Plan which streams are copied, and note those that are converted.
 
-        Raises `OutputError`.
+        None for pictures, which have no other streams. Raises `OutputError`.
         """
+        if isinstance(self.reader, PictureReader) or self.options.settings.codec == "pictures":
+            return None
         plan = plan_copy(self.reader, suffix, self.selection, is_part=self.options.part is not None)
         self.reader.notes += plan.conversions
         return plan
@@ -386,10 +375,12 @@ class UpscaleSession:
             later["encoder_options"] = dict(settings.options)
         if options.part is not None:
             later["part"] = str(options.part)
+        if options.rate is not None:
+            later["rate"] = str(options.rate)
         if info.sample_aspect_ratio != self.reader.info.sample_aspect_ratio:
             later["aspect"] = str(info.sample_aspect_ratio)
         return {
-            "source": film_digest(self.reader.path),
+            "source": _source_digest(self.reader),
             "weights": self.weights,
             "model": self.model,
             "scale": self.scale,
@@ -409,3 +400,9 @@ class UpscaleSession:
             "output": [info.width, info.height, info.layout.name],
             **later,
         }
+
+
+def _source_digest(reader: FilmReader) -> str:
+    if isinstance(reader, PictureReader):
+        return pictures_digest(reader.pictures.files)
+    return film_digest(reader.path)

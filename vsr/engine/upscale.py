@@ -4,25 +4,32 @@ import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 from vsr.engine.animation_mode import upscale_to_animation
 from vsr.engine.backends import BackendName, Precision, Tiling
 from vsr.engine.file_mode import upscale_to_file
+from vsr.engine.picture_mode import upscale_to_pictures
+from vsr.engine.picture_source import names_pictures
 from vsr.engine.pipe_mode import upscale_pipe
 from vsr.engine.result import UpscaleProgress, UpscaleResult, UpscaleStart
 from vsr.engine.run import PipeFormat, RunOptions
 from vsr.engine.trace import Trace
 from vsr.engine.upscale_options import Rotate, UpscaleOptions
-from vsr.errors import OutputError
+from vsr.errors import ConfigError, OutputError
 from vsr.media.animation.writer import FILM_ANIMATION_SUFFIXES
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
 from vsr.media.decode.part import Part
+from vsr.media.decode.picture_reader import parse_rate
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.mux.copy_plan import AudioMode, SubtitleMode
+from vsr.media.numbered_pictures import is_picture_pattern
 from vsr.system.address import PIPE, is_pipe
 from vsr.system.files import check_distinct
+
+_STILL_FORMATS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 __all__ = ["UpscaleProgress", "UpscaleResult", "UpscaleStart", "upscale_film", "upscale_video"]
 
@@ -54,6 +61,7 @@ def upscale_video(
     grain: float = 0.0,
     part: Part | None = None,
     inverse_telecine: bool = False,
+    rate: Fraction | float | str | None = None,
     overwrite: bool = False,
     resume: bool = True,
     strict: bool = False,
@@ -89,6 +97,11 @@ def upscale_video(
     the picture. `decoder` "gpu" decodes on an NVIDIA GPU where that is supported. Of several video
     streams, `video` chooses one, from 1; cover pictures don't count. `part` is a part of the film,
     such as `vsr.Part.parse(start="1:30", duration="120f")`; the output starts at time zero.
+
+    **Pictures.** A folder of numbered pictures, or a pattern such as `frames/%05d.png`, is a source
+    too: a film without sound, of `rate` frames per second, such as 24, 23.976 or "24000/1001". A
+    pattern as `output` gets a picture for each frame, of 16 bits where the source has more than 8
+    and the format holds them.
 
     **Other streams.** `audio` "auto" copies sound that the output can hold, and converts the rest:
     without loss where possible, else to AAC or Opus at a high rate. "copy" converts nothing, and
@@ -139,6 +152,7 @@ def upscale_video(
         grain=grain,
         part=part,
         inverse_telecine=inverse_telecine,
+        rate=None if rate is None else parse_rate(rate),
     )
     run_options = RunOptions(
         overwrite=overwrite,
@@ -171,7 +185,9 @@ def upscale_film(
                 "--encoder-option"
             )
         options = replace(options, settings=EncoderSettings("raw"))
-    is_animation = output.suffix.lower() in FILM_ANIMATION_SUFFIXES
+    is_pattern = output != PIPE and is_picture_pattern(output)
+    _check_pictures(source, output, options, is_pattern)
+    is_animation = not is_pattern and output.suffix.lower() in FILM_ANIMATION_SUFFIXES
     if is_animation and options.settings != EncoderSettings():
         raise OutputError(
             f"{output}: has no codec; omit --codec, --crf, --preset, --encoder and --encoder-option"
@@ -186,4 +202,23 @@ def upscale_film(
             return upscale_to_animation(source, output, options, run_options)
         if output == PIPE or is_pipe(source):
             return upscale_pipe(source, output, options, run_options)
+        if is_pattern:
+            return upscale_to_pictures(source, output, options, run_options)
         return upscale_to_file(source, output, options, run_options)
+
+
+def _check_pictures(source: Path, output: Path, options: UpscaleOptions, is_pattern: bool) -> None:
+    """Raise `VsrError` where pictures can't be read or written as named."""
+    if is_pattern and is_pipe(source):
+        raise OutputError(f"{output}: pictures can't be written from a pipe; name a file")
+    if not is_pattern and output.suffix.lower() in _STILL_FORMATS:
+        example = output.with_name(f"{output.stem}%05d{output.suffix}")
+        raise OutputError(
+            f"{output}: is one picture, and a film has many; name them by a pattern, such as "
+            f"{example}"
+        )
+    needs_rate = not is_pattern or (options.part is not None and options.part.uses_seconds)
+    if names_pictures(source) and needs_rate and options.rate is None:
+        raise ConfigError(
+            f"{source}: pictures have no frame rate; give --rate, such as 24 or 24000/1001"
+        )

@@ -1,6 +1,7 @@
 """The options of an upscaling run that determine its output."""
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -48,6 +49,8 @@ class UpscaleOptions:
     grain: _Share = 0.0
     part: Part | None = None
     inverse_telecine: bool = False
+    rate: Fraction | None = None
+    """Frames per second of numbered pictures."""
 
     def __post_init__(self) -> None:
         """Check the values."""

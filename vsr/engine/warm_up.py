@@ -10,7 +10,7 @@ from typing import NamedTuple
 from vsr.frames.shots import LOOK_BACK_FRAMES, CutMarker
 from vsr.media.decode.part import PartClock
 from vsr.media.decode.part_times import FoundPart, begins_late, check_not_empty
-from vsr.media.decode.reader import VideoReader
+from vsr.media.decode.picture_reader import FilmReader
 from vsr.media.fingerprint import FrameFingerprint, fingerprint_of
 from vsr.media.frame import Frame
 
@@ -45,7 +45,7 @@ class WarmUp(NamedTuple):
 
 
 def find_warm_up(
-    reader: VideoReader,
+    reader: FilmReader,
     clock: PartClock,
     found: FoundPart | None,
     most: int = MAX_WARM_UP_FRAMES,
@@ -67,7 +67,7 @@ def find_warm_up(
     return warm_up
 
 
-def _scan(reader: VideoReader, clock: PartClock, most: int, is_sought: bool) -> WarmUp | None:
+def _scan(reader: FilmReader, clock: PartClock, most: int, is_sought: bool) -> WarmUp | None:
     """Read up to the part; None if seeking led behind the first frame that matters."""
     last: deque[Frame] = deque(maxlen=LOOK_BACK_FRAMES)
     marks: tuple[FrameFingerprint, ...] = ()

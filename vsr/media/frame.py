@@ -133,3 +133,5 @@ class Frame:
     """SEI messages of the picture."""
     bit_depth: int = 10
     """Bits per sample of planes of uint16; only cut detection reads it."""
+    picture: object = None
+    """A numbered picture as `still.Still`, without its pixels; None for a frame of a film."""

@@ -1,7 +1,7 @@
 """Numbered images that form one film, read in order as RGB."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -69,12 +69,10 @@ def parse_name(path: Path) -> NumberedName:
     return NumberedName(match[1], int(match[2]), match[3])
 
 
-def images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path, suffixes: Collection[str] = STILL_SUFFIXES) -> list[Path]:
     """The images directly in a folder, hidden files excluded, in order of name."""
     return [
-        path
-        for path in visible_in(folder)
-        if path.suffix.lower() in STILL_SUFFIXES and path.is_file()
+        path for path in visible_in(folder) if path.suffix.lower() in suffixes and path.is_file()
     ]
 
 

@@ -30,25 +30,59 @@ class SegmentFile(NamedTuple):
     """BLAKE2b of the file."""
 
 
+class PacketFile:
+    """Writes packets to a file, which gets its name when `finish` has flushed it to disk."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a temporary file beside `path`. Raises OSError."""
+        self._path = path
+        self._partial = path.with_name(f"{path.name}.partial")
+        self._size = 0
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._file = self._partial.open("wb")
+
+    def append(self, packet: CodedPacket) -> None:
+        """Write a packet. Raises OSError."""
+        data, *times, is_keyframe = packet
+        record = _RECORD.pack(*times, is_keyframe, len(data)) + data
+        self._file.write(record)
+        self._digest.update(record)
+        self._size += len(record)
+
+    def finish(self, frames: int) -> SegmentFile:
+        """Flush the file of a segment of so many frames, and give it its name. Raises OSError."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._partial.replace(self._path)
+        return SegmentFile(
+            path=self._path,
+            frames=frames,
+            size=self._size,
+            digest=self._digest.hexdigest(),
+        )
+
+    def abandon(self) -> None:
+        """Remove the file unless it is finished."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+
 class SegmentWriter:
     """Encodes the frames of a segment, with an encoder of their own, into a file of packets.
 
-    The file depends on the frames and the settings alone. It gets its name when `finish` has
-    flushed it to disk. Errors become `OutputError`s.
+    The file depends on the frames and the settings alone. Errors become `OutputError`s.
     """
 
     def __init__(
         self, path: Path, output: Path, info: StreamInfo, settings: EncoderSettings
     ) -> None:
         """Write to `path`; errors name `output`."""
-        self._path = path
         self._output = output
-        self._partial = path.with_name(f"{path.name}.partial")
-        self._frames = self._size = 0
-        self._digest = hashlib.blake2b(digest_size=16)
+        self._frames = 0
         try:
             self._encoder = VideoEncoder(info, settings)
-            self._file = self._partial.open("wb")
+            self._file = PacketFile(path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise write_failure(output, error) from error
 
@@ -66,36 +100,26 @@ class SegmentWriter:
             raise write_failure(self._output, error) from error
 
     def finish(self) -> SegmentFile:
-        """Flush the encoder, flush the file to disk and give it its name."""
+        """Flush the encoder, and finish the file."""
         try:
             self._append(self._encoder.finish())
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._partial.replace(self._path)
+            return self._file.finish(self._frames)
         except (av.error.FFmpegError, OSError) as error:
             raise write_failure(self._output, error) from error
-        return SegmentFile(
-            path=self._path,
-            frames=self._frames,
-            size=self._size,
-            digest=self._digest.hexdigest(),
-        )
+
+    def abandon(self) -> None:
+        """Remove the file unless it is finished."""
+        self._file.abandon()
 
     def __enter__(self) -> "SegmentWriter":
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
+        self.abandon()
 
     def _append(self, packets: Iterator[CodedPacket]) -> None:
         for packet in packets:
-            data, *times, is_keyframe = packet
-            record = _RECORD.pack(*times, is_keyframe, len(data)) + data
-            self._file.write(record)
-            self._digest.update(record)
-            self._size += len(record)
+            self._file.append(packet)
 
 
 def segment_digest(path: Path) -> str:
@@ -122,13 +146,21 @@ def concat_segments(paths: Sequence[Path]) -> Iterator[CodedPacket]:
     decoded = [pts - ahead for pts in shown[:delay]] + shown[: len(shown) - delay]
     dts = iter(decoded)
     for path in paths:
-        with path.open("rb") as file:
-            while header := file.read(_RECORD.size):
-                pts, _, duration, is_keyframe, size = _RECORD.unpack(header)
-                data = file.read(size)
-                if len(data) != size:
-                    raise OutputError(f"{path}: is truncated")
-                yield CodedPacket(data, pts, next(dts), duration, is_keyframe)
+        for packet in read_packets(path):
+            yield packet._replace(dts=next(dts))
+
+
+def read_packets(path: Path) -> Iterator[CodedPacket]:
+    """Iterate over the packets of a segment. Raises `OutputError` if the file is truncated."""
+    with path.open("rb") as file:
+        while header := file.read(_RECORD.size):
+            if len(header) != _RECORD.size:
+                raise OutputError(f"{path}: is truncated")
+            pts, dts, duration, is_keyframe, size = _RECORD.unpack(header)
+            data = file.read(size)
+            if len(data) != size:
+                raise OutputError(f"{path}: is truncated")
+            yield CodedPacket(data, pts, dts, duration, is_keyframe)
 
 
 def first_pts(path: Path) -> int:

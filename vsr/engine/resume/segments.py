@@ -9,21 +9,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from vsr.engine.resume.journal import FIRST_SEGMENT, FinishedSegment, Journal, SegmentStart
-from vsr.engine.resume.segment_file import SegmentWriter
+from vsr.engine.resume.segment_file import SegmentFile
 from vsr.engine.warm_up import WarmUp
 from vsr.errors import Interrupted
 from vsr.frames.shots import LOOK_BACK_FRAMES, CutMarker
 from vsr.media.decode.part import PartRange
-from vsr.media.decode.reader import VideoReader
-from vsr.media.encode.settings import EncoderSettings
+from vsr.media.decode.picture_reader import FilmReader
+from vsr.media.encode.encoder import CodedVideo
 from vsr.media.fingerprint import fingerprint_of
-from vsr.media.frame import Frame, StreamInfo
+from vsr.media.frame import Frame
 from vsr.system.files import write_failure
 
 SHORTEST_FRAMES = 48
@@ -90,18 +90,35 @@ def mark_segments(
 
 
 def frames_from(
-    reader: VideoReader, start: SegmentStart, part: PartRange | None = None
+    reader: FilmReader, start: SegmentStart, part: PartRange | None = None
 ) -> Iterator[SegmentFrame]:
     """Read from `start` on; raises `MediaError` if the source has changed."""
     previous = reader.resume_after(start.marks) if start.marks else []
     return mark_segments(reader.frames(), start, previous, part)
 
 
-def frames_of_part(reader: VideoReader, warm_up: WarmUp, part: PartRange) -> Iterator[SegmentFrame]:
+def frames_of_part(reader: FilmReader, warm_up: WarmUp, part: PartRange) -> Iterator[SegmentFrame]:
     """Read a part from its start, after the frames that warm the network up."""
     previous = reader.resume_after(warm_up.marks)
     # With one frame before it, a marker is in the state in which it is after a cut.
     return mark_segments(reader.frames(), FIRST_SEGMENT, previous[-1:], part)
+
+
+class FrameWriter(Protocol):
+    """Writes the frames of one segment; see `SegmentWriter`."""
+
+    @property
+    def video(self) -> CodedVideo:
+        """Parameters of the stream."""
+
+    def write(self, frame: Frame) -> None:
+        """Write one frame."""
+
+    def finish(self) -> SegmentFile:
+        """Finish the segment; all of it is on disk then."""
+
+    def abandon(self) -> None:
+        """Remove what was written of an unfinished segment."""
 
 
 class SegmentSink:
@@ -110,24 +127,24 @@ class SegmentSink:
     def __init__(
         self,
         journal: Journal,
-        info: StreamInfo,
+        open_writer: Callable[[SegmentStart], FrameWriter],
         *,
-        settings: EncoderSettings,
         damaged: Sequence[int],
         stop: threading.Event,
         on_frame: Callable[[], None],
     ) -> None:
-        """`damaged` grows while the source is read; `on_frame` is called after every frame.
+        """`open_writer` starts a segment, whose file the journal names.
+
+        `damaged` grows while the source is read; `on_frame` is called after every frame.
 
         Once `stop` is set, `Interrupted` is raised at the end of the current segment.
         """
         self._journal = journal
-        self._info = info
-        self._settings = settings
+        self._open_writer = open_writer
         self._damaged = damaged
         self._stop = stop
         self._on_frame = on_frame
-        self._writer: SegmentWriter | None = None
+        self._writer: FrameWriter | None = None
         self._index = self._shots = 0
         self._first_pts = 0
 
@@ -157,14 +174,11 @@ class SegmentSink:
     def abandon(self) -> None:
         """Remove the file of an unfinished segment."""
         if self._writer is not None:
-            self._writer.__exit__(None, None, None)
+            self._writer.abandon()
 
     def _begin(self, start: SegmentStart, pts: int) -> None:
         self._index, self._shots, self._first_pts = start.number, 0, pts
-        path = self._journal.segment(start.number)
-        self._writer = SegmentWriter(
-            path, self._journal.output, info=self._info, settings=self._settings
-        )
+        self._writer = self._open_writer(start)
 
     def _finish(self, following: SegmentFrame | None) -> None:
         """Finish the current segment; `following` is the first frame of the next one."""

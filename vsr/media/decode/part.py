@@ -107,6 +107,12 @@ class Part:
             return cls(first, frames=int(last.value - first.value))
         return cls(first, end=last.value)
 
+    @property
+    def uses_seconds(self) -> bool:
+        """Whether a bound is a time, other than the start of the film."""
+        is_timed = bool(self.start.value) and not self.start.in_frames
+        return is_timed or self.end is not None or self.seconds is not None
+
     def __str__(self) -> str:
         if self.end is not None:
             return f"{self.start} to {_seconds(self.end)} s"

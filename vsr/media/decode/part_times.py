@@ -8,6 +8,7 @@ from pathlib import Path
 from vsr.errors import MediaError
 from vsr.media.decode.container import AnyPacket, frame_rate_of, packets_of, shift_packet
 from vsr.media.decode.part import Part, PartClock
+from vsr.media.decode.picture_reader import FilmReader, PictureReader
 from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.timeline import Timeline
 from vsr.system.address import is_pipe
@@ -29,9 +30,7 @@ class FoundPart:
     all packets have times."""
 
 
-def locate_part(
-    reader: VideoReader, part: Part | None
-) -> tuple[PartClock | None, FoundPart | None]:
+def locate_part(reader: FilmReader, part: Part | None) -> tuple[PartClock | None, FoundPart | None]:
     """Return the part to upscale, if there is one, and what its packets show of it.
 
     Raises `MediaError` where a file ends before the part begins.
@@ -50,13 +49,16 @@ def locate_part(
     return clock, find_part(reader.path, clock, reader)
 
 
-def find_part(path: Path, clock: PartClock, reader: VideoReader) -> FoundPart | None:
+def find_part(path: Path, clock: PartClock, reader: FilmReader) -> FoundPart | None:
     """Find a part by the packets of a film; None where they don't have times.
 
     `reader` has probed the film. Packets are read up to the part's end. Raises `MediaError` where
     the part begins after the film's end, or holds no frame.
     """
-    times, is_seekable = _packet_times(path, clock, reader)
+    if isinstance(reader, PictureReader):
+        times, is_seekable = reader.times(), True
+    else:
+        times, is_seekable = _packet_times(path, clock, reader)
     if not times:
         return None
     start = clock.part.start

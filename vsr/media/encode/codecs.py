@@ -8,7 +8,7 @@ import av
 
 from vsr.media.frame import ChromaSiting
 
-CodecName = Literal["h264", "hevc", "av1", "prores", "ffv1", "raw"]
+CodecName = Literal["h264", "hevc", "av1", "prores", "ffv1", "raw", "pictures"]
 
 
 @dataclass(frozen=True)
@@ -137,11 +137,24 @@ ON_CPU: dict[str, Codec] = {
         alpha=_ALL_CHROMA,
         odd_sides=True,
     ),
+    "pictures": Codec(
+        encoder="",
+        crf=None,
+        presets=(),
+        default_preset="",
+        containers=frozenset(),
+        depths=(15,),
+        chroma=((1, 1),),
+        longest_side=65_535,
+        bits_per_pixel=0.0,
+        alpha=((1, 1),),
+        odd_sides=True,
+    ),
 }
 FRAME_PACKING = {5: 0, 9: 1, 7: 2, 1: 3, 3: 4, 13: 5}
 """x264's frame packing by Matroska's StereoMode; none has the right eye's view first."""
 ENCODED: tuple[CodecName, ...] = ("h264", "hevc", "av1", "prores", "ffv1")
-"""Valid values of `--codec`; `raw` is for pipes."""
+"""Valid values of `--codec`; `raw` is for pipes, `pictures` for numbered pictures."""
 
 
 def available_encoders() -> dict[CodecName, bool]:

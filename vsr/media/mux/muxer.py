@@ -247,16 +247,17 @@ def mux(
     video: CodedVideo,
     info: StreamInfo,
     packets: Any,
-    plan: CopyPlan,
+    plan: CopyPlan | None,
 ) -> Dropped:
     """Write a whole file from coded packets, in decoding order, and the streams in `plan`.
 
-    The source is read again, for its other streams alone. Returns counts of missing packets.
+    The source is read again, for its other streams alone; without a plan, it has none. Returns
+    counts of missing packets.
     """
-    with open_input(plan.path) as source:
+    with contextlib.nullcontext() if plan is None else open_input(plan.path) as source:
         muxer = Muxer(name=name, partial=partial, video=video, info=info, plan=plan, source=source)
         try:
-            others = _others(source, plan)
+            others = iter(()) if plan is None or source is None else _others(source, plan)
             other = next(others, None)
             for packet in packets:
                 time = packet.dts * info.time_base
