@@ -38,7 +38,8 @@ from vsr.media.image import (
     write_still,
 )
 from vsr.media.picture_memory import check_memory
-from vsr.media.still import Samples, full_scale, to_levels
+from vsr.media.still import Samples, Still, full_scale, to_levels
+from vsr.media.still_rows import Band, joined_bands, write_rows, writes_rows
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
 from vsr.system.machine import pick_device
@@ -47,6 +48,7 @@ from vsr.zoo import choose_model, default_detail, load
 _SamplesT = TypeVar("_SamplesT", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
 _JPEGS = (".jpe", ".jfif")
 _LEVELS = 2**16 - 1
+_ALPHA_LINES = 256
 
 
 class StillUpscaler:
@@ -180,11 +182,33 @@ class StillUpscaler:
             raise OutputError(f"{output}: would lack {'; '.join(lost)}")
         for line in lost:
             tell(f"{source}: not kept: {line}")
-        rgb = still.rgb if still.alpha is None else _without_rim(still.rgb, still.alpha)
         dtype = sample_type(output, still)
+        # Inks and linear light are converted as a whole.
+        is_plain = getattr(still, "inks", None) is None and not getattr(still, "linear", False)
+        if is_plain and writes_rows(output, (width, height), dtype):
+            bands = self._still_bands(still, dtype)
+            write_rows(output, still, (width, height), dtype, bands, overwrite)
+            return
+        rgb = still.rgb if still.alpha is None else _without_rim(still.rgb, still.alpha)
         alpha = None if still.alpha is None else _resize_plane(still.alpha, (height, width), dtype)
         high = replace(still, rgb=self.upscale_array(rgb, dtype), alpha=alpha)
         write_still(output, high, overwrite)
+
+    def _still_bands(self, still: Still, dtype: np.dtype[Any]) -> Iterator[Band]:
+        """Iterate over bands of the output of a picture."""
+        if still.alpha is None:
+            with closing(self.upscale_bands(still.rgb, dtype)) as bands:
+                yield from joined_bands(bands, None)
+            return
+        size, source = still.alpha.shape, still.alpha
+        planes = (
+            to_float(torch.from_numpy(source[top : top + _ALPHA_LINES]))[..., None].numpy()
+            for top in range(0, size[0], _ALPHA_LINES)
+        )
+        resized = resized_bands(planes, (size[0], size[1]), self.output_size(*size))
+        alpha = (_quantised(plane.clip(0, 1)[..., 0], dtype) for plane in resized)
+        with closing(self.upscale_bands(_without_rim(still.rgb, source), dtype)) as bands:
+            yield from joined_bands(bands, alpha)
 
 
 def upscale_image(

@@ -131,7 +131,7 @@ def check_still_output(
         raise OutputError(f"{path}: this Pillow can't write AVIF; use .png or .webp")
     if has_alpha and suffix in JPEG_SUFFIXES:
         raise OutputError(f"{path}: JPEG can't hold transparency; use .png or .webp")
-    if still and suffix in TIFF_SUFFIXES:
+    if still and suffix in TIFF_SUFFIXES and still.rgb.dtype == np.float32:
         channels = (1 if still.grey else 3) + has_alpha
         if size[0] * size[1] * channels * still.rgb.itemsize > _MAX_TIFF_BYTES:
             raise OutputError(f"{path}: {size[0]}x{size[1]}: {suffix} holds 4 GB, .png more")
@@ -153,20 +153,12 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
     check_still_output(
         path, has_alpha=still.alpha is not None, overwrite=overwrite, size=size, still=still
     )
-    suffix = path.suffix.lower()
-    options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
-    if suffix in JPEG_SUFFIXES:
-        options["subsampling"] = 0
-    if suffix == ".avif":
-        options["subsampling"] = "4:4:4"
-    if still.icc_profile and not _lacks_profile(still, suffix):
-        options["icc_profile"] = still.icc_profile
-    dtype = sample_type(path, still)
+    suffix, dtype = path.suffix.lower(), sample_type(path, still)
     if still.rgb.dtype != dtype:
         alpha = None if still.alpha is None else to_levels(still.alpha, dtype)
         still = replace(still, rgb=to_levels(still.rgb, dtype), alpha=alpha)
-    image = _as_image(still, suffix)
-    options |= save_options(suffix, image=image, exif=still.exif, tags=still.tags)
+    image = as_image(still, suffix)
+    options = writer_options(still, suffix, image)
     with atomic_path(path) as partial:
         try:
             if suffix in TIFF_SUFFIXES:
@@ -189,6 +181,23 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
         except Exception as error:  # Pillow's writers raise many types of error
             reason = str(error) or type(error).__name__
             raise OutputError(f"{path}: can't be written: {reason.splitlines()[0]}") from error
+
+
+def writer_options(
+    still: Still, suffix: str, image: Image.Image, size: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Return the options of Pillow's writer: quality, colour profile, metadata.
+
+    `size` is the (width, height) of the file where that isn't the size of `image`.
+    """
+    options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
+    if suffix in JPEG_SUFFIXES:
+        options["subsampling"] = 0
+    if suffix == ".avif":
+        options["subsampling"] = "4:4:4"
+    if still.icc_profile and not _lacks_profile(still, suffix):
+        options["icc_profile"] = still.icc_profile
+    return options | save_options(suffix, image=image, exif=still.exif, tags=still.tags, size=size)
 
 
 def _read(file: Any, path: Path) -> Still:
@@ -314,7 +323,7 @@ def _lacks_profile(still: Still, suffix: str) -> bool:
     return profile_space(profile) == "GRAY" and not _is_grey_in(still, suffix)
 
 
-def _as_image(still: Still, suffix: str) -> Image.Image:
+def as_image(still: Still, suffix: str) -> Image.Image:
     """Return a picture as Pillow's, of 8 bits per sample."""
     image = Image.fromarray(to_levels(still.rgb, np.dtype(np.uint8)))
     if _is_grey_in(still, suffix):

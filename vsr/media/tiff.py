@@ -5,6 +5,7 @@ of tags, since neither library writes deep colours together with Exif data.
 """
 
 import logging
+import struct
 import zlib
 from itertools import accumulate
 from pathlib import Path
@@ -33,7 +34,11 @@ _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x0112, 0x011A, 0x011B, 0x01
 _INCHES = {2: 1.0, 3: 2.54}
 """Resolution units in an inch."""
 _DEFLATE, _DIFFERENCES = 8, 2
-_STRIP_BYTES = 1 << 20
+_HEADER = b"II*\0" + bytes(4)
+_BIG_HEADER = b"II+\0" + struct.pack("<2HQ", 8, 0, 0)
+STRIP_STARTS, STRIP_COUNTS = 0x0111, 0x0117
+STRIP_BYTES = 1 << 20
+"""Bytes of a strip before compression."""
 _COPIES = 3
 """Copies of a picture in memory while it is decoded."""
 
@@ -115,19 +120,43 @@ def write_tiff(
     `exif` and `xmp` are those of the output's size.
     """
     height, width, channels = samples.shape
-    directory = ImageFileDirectory_v2()
+    lines = max(1, STRIP_BYTES // (width * channels * samples.itemsize))
+    strips = [compressed(samples[top : top + lines]) for top in range(0, height, lines)]
+    directory = directory_for(
+        samples.shape, samples.dtype, lines, profile=profile, exif=exif, tags=tags, xmp=xmp
+    )
+    # Pillow adds the position at which the directory ends.
+    directory[STRIP_STARTS] = tuple(accumulate(map(len, strips[:-1]), initial=0))
+    directory[STRIP_COUNTS] = tuple(map(len, strips))
+    with path.open("wb") as file:
+        directory.save(file)
+        file.writelines(strips)
+
+
+def directory_for(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    lines: int,
+    *,
+    profile: bytes | None,
+    exif: bytes | None,
+    tags: PictureTags,
+    xmp: bytes | None,
+    is_big: bool = False,
+) -> ImageFileDirectory_v2:
+    """Return the directory of a picture (H, W, C) in strips of `lines`, without their positions.
+
+    `is_big` is for BigTIFF.
+    """
+    height, width, channels = shape
+    directory = ImageFileDirectory_v2(_BIG_HEADER if is_big else _HEADER)
     _add_exif(directory, exif)
-    lines = max(1, _STRIP_BYTES // (width * channels * samples.itemsize))
-    strips = [_compressed(samples[top : top + lines]) for top in range(0, height, lines)]
-    is_float = samples.dtype == np.float32
+    is_float = dtype == np.float32
     directory[0x0100], directory[0x0101] = width, height
-    directory[0x0102] = (8 * samples.itemsize,) * channels
+    directory[0x0102] = (8 * dtype.itemsize,) * channels
     directory[0x0103] = _DEFLATE
     directory[0x0106] = _RGB if channels > 2 else _BLACK_IS_ZERO
-    # Pillow adds the position at which the directory ends.
-    directory[0x0111] = tuple(accumulate(map(len, strips[:-1]), initial=0))
     directory[0x0115], directory[0x0116] = channels, lines
-    directory[0x0117] = tuple(map(len, strips))
     directory[0x013D] = 1 if is_float else _DIFFERENCES
     directory[0x0153] = (3 if is_float else 1,) * channels
     if channels in (2, 4):
@@ -138,9 +167,7 @@ def write_tiff(
     for tag, content in ((_PROFILE, profile), (_XMP, xmp), (_PHOTOSHOP, _joined(tags.iptc))):
         if content:
             directory[tag] = content
-    with path.open("wb") as file:
-        directory.save(file)
-        file.writelines(strips)
+    return directory
 
 
 def _check_page(page: Any, file: BinaryIO, path: Path) -> None:
@@ -246,8 +273,8 @@ def _add_exif(directory: ImageFileDirectory_v2, exif: bytes | None) -> None:
             directory[tag] = value
 
 
-def _compressed(strip: Samples) -> bytes:
-    """Compress lines (H, W, C), integers as differences from the left neighbour."""
+def compressed(strip: Samples) -> bytes:
+    """Compress a strip (n, W, C), integers as differences from the left neighbour."""
     little = strip.dtype.newbyteorder("<")
     if strip.dtype == np.float32:
         return zlib.compress(strip.astype(little).tobytes(), level=1)
