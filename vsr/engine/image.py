@@ -49,6 +49,7 @@ from vsr.media.pages import PAGED_SUFFIXES, find_pages
 from vsr.media.picture_colours import colours_for, rgb_of_inks
 from vsr.media.picture_memory import check_memory
 from vsr.media.still import Samples, Still, full_scale, to_levels
+from vsr.media.still_rows import Band, joined_bands, write_rows, writes_rows
 from vsr.system.files import check_distinct, make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
 from vsr.system.machine import pick_device
@@ -60,6 +61,7 @@ _DICOM_INDEX = "DICOMDIR"
 """Name of the file that lists the DICOM files of a medium."""
 _LEVELS = 2**16 - 1
 _SENSOR_LEVELS = 2**12 - 1
+_ALPHA_LINES = 256
 
 
 class StillUpscaler:
@@ -259,6 +261,12 @@ class StillUpscaler:
             tell(f"{source}: not kept: {line}")
         dtype = sample_type(output, still)
         still = colours_for(output, still, dtype)
+        # Inks and linear light are converted as a whole.
+        is_plain = still.inks is None and not still.linear
+        if is_plain and writes_rows(output, (width, height), dtype):
+            bands = self._still_bands(still, dtype)
+            write_rows(output, still, (width, height), dtype, bands, overwrite)
+            return
         write_still(output, self.upscale_still(still, dtype), overwrite)
 
     def upscale_still(self, still: Still, dtype: np.dtype[Any]) -> Still:
@@ -289,6 +297,22 @@ class StillUpscaler:
         high = 255 - np.dstack([colours, black[..., 1]]).astype(np.uint8)
         rgb, _ = rgb_of_inks(high, still.ink_profile)
         return replace(still, rgb=rgb, inks=high)
+
+    def _still_bands(self, still: Still, dtype: np.dtype[Any]) -> Iterator[Band]:
+        """Iterate over bands of the output of a picture."""
+        if still.alpha is None:
+            with closing(self.upscale_bands(still.rgb, dtype)) as bands:
+                yield from joined_bands(bands, None)
+            return
+        size, source = still.alpha.shape, still.alpha
+        planes = (
+            to_float(torch.from_numpy(source[top : top + _ALPHA_LINES]))[..., None].numpy()
+            for top in range(0, size[0], _ALPHA_LINES)
+        )
+        resized = resized_bands(planes, (size[0], size[1]), self.output_size(*size))
+        alpha = (_quantised(plane.clip(0, 1)[..., 0], dtype) for plane in resized)
+        with closing(self.upscale_bands(without_rim(still.rgb, source), dtype)) as bands:
+            yield from joined_bands(bands, alpha)
 
 
 def upscale_image(

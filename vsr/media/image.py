@@ -177,7 +177,7 @@ def check_still_output(
         raise OutputError(f"{path}: this Pillow can't write AVIF; use .png or .webp")
     if has_alpha and suffix in JPEG_SUFFIXES:
         raise OutputError(f"{path}: JPEG can't hold transparency; use .png or .webp")
-    if still and suffix in TIFF_SUFFIXES:
+    if still and suffix in TIFF_SUFFIXES and still.rgb.dtype == np.float32:
         channels = (1 if still.grey else 3) + has_alpha
         if size[0] * size[1] * channels * still.rgb.itemsize > MAX_TIFF_BYTES:
             raise OutputError(f"{path}: {size[0]}x{size[1]}: {suffix} holds 4 GB, .png more")
@@ -240,8 +240,13 @@ def _save(image: Image.Image, path: Path, options: dict[str, Any]) -> None:
     path.write_bytes(encoded.getbuffer())
 
 
-def writer_options(still: Still, suffix: str, image: Image.Image) -> dict[str, Any]:
-    """Return the options of Pillow's writer: quality, colour profile, metadata."""
+def writer_options(
+    still: Still, suffix: str, image: Image.Image, size: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Return the options of Pillow's writer: quality, colour profile, metadata.
+
+    `size` is the (width, height) of the file where that isn't the size of `image`.
+    """
     options: dict[str, Any] = {} if suffix == ".png" else {"quality": 95}
     if suffix in JPEG_SUFFIXES:
         options["subsampling"] = 0
@@ -250,7 +255,7 @@ def writer_options(still: Still, suffix: str, image: Image.Image) -> dict[str, A
     profile = profile_for(still, suffix)
     if profile and not _lacks_profile(still, suffix):
         options["icc_profile"] = profile
-    return options | save_options(suffix, image=image, exif=still.exif, tags=still.tags)
+    return options | save_options(suffix, image=image, exif=still.exif, tags=still.tags, size=size)
 
 
 def add_tiff_page(file: BinaryIO, still: Still, page: tuple[int, int] | None = None) -> None:

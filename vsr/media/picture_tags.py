@@ -331,11 +331,18 @@ def check_holds(suffix: str, size: tuple[int, int], exif: bytes | None, tags: Pi
 
 
 def save_options(
-    suffix: str, image: Image.Image, exif: bytes | None, tags: PictureTags
+    suffix: str,
+    image: Image.Image,
+    exif: bytes | None,
+    tags: PictureTags,
+    size: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """Return the options of Pillow's writer for a picture's metadata."""
+    """Return the options of Pillow's writer for a picture's metadata.
+
+    `size` is the (width, height) of the file where that isn't the size of `image`.
+    """
     options: dict[str, Any] = {}
-    size = image.size
+    size = size or image.size
     has_thumbnail = tags.thumbnail and suffix not in TIFF_SUFFIXES and _has_room(suffix, exif)
     dpi = tags.dpi if suffix in _NO_DPI else None
     if exif or dpi or has_thumbnail:

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-"""By number of channels."""
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+"""PNG's types of colour by number of channels: grey or RGB, each without and with alpha."""
 _SUB = 1
 """PNG's filter of differences from the left."""
 _BLOCK_BYTES = 1 << 20
@@ -28,7 +28,7 @@ def read_png16(data: bytes) -> NDArray[np.uint16]:
     Raises ValueError or `cv2.error` where it can't be decoded.
     """
     # OpenCV would print what libpng says about damage.
-    if any(crc != zlib.crc32(content, zlib.crc32(name)) for name, content, crc in _chunks(data)):
+    if any(crc != zlib.crc32(content, zlib.crc32(name)) for name, content, crc in chunks_of(data)):
         raise ValueError("its pixels are damaged")
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
@@ -43,22 +43,22 @@ def write_png16(path: Path, samples: NDArray[Any], template: bytes) -> None:
     The chunks of `template` are copied, except for its header and pixels.
     """
     height, width, channels = samples.shape
-    head = struct.pack(">2I5B", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
+    head = struct.pack(">2I5B", width, height, 16, COLOUR_TYPES[channels], 0, 0, 0)
     with path.open("wb") as file:
-        file.write(_SIGNATURE)
-        for name, content, _ in _chunks(template):
+        file.write(SIGNATURE)
+        for name, content, _ in chunks_of(template):
             if name == b"IHDR":
-                _write_chunk(file.write, name, head)
+                write_chunk(file.write, name, head)
             elif name == b"IDAT":
                 for part in _encoded(samples):
-                    _write_chunk(file.write, name, part)
+                    write_chunk(file.write, name, part)
             else:
-                _write_chunk(file.write, name, content)
+                write_chunk(file.write, name, content)
 
 
-def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+def chunks_of(png: bytes) -> Iterator[tuple[bytes, bytes, int]]:
     """Iterate over the names, contents and checksums of chunks; raises ValueError at a cut."""
-    position = len(_SIGNATURE)
+    position = len(SIGNATURE)
     name = b""
     while name != b"IEND":
         try:
@@ -70,7 +70,8 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes, int]]:
         position += length + 12
 
 
-def _write_chunk(write: Callable[[bytes], int], name: bytes, content: bytes) -> None:
+def write_chunk(write: Callable[[bytes], int], name: bytes, content: bytes) -> None:
+    """Write a chunk and its checksum."""
     write(struct.pack(">I", len(content)) + name + content)
     write(struct.pack(">I", zlib.crc32(content, zlib.crc32(name))))
 
@@ -83,22 +84,26 @@ def _encoded(samples: NDArray[Any]) -> Iterator[bytes]:
         return
     order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[channels]
     _, png = cv2.imencode(".png", samples[..., order])
-    yield from (content for name, content, _ in _chunks(png.tobytes()) if name == b"IDAT")
+    yield from (content for name, content, _ in chunks_of(png.tobytes()) if name == b"IDAT")
 
 
 def _grey_with_alpha(samples: NDArray[Any]) -> Iterator[bytes]:
     """Compress lines as differences from the pixel to the left, in blocks."""
-    height, width, channels = samples.shape
-    line_bytes = 2 * width * channels
-    count = max(1, _BLOCK_BYTES // line_bytes)
+    count = max(1, _BLOCK_BYTES // (samples[0].nbytes))
     compressor = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
-    for top in range(0, height, count):
-        block = np.ascontiguousarray(samples[top : top + count], ">u2")
-        lines = block.view(np.uint8).reshape(-1, line_bytes)
-        output = np.empty((len(lines), 1 + line_bytes), np.uint8)
-        output[:, 0] = _SUB
-        output[:, 1:] = lines
-        output[:, 1 + 2 * channels :] -= lines[:, : -2 * channels]
-        if part := compressor.compress(output.tobytes()):
+    for top in range(0, len(samples), count):
+        if part := compressor.compress(filtered(samples[top : top + count])):
             yield part
     yield compressor.flush()
+
+
+def filtered(samples: NDArray[Any]) -> bytes:
+    """Return lines (n, W, C) as differences from the pixel to the left, each with its filter."""
+    pixel_bytes = samples.shape[2] * samples.itemsize
+    block = np.ascontiguousarray(samples, samples.dtype.newbyteorder(">"))
+    lines = block.view(np.uint8).reshape(len(samples), -1)
+    output = np.empty((len(lines), 1 + lines.shape[1]), np.uint8)
+    output[:, 0] = _SUB
+    output[:, 1:] = lines
+    output[:, 1 + pixel_bytes :] -= lines[:, :-pixel_bytes]
+    return output.tobytes()

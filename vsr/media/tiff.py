@@ -47,7 +47,11 @@ _TRANSPOSED = range(5, 9)
 _INCHES = {2: 1.0, 3: 2.54}
 """Resolution units in an inch."""
 _DEFLATE, _DIFFERENCES = 8, 2
-_STRIP_BYTES = 1 << 20
+_HEADER = b"II*\0" + bytes(4)
+_BIG_HEADER = b"II+\0" + struct.pack("<2HQ", 8, 0, 0)
+STRIP_STARTS, STRIP_COUNTS = 0x0111, 0x0117
+STRIP_BYTES = 1 << 20
+"""Bytes of a strip before compression."""
 _COPIES = 3
 """Copies of a picture in memory while it is decoded."""
 
@@ -163,20 +167,54 @@ def append_tiff(
     whether samples are CMYK.
     """
     height, width, channels = samples.shape
-    directory = ImageFileDirectory_v2()
+    lines = max(1, STRIP_BYTES // (width * channels * samples.itemsize))
+    strips = [compressed(samples[top : top + lines]) for top in range(0, height, lines)]
+    directory = directory_for(
+        samples.shape,
+        samples.dtype,
+        lines,
+        profile=profile,
+        exif=exif,
+        tags=tags,
+        xmp=xmp,
+        inks=inks,
+    )
+    # Pillow adds the position at which the directory ends.
+    directory[STRIP_STARTS] = tuple(accumulate(map(len, strips[:-1]), initial=0))
+    directory[STRIP_COUNTS] = tuple(map(len, strips))
+    if page:
+        directory[_SUBFILE_TYPE], directory[_PAGE_NUMBER] = _PAGE, page
+    _link_page(file)
+    save_directory(file, directory)
+    file.writelines(strips)
+
+
+def directory_for(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    lines: int,
+    *,
+    profile: bytes | None,
+    exif: bytes | None,
+    tags: PictureTags,
+    xmp: bytes | None,
+    is_big: bool = False,
+    inks: bool = False,
+) -> ImageFileDirectory_v2:
+    """Return the directory of a picture (H, W, C) in strips of `lines`, without their positions.
+
+    `is_big` is for BigTIFF, `inks` for CMYK.
+    """
+    height, width, channels = shape
+    directory = ImageFileDirectory_v2(_BIG_HEADER if is_big else _HEADER)
     _add_exif(directory, exif)
-    lines = max(1, _STRIP_BYTES // (width * channels * samples.itemsize))
-    strips = [_compressed(samples[top : top + lines]) for top in range(0, height, lines)]
-    is_float = samples.dtype == np.float32
+    is_float = dtype == np.float32
     directory[0x0100], directory[0x0101] = width, height
-    directory[0x0102] = (8 * samples.itemsize,) * channels
+    directory[0x0102] = (8 * dtype.itemsize,) * channels
     directory[0x0103] = _DEFLATE
     colours = _CMYK if inks else _RGB
     directory[0x0106] = colours if channels > 2 else _BLACK_IS_ZERO
-    # Pillow adds the position at which the directory ends.
-    directory[0x0111] = tuple(accumulate(map(len, strips[:-1]), initial=0))
     directory[0x0115], directory[0x0116] = channels, lines
-    directory[0x0117] = tuple(map(len, strips))
     directory[0x013D] = 1 if is_float else _DIFFERENCES
     directory[0x0153] = (3 if is_float else 1,) * channels
     if channels in (2, 4) and not inks:
@@ -187,11 +225,7 @@ def append_tiff(
     for tag, content in ((_PROFILE, profile), (_XMP, xmp), (_PHOTOSHOP, resources_of(tags.iptc))):
         if content:
             directory[tag] = content
-    if page:
-        directory[_SUBFILE_TYPE], directory[_PAGE_NUMBER] = _PAGE, page
-    _link_page(file)
-    _save_directory(file, directory)
-    file.writelines(strips)
+    return directory
 
 
 def _link_page(file: BinaryIO) -> None:
@@ -217,7 +251,7 @@ def _link_page(file: BinaryIO) -> None:
     file.seek(end)
 
 
-def _save_directory(file: BinaryIO, directory: ImageFileDirectory_v2) -> None:
+def save_directory(file: BinaryIO, directory: ImageFileDirectory_v2) -> None:
     """Write a directory at the end of a file, with the types of Exif's tags."""
     start = file.tell()
     directory.save(file)
@@ -324,8 +358,8 @@ def _add_exif(directory: ImageFileDirectory_v2, exif: bytes | None) -> None:
             directory[tag] = value
 
 
-def _compressed(strip: Samples) -> bytes:
-    """Compress lines (H, W, C), integers as differences from the left neighbour."""
+def compressed(strip: Samples) -> bytes:
+    """Compress a strip (n, W, C), integers as differences from the left neighbour."""
     little = strip.dtype.newbyteorder("<")
     if strip.dtype == np.float32:
         return zlib.compress(strip.astype(little).tobytes(), level=1)
