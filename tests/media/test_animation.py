@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageSequence
 
+from tests.helpers.ffmpeg import ffmpeg, needs_ffmpeg
 from vsr.errors import MediaError, OutputError
 from vsr.media.animation.frame import AnimationFrame, TickCounter
 from vsr.media.animation.reader import Animation, is_animated, read_animation
@@ -157,6 +158,24 @@ def test_times_are_exact_in_apng_and_do_not_drift_in_gif(tmp_path: Path) -> None
     assert any("hundredths" in line for line in animation_losses(Path("b.gif"), animation))
     counter = TickCounter(100)
     assert sum(counter.ticks(1 / rate) for _ in range(240)) == 1001
+
+
+@needs_ffmpeg
+def test_frames_of_avif_and_of_sixteen_bits_are_read_in_eight(tmp_path: Path) -> None:
+    first, *others = pictures()
+    first.save(tmp_path / "a.avif", save_all=True, append_images=others, duration=DELAYS)
+    animation = read_animation(tmp_path / "a.avif")
+    assert [1000 * duration for duration in animation.seconds] == DELAYS
+    frames = [frame.rgb.astype(int) for frame in animation.frames()]
+    errors = [
+        np.abs(ours - np.asarray(theirs)) for ours, theirs in zip(frames, pictures(), strict=True)
+    ]
+    assert max(error.mean() for error in errors) < 12
+    deep = ("-f", "lavfi", "-i", "testsrc2=size=32x24:rate=5:duration=0.6", "-pix_fmt", "rgb48be")
+    ffmpeg(*deep, "-f", "apng", tmp_path / "b.png")
+    animation = read_animation(tmp_path / "b.png")
+    assert animation.seconds == (Fraction(1, 5),) * 3
+    assert animation.first.lost == ("16 bits a channel: 8 are read from animations",)
 
 
 def test_partial_transparency_is_reported_for_gif(tmp_path: Path) -> None:
