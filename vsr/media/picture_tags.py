@@ -134,6 +134,8 @@ def tiff_iptc(tags: dict[int, Any], lost: list[str]) -> tuple[bytes, ...]:
     Adds a line to `lost` if there are IPTC data that can't be returned so.
     """
     content = tags.get(_PHOTOSHOP)
+    if isinstance(content, tuple) and len(content) == 1:
+        content = content[0]  # Pillow's value of an undefined type
     if isinstance(content, bytes) and len(content) + len(PHOTOSHOP_HEAD) <= MAX_SEGMENT:
         return (PHOTOSHOP_HEAD + content,)
     if _PHOTOSHOP in tags or _IPTC in tags:
