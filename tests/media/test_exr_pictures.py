@@ -187,7 +187,9 @@ def test_what_can_not_be_upscaled_is_refused_or_reported(
 
 
 def test_exif_data_and_xmp_are_reported() -> None:
-    still = Still(np.zeros((4, 4, 3), np.uint8), exif=b"Exif\0\0...")
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    still = Still(np.zeros((4, 4, 3), np.uint8), exif=exif.tobytes())
     assert still_losses(Path("a.exr"), still) == [
         "Exif data: .exr can't hold it, .png and .jpg can"
     ]

@@ -27,6 +27,9 @@ _STORAGE = frozenset(
     }
 )
 """Attributes that concern the file alone, or that are kept by other means."""
+_RESOLUTION_TAGS = frozenset({0x011A, 0x011B, 0x0128})
+"""Tags of Exif data that are kept as a density."""
+_DIRECTORIES = frozenset({0x8769, 0x8825})
 _WINDOWS = ("dataWindow", "displayWindow")
 _UNWRITABLE = frozenset({"preview", "idmanifest"})
 
@@ -131,11 +134,19 @@ def write_exr(path: Path, still: Still, samples: NDArray[Any]) -> None:
 def unsupported_by_exr(still: Still) -> list[str]:
     """List the parts of a picture that OpenEXR can't hold, one line each."""
     tags = still.tags
+    exif = Image.Exif()
+    if still.exif:
+        exif.load(still.exif)
     parts = (
-        ("Exif data", still.exif, ".png and .jpg can"),
+        ("Exif data", any(_says_more(exif, tag) for tag in exif), ".png and .jpg can"),
         ("XMP", tags.xmp, ".png and .jpg can"),
     )
     return [f"{name}: .exr can't hold it, {others}" for name, content, others in parts if content]
+
+
+def _says_more(exif: Image.Exif, tag: int) -> bool:
+    """Whether a tag says more than the resolution, and isn't an empty directory."""
+    return tag not in _RESOLUTION_TAGS and (tag not in _DIRECTORIES or bool(exif.get_ifd(tag)))
 
 
 def unsupported_attributes(still: Still, suffix: str) -> list[str]:

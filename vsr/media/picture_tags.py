@@ -165,6 +165,8 @@ def tiff_iptc(tags: dict[int, Any], lost: list[str]) -> tuple[bytes, ...]:
     Adds a line to `lost` if there are IPTC data that can't be returned so.
     """
     content = tags.get(_PHOTOSHOP)
+    if isinstance(content, tuple) and len(content) == 1:
+        content = content[0]  # Pillow's value of an undefined type
     if not isinstance(content, bytes):
         records = tiff_records(tags.get(_IPTC))
         content = records and iptc_resource(records)
