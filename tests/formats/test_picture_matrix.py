@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.formats.picture_matrix import DOC, cells, outcome, page
 
 
+@pytest.mark.slow
 def test_the_docs_list_what_is_kept_of_pictures(tmp_path: Path) -> None:
     found = {}
     for number, cell in enumerate(cells()):

@@ -113,6 +113,13 @@ def test_the_doctor_lists_picture_formats() -> None:
     )
 
 
+def test_the_doctor_says_what_the_missing_formats_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_formats, "has_format", lambda name: name == "HEIC")
+    names = "JPEG XL, OpenEXR, AVIF of 10 and 12 bits"
+    lines = vsr("doctor").stdout.splitlines()
+    assert f"pictures {names} need pip install 'vsr[pictures]'" in lines
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_avif_stays_close_and_keeps_transparency(tmp_path: Path, channels: int) -> None:
     colours = data.coffee()[:64, :64]
