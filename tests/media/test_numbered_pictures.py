@@ -153,7 +153,7 @@ def test_a_picture_of_another_format_is_named(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"3\.png: is 6x4 of 8 bits with transparency, but"):
         find_pictures(tmp_path)
     (tmp_path / "3.png").write_bytes(b"")
-    with pytest.raises(MediaError, match=r"3\.png: not a picture"):
+    with pytest.raises(MediaError, match=r"3\.png: is empty"):
         find_pictures(tmp_path)
 
 

@@ -60,7 +60,7 @@ def upscale_in_bands(
     """Iterate over bands (n, s W, 3) of the output for RGB (H, W, 3), from top to bottom.
 
     `pixels` are of uint8, uint16 or float32; bands are of `dtype`: uint8 if the backend takes it,
-    else float32. `limits` are the samples of black and white of float32.
+    else float32. `limits` are the samples of black and white, as shares of the type's maximum.
     """
     height, width = pixels.shape[:2]
     scale = backend.scale
@@ -100,7 +100,7 @@ def _unit(tile: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.float32
     values = tile.astype(np.float32)
     if tile.dtype != np.float32:
         values /= np.iinfo(tile.dtype).max
-    elif limits != (0, 1):
+    if limits != (0, 1):
         black, white = limits
         values = (values - black) / (white - black)
     return values
