@@ -118,11 +118,11 @@ def test_mpo_keeps_its_pictures_and_their_types(tmp_path: Path, tiny_model: Path
 
 def test_losses_name_the_pages_that_have_them(tmp_path: Path) -> None:
     first, second, third = pages()
-    first.save(tmp_path / "a.tif", save_all=True, append_images=[second.convert("P"), third])
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[Image.new("LAB", second.size), third])
     paged = find_pages(tmp_path / "a.tif")
     assert paged is not None
     lines = page_losses(tmp_path / "b.tif", (paged.read(page) for page in range(3)))
-    assert lines == ["page 2: palette: true colours are written"]
+    assert lines == ["page 2: LAB colours: RGB is written"]
     line = complaint("image", tmp_path / "a.tif", tmp_path / "b.mpo")
     assert "b.mpo: page 3: MPO can't hold transparency; use .tif" in line
     line = complaint("image", tmp_path / "a.tif", tmp_path / "b.png", "--strict")

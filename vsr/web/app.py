@@ -1,0 +1,71 @@
+"""The application: routes, guard, static files."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+from vsr import __version__
+from vsr.web.database import Database
+from vsr.web.errors import add_error_handlers
+from vsr.web.events import EventHub
+from vsr.web.files import Roots
+from vsr.web.guard import API, Guard, Traffic
+from vsr.web.job_queue import JobQueue
+from vsr.web.routes import events, folders, jobs, uploads
+from vsr.web.services import Services
+from vsr.web.settings import ServerSettings
+from vsr.web.uploads import Uploads
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(settings: ServerSettings) -> FastAPI:
+    """Create the application of one server, whose data folder exists. Raises `VsrError`."""
+    database = Database(settings.data / "serve.sqlite3")
+    roots, hub, limits = Roots(settings.all_roots), EventHub(), settings.limits
+    services = Services(
+        settings=settings,
+        roots=roots,
+        traffic=Traffic(),
+        hub=hub,
+        uploads=Uploads(settings.data, database, limits),
+        queue=JobQueue(roots, database, hub, limits),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await services.queue.start()
+        try:
+            yield
+        finally:
+            await services.queue.stop()
+            database.close()
+
+    app = FastAPI(
+        title="vsr",
+        version=__version__,
+        summary="Upscale films on this machine",
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    add_error_handlers(app)
+    api = APIRouter(prefix=API)
+    for module in (events, folders, jobs, uploads):
+        api.include_router(module.router)
+    app.include_router(api)
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    app.mount("/static", StaticFiles(directory=STATIC))
+    app.add_middleware(Guard, settings=settings, traffic=services.traffic)
+    return app
