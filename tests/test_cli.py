@@ -29,6 +29,7 @@ VERBS = (
     "train",
     "evaluate",
     "compare",
+    "serve",
     "export",
     "models",
     "profiles",
@@ -40,7 +41,7 @@ def test_help_loads_no_torch() -> None:
     code = (
         "import sys; from vsr.cli import main\n"
         "try: main(['--help'])\n"
-        "finally: assert not {'torch', 'av', 'cv2'} & set(sys.modules)"
+        "finally: assert not {'torch', 'av', 'cv2', 'fastapi'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

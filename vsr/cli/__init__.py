@@ -22,6 +22,7 @@ from vsr.cli.models import models_command
 from vsr.cli.plan import plan_command
 from vsr.cli.profiles import profiles_command
 from vsr.cli.progress import INTERRUPTED
+from vsr.cli.serve import serve_command
 from vsr.cli.streams import open_standard_streams, print_message, raise_output_errors
 from vsr.cli.train import train_command
 from vsr.cli.upscale import upscale_command
@@ -86,6 +87,7 @@ for command in (
     train_command,
     evaluate_command,
     compare_command,
+    serve_command,
     export_command,
     models_command,
     profiles_command,

@@ -1,0 +1,32 @@
+"""An HTTP client of an application in the tests' own process."""
+
+import asyncio
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+ADDRESS = "http://127.0.0.1:8765"
+
+
+class Client:
+    """Sends requests one after another, each in an event loop of its own."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.app = app
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request; `path` is taken as it is."""
+
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
+            async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as client:
+                return await client.request(method, path, **options)
+
+        return asyncio.run(send())
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **options)

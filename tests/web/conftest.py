@@ -1,0 +1,28 @@
+"""Fixtures of the server's tests."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.web.client import Client
+from vsr.web.app import create_app
+from vsr.web.settings import ServerSettings, make_settings
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """An empty folder that clients see as the root `films`."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path, films: Path) -> ServerSettings:
+    return make_settings(tmp_path / "data", "127.0.0.1", 8765, roots=[films])
+
+
+@pytest.fixture
+def client(settings: ServerSettings) -> Client:
+    """A client of an application whose queue doesn't run."""
+    return Client(create_app(settings))

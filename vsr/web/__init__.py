@@ -1,0 +1,1 @@
+"""`vsr serve`: the engine behind an HTTP API and a page, on the user's own machine."""

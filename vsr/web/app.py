@@ -1,0 +1,53 @@
+"""The application: routes, guard, static files."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+from vsr import __version__
+from vsr.web.errors import add_error_handlers
+from vsr.web.files import Roots
+from vsr.web.guard import API, Guard, Traffic
+from vsr.web.routes import folders
+from vsr.web.services import Services
+from vsr.web.settings import ServerSettings
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(settings: ServerSettings) -> FastAPI:
+    """Create the application of one server, whose data folder exists. Raises `VsrError`."""
+    services = Services(settings=settings, roots=Roots(settings.all_roots), traffic=Traffic())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+
+    app = FastAPI(
+        title="vsr",
+        version=__version__,
+        summary="Upscale films on this machine",
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    add_error_handlers(app)
+    api = APIRouter(prefix=API)
+    for module in (folders,):
+        api.include_router(module.router)
+    app.include_router(api)
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    app.mount("/static", StaticFiles(directory=STATIC))
+    app.add_middleware(Guard, settings=settings, traffic=services.traffic)
+    return app

@@ -1,0 +1,83 @@
+"""Errors as JSON: `{"error": "one line"}`."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from vsr.config import Config
+from vsr.errors import VsrError
+from vsr.web.files import NotFound
+from vsr.web.services import services_of
+
+
+class Error(Config):
+    """An error of a request."""
+
+    error: str
+    """One line that says what, where, and what to do."""
+
+
+class Conflict(VsrError):
+    """The request doesn't fit the state of what it is about."""
+
+
+class Refused(VsrError):
+    """A limit of the server is reached."""
+
+    def __init__(self, text: str, status: int) -> None:
+        """`status` is the HTTP status, 413 or 429."""
+        super().__init__(text)
+        self.status = status
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Error, "description": "The request is refused"},
+    503: {"model": Error, "description": "Too many requests at once"},
+}
+"""Responses of all routes, for the OpenAPI document."""
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer all errors of clients with a status of 4xx and one line."""
+    app.add_exception_handler(VsrError, _answer_vsr_error)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+
+
+def status_of(error: VsrError) -> int:
+    """Return the HTTP status of an error."""
+    if isinstance(error, Refused):
+        return error.status
+    if isinstance(error, NotFound):
+        return 404
+    return 409 if isinstance(error, Conflict) else 400
+
+
+async def _answer_vsr_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, VsrError)
+    text = services_of(request).roots.shorten(str(error))
+    return _answer(status_of(error), text)
+
+
+async def _answer_http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return _answer(error.status_code, str(error.detail), error.headers)
+
+
+async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
+    """Describe the first problem, and count the others."""
+    assert isinstance(error, RequestValidationError)
+    problems = error.errors()
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    text = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return _answer(422, text + more)
+
+
+def _answer(status: int, text: str, headers: Any = None) -> JSONResponse:
+    line = " ".join(text.encode("utf-8", errors="backslashreplace").decode().split())
+    return JSONResponse({"error": line}, status, headers)

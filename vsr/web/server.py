@@ -1,0 +1,106 @@
+"""Run the application: bind the port, serve until Ctrl-C."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from filelock import FileLock, Timeout
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from vsr.errors import ConfigError
+from vsr.web.app import create_app
+from vsr.web.settings import ServerSettings
+
+_BACKLOG = 1024
+"""Connections that wait to be accepted."""
+_CONNECTIONS = 400
+"""Open connections; those beyond get 503."""
+_HEADER_SECONDS = 15
+"""Time for a connection's first request."""
+_GRACE_SECONDS = 5
+"""Time for open requests at the end."""
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 that closes connections without a request."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the clock of the first request."""
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(_HEADER_SECONDS, self._close_if_silent)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _close_if_silent(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
+
+
+def serve(settings: ServerSettings, on_start: Callable[[ServerSettings], None]) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    `on_start` is called once connections are accepted, with the port that was chosen for port 0.
+    Raises `VsrError` where the port or the data folder is in use.
+    """
+    lock = FileLock(settings.data / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(f"{settings.data}: another vsr serve uses it; name another --data") from (
+            error
+        )
+    with lock, _bind(settings) as bound:
+        settings = settings.model_copy(update={"port": bound.getsockname()[1]})
+        config = uvicorn.Config(
+            create_app(settings),
+            http=_Protocol,
+            ws="none",
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        previous = {  # uvicorn handles the signals, and raises them again at the end
+            number: signal.signal(number, lambda *_: None)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            asyncio.run(_run(uvicorn.Server(config), bound, lambda: on_start(settings)))
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+async def _run(server: uvicorn.Server, bound: socket.socket, on_start: Callable[[], None]) -> None:
+    async def call_when_started() -> None:
+        while not server.started:
+            await asyncio.sleep(0.01)
+        on_start()
+
+    starting = asyncio.create_task(call_when_started())
+    try:
+        await server.serve([bound])
+    finally:
+        starting.cancel()
+
+
+def _bind(settings: ServerSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server(
+            (settings.host, settings.port), family=family, backlog=_BACKLOG, reuse_port=False
+        )
+    except OSError as error:
+        reason = str(error.strerror or error).lower()
+        raise ConfigError(
+            f"--port {settings.port}: can't listen at {settings.host}: {reason}"
+        ) from error

@@ -1,0 +1,33 @@
+"""What the routes of one server share."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from vsr.web.files import Roots
+from vsr.web.guard import Traffic
+from vsr.web.settings import ServerSettings
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of one server."""
+
+    settings: ServerSettings
+    roots: Roots
+    traffic: Traffic
+
+
+def services_of(request: Request) -> Services:
+    """Return the parts of the server that got a request."""
+    services: Services = request.app.state.services
+    return services
+
+
+async def _services(request: Request) -> Services:
+    return services_of(request)
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+"""Parameter of a route: the parts of the server."""
