@@ -36,7 +36,7 @@ def whole(film: Path, tiny_model: Path) -> list[Pixels]:
     """The frames of a run over the whole film, by a lossless codec."""
     output = film.with_name("whole.mkv")
     upscale_video(film, output, str(tiny_model), settings=EncoderSettings("ffv1"))
-    return [picture for picture in decoded(output)]
+    return decoded(output)
 
 
 def decoded(path: Path) -> list[Pixels]:

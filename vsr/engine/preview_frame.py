@@ -32,8 +32,9 @@ from vsr.system.files import file_stamp
 MAX_PREVIEW_SIDE = 16_383
 """Largest side of a preview in pixels, that of WebP."""
 _WARM_UP_FRAMES = 16
-"""After so many frames, no sample differs by more than one code value in f32; see `warm_up`. In int8,
-one of 300 samples differs by more, up to 4 code values."""
+"""After so many frames, no sample differs by more than one code value in f32; see `warm_up`.
+
+In int8, one of 300 samples of `tiny-x4` differs by more, by up to 4 code values."""
 _SEEK_SECONDS = 2
 """Before the first frame that matters, so that the state of decoder and cut detector is right."""
 _SUFFIX = ".mkv"
