@@ -352,32 +352,24 @@ def apply_profile(values: dict[str, Any], suffix: str = "") -> dict[str, Any]:
     `values` holds the options of the current command by name, and under `profile` the name of the
     profile, which is removed. `suffix` is that of the output. Raises `ConfigError`.
     """
-    from vsr.engine.profile import ENCODER_KEYS, SIZE_KEYS, read_profile
+    from vsr.engine.profile import read_profile, without_overridden
 
     rest = dict(values)
     name = rest.pop("profile")
     if name is None:
         return rest
     context = click.get_current_context()
-    profile = read_profile(name)
-
-    def is_given(option: str) -> bool:
-        return context.get_parameter_source(option) is ParameterSource.COMMANDLINE
-
-    ignored: set[str] = set()
+    parameters = {parameter.name or "": parameter for parameter in context.command.params}
+    given = {
+        key: values.get(key)
+        for key in parameters
+        if context.get_parameter_source(key) is ParameterSource.COMMANDLINE
+    }
     to_pipe = context.params.get("output") == Path("-")
-    codec = values.get("codec") if is_given("codec") else None
-    codec = codec or ("av1" if suffix == ".webm" and profile.get("codec") != "av1" else None)
-    if to_pipe or (codec and codec != profile.get("codec", "h264")):
-        ignored |= ENCODER_KEYS  # they belong to the profile's codec
-    if any(is_given(key) for key in SIZE_KEYS):
-        ignored |= SIZE_KEYS
-    if is_given("model") and values["model"] not in ("fast", "best"):
-        ignored |= {"scale", "detail"}  # a model has one scale, and may have no twin
-    for parameter in context.command.params:
-        key = parameter.name or ""
-        if key in profile and key not in ignored and not is_given(key):
-            rest[key] = _converted(parameter, profile[key], context, name)
+    profile = without_overridden(read_profile(name), given, suffix, to_pipe)
+    for key, value in profile.items():
+        if key in parameters:
+            rest[key] = _converted(parameters[key], value, context, name)
     return rest
 
 

@@ -1,6 +1,7 @@
 """Profiles: options of `vsr upscale` for a type of source, in TOML files."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -59,12 +60,41 @@ def load_profile(name: Path | str) -> dict[str, Any]:
     `name` is that of an included profile (`vsr profiles`), or a TOML file. Replace an option by
     `load_profile("vhs") | {"scale": 2}`. Raises `VsrError`.
     """
-    options = read_profile(str(name))
+    return as_keywords(read_profile(str(name)))
+
+
+def as_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert options by their names in profiles to keyword arguments of `UpscaleOptions`.
+
+    Raises `ConfigError` for values of a wrong type.
+    """
+    options = dict(options)
     settings = {key: options.pop(key) for key in ENCODER_KEYS & options.keys()}
     for field, option in _OPTION_NAMES.items():
         if option in options:
             options[field] = options.pop(option)
     return options | ({"settings": EncoderSettings(**settings)} if settings else {})
+
+
+def without_overridden(
+    profile: Mapping[str, Any], given: Mapping[str, Any], suffix: str, to_pipe: bool = False
+) -> dict[str, Any]:
+    """Return the options of a profile that are in effect beside those that a user gave.
+
+    `given` holds the user's options by name. An option that is given overrides the profile's, and
+    those of the profile that belong to it: a size excludes the others, another codec has other
+    values, and a named model has one scale and may have no twin. `suffix` is that of the output.
+    """
+    overridden = set(given)
+    codec = given.get("codec")
+    codec = codec or ("av1" if suffix == ".webm" and profile.get("codec") != "av1" else None)
+    if to_pipe or (codec and codec != profile.get("codec", "h264")):
+        overridden |= ENCODER_KEYS
+    if given.keys() & SIZE_KEYS:
+        overridden |= SIZE_KEYS
+    if given.get("model") not in (None, "fast", "best"):
+        overridden |= {"scale", "detail"}
+    return {key: value for key, value in profile.items() if key not in overridden}
 
 
 def _read(path: Path) -> dict[str, Any]:
