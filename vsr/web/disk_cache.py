@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class DiskCache:
         """Return the folder of an entry, which is now the newest; None without one."""
         entry = self._folder / key
         try:
-            os.utime(entry)
+            _touch(entry)
         except OSError:
             return None
         return entry
@@ -44,7 +45,7 @@ class DiskCache:
             if entry.exists():
                 shutil.rmtree(entry, ignore_errors=True)
             partial.replace(entry)
-            os.utime(entry)
+            _touch(entry)
             self._trim(entry)
         return entry
 
@@ -65,3 +66,9 @@ class DiskCache:
             if path != newest and not path.name.endswith(_PARTIAL):
                 shutil.rmtree(path, ignore_errors=True)
                 total -= size
+
+
+def _touch(path: Path) -> None:
+    """Set the time of change to now, to the nanosecond: the system's own clock is coarser."""
+    now = time.time_ns()
+    os.utime(path, ns=(now, now))
