@@ -6,6 +6,9 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from vsr.web.app import create_app
+from vsr.web.settings import Limits, ServerSettings
+
 ADDRESS = "http://127.0.0.1:8765"
 
 
@@ -30,3 +33,9 @@ class Client:
 
     def post(self, path: str, **options: Any) -> httpx.Response:
         return self.request("POST", path, **options)
+
+
+def with_limits(settings: ServerSettings, **limits: float) -> Client:
+    """A client of a server with other limits."""
+    changed = Limits.model_validate(limits)
+    return Client(create_app(settings.model_copy(update={"limits": changed})))

@@ -7,17 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.web.client import ADDRESS, Client
+from tests.web.client import ADDRESS, Client, with_limits
 from vsr.errors import ConfigError
 from vsr.web.app import create_app
-from vsr.web.settings import Limits, ServerSettings, make_settings
+from vsr.web.settings import ServerSettings, make_settings
 
 TOKEN = "correct-horse-battery"
-
-
-def with_limits(settings: ServerSettings, **limits: float) -> Client:
-    changed = Limits.model_validate(limits)
-    return Client(create_app(settings.model_copy(update={"limits": changed})))
 
 
 @pytest.fixture

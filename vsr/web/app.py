@@ -9,23 +9,41 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from vsr import __version__
+from vsr.web.database import Database
 from vsr.web.errors import add_error_handlers
+from vsr.web.events import EventHub
 from vsr.web.files import Roots
 from vsr.web.guard import API, Guard, Traffic
-from vsr.web.routes import folders
+from vsr.web.job_queue import JobQueue
+from vsr.web.routes import events, folders, jobs, uploads
 from vsr.web.services import Services
 from vsr.web.settings import ServerSettings
+from vsr.web.uploads import Uploads
 
 STATIC = Path(__file__).parent / "static"
 
 
 def create_app(settings: ServerSettings) -> FastAPI:
     """Create the application of one server, whose data folder exists. Raises `VsrError`."""
-    services = Services(settings=settings, roots=Roots(settings.all_roots), traffic=Traffic())
+    database = Database(settings.data / "serve.sqlite3")
+    roots, hub, limits = Roots(settings.all_roots), EventHub(), settings.limits
+    services = Services(
+        settings=settings,
+        roots=roots,
+        traffic=Traffic(),
+        hub=hub,
+        uploads=Uploads(settings.data, database, limits),
+        queue=JobQueue(roots, database, hub, limits),
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
+        await services.queue.start()
+        try:
+            yield
+        finally:
+            await services.queue.stop()
+            database.close()
 
     app = FastAPI(
         title="vsr",
@@ -40,7 +58,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.services = services
     add_error_handlers(app)
     api = APIRouter(prefix=API)
-    for module in (folders,):
+    for module in (events, folders, jobs, uploads):
         api.include_router(module.router)
     app.include_router(api)
 

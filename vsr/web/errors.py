@@ -6,10 +6,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from vsr.config import Config
 from vsr.errors import VsrError
-from vsr.web.files import NotFound
+from vsr.web.refusals import Busy, Conflict, NotFound, Refused, WrongOffset
 from vsr.web.services import services_of
 
 
@@ -18,19 +19,8 @@ class Error(Config):
 
     error: str
     """One line that says what, where, and what to do."""
-
-
-class Conflict(VsrError):
-    """The request doesn't fit the state of what it is about."""
-
-
-class Refused(VsrError):
-    """A limit of the server is reached."""
-
-    def __init__(self, text: str, status: int) -> None:
-        """`status` is the HTTP status, 413 or 429."""
-        super().__init__(text)
-        self.status = status
+    offset: int | None = None
+    """Of an upload: where the next chunk starts."""
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -45,6 +35,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(VsrError, _answer_vsr_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
 
 
 def status_of(error: VsrError) -> int:
@@ -53,13 +44,20 @@ def status_of(error: VsrError) -> int:
         return error.status
     if isinstance(error, NotFound):
         return 404
+    if isinstance(error, Busy):
+        return 503
     return 409 if isinstance(error, Conflict) else 400
 
 
 async def _answer_vsr_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, VsrError)
     text = services_of(request).roots.shorten(str(error))
-    return _answer(status_of(error), text)
+    extra = {} if not isinstance(error, WrongOffset) else {"offset": error.offset}
+    return _answer(status_of(error), text, **extra)
+
+
+async def _answer_nobody(request: Request, error: Exception) -> JSONResponse:
+    return _answer(400, "the client left before the end of its request")
 
 
 async def _answer_http_error(request: Request, error: Exception) -> JSONResponse:
@@ -78,6 +76,6 @@ async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
     return _answer(422, text + more)
 
 
-def _answer(status: int, text: str, headers: Any = None) -> JSONResponse:
+def _answer(status: int, text: str, headers: Any = None, **extra: int) -> JSONResponse:
     line = " ".join(text.encode("utf-8", errors="backslashreplace").decode().split())
-    return JSONResponse({"error": line}, status, headers)
+    return JSONResponse({"error": line, **extra}, status, headers)

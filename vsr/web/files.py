@@ -9,14 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from vsr.config import Config
-from vsr.errors import VsrError
 from vsr.system.folders import FILM_SUFFIXES, STILL_SUFFIXES, is_hidden
+from vsr.web.refusals import NotFound
 
 Kind = Literal["film", "picture"]
-
-
-class NotFound(VsrError):
-    """A reference names nothing that the server shows."""
 
 
 class FolderEntry(Config):

@@ -12,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vsr.errors import ConfigError
 from vsr.web.app import create_app
+from vsr.web.events import EventHub
 from vsr.web.settings import ServerSettings
 
 _BACKLOG = 1024
@@ -42,6 +43,19 @@ class _Protocol(H11Protocol):
             self.transport.close()
 
 
+class _Server(uvicorn.Server):
+    """A server that ends the streams of events, which have no end of their own."""
+
+    def __init__(self, config: uvicorn.Config, hub: EventHub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close all connections."""
+        self._hub.close()
+        await super().shutdown(sockets)
+
+
 def serve(settings: ServerSettings, on_start: Callable[[ServerSettings], None]) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -57,8 +71,9 @@ def serve(settings: ServerSettings, on_start: Callable[[ServerSettings], None]) 
         )
     with lock, _bind(settings) as bound:
         settings = settings.model_copy(update={"port": bound.getsockname()[1]})
+        app = create_app(settings)
         config = uvicorn.Config(
-            create_app(settings),
+            app,
             http=_Protocol,
             ws="none",
             lifespan="on",
@@ -74,7 +89,9 @@ def serve(settings: ServerSettings, on_start: Callable[[ServerSettings], None]) 
             for number in (signal.SIGINT, signal.SIGTERM)
         }
         try:
-            asyncio.run(_run(uvicorn.Server(config), bound, lambda: on_start(settings)))
+            asyncio.run(
+                _run(_Server(config, app.state.services.hub), bound, lambda: on_start(settings))
+            )
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)

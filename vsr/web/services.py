@@ -5,9 +5,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from vsr.web.events import EventHub
 from vsr.web.files import Roots
 from vsr.web.guard import Traffic
+from vsr.web.job_queue import JobQueue
 from vsr.web.settings import ServerSettings
+from vsr.web.uploads import Uploads
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,9 @@ class Services:
     settings: ServerSettings
     roots: Roots
     traffic: Traffic
+    hub: EventHub
+    uploads: Uploads
+    queue: JobQueue
 
 
 def services_of(request: Request) -> Services:
