@@ -118,7 +118,9 @@ def test_mpo_keeps_its_pictures_and_their_types(tmp_path: Path, tiny_model: Path
 
 def test_losses_name_the_pages_that_have_them(tmp_path: Path) -> None:
     first, second, third = pages()
-    first.save(tmp_path / "a.tif", save_all=True, append_images=[Image.new("LAB", second.size), third])
+    first.save(
+        tmp_path / "a.tif", save_all=True, append_images=[Image.new("LAB", second.size), third]
+    )
     paged = find_pages(tmp_path / "a.tif")
     assert paged is not None
     lines = page_losses(tmp_path / "b.tif", (paged.read(page) for page in range(3)))
