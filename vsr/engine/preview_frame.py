@@ -22,7 +22,7 @@ from vsr.errors import MediaError, OutputError
 from vsr.frames.shots import CutMarker
 from vsr.frames.yuv import colour_spec, planes_to_rgb
 from vsr.imaging.tensors import resize_bicubic, to_uint8
-from vsr.media.decode.reader import VideoReader
+from vsr.media.decode.picture_reader import FilmReader
 from vsr.media.decode.rotation import rotation_of
 from vsr.media.decode.survey import Survey
 from vsr.media.encode.settings import EncoderSettings, synthesizes_grain
@@ -241,7 +241,7 @@ def _read_moment(session: UpscaleSession, seconds: float) -> _Moment:
         return _Moment(found.frames, at)
 
 
-def _frames_until(reader: VideoReader, target: int) -> _Excerpt | None:
+def _frames_until(reader: FilmReader, target: int) -> _Excerpt | None:
     """Read up to the last frame that starts by `target`; None where no frame can be read."""
     last: deque[tuple[Frame, bool]] = deque(maxlen=_WARM_UP_FRAMES + 1)
     first_pts = None
