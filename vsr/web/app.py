@@ -15,7 +15,7 @@ from vsr.web.events import EventHub
 from vsr.web.files import Roots
 from vsr.web.guard import API, Guard, Traffic
 from vsr.web.job_queue import JobQueue
-from vsr.web.routes import events, folders, jobs, uploads
+from vsr.web.routes import events, folders, jobs, metrics, uploads
 from vsr.web.services import Services
 from vsr.web.settings import ServerSettings
 from vsr.web.uploads import Uploads
@@ -61,6 +61,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     for module in (events, folders, jobs, uploads):
         api.include_router(module.router)
     app.include_router(api)
+    app.include_router(metrics.router)
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
