@@ -33,9 +33,11 @@ _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class _Film:
-    path: Path
-    """The file to play: the film, or a copy that browsers can play."""
+class ComparedFilm:
+    """A film on the page."""
+
+    address: str
+    """URL of the file to play: the film, or a copy that browsers can play."""
     label: str
     width: int
     height: int
@@ -63,7 +65,7 @@ def write_comparison(
     for film in films:
         if film.is_dir():
             raise DataError(f"{film}: is a folder; name films")
-    probed = [_probe(film) for film in films]
+    probed = [probe_film(film) for film in films]
     unplayable = [film for film, (_, _, plays) in zip(films, probed, strict=True) if not plays]
     copies = _copies(unplayable, page)
     check_distinct([page, *copies.values()], films)
@@ -73,14 +75,17 @@ def write_comparison(
     for film, label, (info, codec, _) in zip(films, _labels(films), probed, strict=True):
         if film in copies:
             tell(f"{film}: browsers don't play it ({codec}); writing a copy, {copies[film]}")
-            _write_copy(film, copies[film], overwrite)
+            write_playable_copy(film, copies[film], overwrite=overwrite)
         played = copies.get(film, film)
-        shown.append(_Film(played, label, info.width, info.height, frame_times(played)))
-    write_text(page, comparison_page(shown, page))
+        address = _address(played, page)
+        shown.append(
+            ComparedFilm(address, label, info.width, info.height, times=frame_times(played))
+        )
+    write_text(page, comparison_page(shown))
 
 
-def comparison_page(films: Sequence[_Film], page: Path) -> str:
-    """Render the page as HTML; film addresses are relative to `page`."""
+def comparison_page(films: Sequence[ComparedFilm], assets: str | None = None) -> str:
+    """Render the page as HTML; see `render_page` for `assets`."""
     largest = max(film.width * film.height for film in films)
     described = []
     for film in films:
@@ -89,7 +94,7 @@ def comparison_page(films: Sequence[_Film], page: Path) -> str:
         entry = {"label": label, "width": film.width, "height": film.height}
         described.append(entry | _describe_times(film.times))
     videos = "".join(
-        f'<video id="film-{index}" muted playsinline preload="auto" src="{_address(film, page)}">'
+        f'<video id="film-{index}" muted playsinline preload="auto" src="{escape(film.address)}">'
         "</video>\n"
         for index, film in enumerate(films)
     )
@@ -97,7 +102,7 @@ def comparison_page(films: Sequence[_Film], page: Path) -> str:
     body = Template(asset("compare.html")).substitute(
         title=escape(title, quote=True), videos=videos, data=as_script_data({"films": described})
     )
-    return render_page(f"{title}: comparison", body, "compare")
+    return render_page(f"{title}: comparison", body, "compare", assets)
 
 
 def _labels(films: Sequence[Path]) -> list[str]:
@@ -109,7 +114,7 @@ def _labels(films: Sequence[Path]) -> list[str]:
     ]
 
 
-def _probe(film: Path) -> tuple[StreamInfo, str, bool]:
+def probe_film(film: Path) -> tuple[StreamInfo, str, bool]:
     """Stream info, codec, and whether browsers play the film."""
     with VideoReader(film) as reader:
         info, codec = reader.info, reader.codec
@@ -129,8 +134,8 @@ def _copies(films: Sequence[Path], page: Path) -> dict[Path, Path]:
     return copies
 
 
-def _write_copy(film: Path, copy: Path, overwrite: bool) -> None:
-    """Write an 8-bit 4:2:0 H.264 copy of a film."""
+def write_playable_copy(film: Path, copy: Path, overwrite: bool = False) -> None:
+    """Write an 8-bit 4:2:0 H.264 copy of a film, which browsers play. Raises `VsrError`."""
     with VideoReader(film) as reader:
         source_spec = colour_spec(reader.info)
         info = replace(reader.info, layout=PixelLayout())
@@ -141,16 +146,16 @@ def _write_copy(film: Path, copy: Path, overwrite: bool) -> None:
                 writer.write(Frame(planes, frame.pts, frame.duration))
 
 
-def _address(film: _Film, page: Path) -> str:
+def _address(film: Path, page: Path) -> str:
     """A data URI of a small film, else its path relative to the page."""
-    if film.path.stat().st_size <= _EMBEDDED_BYTES:
-        media_type = _PLAYABLE_SUFFIXES[film.path.suffix.lower()]
-        coded = base64.b64encode(film.path.read_bytes()).decode()
+    if film.stat().st_size <= _EMBEDDED_BYTES:
+        media_type = _PLAYABLE_SUFFIXES[film.suffix.lower()]
+        coded = base64.b64encode(film.read_bytes()).decode()
         return f"data:video/{media_type};base64,{coded}"
     try:
-        relative = os.path.relpath(film.path.absolute(), page.absolute().parent)
+        relative = os.path.relpath(film.absolute(), page.absolute().parent)
     except ValueError:  # on another drive
-        return film.path.absolute().as_uri()
+        return film.absolute().as_uri()
     return quote(os.fsencode(relative.replace(os.sep, "/")))
 
 
