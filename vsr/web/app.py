@@ -15,7 +15,7 @@ from vsr.web.events import EventHub
 from vsr.web.files import Roots
 from vsr.web.guard import API, Guard, Traffic
 from vsr.web.job_queue import JobQueue
-from vsr.web.routes import events, folders, jobs, metrics, uploads
+from vsr.web.routes import about, events, folders, jobs, metrics, uploads
 from vsr.web.services import Services
 from vsr.web.settings import ServerSettings
 from vsr.web.uploads import Uploads
@@ -58,7 +58,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.services = services
     add_error_handlers(app)
     api = APIRouter(prefix=API)
-    for module in (events, folders, jobs, uploads):
+    for module in (about, events, folders, jobs, uploads):
         api.include_router(module.router)
     app.include_router(api)
     app.include_router(metrics.router)
