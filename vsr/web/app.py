@@ -17,7 +17,17 @@ from vsr.web.events import EventHub
 from vsr.web.files import Roots
 from vsr.web.guard import API, Guard, Traffic
 from vsr.web.job_queue import JobQueue
-from vsr.web.routes import events, films, folders, jobs, metrics, previews, results, uploads
+from vsr.web.routes import (
+    about,
+    events,
+    films,
+    folders,
+    jobs,
+    metrics,
+    previews,
+    results,
+    uploads,
+)
 from vsr.web.services import Services
 from vsr.web.settings import ServerSettings
 from vsr.web.uploads import Uploads
@@ -66,7 +76,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.services = services
     add_error_handlers(app)
     api = APIRouter(prefix=API)
-    for module in (events, films, folders, jobs, previews, results, uploads):
+    for module in (about, events, films, folders, jobs, previews, results, uploads):
         api.include_router(module.router)
     app.include_router(api)
     app.include_router(metrics.router)
