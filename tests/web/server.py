@@ -51,7 +51,8 @@ class ServerProcess:
                 raise AssertionError(shown["error"])
             return shown if shown["state"] == state else None
 
-        return wait_for(found)
+        job_found: dict[str, Any] = wait_for(found)
+        return job_found
 
     def children(self) -> list[psutil.Process]:
         """The processes of running jobs."""

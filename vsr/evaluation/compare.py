@@ -18,14 +18,13 @@ from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.media.decode.frame_times import frame_times
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
-from vsr.media.frame import Frame, PixelLayout, StreamInfo
+from vsr.media.frame import Frame, PixelLayout
 from vsr.media.mux.writer import VideoWriter, check_output
+from vsr.media.playback import PLAYABLE_SUFFIXES, probe_playback
 from vsr.system.files import check_distinct, check_text_output, write_text
 
 _EMBEDDED_BYTES = 4 << 20
 """Films up to this size are embedded in the page; larger ones are referenced."""
-_PLAYABLE_SUFFIXES = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mp4", ".webm": "webm"}
-_PLAYABLE_CODECS = ("h264", "vp8", "vp9", "av1")
 _COPY_SETTINGS = EncoderSettings("h264", 10, "veryfast")
 _LONGEST_STEM = 200
 """Bytes of the file name of a copy."""
@@ -65,7 +64,7 @@ def write_comparison(
     for film in films:
         if film.is_dir():
             raise DataError(f"{film}: is a folder; name films")
-    probed = [probe_film(film) for film in films]
+    probed = [probe_playback(film) for film in films]
     unplayable = [film for film, (_, _, plays) in zip(films, probed, strict=True) if not plays]
     copies = _copies(unplayable, page)
     check_distinct([page, *copies.values()], films)
@@ -114,14 +113,6 @@ def _labels(films: Sequence[Path]) -> list[str]:
     ]
 
 
-def probe_film(film: Path) -> tuple[StreamInfo, str, bool]:
-    """Stream info, codec, and whether browsers play the film."""
-    with VideoReader(film) as reader:
-        info, codec = reader.info, reader.codec
-    playable = film.suffix.lower() in _PLAYABLE_SUFFIXES and codec in _PLAYABLE_CODECS
-    return info, codec, playable and info.layout == PixelLayout()
-
-
 def _copies(films: Sequence[Path], page: Path) -> dict[Path, Path]:
     """A distinct path beside the page for a copy of each film, named after both."""
     copies: dict[Path, Path] = {}
@@ -149,7 +140,7 @@ def write_playable_copy(film: Path, copy: Path, overwrite: bool = False) -> None
 def _address(film: Path, page: Path) -> str:
     """A data URI of a small film, else its path relative to the page."""
     if film.stat().st_size <= _EMBEDDED_BYTES:
-        media_type = _PLAYABLE_SUFFIXES[film.suffix.lower()]
+        media_type = PLAYABLE_SUFFIXES[film.suffix.lower()]
         coded = base64.b64encode(film.read_bytes()).decode()
         return f"data:video/{media_type};base64,{coded}"
     try:

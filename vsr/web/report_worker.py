@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from vsr.engine.upscale_options import UpscaleOptions
 
 COPY, LAST_FRAME = "copy.mp4", "last.jpg"
@@ -41,33 +43,37 @@ def measure_output(
     }
 
 
-def make_playable(folder: Path, film: Path) -> dict[str, Any]:
-    """Describe a film for the comparison page, and write a copy if browsers don't play it.
-
-    Raises `VsrError`.
-    """
-    from vsr.evaluation.compare import probe_film, write_playable_copy
+def describe_playback(folder: Path, film: Path) -> dict[str, Any]:
+    """Describe a film for the comparison page. Raises `MediaError`."""
     from vsr.media.decode.frame_times import frame_times
+    from vsr.media.playback import probe_playback
 
-    info, codec, plays = probe_film(film)
-    played = film
-    if not plays:
-        played = folder / COPY
-        write_playable_copy(film, played)
+    info, codec, is_playable = probe_playback(film)
     return {
         "codec": codec,
-        "is_copy": not plays,
+        "is_playable": is_playable,
+        "is_copy": False,
         "width": info.width,
         "height": info.height,
-        "times": frame_times(played),
+        "times": frame_times(film) if is_playable else [],
     }
+
+
+def copy_playable(folder: Path, film: Path, described: dict[str, Any]) -> dict[str, Any]:
+    """Write a copy of a film that browsers play, and describe that. Raises `VsrError`."""
+    from vsr.evaluation.compare import write_playable_copy
+    from vsr.media.decode.frame_times import frame_times
+
+    copy = folder / COPY
+    write_playable_copy(film, copy, overwrite=True)
+    return described | {"is_playable": True, "is_copy": True, "times": frame_times(copy)}
 
 
 def save_last_frame(folder: Path, output: Path) -> dict[str, Any]:
     """Write the last finished frame of an unfinished output as JPEG. Raises `MediaError`."""
     from vsr.engine.resume.last_frame import last_frame_of
 
-    picture = last_frame_of(output).to_image()
+    picture: Image.Image = last_frame_of(output).to_image()  # type: ignore[no-untyped-call]
     picture.thumbnail((_LARGEST_PICTURE, _LARGEST_PICTURE))
     picture.save(folder / LAST_FRAME, "JPEG", quality=_QUALITY)
     return {"width": picture.width, "height": picture.height}

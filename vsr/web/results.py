@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from vsr.errors import MediaError
 from vsr.system.files import file_stamp
 from vsr.web.computations import Computation, Computations, Work
-from vsr.web.report_worker import make_playable, measure_output, save_last_frame, verify_output
+from vsr.web.report_worker import (
+    copy_playable,
+    describe_playback,
+    measure_output,
+    save_last_frame,
+    verify_output,
+)
 
 if TYPE_CHECKING:
     from vsr.engine.upscale_options import UpscaleOptions
@@ -52,13 +58,18 @@ class Results:
 
     def playable(self, film: Path) -> Computation:
         """Return a film as browsers play it, or start to copy it. Raises `MediaError`."""
+        stamp = file_stamp(film)
+        work = Work(describe_playback, (film,), priority=_VERIFY_PRIORITY, seconds=_VERIFY_SECONDS)
+        found = self._light.request(("playback", stamp), {}, work)[0]
+        if found.state != "done" or found.result["is_playable"]:
+            return found
         work = Work(
-            function=make_playable,
-            arguments=(film,),
+            function=copy_playable,
+            arguments=(film, dict(found.result)),
             priority=_COPY_PRIORITY,
             seconds=_REPORT_SECONDS,
         )
-        return self._heavy.request(("playable", file_stamp(film)), {}, work)[0]
+        return self._heavy.request(("copy", stamp), {}, work)[0]
 
     def last_frame(self, output: Path) -> Future[Computation]:
         """Return the last finished frame of an unfinished output. Raises `MediaError`."""

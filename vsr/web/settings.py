@@ -30,6 +30,8 @@ class Limits(Config):
     """Jobs that are running, waiting or paused."""
     kept_jobs: int = Field(default=1000, ge=1)
     """Finished jobs in the list; older ones are removed from it, and their outputs stay."""
+    preview_bytes: int = Field(default=2 * 10**9, ge=10**6)
+    """Previews on disk; the least recently used are removed."""
     free_bytes: int = Field(default=2 * 10**9, ge=0)
     """Least free disk space: below it, no upload and no job starts."""
     json_bytes: int = Field(default=64 * 1024, ge=1024)
@@ -38,6 +40,10 @@ class Limits(Config):
     """Requests that are answered at the same time; others get 503."""
     listeners: int = Field(default=32, ge=1)
     """Open streams of events."""
+    connections: int = Field(default=400, ge=1)
+    """Open connections; those beyond get 503."""
+    header_seconds: float = Field(default=15.0, gt=0)
+    """Time for the headers of a request."""
     body_seconds: float = Field(default=30.0, gt=0)
     """Time for the body of a request, in addition to that at the least rate."""
     body_rate: int = Field(default=10_000, ge=1)
