@@ -1,14 +1,17 @@
 """The application: routes, guard, static files."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from vsr import __version__
+from vsr.web.about import describe_server
 from vsr.web.database import Database
 from vsr.web.errors import add_error_handlers
 from vsr.web.events import EventHub
@@ -38,10 +41,14 @@ def create_app(settings: ServerSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # The first description imports torch, which takes seconds.
+        describing = run_sync(describe_server, settings, abandon_on_cancel=True)
+        warming_up = asyncio.create_task(describing)
         await services.queue.start()
         try:
             yield
         finally:
+            warming_up.cancel()
             await services.queue.stop()
             database.close()
 
