@@ -77,7 +77,10 @@ class UpscaleSession:
     The owner closes `reader`.
     """
 
-    def __init__(self, source: Path, options: UpscaleOptions, suffix: str) -> None:
+    def __init__(
+        self, source: Path, options: UpscaleOptions, suffix: str, survey: Survey | None = None
+    ) -> None:
+        """Prepare to upscale `source` to a container of `suffix`; `survey` saves a survey."""
         if options.grain and synthesizes_grain(options.settings):
             settings = with_film_grain(options.settings, options.grain)
             options = replace(options, settings=settings)
@@ -151,7 +154,7 @@ class UpscaleSession:
             ):
                 codec = options.settings.codec
                 self.lost.append(f"pixel aspect {aspect} ({codec} in {suffix}; h264 and hevc do)")
-            self.survey = self._survey(suffix)
+            self.survey = self._survey(suffix, survey)
         except BaseException:
             self.reader.close()
             raise
@@ -238,12 +241,12 @@ class UpscaleSession:
                 f"has {memory / 1e9:.1f} GB; use a smaller size"
             )
 
-    def _survey(self, suffix: str) -> Survey:
-        """Survey the film; add findings to `lost` and to the reader's notes."""
+    def _survey(self, suffix: str, survey: Survey | None) -> Survey:
+        """Survey the film, unless that was done; add findings to `lost` and the reader's notes."""
         source, reader = self.reader.path, self.reader
-        survey = Survey(side_data=dict(reader.side_data))  # a pipe can be read once
-        if not is_pipe(source):  # a regular file may be called `-`
-            survey = survey_film(source, self.options.video)
+        if survey is None and is_pipe(source):  # a regular file may be called `-`
+            survey = Survey(side_data=dict(reader.side_data))  # a pipe can be read once
+        survey = survey or survey_film(source, self.options.video)
         self.info = without_unsupported(self.info, suffix, self.options.settings)
         self.lost += self._side_data_losses(survey)
         changed = unsupported_changes(reader.info, survey, self.info)

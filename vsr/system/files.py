@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vsr.errors import OutputError
+from vsr.errors import MediaError, OutputError
 from vsr.system.address import PIPE
 from vsr.system.folders import FILM_SUFFIXES, STILL_SUFFIXES
 
@@ -81,6 +81,20 @@ def check_writable(path: Path, overwrite: bool) -> None:
         raise write_failure(path, error) from error
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path.parent}: no permission to write there")
+
+
+def file_stamp(path: Path) -> tuple[str, int, int]:
+    """Return the absolute path, the size and the time of change in ns, which identify a content.
+
+    Raises `MediaError` where there is no such file.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        raise MediaError(f"{path}: no such file") from error
+    except OSError as error:
+        raise MediaError(f"{path}: can't be read: {reason(error)}") from error
+    return str(path.absolute()), found.st_size, found.st_mtime_ns
 
 
 def make_folder(folder: Path) -> None:

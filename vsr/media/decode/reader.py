@@ -276,7 +276,7 @@ class VideoReader:
             self.container.seek(position, stream=stream)
             items = self._read(self._decoded(others=False))
             self._pending = chain([next(items)], items)
-        except (av.error.FFmpegError, MediaError):  # no keyframe from there on
+        except (av.error.FFmpegError, MediaError, StopIteration):  # no keyframe from there on
             self.reopen()
 
     def resume_after(self, fingerprints: Sequence[FrameFingerprint]) -> list[Frame]:
