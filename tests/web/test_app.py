@@ -14,7 +14,7 @@ from vsr.errors import ConfigError
 from vsr.web import events
 from vsr.web.app import STATIC
 from vsr.web.events import EventHub, Removed
-from vsr.web.settings import ServerSettings, parse_limits
+from vsr.web.settings import Limits, ServerSettings, parse_limits
 from vsr.zoo import list_models
 
 
@@ -142,6 +142,11 @@ def test_too_many_streams_are_refused(settings: ServerSettings) -> None:
         assert client.get("/api/v1/events").status_code == 503
 
     asyncio.run(listen())
+
+
+def test_every_limit_is_documented() -> None:
+    text = (STATIC.parents[2] / "docs" / "how-to" / "serve.md").read_text()
+    assert [name for name in Limits.model_fields if f"`{name}`" not in text] == []
 
 
 def test_limits_are_set_by_name() -> None:

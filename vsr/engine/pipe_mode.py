@@ -127,7 +127,8 @@ class _Run:
     def __init__(
         self, session: UpscaleSession, writer: Writer | _LateWriter, run_options: RunOptions
     ) -> None:
-        self.counter = FrameCounter(session, run_options.on_progress)
+        self._stages = StageTimes()
+        self.counter = FrameCounter(session, run_options.on_progress, self._stages)
         self.shots = 0
         self._session = session
         self._writer = writer
@@ -143,6 +144,7 @@ class _Run:
             self._write,
             queue_size=self._session.queue_size,
             on_span=self._options.on_span,
+            times=self._stages,
         )
 
     def _submit(self, marked: PartItem) -> Callable[[], Frame | AnyPacket | None]:

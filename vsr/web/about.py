@@ -1,5 +1,7 @@
 """What this server can do: models, profiles, formats, limits."""
 
+from functools import cache
+
 from vsr import __version__
 from vsr.config import Config
 from vsr.web.settings import Limits, ServerSettings
@@ -103,6 +105,7 @@ def describe_server(settings: ServerSettings) -> About:
     )
 
 
+@cache
 def _models() -> list[ModelAbout]:
     from vsr.zoo import QUALITIES, list_models
 

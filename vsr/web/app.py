@@ -1,5 +1,6 @@
 """The application: routes, guard, static files."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 
 import vsr
 from vsr import __version__
+from vsr.web.about import describe_server
 from vsr.web.database import Database
 from vsr.web.errors import add_error_handlers
 from vsr.web.events import EventHub
@@ -54,11 +56,15 @@ def create_app(settings: ServerSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # The first description imports torch, which takes seconds.
+        describing = run_sync(describe_server, settings, abandon_on_cancel=True)
+        warming_up = asyncio.create_task(describing)
         await services.queue.start()
         services.views.start(lambda changed: previews.publish_change(services, changed))
         try:
             yield
         finally:
+            warming_up.cancel()
             await run_sync(services.views.close)
             await services.queue.stop()
             database.close()
