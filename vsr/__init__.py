@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vsr.engine.image import upscale_image
+    from vsr.engine.image_array import upscale_image
     from vsr.engine.picture import upscale_picture
     from vsr.engine.profile import load_profile
     from vsr.engine.stack import upscale_stack
@@ -51,7 +51,7 @@ _MODULES = {
     "list_models": "vsr.zoo",
     "load": "vsr.zoo",
     "load_profile": "vsr.engine.profile",
-    "upscale_image": "vsr.engine.image",
+    "upscale_image": "vsr.engine.image_array",
     "upscale_picture": "vsr.engine.picture",
     "upscale_stack": "vsr.engine.stack",
     "upscale_video": "vsr.engine.upscale",

@@ -19,7 +19,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from pillow_jxl.JpegXLImagePlugin import JXLImageFile
 from skimage import data
 
-from vsr.media.image import read_still, still_losses, write_still
+from vsr.media.image import read_still
+from vsr.media.image_writer import still_losses, write_still
 from vsr.media.jxl_header import with_colours
 from vsr.media.rgb_profile import rgb_profile
 

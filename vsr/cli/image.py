@@ -76,8 +76,9 @@ def image_command(
     vsr image dance.gif dance.webp
     vsr image a.png b.jpg photos/ larger/
     """
-    from vsr.engine.image import StillUpscaler, pair_images
+    from vsr.engine.image import StillUpscaler
     from vsr.engine.image_folder import upscale_each
+    from vsr.engine.image_pairs import pair_images
     from vsr.engine.output_size import SizeRequest
     from vsr.engine.picture import upscale_file
     from vsr.media.animation.reader import is_animated

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vsr.engine.image import StillUpscaler
 from vsr.errors import OutputError
-from vsr.media.image import sample_type
+from vsr.media.image_writer import sample_type
 from vsr.media.pages import (
     PagedFile,
     check_page,

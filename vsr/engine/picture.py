@@ -10,7 +10,7 @@ from vsr.engine.output_size import SizeRequest
 from vsr.engine.pages import upscale_pages
 from vsr.media.animation.reader import is_animated, read_animation
 from vsr.media.animation.writer import ANIMATION_SUFFIXES
-from vsr.media.image import IMAGE_SUFFIXES
+from vsr.media.image_writer import IMAGE_SUFFIXES
 from vsr.media.pages import PAGED_SUFFIXES, find_pages
 
 

@@ -12,7 +12,7 @@ from vsr.media.decode.picture_reader import FilmReader, PictureReader
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import ColourTags, PixelLayout, StreamInfo
-from vsr.media.image import still_losses
+from vsr.media.image_writer import still_losses
 from vsr.media.numbered_pictures import find_pictures, is_picture_pattern
 from vsr.media.picture_planes import PICTURE_DEPTH
 from vsr.media.still import Still

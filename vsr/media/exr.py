@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vsr.errors import MediaError
+from vsr.media.picture_exif import dpi_of
 from vsr.media.picture_formats import has_format, needs_extra
-from vsr.media.picture_tags import PictureTags, dpi_of
+from vsr.media.picture_tags import PictureTags
 from vsr.media.rgb_profile import BT709
 from vsr.media.still import Still, divide_by_alpha
 

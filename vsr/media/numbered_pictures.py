@@ -15,7 +15,7 @@ from vsr.errors import MediaError
 from vsr.media.image import read_still
 from vsr.media.image_sequence import images_in, parse_name
 from vsr.media.picture_formats import has_heif
-from vsr.media.picture_tags import bits_of
+from vsr.media.picture_header import bits_of
 from vsr.system.folders import STILL_SUFFIXES
 
 PICTURE_SUFFIXES = STILL_SUFFIXES | {".exr", ".jxl"}

@@ -10,16 +10,11 @@ import numpy as np
 from PIL import Image
 
 from vsr.errors import MediaError, OutputError
-from vsr.media.image import (
-    MAX_TIFF_BYTES,
-    add_tiff_page,
-    as_image,
-    read_still,
-    still_losses,
-    writer_options,
-)
+from vsr.media.image import read_still
+from vsr.media.image_writer import add_tiff_page, as_image, still_losses, writer_options
 from vsr.media.mpo import MP_UNDEFINED, MpoWriter, is_page_type, list_mpo_pages
-from vsr.media.picture_tags import TIFF_SUFFIXES, check_holds
+from vsr.media.picture_formats import TIFF_SUFFIXES
+from vsr.media.picture_limits import MAX_TIFF_BYTES, check_holds
 from vsr.media.still import Still, to_levels
 from vsr.media.tiff import is_tiff, list_tiff_pages
 from vsr.system.address import is_pipe

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from vsr.media.linear_light import from_srgb, to_srgb
-from vsr.media.picture_tags import JPEG_SUFFIXES, TIFF_SUFFIXES
+from vsr.media.picture_formats import JPEG_SUFFIXES, TIFF_SUFFIXES
 from vsr.media.rgb_profile import BT709, rgb_profile
 from vsr.media.still import Still, full_scale, profile_space
 

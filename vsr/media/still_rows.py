@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vsr.media.image import as_image, check_still_output, writer_options
-from vsr.media.picture_tags import JPEG_SUFFIXES, TIFF_SUFFIXES
+from vsr.media.image_writer import as_image, check_still_output, writer_options
+from vsr.media.picture_formats import JPEG_SUFFIXES, TIFF_SUFFIXES
 from vsr.media.row_writers import (
     PictureShape,
     regrouped,

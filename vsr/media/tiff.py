@@ -20,8 +20,9 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from vsr.errors import MediaError
 from vsr.media.exif import restore_types
+from vsr.media.picture_exif import dpi_of, encoded_exif
 from vsr.media.picture_memory import check_memory
-from vsr.media.picture_tags import PictureTags, dpi_of, encoded_exif, resources_of, tiff_iptc
+from vsr.media.picture_tags import PictureTags, resources_of, tiff_iptc
 from vsr.media.still import (
     Samples,
     Still,

@@ -19,7 +19,7 @@ from PIL import Image
 
 from vsr.errors import MediaError, OutputError
 from vsr.media.ome import has_regions, scaled_ome
-from vsr.media.picture_tags import TIFF_SUFFIXES
+from vsr.media.picture_formats import TIFF_SUFFIXES
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
 

@@ -15,7 +15,9 @@ from vsr.errors import MediaError
 from vsr.media.exif import EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD
 from vsr.media.image import read_still
 from vsr.media.photoshop import PNG_KEYS, from_png_text, iptc_in
-from vsr.media.picture_tags import dpi_of, frames_of, resources_of, tiff_records, tiff_tags
+from vsr.media.picture_exif import dpi_of
+from vsr.media.picture_header import frames_of
+from vsr.media.picture_tags import resources_of, tiff_records, tiff_tags
 from vsr.media.still import Still
 
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x0112, 0x011A, 0x011B, 0x0128

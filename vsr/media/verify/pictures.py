@@ -12,7 +12,8 @@ from PIL import ExifTags
 
 from vsr.errors import MediaError
 from vsr.media.exif import EXIF_IFD, IN_PIXELS
-from vsr.media.picture_tags import FILE_TAGS, sized_xmp
+from vsr.media.picture_exif import FILE_TAGS
+from vsr.media.picture_options import sized_xmp
 from vsr.media.still import Samples, Still, full_scale
 from vsr.media.verify.finding import Finding
 from vsr.media.verify.picture_contents import ExifTag, PictureContents, read_picture
