@@ -88,8 +88,9 @@ def image_command(
     sides = {name: options.pop(name) for name in ("scale", "width", "height")}
     request = SizeRequest(**sides, screen=options.pop("size"))
     upscaler = StillUpscaler(size=request, **options)
-    pairs, failures = upscaler.survey(pair_images(sources, output, print_message))
-    is_alone = len(pairs) == 1 and not failures
+    pairs, faults = upscaler.survey(pair_images(sources, output, print_message))
+    is_alone = len(pairs) == 1 and not faults
+    failures: list[str] = []
 
     def upscale(picture: Path, path: Path, tell: Callable[[str], None]) -> None:
         with memory_limit(max_memory):
@@ -107,10 +108,10 @@ def image_command(
         if is_alone:  # in this thread, where lines are printed at once
             upscale(*pairs[0], print_message)
         else:
-            failures += upscale_each(pairs, upscale, print_message, update, upscaler.stop)
+            failures = upscale_each(pairs, upscale, print_message, update, upscaler.stop)
     done = len(pairs) - len(failures)
     if done:
         by = f", x{upscaler.scale:g}" if upscaler.scale else ""
         print_result(f"{output}: {done} picture{'s' if done > 1 else ''}{by}")
-    if failures:
-        raise VsrError("\nvsr: ".join(failures))
+    if faults or failures:
+        raise VsrError("\nvsr: ".join([*faults, *failures]))
