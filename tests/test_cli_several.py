@@ -148,6 +148,7 @@ def test_each_event_is_a_line_of_json(film: Path, tmp_path: Path, tiny_model: Pa
     assert start["left_out"] == start["notes"] == []
     last = events[-4]
     assert (last["frames"], last["of"], last["seconds_left"]) == (3, 3, 0.0)
+    assert all(last["stages"][name] > 0 for name in ("decode", "upscale", "encode"))
     assert events[-3]["frames"] == 3
     assert done.stderr == f"vsr: failed: {tmp_path}/broken.mp4\n"
 

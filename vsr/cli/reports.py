@@ -20,6 +20,8 @@ _DAMAGED_LISTED = 5
 _PROGRESS_SECONDS = 0.5
 """Minimum time between two progress events of a film."""
 
+_STAGES = ("decode", "upscale", "encode")
+
 Callbacks = dict[str, Callable[[Any], None]]
 """Arguments of `upscale_video` by which it reports a run."""
 
@@ -160,6 +162,7 @@ class JsonReport(Report):
                 frames_per_second=round(rate, 3),
                 seconds=round(progress.seconds, 3),
                 seconds_left=None if left is None else round(left, 1),
+                stages={name: round(getattr(progress.stages, name).busy, 3) for name in _STAGES},
             )
 
         def on_start(start: Any) -> None:

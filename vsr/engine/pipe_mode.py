@@ -140,7 +140,8 @@ class PipeRun:
     """Upscales all frames into a writer, and passes other packets through in order."""
 
     def __init__(self, session: UpscaleSession, writer: _Sink, run_options: RunOptions) -> None:
-        self.counter = FrameCounter(session, run_options.on_progress)
+        self._stages = StageTimes()
+        self.counter = FrameCounter(session, run_options.on_progress, self._stages)
         self.shots = 0
         self._session = session
         self._writer = writer
@@ -156,6 +157,7 @@ class PipeRun:
             self._write,
             queue_size=self._session.queue_size,
             on_span=self._options.on_span,
+            times=self._stages,
         )
 
     def _submit(self, marked: PartItem) -> Callable[[], Frame | AnyPacket | None]:

@@ -119,17 +119,18 @@ def run_stages(
     sink: Callable[[T], None],
     queue_size: int = 8,
     on_span: SpanObserver | None = None,
+    times: StageTimes | None = None,
 ) -> StageTimes:
     """Pass every item of `source` through `work` to `sink`, in order and concurrently.
 
     `work` submits an item and returns a function that waits for its result; that function is
     called in the thread of `sink`. `work` runs in the calling thread, `source` and `sink` run in
     one thread each. Each queue between two stages holds at most `queue_size` items. The first
-    error of any stage stops all three and is raised.
+    error of any stage stops all three and is raised. Times are added to `times`, and returned.
     """
     decoded: StageQueue[S] = StageQueue(queue_size)
     upscaled: StageQueue[Callable[[], T]] = StageQueue(queue_size)
-    times = StageTimes()
+    times = StageTimes() if times is None else times
     errors: list[BaseException] = []
 
     def fail(error: BaseException) -> None:

@@ -1,6 +1,6 @@
 """Progress and result of an upscaling run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vsr.engine.pipeline import StageTimes
 
@@ -17,6 +17,8 @@ class UpscaleProgress:
     """Time since the run started."""
     before: int = 0
     """Frames that earlier runs had finished."""
+    stages: StageTimes = field(default_factory=StageTimes)
+    """Times of the stages until now; they grow with the run."""
 
 
 @dataclass(frozen=True)

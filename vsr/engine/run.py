@@ -47,13 +47,18 @@ class FrameCounter:
         self,
         session: UpscaleSession,
         on_progress: Callable[[UpscaleProgress], None],
+        stages: StageTimes,
         before: int = 0,
     ) -> None:
-        """`before` is the count of frames that earlier runs finished."""
+        """`stages` are the times of this run, which grow.
+
+        `before` is the count of frames that earlier runs finished.
+        """
         self.frames = before
         self.first_frame_seconds = 0.0
         self._session = session
         self._on_progress = on_progress
+        self._stages = stages
         self._before = before
 
     def add(self) -> None:
@@ -67,6 +72,7 @@ class FrameCounter:
                 frame_count=self._session.info.frame_count,
                 seconds=seconds,
                 before=self._before,
+                stages=self._stages,
             )
         )
 

@@ -28,7 +28,9 @@ class SegmentRun:
 
     def __init__(self, session: UpscaleSession, journal: Journal, run_options: RunOptions) -> None:
         self.stages = StageTimes()
-        self.counter = FrameCounter(session, run_options.on_progress, journal.frames)
+        self.counter = FrameCounter(
+            session, run_options.on_progress, self.stages, before=journal.frames
+        )
         self._session = session
         self._journal = journal
         self._options = run_options
@@ -53,12 +55,13 @@ class SegmentRun:
             on_frame=self.counter.add,
         )
         try:
-            self.stages = run_stages(
+            run_stages(
                 frames,
                 lambda item: self._submit(item, start),
                 sink.write,
                 queue_size=session.queue_size,
                 on_span=self._options.on_span,
+                times=self.stages,
             )
             sink.finish()
         finally:

@@ -1,21 +1,24 @@
 """The application: routes, guard, static files."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from vsr import __version__
+from vsr.web.about import describe_server
 from vsr.web.database import Database
 from vsr.web.errors import add_error_handlers
 from vsr.web.events import EventHub
 from vsr.web.files import Roots
 from vsr.web.guard import API, Guard, Traffic
 from vsr.web.job_queue import JobQueue
-from vsr.web.routes import events, folders, jobs, uploads
+from vsr.web.routes import about, events, folders, jobs, metrics, uploads
 from vsr.web.services import Services
 from vsr.web.settings import ServerSettings
 from vsr.web.uploads import Uploads
@@ -38,10 +41,14 @@ def create_app(settings: ServerSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # The first description imports torch, which takes seconds.
+        describing = run_sync(describe_server, settings, abandon_on_cancel=True)
+        warming_up = asyncio.create_task(describing)
         await services.queue.start()
         try:
             yield
         finally:
+            warming_up.cancel()
             await services.queue.stop()
             database.close()
 
@@ -58,9 +65,10 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.services = services
     add_error_handlers(app)
     api = APIRouter(prefix=API)
-    for module in (events, folders, jobs, uploads):
+    for module in (about, events, folders, jobs, uploads):
         api.include_router(module.router)
     app.include_router(api)
+    app.include_router(metrics.router)
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:

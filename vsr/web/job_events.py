@@ -22,7 +22,7 @@ def apply_event(job: Job, event: dict[str, Any], shorten: Callable[[str], str]) 
         case "progress":
             names = ("frames", "frames_per_second", "seconds", "seconds_left")
             changes = {name: event[name] for name in names}
-            changes["frame_count"] = event["of"]
+            changes |= {"frame_count": event["of"], "stages": StageSeconds(**event["stages"])}
         case "message":
             lines = [*job.messages, shorten(str(event["text"]))[:_LONGEST_MESSAGE]]
             changes = {"messages": lines[-_KEPT_MESSAGES:]}

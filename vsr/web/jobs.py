@@ -77,7 +77,7 @@ class Job(Config):
     seconds_left: float | None = None
     """Estimated time left."""
     stages: StageSeconds | None = None
-    """Times of the stages of the last run."""
+    """Times of the stages in this run."""
     left_out: list[str] = Field(default_factory=list)
     """What the output lacks of the film."""
     messages: list[str] = Field(default_factory=list)

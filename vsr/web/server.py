@@ -13,34 +13,50 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from vsr.errors import ConfigError
 from vsr.web.app import create_app
 from vsr.web.events import EventHub
-from vsr.web.settings import ServerSettings
+from vsr.web.settings import Limits, ServerSettings
 
 _BACKLOG = 1024
 """Connections that wait to be accepted."""
-_CONNECTIONS = 400
-"""Open connections; those beyond get 503."""
-_HEADER_SECONDS = 15
-"""Time for a connection's first request."""
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\r\n"
+"""Answer to connections beyond the limit."""
 _GRACE_SECONDS = 5
 """Time for open requests at the end."""
 
 
-class _Protocol(H11Protocol):
-    """HTTP/1.1 that closes connections without a request."""
+def _protocol(limits: Limits) -> type[H11Protocol]:
+    """Return HTTP/1.1 that closes connections beyond a count, and those with slow headers."""
 
-    def connection_made(self, transport: Any) -> None:
-        """Start the clock of the first request."""
-        super().connection_made(transport)
-        self._timer = self.loop.call_later(_HEADER_SECONDS, self._close_if_silent)
+    class Protocol(H11Protocol):
+        timer: asyncio.TimerHandle | None = None
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
-        self._timer.cancel()
-        super().connection_lost(exc)
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            if len(self.connections) > limits.connections:
+                transport.write(_TOO_MANY)
+                transport.close()
+            self.watch_headers()
 
-    def _close_if_silent(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.watch_headers()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.stop_timer()
+            super().connection_lost(exc)
+
+        def watch_headers(self) -> None:
+            """Run the timer while no request is being answered."""
+            if self.cycle is not None and not self.cycle.response_complete:
+                self.stop_timer()
+            elif self.timer is None:
+                self.timer = self.loop.call_later(limits.header_seconds, self.transport.close)
+
+        def stop_timer(self) -> None:
+            if self.timer is not None:
+                self.timer.cancel()
+            self.timer = None
+
+    return Protocol
 
 
 class _Server(uvicorn.Server):
@@ -74,14 +90,13 @@ def serve(settings: ServerSettings, on_start: Callable[[ServerSettings], None]) 
         app = create_app(settings)
         config = uvicorn.Config(
             app,
-            http=_Protocol,
+            http=_protocol(settings.limits),
             ws="none",
             lifespan="on",
             log_level="warning",
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=_CONNECTIONS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         previous = {  # uvicorn handles the signals, and raises them again at the end

@@ -38,6 +38,10 @@ class Limits(Config):
     """Requests that are answered at the same time; others get 503."""
     listeners: int = Field(default=32, ge=1)
     """Open streams of events."""
+    connections: int = Field(default=400, ge=1)
+    """Open connections; those beyond get 503."""
+    header_seconds: float = Field(default=15.0, gt=0)
+    """Time for the headers of a request."""
     body_seconds: float = Field(default=30.0, gt=0)
     """Time for the body of a request, in addition to that at the least rate."""
     body_rate: int = Field(default=10_000, ge=1)

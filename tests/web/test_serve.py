@@ -1,0 +1,195 @@
+"""A server process whose jobs are paused, killed and resumed, and that is killed itself."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.helpers.cli import complaint
+from tests.helpers.films import scenes, write_film
+from tests.web.server import ServerProcess, wait_for
+from vsr.engine.upscale import upscale_video
+from vsr.media.encode.settings import EncoderSettings
+
+pytestmark = pytest.mark.slow
+
+OPTIONS = {"model": "tiny-x2", "backend": "torch", "preset": "ultrafast"}
+
+
+@dataclass
+class Story:
+    """What was seen of one server, its jobs and its successor."""
+
+    server: ServerProcess
+    film: Path
+    outputs: Path
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Jobs as they were shown, by the moment."""
+    events: list[str] = field(default_factory=list)
+    """Types of events that a listener received."""
+    orphans: list[psutil.Process] = field(default_factory=list)
+    """Processes of jobs when the server was killed."""
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """Pause, resume, kill the job, retry, kill the server, restart, finish."""
+    folder = tmp_path_factory.mktemp("serve")
+    films, data = folder / "films", folder / "data"
+    films.mkdir()
+    film = write_film(
+        films / "film.mp4",
+        scenes(64, 48, [50, 50, 50, 50, 50]),
+        codec="libx264",
+        options={"crf": "20", "threads": "1"},
+    )
+    (films / "broken.mp4").write_bytes(b"no film" * 1000)
+    server = ServerProcess(data, "--root", str(films))
+    story = Story(server, film, data / "outputs")
+    job = server.add("films/film.mp4", options=OPTIONS)
+    second = server.add("films/broken.mp4")
+
+    _wait_for_segments(story, 1)
+    server.request("POST", f"/jobs/{job}/pause")
+    story.jobs["paused"] = server.wait(job, "paused")
+    story.jobs["broken"] = server.wait(second, "failed")
+
+    server.request("POST", f"/jobs/{job}/resume")
+    wait_for(server.children)[0].kill()
+    story.jobs["killed"] = server.wait(job, "failed")
+
+    server.request("POST", f"/jobs/{job}/retry")
+    _wait_for_segments(story, 3)
+    story.orphans = server.children()
+    server.kill()
+
+    story.server = server = ServerProcess(data, "--root", str(films))
+    story.jobs["restarted"] = server.request("GET", f"/jobs/{job}")
+    with server.client.stream("GET", "/api/v1/events") as stream:
+        for line in stream.iter_lines():
+            if line.startswith("event: "):
+                story.events.append(line.removeprefix("event: "))
+            if line.startswith("data: {") and json.loads(line[6:])["state"] == "done":
+                break
+    story.jobs["done"] = server.wait(job, "done")
+    yield story
+    server.stop()
+
+
+def _wait_for_segments(story: Story, count: int) -> None:
+    journal = story.outputs / ".film.mp4.vsr" / "journal.jsonl"
+    wait_for(lambda: journal.exists() and journal.read_text().count("\n") > count)
+
+
+def test_a_paused_job_keeps_its_finished_segments(story: Story) -> None:
+    assert story.jobs["paused"]["frames"] >= 50
+    assert story.jobs["paused"]["finished"] is None
+
+
+def test_the_next_job_runs_while_another_is_paused(story: Story) -> None:
+    assert story.jobs["broken"]["state"] == "failed"
+
+
+def test_a_broken_film_fails_in_one_line_without_paths(story: Story) -> None:
+    error = story.jobs["broken"]["error"]
+    assert re.match(r"films/broken\.mp4: can't be read as video", error)
+    assert "\n" not in error
+
+
+def test_a_killed_process_is_a_failed_job(story: Story) -> None:
+    assert "ended by SIGKILL" in story.jobs["killed"]["error"]
+    assert "\n" not in story.jobs["killed"]["error"]
+
+
+def test_the_process_of_a_job_ends_with_a_killed_server(story: Story) -> None:
+    assert story.orphans
+    assert not any(process.is_running() for process in story.orphans)
+
+
+def test_a_job_is_still_queued_after_the_server_was_killed(story: Story) -> None:
+    assert story.jobs["restarted"]["state"] in ("waiting", "running")
+
+
+def test_the_output_is_that_of_an_undisturbed_run(story: Story, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        upscale_video(
+            story.film,
+            tmp_path / "whole.mp4",
+            model="tiny-x2",
+            backend="torch",
+            settings=EncoderSettings(preset="ultrafast"),
+        )
+    finally:
+        torch.set_num_threads(threads)
+    output = story.outputs / "film.mp4"
+    assert output.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_a_finished_job_tells_what_was_done(story: Story) -> None:
+    job = story.jobs["done"]
+    assert (job["frames"], job["frame_count"]) == (250, 250)
+    assert (job["width"], job["height"], job["model"]) == (128, 96, "tiny-x2")
+    assert job["output"] == "outputs/film.mp4"
+    assert job["output_bytes"] == (story.outputs / "film.mp4").stat().st_size
+    assert set(job["stages"]) == {"decode", "upscale", "encode"}
+    assert any("resuming after" in message for message in job["messages"])
+    assert not list(story.outputs.glob(".*"))
+
+
+def test_listeners_get_a_snapshot_and_then_changes(story: Story) -> None:
+    assert story.events[0] == "snapshot"
+    assert set(story.events[1:]) == {"job"}
+
+
+def test_an_output_is_downloaded_in_parts(story: Story) -> None:
+    job, client = story.jobs["done"]["job"], story.server.client
+    whole = (story.outputs / "film.mp4").read_bytes()
+    path = f"/api/v1/jobs/{job}/output"
+    answer = client.get(path)
+    assert answer.content == whole
+    assert answer.headers["content-disposition"] == 'attachment; filename="film.mp4"'
+    part = client.get(path, headers={"range": "bytes=100-199", "if-range": answer.headers["etag"]})
+    assert (part.status_code, part.content) == (206, whole[100:200])
+    assert part.headers["content-range"] == f"bytes 100-199/{len(whole)}"
+    changed = client.get(path, headers={"range": "bytes=100-199", "if-range": '"another"'})
+    assert (changed.status_code, changed.content) == (200, whole)
+    assert client.get(path, headers={"range": f"bytes={len(whole)}-"}).status_code == 416
+    assert client.head(path).headers["content-length"] == str(len(whole))
+
+
+def test_a_second_server_can_not_use_the_same_data(story: Story) -> None:
+    line = complaint("serve", "--port", 0, "--data", story.outputs.parent)
+    assert "another vsr serve uses it" in line
+
+
+def test_the_metrics_count_jobs_and_frames(story: Story) -> None:
+    text = story.server.client.get("/metrics").text
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert samples["vsr_jobs", "done"] == 1
+    assert samples["vsr_jobs", "failed"] == 1
+    assert samples["vsr_frames_total",] > 0
+    assert samples["vsr_http_requests_total", "200"] > 3
+
+
+def test_a_cancelled_job_leaves_no_work(story: Story) -> None:
+    server = story.server
+    job = server.add("films/film.mp4", options=OPTIONS, name="cancelled")
+    server.wait(job, "running")
+    wait_for(server.children)
+    server.request("POST", f"/jobs/{job}/cancel")
+    server.wait(job, "cancelled")
+    assert not list(story.outputs.glob("*cancelled*"))
+    assert not server.children()
