@@ -1,3 +1,4 @@
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 
 from tests.helpers.films import scenes, write_film
 from vsr.errors import ConfigError, DataError, MediaError, OutputError
-from vsr.evaluation.compare import write_comparison
+from vsr.evaluation.compare import ComparedFilm, comparison_page, write_comparison
 from vsr.media.decode.frame_times import frame_times
 from vsr.media.decode.reader import VideoReader
 
@@ -63,3 +64,15 @@ def test_mistakes_are_reported(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists"):
         write_comparison([path, path], page)
     assert page.read_text() == "mine"
+
+
+def test_a_page_with_linked_assets_has_no_inline_code(tmp_path: Path) -> None:
+    films = [ComparedFilm(f"/films/{n}?a=1&b=2", f"<{n}>", 64, 48, [0, 0.04]) for n in range(2)]
+    page = comparison_page(films, "/assets")
+    assert re.findall(r"<script[^>]*>", page) == [
+        '<script type="application/json" id="data">',
+        '<script src="/assets/compare.js">',
+    ]
+    assert re.findall(r"(?i)<style|\sstyle=|\son[a-z]+=|javascript:", page) == []
+    assert 'src="/films/1?a=1&amp;b=2"' in page
+    assert "<0>" not in page

@@ -3,6 +3,7 @@
 import io
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from vsr.web import filmstrip
 from vsr.web.film_info import FilmInfo, PictureInfo, describe_film, describe_picture
 from vsr.web.filmstrip import STRIP, make_filmstrip
 
-CODED = {"codec": "libx264", "options": {"g": "12", "crf": "16"}}
+CODED: dict[str, Any] = {"codec": "libx264", "options": {"g": "12", "crf": "16"}}
 
 
 def described(path: Path) -> FilmInfo:
@@ -91,7 +92,7 @@ def test_pictures_are_described(tmp_path: Path) -> None:
 def grey_film(path: Path, frames: int) -> Path:
     """Frame n has the grey 2n."""
     pictures = [np.full((64, 96, 3), 2 * index, np.uint8) for index in range(frames)]
-    return write_film(path, pictures, time_base=Fraction(1, 12_800), **CODED)  # type: ignore[arg-type]
+    return write_film(path, pictures, time_base=Fraction(1, 12_800), **CODED)
 
 
 @pytest.mark.parametrize("seeks", [False, True])

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import wait
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_the_newest_task_of_the_first_priority_runs_first(lane: Lane) -> None:
                 1,
                 priority=priority,
                 newest_first=newest_first,
-                on_start=lambda name=name: order.append(name),
+                on_start=partial(order.append, name),
             )
         )
     wait(tasks)

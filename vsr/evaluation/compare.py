@@ -18,14 +18,13 @@ from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.media.decode.frame_times import frame_times
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
-from vsr.media.frame import Frame, PixelLayout, StreamInfo
+from vsr.media.frame import Frame, PixelLayout
 from vsr.media.mux.writer import VideoWriter, check_output
+from vsr.media.playback import PLAYABLE_SUFFIXES, probe_playback
 from vsr.system.files import check_distinct, check_text_output, write_text
 
 _EMBEDDED_BYTES = 4 << 20
 """Films up to this size are embedded in the page; larger ones are referenced."""
-_PLAYABLE_SUFFIXES = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mp4", ".webm": "webm"}
-_PLAYABLE_CODECS = ("h264", "vp8", "vp9", "av1")
 _COPY_SETTINGS = EncoderSettings("h264", 10, "veryfast")
 _LONGEST_STEM = 200
 """Bytes of the file name of a copy."""
@@ -33,9 +32,11 @@ _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class _Film:
-    path: Path
-    """The file to play: the film, or a copy that browsers can play."""
+class ComparedFilm:
+    """A film on the page."""
+
+    address: str
+    """URL of the file to play: the film, or a copy that browsers can play."""
     label: str
     width: int
     height: int
@@ -63,7 +64,7 @@ def write_comparison(
     for film in films:
         if film.is_dir():
             raise DataError(f"{film}: is a folder; name films")
-    probed = [_probe(film) for film in films]
+    probed = [probe_playback(film) for film in films]
     unplayable = [film for film, (_, _, plays) in zip(films, probed, strict=True) if not plays]
     copies = _copies(unplayable, page)
     check_distinct([page, *copies.values()], films)
@@ -73,14 +74,17 @@ def write_comparison(
     for film, label, (info, codec, _) in zip(films, _labels(films), probed, strict=True):
         if film in copies:
             tell(f"{film}: browsers don't play it ({codec}); writing a copy, {copies[film]}")
-            _write_copy(film, copies[film], overwrite)
+            write_playable_copy(film, copies[film], overwrite=overwrite)
         played = copies.get(film, film)
-        shown.append(_Film(played, label, info.width, info.height, frame_times(played)))
-    write_text(page, comparison_page(shown, page))
+        address = _address(played, page)
+        shown.append(
+            ComparedFilm(address, label, info.width, info.height, times=frame_times(played))
+        )
+    write_text(page, comparison_page(shown))
 
 
-def comparison_page(films: Sequence[_Film], page: Path) -> str:
-    """Render the page as HTML; film addresses are relative to `page`."""
+def comparison_page(films: Sequence[ComparedFilm], assets: str | None = None) -> str:
+    """Render the page as HTML; see `render_page` for `assets`."""
     largest = max(film.width * film.height for film in films)
     described = []
     for film in films:
@@ -89,7 +93,7 @@ def comparison_page(films: Sequence[_Film], page: Path) -> str:
         entry = {"label": label, "width": film.width, "height": film.height}
         described.append(entry | _describe_times(film.times))
     videos = "".join(
-        f'<video id="film-{index}" muted playsinline preload="auto" src="{_address(film, page)}">'
+        f'<video id="film-{index}" muted playsinline preload="auto" src="{escape(film.address)}">'
         "</video>\n"
         for index, film in enumerate(films)
     )
@@ -97,7 +101,7 @@ def comparison_page(films: Sequence[_Film], page: Path) -> str:
     body = Template(asset("compare.html")).substitute(
         title=escape(title, quote=True), videos=videos, data=as_script_data({"films": described})
     )
-    return render_page(f"{title}: comparison", body, "compare")
+    return render_page(f"{title}: comparison", body, "compare", assets)
 
 
 def _labels(films: Sequence[Path]) -> list[str]:
@@ -107,14 +111,6 @@ def _labels(films: Sequence[Path]) -> list[str]:
         f"{film.absolute().parent.name}/{film.name}" if names.count(film.name) > 1 else film.name
         for film in films
     ]
-
-
-def _probe(film: Path) -> tuple[StreamInfo, str, bool]:
-    """Stream info, codec, and whether browsers play the film."""
-    with VideoReader(film) as reader:
-        info, codec = reader.info, reader.codec
-    playable = film.suffix.lower() in _PLAYABLE_SUFFIXES and codec in _PLAYABLE_CODECS
-    return info, codec, playable and info.layout == PixelLayout()
 
 
 def _copies(films: Sequence[Path], page: Path) -> dict[Path, Path]:
@@ -129,8 +125,8 @@ def _copies(films: Sequence[Path], page: Path) -> dict[Path, Path]:
     return copies
 
 
-def _write_copy(film: Path, copy: Path, overwrite: bool) -> None:
-    """Write an 8-bit 4:2:0 H.264 copy of a film."""
+def write_playable_copy(film: Path, copy: Path, overwrite: bool = False) -> None:
+    """Write an 8-bit 4:2:0 H.264 copy of a film, which browsers play. Raises `VsrError`."""
     with VideoReader(film) as reader:
         source_spec = colour_spec(reader.info)
         info = replace(reader.info, layout=PixelLayout())
@@ -141,16 +137,16 @@ def _write_copy(film: Path, copy: Path, overwrite: bool) -> None:
                 writer.write(Frame(planes, frame.pts, frame.duration))
 
 
-def _address(film: _Film, page: Path) -> str:
+def _address(film: Path, page: Path) -> str:
     """A data URI of a small film, else its path relative to the page."""
-    if film.path.stat().st_size <= _EMBEDDED_BYTES:
-        media_type = _PLAYABLE_SUFFIXES[film.path.suffix.lower()]
-        coded = base64.b64encode(film.path.read_bytes()).decode()
+    if film.stat().st_size <= _EMBEDDED_BYTES:
+        media_type = PLAYABLE_SUFFIXES[film.suffix.lower()]
+        coded = base64.b64encode(film.read_bytes()).decode()
         return f"data:video/{media_type};base64,{coded}"
     try:
-        relative = os.path.relpath(film.path.absolute(), page.absolute().parent)
+        relative = os.path.relpath(film.absolute(), page.absolute().parent)
     except ValueError:  # on another drive
-        return film.path.absolute().as_uri()
+        return film.absolute().as_uri()
     return quote(os.fsencode(relative.replace(os.sep, "/")))
 
 

@@ -5,7 +5,7 @@ import io
 import json
 import math
 from html import escape
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -14,6 +14,8 @@ from vsr.evaluation.highlights import Highlights, Pixels, Second
 from vsr.evaluation.report import FilmReport, Report, summary_rows
 from vsr.metrics.protocol import Metric
 
+ASSETS = Path(__file__).parent / "assets"
+"""Folder of the styles and scripts of pages."""
 _MOST_POINTS = 3000
 _STRIP_ZOOM = 2
 
@@ -37,8 +39,20 @@ def report_page(report: Report) -> str:
     return render_page(f"{report.subject}: report", body, "report")
 
 
-def render_page(title: str, body: str, asset_name: str) -> str:
-    """Render a page with `assets/{asset_name}.css` and `.js` embedded."""
+def render_page(title: str, body: str, asset_name: str, assets: str | None = None) -> str:
+    """Render a page with `assets/{asset_name}.css` and `.js`, embedded or linked.
+
+    They are linked where `assets` is the address of their folder: the page then has neither scripts
+    nor styles of its own, as strict content security policies demand.
+    """
+    names = ("page.css", f"{asset_name}.css")
+    script = f"{asset_name}.js"
+    if assets is None:
+        style = f"<style>\n{''.join(map(asset, names))}</style>"
+        code = f"<script>\n{asset(script)}</script>"
+    else:
+        style = "\n".join(f'<link rel="stylesheet" href="{assets}/{name}">' for name in names)
+        code = f'<script src="{assets}/{script}"></script>'
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -46,13 +60,11 @@ def render_page(title: str, body: str, asset_name: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>{escape(title)}</title>
-<style>
-{asset("page.css")}{asset(f"{asset_name}.css")}</style>
+{style}
 </head>
 <body>
 {body}
-<script>
-{asset(f"{asset_name}.js")}</script>
+{code}
 </body>
 </html>
 """
@@ -65,7 +77,7 @@ def as_script_data(value: object) -> str:
 
 def asset(name: str) -> str:
     """Read a packaged part of a page."""
-    return (files("vsr.evaluation") / "assets" / name).read_text(encoding="utf-8")
+    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 def _table(report: Report) -> str:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
+import vsr
 from vsr import __version__
 from vsr.web.about import describe_server
 from vsr.web.database import Database
@@ -18,12 +19,25 @@ from vsr.web.events import EventHub
 from vsr.web.files import Roots
 from vsr.web.guard import API, Guard, Traffic
 from vsr.web.job_queue import JobQueue
-from vsr.web.routes import about, events, folders, jobs, metrics, uploads
+from vsr.web.routes import (
+    about,
+    events,
+    films,
+    folders,
+    jobs,
+    metrics,
+    previews,
+    results,
+    uploads,
+)
 from vsr.web.services import Services
 from vsr.web.settings import ServerSettings
 from vsr.web.uploads import Uploads
+from vsr.web.views import Views
 
 STATIC = Path(__file__).parent / "static"
+_COMPARE_FILES = Path(vsr.__file__).parent / "evaluation" / "assets"
+"""Script and styles of the comparison page; importing `vsr.evaluation` would import torch."""
 
 
 def create_app(settings: ServerSettings) -> FastAPI:
@@ -37,6 +51,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         hub=hub,
         uploads=Uploads(settings.data, database, limits),
         queue=JobQueue(roots, database, hub, limits),
+        views=Views(settings.data / "cache", limits.preview_bytes),
     )
 
     @asynccontextmanager
@@ -45,10 +60,12 @@ def create_app(settings: ServerSettings) -> FastAPI:
         describing = run_sync(describe_server, settings, abandon_on_cancel=True)
         warming_up = asyncio.create_task(describing)
         await services.queue.start()
+        services.views.start(lambda changed: previews.publish_change(services, changed))
         try:
             yield
         finally:
             warming_up.cancel()
+            await run_sync(services.views.close)
             await services.queue.stop()
             database.close()
 
@@ -65,7 +82,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.services = services
     add_error_handlers(app)
     api = APIRouter(prefix=API)
-    for module in (about, events, folders, jobs, uploads):
+    for module in (about, events, films, folders, jobs, previews, results, uploads):
         api.include_router(module.router)
     app.include_router(api)
     app.include_router(metrics.router)
@@ -74,6 +91,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
+    app.mount(results.COMPARE_ASSETS, StaticFiles(directory=_COMPARE_FILES))
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_middleware(Guard, settings=settings, traffic=services.traffic)
     return app

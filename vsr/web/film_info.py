@@ -285,7 +285,7 @@ def _track(stream: Any) -> dict[str, Any]:
 
     context = stream.codec_context
     track: dict[str, Any] = {
-        "codec": context.name if context else "unknown",
+        "codec": context.codec.canonical_name if context else "unknown",
         "language": stream.metadata.get("language", ""),
         "title": stream.metadata.get("title", ""),
         "is_default": bool(stream.disposition & Disposition.default),

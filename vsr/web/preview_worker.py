@@ -1,7 +1,8 @@
 """Compute previews, in the process that keeps models and decoded frames."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ def frame_preview(
     folder: Path, source: Path, seconds: float, options: "UpscaleOptions"
 ) -> dict[str, Any]:
     """Write a frame before and after upscaling, as lossless WebP. Raises `VsrError`."""
+    begun = time.perf_counter()
     found = _previewer().preview(source, seconds, options)
     with ThreadPoolExecutor(2) as pool:
         files = (folder / BEFORE, folder / AFTER)
@@ -31,6 +33,7 @@ def frame_preview(
     height, width = found.after.shape[:2]
     return {
         "time": found.seconds,
+        "seconds": time.perf_counter() - begun,
         "width": width,
         "height": height,
         "pixel_aspect": found.pixel_aspect,
@@ -48,6 +51,7 @@ def clip_preview(
     from vsr.media.decode.part import Part, Timestamp
     from vsr.media.decode.reader import VideoReader
 
+    begun = time.perf_counter()
     # Times in JSON are rounded, so that a frame may seem to start before its time.
     start = Fraction(round(1000 * seconds), 1000) - Fraction(1, 2000)
     part = Part(Timestamp(max(Fraction(0), start)))
@@ -57,10 +61,18 @@ def clip_preview(
         info = reader.info
     return {
         "time": seconds,
+        "seconds": time.perf_counter() - begun,
         "width": info.width,
         "height": info.height,
         "pixel_aspect": float(info.sample_aspect_ratio),
     }
+
+
+def plan_film(folder: Path, source: Path, suffix: str, options: "UpscaleOptions") -> dict[str, Any]:
+    """Estimate time, memory and disk of upscaling a film, as `vsr plan`. Raises `VsrError`."""
+    from vsr.engine.plan import plan_video
+
+    return asdict(plan_video(source, suffix, options))
 
 
 @cache

@@ -11,6 +11,7 @@ from vsr.web.guard import Traffic
 from vsr.web.job_queue import JobQueue
 from vsr.web.settings import ServerSettings
 from vsr.web.uploads import Uploads
+from vsr.web.views import Views
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Services:
     hub: EventHub
     uploads: Uploads
     queue: JobQueue
+    views: Views
 
 
 def services_of(request: Request) -> Services:

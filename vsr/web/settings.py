@@ -30,6 +30,8 @@ class Limits(Config):
     """Jobs that are running, waiting or paused."""
     kept_jobs: int = Field(default=1000, ge=1)
     """Finished jobs in the list; older ones are removed from it, and their outputs stay."""
+    preview_bytes: int = Field(default=2 * 10**9, ge=10**6)
+    """Previews on disk; the least recently used are removed."""
     free_bytes: int = Field(default=2 * 10**9, ge=0)
     """Least free disk space: below it, no upload and no job starts."""
     json_bytes: int = Field(default=64 * 1024, ge=1024)

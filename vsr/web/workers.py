@@ -69,8 +69,6 @@ class Lane:
             threading.Thread(target=self._run, name=f"{name}-{index}", daemon=True)
             for index in range(workers)
         ]
-        for thread in self._threads:
-            thread.start()
 
     def submit(
         self,
@@ -105,6 +103,8 @@ class Lane:
             )
             if self._is_closed:
                 raise TaskDropped("the server is stopping")
+            for thread in self._threads if number == 0 else ():
+                thread.start()
             heapq.heappush(self._waiting, task)
             dropped = self._excess(priority, most_waiting)
             self._condition.notify()
@@ -130,7 +130,8 @@ class Lane:
         for worker in running:
             worker.kill()
         for thread in self._threads:
-            thread.join(_KILL_SECONDS)
+            if thread.is_alive():
+                thread.join(_KILL_SECONDS)
 
     def _excess(self, priority: int, most: int | None) -> _Task | None:
         """Remove and return the oldest of too many tasks of a priority."""

@@ -109,7 +109,7 @@ class Journal:
 
     def segment(self, index: int) -> Path:
         """Return the path of a segment's packets."""
-        return self.folder / f"{index:06}.segment"
+        return self.folder / _segment_name(index)
 
     def state(self, index: int) -> Path:
         """Return the path of the state at the start of a segment in mid-shot."""
@@ -228,9 +228,30 @@ def is_published(output: Path) -> bool:
     return bool(lines) and lines[-1].get(_WHOLE) == output.stat().st_size
 
 
+def newest_segment(output: Path) -> tuple[Path, CodedVideo] | None:
+    """Return the file of the newest finished segment of an unfinished run, and its codec.
+
+    None where no segment is finished. Another process may write the journal meanwhile.
+    """
+    folder = work_folder(output)
+    try:
+        lines = [line for line in _lines(folder / _RECORD)[1:] if _WHOLE not in line]
+    except OSError:
+        return None
+    if not lines:
+        return None
+    codec, extradata, tag = lines[-1]["video"]
+    video = CodedVideo(codec, bytes.fromhex(extradata), tag)
+    return folder / _segment_name(lines[-1]["number"]), video
+
+
 def work_folder(output: Path) -> Path:
     """Return the path of an output's work folder."""
     return hidden_sibling(output, ".vsr")
+
+
+def _segment_name(index: int) -> str:
+    return f"{index:06}.segment"
 
 
 def _lines(record: Path) -> list[dict[str, Any]]:
