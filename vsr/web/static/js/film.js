@@ -1,0 +1,85 @@
+/** The view of one film: what it holds, try, plan, add to the queue. */
+
+import { get, query } from "./api.js";
+import { find, showError } from "./dom.js";
+import { filmFacts, filmTable } from "./film_table.js";
+import { baseName } from "./format.js";
+import { Plan } from "./plan.js";
+import { Settings } from "./settings.js";
+import { Trial } from "./trial.js";
+import { Variants } from "./variants.js";
+
+let file = null;
+let settings, trial, variants, plan;
+
+export function startFilm() {
+  settings = new Settings((changesFrames) => {
+    if (!file) return;
+    plan.clear();
+    if (!changesFrames) return;
+    trial.request();
+    variants.check();
+  });
+  const options = () => settings.options();
+  variants = new Variants({
+    request: () => ({ file, time: trial.time, options: settings.pictureOptions() }),
+    onPick: (values) => settings.set(values),
+  });
+  trial = new Trial({
+    options: () => settings.pictureOptions(),
+    onFrame: (found) => settings.resolved(found),
+    onMoment: () => variants.check(),
+    onView: (view) => variants.follow(view),
+  });
+  plan = new Plan({ options });
+}
+
+/** Offer what the server can do. */
+export function describeFilmOptions(about) {
+  settings.describe(about);
+}
+
+/** Show a film; one that is shown already stays as it is. */
+export async function openFilm(reference) {
+  if (reference === file) {
+    trial.request();
+    return;
+  }
+  file = reference;
+  find("film-title").textContent = baseName(reference);
+  find("film-facts").textContent = "Reading the file…";
+  showError(find("film-error"), "");
+  const body = find("film-body");
+  body.classList.add("loading");
+  body.hidden = false;
+  variants.clear();
+  let info;
+  try {
+    info = await get(`/film?${query({ file: reference })}`);
+  } catch (error) {
+    if (file !== reference) return;
+    file = null;
+    showError(find("film-error"), error.message);
+    find("film-facts").textContent = "\u00a0";
+    body.hidden = true;
+    return;
+  }
+  if (file !== reference) return;
+  find("film-facts").textContent = filmFacts(info);
+  find("holds").replaceChildren(filmTable(info));
+  const isFilm = info.kind === "film";
+  for (const id of ["trial", "variants", "settings", "plan"]) find(id).hidden = !isFilm;
+  body.classList.remove("loading");
+  if (!isFilm) {
+    showError(find("film-error"), "This is a picture. `vsr image` upscales pictures; this page upscales films.");
+    return;
+  }
+  settings.open(info);
+  plan.open(info);
+  trial.open(info);
+}
+
+/** Another view is shown: end what is computed for this one. */
+export function leaveFilm() {
+  trial.stop();
+}
