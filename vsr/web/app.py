@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, FastAPI
@@ -14,7 +15,7 @@ import vsr
 from vsr import __version__
 from vsr.web.about import describe_server
 from vsr.web.database import Database
-from vsr.web.errors import add_error_handlers
+from vsr.web.errors import add_error_handlers, describe_errors
 from vsr.web.events import EventHub
 from vsr.web.files import Roots
 from vsr.web.guard import API, Guard, Traffic
@@ -38,6 +39,16 @@ from vsr.web.views import Views
 STATIC = Path(__file__).parent / "static"
 _COMPARE_FILES = Path(vsr.__file__).parent / "evaluation" / "assets"
 """Script and styles of the comparison page; importing `vsr.evaluation` would import torch."""
+
+
+class _Application(FastAPI):
+    """FastAPI whose document describes errors as they are sent."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        if self.openapi_schema is None:
+            describe_errors(super().openapi())
+        return super().openapi()
 
 
 def create_app(settings: ServerSettings) -> FastAPI:
@@ -69,7 +80,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
             await services.queue.stop()
             database.close()
 
-    app = FastAPI(
+    app = _Application(
         title="vsr",
         version=__version__,
         summary="Upscale films on this machine",

@@ -30,6 +30,19 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 """Responses of all routes, for the OpenAPI document."""
 
 
+def describe_errors(document: dict[str, Any]) -> None:
+    """State in an OpenAPI document that all errors are JSON, also of routes that send files.
+
+    FastAPI describes them with the media type of the route's other responses.
+    """
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status in map(str, ERRORS):
+                content = operation["responses"][status]["content"]
+                if "application/json" not in content:
+                    content["application/json"] = content.popitem()[1]
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Answer all errors of clients with a status of 4xx and one line."""
     app.add_exception_handler(VsrError, _answer_vsr_error)

@@ -6,6 +6,7 @@ All methods run in the event loop, and have written to the disk when they return
 import asyncio
 import logging
 import secrets
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ from vsr.web.jobs import Job, JobProcess, JobRecord, NewJob
 from vsr.web.refusals import Conflict, NotFound, Refused
 from vsr.web.settings import Limits
 
-_INTERRUPTED = (130, 143)
-"""Exit codes of an upscaling that was asked to end."""
+_INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
+"""Exit codes of a process that was asked to end; below 0 while it still loaded its modules."""
+_RETRY_SECONDS = 5.0
+"""Time between two attempts to write to a full disk."""
 _log = logging.getLogger("vsr.web")
 
 
@@ -164,10 +167,11 @@ class JobQueue:
             await self._change(identifier, stopping="cancel")
             if self._running is not None:
                 await self._running.end()
-        elif job.is_unfinished:
-            await self._set_cancelled(job)
-        elif job.state != "cancelled":
+        elif job.state == "done":
             raise _wrong_state(job, "cancelled")
+        elif job.state != "cancelled":
+            await self._change(identifier, state="cancelled", frames=0, finished=time.time())
+            await run_sync(self._outputs.remove_work, job.name)  # now, it can't be started
         return self.get(identifier)
 
     async def retry(self, identifier: str) -> Job:
@@ -208,9 +212,9 @@ class JobQueue:
         del self._records[identifier]
         async with self._lock:
             await run_sync(self._store.delete, identifier)
-        if job.is_unfinished:
+        if job.state != "done":
             await run_sync(self._outputs.remove_work, job.name)
-        if with_output and job.state == "done":
+        elif with_output:
             await run_sync(self._outputs.remove, job.name)
         self._hub.publish("removed", identifier, Removed(job=identifier))
 
@@ -222,14 +226,20 @@ class JobQueue:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            identifier = waiting[0].job
             try:
-                await self._run(identifier)
-            except VsrError as error:
-                await self._set_failed(identifier, self._roots.shorten(str(error)))
-            except Exception as error:
-                _log.exception("%s: failed", waiting[0].name)
-                await self._set_failed(identifier, f"internal error: {error!r}")
+                await self._run_or_fail(waiting[0])
+            except Exception:  # the database can't be written: the disk is full
+                _log.exception("the queue can't be written; trying again")
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _run_or_fail(self, job: Job) -> None:
+        try:
+            await self._run(job.job)
+        except VsrError as error:
+            await self._set_failed(job.job, self._roots.shorten(str(error)))
+        except Exception as error:
+            _log.exception("%s: failed", job.name)
+            await self._set_failed(job.job, f"internal error: {error!r}")
 
     async def _run(self, identifier: str) -> None:
         job = self._record(identifier).job
@@ -260,6 +270,9 @@ class JobQueue:
                 if self._apply(identifier, event) == "error"
             ]
             code = await running.wait()
+        except BaseException:
+            await running.end()
+            raise
         finally:
             self._running = None
         job = self._record(identifier).job
@@ -299,8 +312,9 @@ class JobQueue:
         )
 
     async def _set_failed(self, identifier: str, line: str) -> None:
-        if identifier not in self._records:  # was removed meanwhile
-            return
+        record = self._records.get(identifier)
+        if record is None or record.job.state not in ("waiting", "running"):
+            return  # was changed meanwhile
         await self._change(
             identifier,
             state="failed",

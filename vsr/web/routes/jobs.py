@@ -57,7 +57,7 @@ async def resume_job(services: ServicesDep, job: str) -> Job:
 
 @router.post("/jobs/{job}/cancel")
 async def cancel_job(services: ServicesDep, job: str) -> Job:
-    """End a job for good, and remove its unfinished work."""
+    """End a job, and remove its unfinished work; a failed job then starts again from the film."""
     return await services.queue.cancel(job)
 
 
