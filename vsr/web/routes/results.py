@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
 from vsr.web.computations import Computation
@@ -19,6 +19,9 @@ from vsr.web.view_models import Stability, Verification
 router = APIRouter(tags=["results"], responses=ERRORS)
 COMPARE_ASSETS = "/static/compare"
 """Address of the script and the styles of the comparison page."""
+_PAGE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "HTML", "content": {"text/html": {"schema": {"type": "string"}}}}
+}
 _PREPARING = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="3">
 <title>Comparison</title></head>
@@ -65,7 +68,7 @@ async def get_last_frame(services: ServicesDep, job: str) -> FileResponse:
     )
 
 
-@router.get("/jobs/{job}/compare", response_class=HTMLResponse)
+@router.get("/jobs/{job}/compare", response_class=Response, responses=_PAGE)
 async def compare_job(services: ServicesDep, job: str) -> HTMLResponse:
     """Return a page that plays the source and the output side by side."""
     source, output, options = await _films(services, job)
