@@ -4,7 +4,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsr.errors import MediaError
 from vsr.system.files import file_stamp
 from vsr.web.computations import Computation, Computations, Work
 from vsr.web.report_worker import (
@@ -71,11 +70,14 @@ class Results:
         )
         return self._heavy.request(("copy", stamp), {}, work)[0]
 
-    def last_frame(self, output: Path) -> Future[Computation]:
-        """Return the last finished frame of an unfinished output. Raises `MediaError`."""
+    def last_frame(self, output: Path) -> Future[Computation] | None:
+        """Return the last finished frame of an unfinished output; None before the first segment.
+
+        Raises `MediaError`.
+        """
         from vsr.engine.resume.journal import newest_segment
 
         if (found := newest_segment(output)) is None:
-            raise MediaError(f"{output.name}: no segment is finished yet")
+            return None
         work = Work(save_last_frame, (output,), seconds=_LAST_FRAME_SECONDS)
         return self._light.request(("last frame", file_stamp(found[0])), {}, work)[1]

@@ -56,12 +56,16 @@ async def get_flicker(services: ServicesDep, job: str) -> Stability:
 
 
 @router.get(
-    "/jobs/{job}/last-frame.jpg", response_class=FileResponse, responses=_file("image/jpeg")
+    "/jobs/{job}/last-frame.jpg",
+    response_class=FileResponse,
+    responses=_file("image/jpeg") | {204: {"description": "No segment is finished yet"}},
 )
-async def get_last_frame(services: ServicesDep, job: str) -> FileResponse:
+async def get_last_frame(services: ServicesDep, job: str) -> Response:
     """Return the last frame of the newest finished segment of an unfinished job."""
     output = services.queue.unfinished_output(job)
-    found = await finished(await run_sync(services.views.results.last_frame, output))
+    if (started := await run_sync(services.views.results.last_frame, output)) is None:
+        return Response(status_code=204)
+    found = await finished(started)
     assert found.folder is not None
     return FileResponse(
         found.folder / LAST_FRAME, media_type="image/jpeg", headers={"cache-control": "no-cache"}

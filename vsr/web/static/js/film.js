@@ -1,7 +1,7 @@
 /** The view of one film: what it holds, try, plan, add to the queue. */
 
 import { get, query } from "./api.js";
-import { find, showError } from "./dom.js";
+import { find, h, showError } from "./dom.js";
 import { filmFacts, filmTable } from "./film_table.js";
 import { baseName } from "./format.js";
 import { Plan } from "./plan.js";
@@ -52,6 +52,7 @@ export async function openFilm(reference) {
   const body = find("film-body");
   body.classList.add("loading");
   body.hidden = false;
+  find("film-notes").hidden = true;
   variants.clear();
   let info;
   try {
@@ -67,6 +68,7 @@ export async function openFilm(reference) {
   if (file !== reference) return;
   find("film-facts").textContent = filmFacts(info);
   find("holds").replaceChildren(filmTable(info));
+  showNotes(info);
   const isFilm = info.kind === "film";
   for (const id of ["trial", "variants", "settings", "plan"]) find(id).hidden = !isFilm;
   body.classList.remove("loading");
@@ -77,6 +79,14 @@ export async function openFilm(reference) {
   settings.open(info);
   plan.open(info);
   trial.open(info);
+}
+
+/** Show what matters before any choice: advice, and what a default output can't keep. */
+function showNotes({ notes, left_out: losses = [] }) {
+  const lines = [...notes, ...losses.map((loss) => `Would be lost: ${loss}`)];
+  const list = find("film-notes");
+  list.replaceChildren(...lines.map((line) => h("li", {}, line)));
+  list.hidden = !lines.length;
 }
 
 /** Another view is shown: end what is computed for this one. */

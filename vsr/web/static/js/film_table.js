@@ -24,7 +24,7 @@ export function filmTable(info) {
 
 function filmRows(info) {
   const rows = [
-    ["File", `${bytes(info.bytes)}, ${info.container}`],
+    ["File", `${bytes(info.bytes)}, ${container(info)}`],
     ["Picture", picture(info)],
     ["Rate", `${short(info.frame_rate, 3)} frames/s`],
     ["Length", length(info)],
@@ -50,6 +50,13 @@ function pictureRows(info) {
     ["Pages", String(info.pages)],
     ["Notes", list(info.notes)],
   ];
+}
+
+/** The one of the names of a format that is the file's suffix, or else the first. */
+function container({ name, container: names }) {
+  const all = names.split(",");
+  const suffix = name.split(".").pop().toLowerCase();
+  return all.includes(suffix) ? suffix : all[0];
 }
 
 function picture(info) {

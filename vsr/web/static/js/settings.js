@@ -98,9 +98,10 @@ export class Settings {
 
   /** Tell what the server chose for options that aren't set. */
   resolved({ model, detail }) {
-    const known = this.about?.models.find(({ name }) => name === model);
-    this.ranges.detail.fallback = known ? short(known.default_detail) : null;
-    if (detail !== null && detail !== undefined && this.ranges.detail.isDefault) this.ranges.detail.show(detail);
+    const range = this.ranges.detail;
+    this.model = this.about?.models.find(({ name }) => name === model);
+    range.fallback = this.model ? short(this.model.default_detail) : null;
+    if (range.isDefault) range.show(detail ?? null);
     this.adapt();
   }
 
@@ -154,8 +155,13 @@ export class Settings {
     const summary = about.profiles.find(({ name }) => name === profile.value)?.summary;
     setText(find("profile-hint"), summary ?? "Options for a type of source; those below take precedence.");
     const wanted = model.value || (profile.value ? "" : "fast");
-    const found = about.models.find(({ name, quality }) => name === wanted || quality === wanted);
-    setText(find("model-hint"), found ? `${found.summary} ${found.cost}.` : "As the profile says.");
+    const isIt = ({ name, quality }) => !wanted || name === wanted || quality === wanted;
+    const found = this.model && isIt(this.model) ? this.model : wanted && about.models.find(isIt);
+    setText(find("model-hint"), found ? `${found.name}: ${found.summary} ${found.cost}.` : "As the profile says.");
+    this.ranges.detail.input.disabled = Boolean(found) && !found.has_twin;
+    setText(find("option-detail-hint"), found && !found.has_twin
+      ? `${found.name} has no twin for detail: it is always faithful.`
+      : "0 is faithful; towards 1, texture is added, some of it invented.");
     const suffix = container.value || about.containers[0];
     for (const option of codec.options) {
       const known = about.codecs.find(({ name }) => name === option.value);
@@ -207,11 +213,12 @@ export class Settings {
       fallback: null,
       show(value) {
         if (value !== null) input.value = String(value);
-        const text = range.isDefault ? "default" : short(Number(input.value));
+        const known = range.fallback === null ? "default" : `default, ${range.fallback}`;
+        const text = range.isDefault ? known : short(Number(input.value));
         setText(output, text);
         input.setAttribute("aria-valuetext", text);
         input.classList.toggle("unset", range.isDefault);
-        back.classList.toggle("away", range.isDefault);
+        back.hidden = range.isDefault;
       },
       set(value) {
         range.isDefault = false;
