@@ -10,9 +10,14 @@ from skimage import data
 
 from tests.helpers.cli import vsr
 from vsr.errors import MediaError
+from vsr.media.animation.reader import is_animated, read_animation
 from vsr.media.image import read_still
+from vsr.media.image_writer import write_still
 from vsr.media.picture_memory import memory_limit
 from vsr.media.picture_samples import samples_of, upright_copy
+from vsr.media.still import Still
+from vsr.media.tiff_stack import open_stack
+from vsr.media.verify.picture_contents import read_picture
 
 
 def test_pictures_beyond_pillows_limit_are_read(
@@ -73,3 +78,44 @@ def test_pictures_are_turned_upright(tmp_path: Path, orientation: int) -> None:
         found = np.asarray(upright_copy(image))
     with Image.open(tmp_path / "a.png") as image:
         assert np.array_equal(found, np.asarray(ImageOps.exif_transpose(image)))
+
+
+@pytest.mark.parametrize("suffix", [".exr", ".jxl", ".tif"])
+def test_the_memory_of_formats_that_pillow_does_not_read_is_limited(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_still(path, Still(np.zeros((100, 100, 3), np.float32)))
+    with memory_limit(0.00035), pytest.raises(MediaError, match=r"100x100 pixels need .* memory"):
+        read_still(path)
+    with memory_limit(0.00037):
+        assert read_still(path).rgb.shape == (100, 100, 3)
+
+
+def test_planes_beyond_pillows_limit_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr("vsr.media.picture_memory._PILLOW_LIMIT", 1000)
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 100, 100), np.uint16))
+    with open_stack(tmp_path / "a.tif") as stack:
+        assert stack is not None
+        assert stack.plane(1).shape == (100, 100)
+    with (
+        memory_limit(0.0001),
+        pytest.raises(MediaError, match="--max-memory"),
+        open_stack(tmp_path / "a.tif"),
+    ):
+        pass
+
+
+def test_pictures_beyond_pillows_limit_are_compared_and_animated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [Image.new("L", (200, 100), shade) for shade in (0, 255)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], comment=b"Two")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr("vsr.media.picture_memory._PILLOW_LIMIT", 1000)
+    assert is_animated(tmp_path / "a.gif")
+    assert len(list(read_animation(tmp_path / "a.gif").frames())) == 2
+    assert read_picture(tmp_path / "a.gif").comment == b"Two"

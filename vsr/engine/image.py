@@ -102,7 +102,7 @@ class StillUpscaler:
         """
         dtype = dtype or pixels.dtype
         height, width = self.output_size(*pixels.shape[:2])
-        check_memory(Path("output"), (width, height), 3 * dtype.itemsize, OutputError)
+        check_memory("the output", (width, height), 3 * dtype.itemsize, OutputError)
         output = np.empty((height, width, 3), dtype)
         first = 0
         with closing(self.upscale_bands(pixels, output.dtype)) as bands:

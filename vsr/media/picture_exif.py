@@ -128,5 +128,8 @@ def dpi_of(info: dict[Any, Any]) -> tuple[float, float] | None:
 def exif_dpi(exif: Image.Exif) -> tuple[float, float] | None:
     """Return the pixels per inch that Exif data state; None if they aren't plausible."""
     scale = _INCHES.get(exif.get(RESOLUTION_UNIT, 2), 0.0)
-    sides = [float(exif[tag]) * scale for tag in (X_RESOLUTION, Y_RESOLUTION) if tag in exif]
+    try:
+        sides = float(exif[X_RESOLUTION]) * scale, float(exif[Y_RESOLUTION]) * scale
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
     return dpi_of({"dpi": sides})

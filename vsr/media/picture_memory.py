@@ -1,6 +1,7 @@
 """Refuse pictures that need too much memory, by their size, before they are decoded."""
 
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +14,8 @@ from vsr.errors import MediaError, VsrError
 
 BYTES_PER_PIXEL = 12
 """Memory of a picture of 8 bits while it is decoded: Pillow's copies, and the samples."""
+FLOAT_BYTES_PER_PIXEL = 36
+"""Memory of RGB floats while they are decoded: three copies."""
 _SHARE = 0.5
 """Share of the machine's memory that a picture may need by default."""
 _GIGABYTE = 1_000_000_000
@@ -32,49 +35,62 @@ def memory_limit(gigabytes: float | None) -> Iterator[None]:
         _limit.reset(token)
 
 
-def check_memory(
-    path: Path,
-    size: tuple[int, int],
-    bytes_per_pixel: int = BYTES_PER_PIXEL,
-    error: type[VsrError] = MediaError,
-    advice: str = "",
-) -> None:
-    """Raise `error` where a picture of (width, height) needs more memory than is allowed.
+def check_source(path: Path, size: tuple[int, int], bytes_per_pixel: int) -> None:
+    """Raise `MediaError` where decoding a picture of (width, height) needs too much memory.
 
-    `advice` is the end of the line, about another format.
+    If the process has set Pillow's limit of pixels, that applies as well.
     """
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    if limit and not _is_ours() and size[0] * size[1] > limit:
+        raise MediaError(f"{path}: {size[0]}x{size[1]}: {_most(limit)}")
+    check_memory(path, size, bytes_per_pixel, MediaError)
+
+
+def check_memory(
+    path: Path | str, size: tuple[int, int], bytes_per_pixel: int, error: type[VsrError]
+) -> None:
+    """Raise `error` where a picture of (width, height) needs more memory than is allowed."""
     needed = size[0] * size[1] * bytes_per_pixel
     if needed > _allowed():
         raise error(
             f"{path}: {size[0]}x{size[1]} pixels need {needed / _GIGABYTE:.1f} GB of memory, more "
-            f"than {_allowed() / _GIGABYTE:.1f}: allow it with --max-memory{advice}"
+            f"than {_allowed() / _GIGABYTE:.1f}: allow it with --max-memory"
         )
 
 
 @contextmanager
-def pillow_limit(path: Path) -> Iterator[None]:
-    """Replace Pillow's limit of pixels by that of memory, unless the process has set another.
+def reading_by_pillow(path: Path) -> Iterator[None]:
+    """Silence Pillow's warnings about a file, and replace its limit of pixels by that of memory.
 
-    Larger pictures raise `MediaError`.
+    A limit that the process has set stays. Larger pictures raise `MediaError`.
     """
     global _readers
     with _lock:
-        is_ours = _readers > 0 or Image.MAX_IMAGE_PIXELS == _PILLOW_LIMIT
+        is_ours = _is_ours()
         _readers += is_ours
         if is_ours:  # Pillow warns of so many pixels, and refuses twice as many
             Image.MAX_IMAGE_PIXELS = max(1, _allowed() // BYTES_PER_PIXEL // 2)
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except Image.DecompressionBombError as error:
-        raise MediaError(
-            f"{path}: is too large: pictures have at most {limit} pixels; see --max-memory"
-        ) from error
+        raise MediaError(f"{path}: is too large: {_most(limit)}; see --max-memory") from error
     finally:
         with _lock:
             _readers -= is_ours
             if is_ours and not _readers:
                 Image.MAX_IMAGE_PIXELS = _PILLOW_LIMIT
+
+
+def _is_ours() -> bool:
+    """Whether Pillow's limit of pixels is the one of this module, or its default."""
+    return _readers > 0 or Image.MAX_IMAGE_PIXELS == _PILLOW_LIMIT
+
+
+def _most(limit: int) -> str:
+    return f"pictures have at most {limit} pixels"
 
 
 def _allowed() -> int:
