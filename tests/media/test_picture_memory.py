@@ -1,6 +1,7 @@
 """Limits of memory, and reading without copies."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import tifffile
 from PIL import Image, ImageOps
 from skimage import data
 
+import vsr as vsr_api
 from tests.helpers.cli import vsr
-from vsr.errors import MediaError
+from vsr.errors import MediaError, OutputError
 from vsr.media.animation.reader import is_animated, read_animation
 from vsr.media.image import read_still
 from vsr.media.image_writer import write_still
@@ -119,3 +121,19 @@ def test_pictures_beyond_pillows_limit_are_compared_and_animated(
     assert is_animated(tmp_path / "a.gif")
     assert len(list(read_animation(tmp_path / "a.gif").frames())) == 2
     assert read_picture(tmp_path / "a.gif").comment == b"Two"
+
+
+def test_outputs_that_need_too_much_memory_are_refused_by_name(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    pixels = np.zeros((20, 20, 3), np.uint8)
+    pages = np.zeros((2, 20, 20), np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "b.tif", pages, photometric="minisblack")
+    options: dict[str, Any] = {"model": str(tiny_model), "max_memory": 15e-6}
+    for source, output in (("a.png", "c.webp"), ("b.tif", "d.tif")):
+        with pytest.raises(OutputError, match=rf"{output}: 80x80 pixels need .*--max-memory"):
+            vsr_api.upscale_picture(tmp_path / source, tmp_path / output, **options)
+    with pytest.raises(OutputError, match=r"an array: 80x80 pixels need .* max_memory"):
+        vsr_api.upscale_image(pixels, **options)
+    assert vsr_api.upscale_image(pixels, **options | {"max_memory": 20e-6}).shape == (80, 80, 3)

@@ -66,7 +66,7 @@ def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str]
         raise not_a_folder(without)
     for line in skipped(source, others, "pictures"):
         tell(line)
-    return pair_files(source, output, pictures, lambda name: _name(name, source / name))
+    return pair_files(source, output, pictures, lambda path: _name(path, path))
 
 
 def _name(picture: Path, source: Path) -> Path:

@@ -47,14 +47,18 @@ def check_source(path: Path, size: tuple[int, int], bytes_per_pixel: int) -> Non
 
 
 def check_memory(
-    path: Path | str, size: tuple[int, int], bytes_per_pixel: int, error: type[VsrError]
+    path: Path | None, size: tuple[int, int], bytes_per_pixel: int, error: type[VsrError]
 ) -> None:
-    """Raise `error` where a picture of (width, height) needs more memory than is allowed."""
+    """Raise `error` where a picture of (width, height) needs more memory than is allowed.
+
+    `path` is None for an array.
+    """
     needed = size[0] * size[1] * bytes_per_pixel
     if needed > _allowed():
+        where, option = ("an array", "max_memory") if path is None else (path, "--max-memory")
         raise error(
-            f"{path}: {size[0]}x{size[1]} pixels need {needed / _GIGABYTE:.1f} GB of memory, more "
-            f"than {_allowed() / _GIGABYTE:.1f}: allow it with --max-memory"
+            f"{where}: {size[0]}x{size[1]} pixels need {needed / _GIGABYTE:.1f} GB of memory, more "
+            f"than {_allowed() / _GIGABYTE:.1f}: allow it with {option}"
         )
 
 
