@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vsr.errors import MediaError, OutputError
 from vsr.media.dicom_tags import describe_output, lost_tags
-from vsr.media.picture_memory import FLOAT_BYTES_PER_PIXEL, check_source
+from vsr.media.picture_memory import check_source
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
 
@@ -247,7 +247,7 @@ def _described(path: Path, dataset: Any) -> Dicom:
             "first, or pip install 'vsr[medical]'"
         )
     height, width = int(dataset.Rows), int(dataset.Columns)
-    check_source(path, (width, height), FLOAT_BYTES_PER_PIXEL)
+    check_source(path, (width, height), bits=32)
     colour = photometric in _COLOURS
     if int(dataset.get("SamplesPerPixel") or 1) != (3 if colour else 1):
         raise MediaError(f"{path}: its samples a pixel contradict its colours")

@@ -15,7 +15,7 @@ from vsr.errors import MediaError, first_line
 from vsr.media.exif import EXIF_IFD, GPS_IFD, RESOLUTION_TAGS
 from vsr.media.picture_exif import dpi_of
 from vsr.media.picture_formats import has_format, needs_extra
-from vsr.media.picture_memory import FLOAT_BYTES_PER_PIXEL, check_source
+from vsr.media.picture_memory import check_source
 from vsr.media.picture_tags import PictureTags
 from vsr.media.rgb_profile import BT709
 from vsr.media.still import Still, divide_by_alpha, finite_floats
@@ -208,7 +208,7 @@ def _check_size(file: BinaryIO, path: Path) -> None:
         return
     left, top, right, bottom = np.frombuffer(head[at + 21 : at + 37].ljust(16, b"\0"), "<i4")
     width, height = int(right) - int(left) + 1, int(bottom) - int(top) + 1
-    check_source(path, (width, height), FLOAT_BYTES_PER_PIXEL)
+    check_source(path, (width, height), bits=32)
 
 
 def _is_text(key: str, value: Any) -> bool:

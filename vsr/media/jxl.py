@@ -15,7 +15,7 @@ from vsr.errors import MediaError, first_line
 from vsr.media.boxes import box, boxes
 from vsr.media.jxl_header import JxlHeader, read_header, with_colours
 from vsr.media.picture_formats import has_format, needs_extra
-from vsr.media.picture_memory import BYTES_PER_PIXEL, FLOAT_BYTES_PER_PIXEL, check_source
+from vsr.media.picture_memory import check_source
 from vsr.media.picture_tags import PictureTags, exif_with_tags
 from vsr.media.rgb_profile import BT709, rgb_profile
 from vsr.media.still import Samples, Still, divide_by_alpha, finite_floats, full_scale
@@ -128,9 +128,8 @@ def _tiff_of(content: bytes) -> bytes:
 
 
 def _check(header: JxlHeader, path: Path) -> None:
-    deep = header.is_float or header.bits > 8
-    size = header.width, header.height
-    check_source(path, size, FLOAT_BYTES_PER_PIXEL if deep else BYTES_PER_PIXEL)
+    bits = 32 if header.is_float else header.bits
+    check_source(path, (header.width, header.height), bits)
     if header.has_black:
         raise MediaError(f"{path}: holds CMYK, which can't be read; convert it to TIFF first")
 

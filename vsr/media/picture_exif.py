@@ -98,7 +98,7 @@ def adapted_exif(
         readable.load(upright)
         for directory in (EXIF_IFD, GPS_IFD):
             readable.get_ifd(directory)
-        sized_exif(upright, (2, 2), (1, 1), None)  # so that it is damaged before the work
+        sized_exif(upright, (2, 2), (1, 1), None)  # so that damage is reported before the work
     if orientation != 1 and has_position(content):
         lost.append("position of GeoTIFF: the picture is rotated")
     return upright

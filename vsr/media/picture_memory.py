@@ -12,10 +12,10 @@ from PIL import Image
 
 from vsr.errors import MediaError, VsrError
 
-BYTES_PER_PIXEL = 12
+_BYTES_PER_PIXEL = 12
 """Memory of a picture of 8 bits while it is decoded: Pillow's copies, and the samples."""
-FLOAT_BYTES_PER_PIXEL = 36
-"""Memory of RGB floats while they are decoded: three copies."""
+_COPIES = 3
+"""Copies of RGB of more than 8 bits in memory while it is decoded."""
 _SHARE = 0.5
 """Share of the machine's memory that a picture may need by default."""
 _GIGABYTE = 1_000_000_000
@@ -35,14 +35,16 @@ def memory_limit(gigabytes: float | None) -> Iterator[None]:
         _limit.reset(token)
 
 
-def check_source(path: Path, size: tuple[int, int], bytes_per_pixel: int) -> None:
+def check_source(path: Path, size: tuple[int, int], bits: int) -> None:
     """Raise `MediaError` where decoding a picture of (width, height) needs too much memory.
 
-    If the process has set Pillow's limit of pixels, that applies as well.
+    `bits` are those of a sample: 8, 16 or 32. If the process has set Pillow's limit of pixels, that
+    applies as well.
     """
     limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
     if limit and not _is_ours() and size[0] * size[1] > limit:
         raise MediaError(f"{path}: {size[0]}x{size[1]}: {_most(limit)}")
+    bytes_per_pixel = _BYTES_PER_PIXEL if bits <= 8 else _COPIES * 3 * -(-bits // 8)
     check_memory(path, size, bytes_per_pixel, MediaError)
 
 
@@ -73,7 +75,7 @@ def reading_by_pillow(path: Path) -> Iterator[None]:
         is_ours = _is_ours()
         _readers += is_ours
         if is_ours:  # Pillow warns of so many pixels, and refuses twice as many
-            Image.MAX_IMAGE_PIXELS = max(1, _allowed() // BYTES_PER_PIXEL // 2)
+            Image.MAX_IMAGE_PIXELS = max(1, _allowed() // _BYTES_PER_PIXEL // 2)
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
     try:
         with warnings.catch_warnings():

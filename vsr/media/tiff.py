@@ -59,8 +59,6 @@ _BIG_HEADER = b"II+\0" + struct.pack("<2HQ", 8, 0, 0)
 STRIP_STARTS, STRIP_COUNTS = 0x0111, 0x0117
 STRIP_BYTES = 1 << 20
 """Bytes of a strip before compression."""
-_COPIES = 3
-"""Copies of a picture in memory while it is decoded."""
 
 
 def read_tiff(file: BinaryIO, path: Path, number: int = 0) -> Still | None:
@@ -270,9 +268,7 @@ def save_directory(file: BinaryIO, directory: ImageFileDirectory_v2) -> None:
 
 def _check_page(page: Any, file: BinaryIO, path: Path) -> None:
     """Raise `MediaError` where a page is too large, cut off, or has other axes."""
-    bits = max(page.bitspersample, 16)
-    size = page.imagewidth, page.imagelength
-    check_source(path, size, _COPIES * 3 * bits // 8)
+    check_source(path, (page.imagewidth, page.imagelength), page.bitspersample)
     if page.axes not in ("YX", "YXS", "SYX"):
         raise MediaError(f"{path}: holds an array of axes {page.axes}, not a picture")
     end = file.seek(0, 2)

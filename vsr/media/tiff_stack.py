@@ -21,7 +21,7 @@ from vsr.media.exif import RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION
 from vsr.media.ome import has_regions, scaled_ome
 from vsr.media.picture_formats import TIFF_SUFFIXES
 from vsr.media.picture_limits import MAX_TIFF_BYTES
-from vsr.media.picture_memory import FLOAT_BYTES_PER_PIXEL, check_source
+from vsr.media.picture_memory import check_source
 from vsr.media.tiff import is_tiff
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
@@ -262,7 +262,7 @@ def _axes(series: Any, page: Any) -> tuple[str, tuple[int, ...]]:
 
 def _check(stack: TiffStack) -> None:
     """Raise `MediaError` where planes are too large, or the file is cut off."""
-    check_source(stack.path, (stack.width, stack.height), FLOAT_BYTES_PER_PIXEL)
+    check_source(stack.path, (stack.width, stack.height), bits=32)
     pages = [page for page in stack._series.pages if page is not None]
     end = stack.path.stat().st_size
     segments = (
