@@ -3,8 +3,8 @@
     import vsr
     model = vsr.load("tiny-x4")         # an nn.Module: (B, T, 3, H, W) to (B, T, 3, 4H, 4W)
     vsr.upscale_video("in.mp4", "out.mp4")
-    vsr.upscale_image(array)            # uint8 (H, W, 3)
-    vsr.upscale_picture("in.gif", "out.webp")
+    vsr.upscale_image(array)            # uint8, uint16 or float32 (H, W, 3)
+    vsr.upscale_picture("in.gif", "out.webp")   # a file, with its metadata
     vsr.upscale_stack(planes)           # measured values of any type and range (..., H, W)
     vsr.evaluate("out.mp4", "reference.mp4")["psnr_y"].mean
     vsr.list_models()                   # the models in the package

@@ -64,16 +64,17 @@ def image_command(
 ) -> None:
     """Upscale pictures, or folders of pictures.
 
-    OUT is a folder if there are several IN, or if IN is one. Output formats are PNG, JPEG, WebP,
-    AVIF, TIFF, JPEG XL and OpenEXR. Animations stay animated in GIF, PNG, APNG and WebP; pages are
-    kept in TIFF and MPO. Colour profile, transparency, Exif, XMP, resolution and comment are kept.
-    Anything that can't be kept is reported before the work starts.
+    OUT is a folder if there are several IN, or if IN is one; else its suffix is the format: PNG,
+    JPEG, WebP, AVIF, TIFF, JPEG XL or OpenEXR. Animations stay animated in GIF, PNG, APNG and WebP.
+    Pages are kept in TIFF and MPO. DICOM files and TIFF stacks keep their format. Bits, colour
+    profile, transparency and metadata are kept. Anything that can't be kept is reported before the
+    work starts.
 
     \b
-    vsr image small.png large.png --scale 2
-    vsr image small.png wall.png --width 5000
+    vsr image photo.png photo-large.png --scale 2
+    vsr image photo.png wallpaper.png --width 5000
+    vsr image dance.gif dance-large.webp
     vsr image photos/ larger/
-    vsr image dance.gif dance.webp
     vsr image a.png b.jpg photos/ larger/
     """
     from vsr.engine.image import StillUpscaler

@@ -41,16 +41,17 @@ def verify_command(
 ) -> None:
     """Check that an upscaled film or picture kept all of its source.
 
-    Timestamps, streams, chapters and tags of OUT are compared with those of IN. Sound, subtitles
-    and attachments are compared packet by packet, and converted sound by its samples or its
-    loudness. Give --video, --audio, --subtitles and the part of IN as for `vsr upscale`. The exit
-    code is 1 if anything was lost or changed.
+    The exit code is 1 if anything was lost or changed.
+
+    Films are compared in timestamps, streams, chapters and tags; sound, subtitles and attachments
+    packet by packet, and converted sound by its samples or its loudness. Give --video, --audio,
+    --subtitles and the part of IN as for `vsr upscale`.
 
     Pictures, and folders of pictures, are compared in content, bits, colours, transparency and
     metadata.
 
-    Of numbered pictures, named by a folder or a pattern beside a film or a pattern, counts, sizes,
-    bits, transparency and numbers are compared.
+    Numbered pictures, named by their folder or a pattern, are compared with a film or with numbered
+    pictures in count, sizes, bits, transparency and numbers.
 
     \b
     vsr verify holiday.mp4 holiday-large.mp4

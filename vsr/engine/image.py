@@ -102,7 +102,7 @@ class StillUpscaler:
         """
         dtype = dtype or pixels.dtype
         height, width = self.output_size(*pixels.shape[:2])
-        check_memory(Path("output"), (width, height), 3 * dtype.itemsize, OutputError)
+        check_memory(None, (width, height), 3 * dtype.itemsize, OutputError)
         output = np.empty((height, width, 3), dtype)
         first = 0
         with closing(self.upscale_bands(pixels, output.dtype)) as bands:
@@ -250,6 +250,7 @@ class StillUpscaler:
             bands = self._still_bands(still, dtype)
             write_rows(output, still, (width, height), dtype, bands, overwrite)
             return
+        check_memory(output, (width, height), 3 * dtype.itemsize, OutputError)
         write_still(output, self.upscale_still(still, dtype), overwrite)
 
     def upscale_still(self, still: Still, dtype: np.dtype[Any]) -> Still:

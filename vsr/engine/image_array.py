@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from vsr.engine.image import StillUpscaler
 from vsr.engine.output_size import SizeRequest
+from vsr.media.picture_memory import memory_limit
 
 _SamplesT = TypeVar("_SamplesT", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
 
@@ -22,6 +23,7 @@ def upscale_image(
     width: int | None = None,
     height: int | None = None,
     size: str | None = None,
+    max_memory: float | None = None,
 ) -> _SamplesT:
     """Upscale one RGB picture (H, W, 3) to (sH, sW, 3): uint8, uint16, or float32 of white 1.
 
@@ -29,7 +31,8 @@ def upscale_image(
     scale. `scale` is any number above 0, by default that of a named model, or 4. `width`, `height`
     and `size` set the output instead, as those of `vsr.upscale_video`. `detail` is that of
     `vsr.load`, by default that of the model's card. `grain` is the strength of film grain, from
-    0 to 1. Raises ValueError for another shape or type, and `VsrError`.
+    0 to 1. `max_memory` is the memory in gigabytes that the output may need, by default half of the
+    machine's. Raises ValueError for another shape or type, and `VsrError`.
     """
     if not isinstance(pixels, np.ndarray):
         raise ValueError(f"expected an array (H, W, 3), got {type(pixels).__name__}")
@@ -39,6 +42,7 @@ def upscale_image(
         raise ValueError(f"expected {expected}, got {pixels.dtype} {pixels.shape}")
     request = SizeRequest(scale=scale, width=width, height=height, screen=size)
     upscaler = StillUpscaler(model, request, device=device, detail=detail, grain=grain)
-    output: Any = upscaler.upscale_array(pixels)
+    with memory_limit(max_memory):
+        output: Any = upscaler.upscale_array(pixels)
     typed: _SamplesT = output
     return typed

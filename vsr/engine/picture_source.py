@@ -1,4 +1,4 @@
-"""Open films and numbered pictures, and describe what becomes of the pictures in a film."""
+"""Open films and numbered pictures, and list what is lost between them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -71,7 +71,7 @@ def reopen_source(reader: FilmReader, options: UpscaleOptions) -> FilmReader:
 
 
 def encoded_as(reader: FilmReader, settings: EncoderSettings) -> StreamInfo:
-    """Describe the source as the encoder gets it, before its size changes.
+    """Describe the frames to encode, in the size of the source.
 
     Pictures have full range and all their chroma. A film of pictures has limited range, as players
     expect, and 4:2:0 where the codec's players expect that.
@@ -114,7 +114,7 @@ def picture_losses(reader: FilmReader, output: StreamInfo, suffix: str, codec: s
 
 
 def _reductions(still: Still) -> Iterator[str]:
-    """List what is lost of a picture as a frame, whatever it is written to."""
+    """List what a picture loses as a frame of a film, in any output format."""
     if still.rgb.dtype == np.float32:
         yield f"floating-point samples: computed in {PICTURE_DEPTH} bits, from 0 to 1"
     if still.inks is not None:
@@ -147,7 +147,7 @@ def _losses_of_film(reader: VideoReader) -> Iterator[str]:
         yield f"pixel aspect {info.sample_aspect_ratio}: --square-pixels makes the pixels square"
     colour: ColourTags = info.colour
     if name := _HDR_TRANSFERS.get(colour.transfer) or _WIDE_PRIMARIES.get(colour.primaries):
-        yield f"colours of {name}: the pictures don't say so"
+        yield f"colours of {name}: the pictures have no description of them"
 
 
 def _check_options(source: Path, options: UpscaleOptions) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vsr.errors import MediaError, OutputError
 from vsr.media.dicom_tags import describe_output, lost_tags
+from vsr.media.picture_memory import check_source
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
 
@@ -247,9 +247,7 @@ def _described(path: Path, dataset: Any) -> Dicom:
             "first, or pip install 'vsr[medical]'"
         )
     height, width = int(dataset.Rows), int(dataset.Columns)
-    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-    if limit and height * width > limit:
-        raise MediaError(f"{path}: {width}x{height}: pictures have at most {limit} pixels")
+    check_source(path, (width, height), bits=32)
     colour = photometric in _COLOURS
     if int(dataset.get("SamplesPerPixel") or 1) != (3 if colour else 1):
         raise MediaError(f"{path}: its samples a pixel contradict its colours")

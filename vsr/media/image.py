@@ -1,7 +1,6 @@
 """Read still pictures."""
 
 import io
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from vsr.errors import MediaError
+from vsr.errors import MediaError, first_line
 from vsr.media.avif import read_avif16
 from vsr.media.exr import read_exr
 from vsr.media.jxl import read_jxl
@@ -19,11 +18,18 @@ from vsr.media.picture_colours import rgb_of_inks
 from vsr.media.picture_exif import exif_of, orientation_of, stored_size
 from vsr.media.picture_formats import DEEP_AVIF, has_format, has_heif, hint_for, read_heif16
 from vsr.media.picture_header import bits_of, frames_of, is_grey_png
-from vsr.media.picture_memory import pillow_limit
+from vsr.media.picture_memory import reading_by_pillow
 from vsr.media.picture_samples import samples_of, upright_copy
 from vsr.media.picture_tags import tags_of
 from vsr.media.png16 import read_png16
-from vsr.media.still import Samples, Still, profile_fits, profile_space, rotate_samples
+from vsr.media.still import (
+    Samples,
+    Still,
+    finite_floats,
+    profile_fits,
+    profile_space,
+    rotate_samples,
+)
 from vsr.media.tiff import read_tiff
 from vsr.system.address import is_pipe
 from vsr.system.files import reason as failure
@@ -48,8 +54,7 @@ def read_still(path: Path | str, page: int = 0) -> Still:
     try:
         with path.open("rb") as opened:
             file = io.BytesIO(opened.read()) if pipe else opened
-            with warnings.catch_warnings(), pillow_limit(path):
-                warnings.simplefilter("ignore")  # about oddities of the file
+            with reading_by_pillow(path):
                 return _read(file, path, page)
     except MediaError:
         raise
@@ -60,8 +65,7 @@ def read_still(path: Path | str, page: int = 0) -> Still:
         reason = failure(error) or type(error).__name__
         raise MediaError(f"{path}: can't be read: {reason.splitlines()[0]}") from error
     except Exception as error:  # Pillow raises many types of error for broken files
-        reason = str(error) or type(error).__name__
-        raise MediaError(f"{path}: can't be read: {reason.splitlines()[0]}") from error
+        raise MediaError(f"{path}: can't be read: {first_line(error)}") from error
 
 
 def _head(path: Path) -> bytes:
@@ -107,7 +111,7 @@ def _read(file: Any, path: Path, page: int) -> Still:
     rgb: Samples
     alpha: Samples | None
     if mode == "F":
-        rgb, alpha = np.repeat(_finite(upright, path)[..., None], 3, axis=2), None
+        rgb, alpha = np.repeat(finite_floats(np.asarray(upright), path)[..., None], 3, axis=2), None
     elif mode.startswith("I"):
         rgb, alpha = _deep_grey(upright, path)
     elif name == "HEIF" and bits > 8:
@@ -142,13 +146,6 @@ def _read(file: Any, path: Path, page: int) -> Still:
         pages=pages,
         is_animation=name in _ANIMATED_FORMATS,
     )
-
-
-def _finite(grey: Image.Image, path: Path) -> NDArray[np.float32]:
-    samples = np.asarray(grey, np.float32)
-    if not np.isfinite(samples).all():
-        raise MediaError(f"{path}: holds samples that are not finite; replace them first")
-    return samples
 
 
 def _deep_grey(grey: Image.Image, path: Path) -> tuple[NDArray[np.uint16], Samples | None]:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from vsr.errors import OutputError
+from vsr.errors import OutputError, first_line
 from vsr.media.avif import avif_bits, write_avif16
 from vsr.media.exr import unsupported_attributes, unsupported_by_exr, write_exr
 from vsr.media.jxl import write_jxl
@@ -25,7 +25,7 @@ from vsr.media.picture_limits import MAX_TIFF_BYTES, check_holds, unsupported_ta
 from vsr.media.picture_options import save_options
 from vsr.media.picture_tags import PictureTags
 from vsr.media.png16 import write_png16
-from vsr.media.still import Samples, Still, profile_space, to_levels
+from vsr.media.still import Samples, Still, grey_of, profile_space, to_levels
 from vsr.media.tiff import append_tiff
 from vsr.system.files import atomic_path, check_output_path
 
@@ -42,8 +42,6 @@ _TYPES = {
     ".jxl": (np.uint8, np.uint16, np.float32),
 }
 """Types of samples by suffix; other formats hold 8 bits."""
-_LUMA = (0.299, 0.587, 0.114)
-"""Shares of red, green and blue in grey, as in Pillow (ITU-R BT.601)."""
 
 
 def still_losses(path: Path, still: Still) -> list[str]:
@@ -150,8 +148,7 @@ def write_still(path: Path | str, still: Still, overwrite: bool = False) -> None
         except OSError:
             raise
         except Exception as error:  # Pillow's writers raise many types of error
-            reason = str(error) or type(error).__name__
-            raise OutputError(f"{path}: can't be written: {reason.splitlines()[0]}") from error
+            raise OutputError(f"{path}: can't be written: {first_line(error)}") from error
 
 
 def _save(image: Image.Image, path: Path, options: dict[str, Any]) -> None:
@@ -225,13 +222,7 @@ def _channels(still: Still, image: Image.Image) -> Samples:
     """Return the samples of a file (H, W, C): grey or RGB, then alpha; `image` has 8 bits."""
     if still.rgb.dtype == np.uint8 or image.mode == "CMYK":
         return np.asarray(image).reshape(*still.rgb.shape[:2], -1)
-    dtype = still.rgb.dtype
-    colours = still.rgb
-    if image.mode in ("L", "LA"):
-        grey = (colours @ np.array(_LUMA))[..., None]
-        colours = (
-            grey.astype(np.float32) if dtype == np.float32 else np.rint(grey).astype(np.uint16)
-        )
+    colours = grey_of(still.rgb) if image.mode in ("L", "LA") else still.rgb
     parts: list[Any] = [colours] if still.alpha is None else [colours, still.alpha[..., None]]
     joined: Samples = np.concatenate(parts, axis=2)
     return joined

@@ -98,7 +98,7 @@ def adapted_exif(
         readable.load(upright)
         for directory in (EXIF_IFD, GPS_IFD):
             readable.get_ifd(directory)
-        sized_exif(upright, (2, 2), (1, 1), None)  # so that it is damaged before the work
+        sized_exif(upright, (2, 2), (1, 1), None)  # so that damage is reported before the work
     if orientation != 1 and has_position(content):
         lost.append("position of GeoTIFF: the picture is rotated")
     return upright
@@ -128,5 +128,8 @@ def dpi_of(info: dict[Any, Any]) -> tuple[float, float] | None:
 def exif_dpi(exif: Image.Exif) -> tuple[float, float] | None:
     """Return the pixels per inch that Exif data state; None if they aren't plausible."""
     scale = _INCHES.get(exif.get(RESOLUTION_UNIT, 2), 0.0)
-    sides = [float(exif[tag]) * scale for tag in (X_RESOLUTION, Y_RESOLUTION) if tag in exif]
+    try:
+        sides = float(exif[X_RESOLUTION]) * scale, float(exif[Y_RESOLUTION]) * scale
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
     return dpi_of({"dpi": sides})

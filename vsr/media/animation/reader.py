@@ -1,6 +1,5 @@
 """Read animations with Pillow, which composes each frame with those before it."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,14 +10,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vsr.errors import MediaError
+from vsr.errors import MediaError, first_line
 from vsr.media.animation.frame import AnimationFrame
+from vsr.media.exif import ORIENTATION
 from vsr.media.image import read_still
+from vsr.media.picture_memory import reading_by_pillow
 from vsr.media.still import Still, rotate_samples, to_levels
 from vsr.system.address import is_pipe
 
 _FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
-_ORIENTATION = 0x0112
 _MAX_DENOMINATOR = 0xFFFF
 """APNG's delays are fractions of 16-bit numbers."""
 
@@ -49,7 +49,7 @@ class Animation:
     def frames(self, first: int = 0) -> Iterator[AnimationFrame]:
         """Iterate over the frames from number `first` on; raises `MediaError`."""
         with _opened(self.path) as opened:
-            orientation = opened.getexif().get(_ORIENTATION, 1)
+            orientation = opened.getexif().get(ORIENTATION, 1)
             for index in range(first, len(self.seconds)):
                 pixels = _pixels(opened, self.start + index, self.path, self.has_alpha)
                 pixels = rotate_samples(pixels, orientation)
@@ -112,10 +112,11 @@ def read_animation(path: Path) -> Animation:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about oddities of the file
+    with reading_by_pillow(path):
         try:
             opened = Image.open(path)
+        except Image.DecompressionBombError:
+            raise
         except Exception as error:  # Pillow raises many types of error for broken files
             raise MediaError(f"{path}: not a picture that can be read") from error
         with opened:
@@ -137,8 +138,7 @@ def _pixels(opened: Any, index: int, path: Path, with_alpha: bool) -> Any:
         opened.load()
         return np.asarray(opened.convert("RGBA" if with_alpha else "RGB"))
     except Exception as error:  # Pillow raises many types of error for broken files
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise MediaError(f"{path}: frame {index + 1} can't be read: {reason}") from error
+        raise MediaError(f"{path}: frame {index + 1} can't be read: {first_line(error)}") from error
 
 
 def _seconds(info: dict[str, Any]) -> Fraction:

@@ -2,7 +2,6 @@
 
 import io
 import struct
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,19 +10,24 @@ from typing import Any
 import tifffile
 from PIL import ExifTags, Image
 
-from vsr.errors import MediaError
-from vsr.media.exif import EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD
+from vsr.errors import MediaError, first_line
+from vsr.media.exif import (
+    EXIF_IFD,
+    GPS_IFD,
+    INTEROPERABILITY_IFD,
+    ORIENTATION,
+    THUMBNAIL,
+    THUMBNAIL_LENGTH,
+    TRANSPOSED,
+)
 from vsr.media.image import read_still
 from vsr.media.photoshop import PNG_KEYS, from_png_text, iptc_in
-from vsr.media.picture_exif import dpi_of
+from vsr.media.picture_exif import dpi_of, exif_dpi
 from vsr.media.picture_header import frames_of
+from vsr.media.picture_memory import reading_by_pillow
 from vsr.media.picture_tags import resources_of, tiff_records, tiff_tags
 from vsr.media.still import Still
 
-_ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x0112, 0x011A, 0x011B, 0x0128
-_TRANSPOSED = range(5, 9)
-_THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
-_INCHES = {2: 1.0, 3: 2.54}
 _IPTC, _PHOTOSHOP = 0x83BB, 0x8649
 _TEXTS_BESIDE = ("XML:com.adobe.xmp", "Raw profile type exif", "Comment", *PNG_KEYS)
 """Text chunks of PNG that are compared as XMP, Exif data, comment and IPTC data."""
@@ -71,8 +75,7 @@ class PictureContents:
 def read_picture(path: Path) -> PictureContents:
     """Read the samples and metadata of a picture. Raises `MediaError`."""
     still = read_still(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about oddities of the file
+    with reading_by_pillow(path):
         try:
             opened: Any = Image.open(path)
         except Exception:  # a format that another library decodes
@@ -81,14 +84,13 @@ def read_picture(path: Path) -> PictureContents:
             try:
                 return _read(path, opened, still)
             except Exception as error:  # Pillow raises many types of error for broken files
-                reason = str(error) or type(error).__name__
-                raise MediaError(f"{path}: can't be read: {reason.splitlines()[0]}") from error
+                raise MediaError(f"{path}: can't be read: {first_line(error)}") from error
 
 
 def _read(path: Path, opened: Any, still: Still) -> PictureContents:
     # Metadata first: pixels of a TIFF file close it.
     exif = _loaded(opened.getexif)
-    orientation = exif.get(_ORIENTATION, 1)
+    orientation = exif.get(ORIENTATION, 1)
     directories = _directories(exif)
     thumbnail = None if opened.format == "TIFF" else _thumbnail(exif, opened.info.get("exif"))
     tags = tiff_tags(opened) if opened.format == "TIFF" else {}
@@ -98,7 +100,7 @@ def _read(path: Path, opened: Any, still: Still) -> PictureContents:
     info = dict(opened.info)
     texts = dict(getattr(opened, "text", None) or {})
     comment = info.get("comment") or texts.get("Comment")
-    dpi = dpi_of(info) or _exif_dpi(exif)
+    dpi = dpi_of(info) or exif_dpi(exif)
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
     is_animated = opened.format != "TIFF" and frames > 1
     return PictureContents(
@@ -113,7 +115,7 @@ def _read(path: Path, opened: Any, still: Still) -> PictureContents:
         thumbnail=thumbnail,
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         iptc=_iptc(getattr(opened, "applist", []), tags, texts),
-        dpi=dpi[::-1] if dpi and orientation in _TRANSPOSED else dpi,
+        dpi=dpi[::-1] if dpi and orientation in TRANSPOSED else dpi,
         comment=comment.encode() if isinstance(comment, str) else comment,
         texts={key: str(value) for key, value in texts.items() if key not in _TEXTS_BESIDE},
         chunks=_colour_chunks(path) if opened.format == "PNG" else {},
@@ -188,12 +190,12 @@ def _plain(value: Any) -> Any:
 def _thumbnail(exif: Image.Exif, content: bytes | None) -> tuple[int, int] | None:
     """Return the size of the JPEG thumbnail in Exif data."""
     entry = exif.get_ifd(ExifTags.IFD.IFD1)
-    if not content or _THUMBNAIL not in entry:
+    if not content or THUMBNAIL not in entry:
         return None
     data = content.removeprefix(b"Exif\0\0")
-    start = entry[_THUMBNAIL]
+    start = entry[THUMBNAIL]
     try:
-        with Image.open(io.BytesIO(data[start : start + entry[_THUMBNAIL_LENGTH]])) as small:
+        with Image.open(io.BytesIO(data[start : start + entry[THUMBNAIL_LENGTH]])) as small:
             return small.size
     except Exception:  # damaged data
         return None
@@ -204,16 +206,6 @@ def _delays(opened: Any, frames: int) -> Iterator[float]:
         opened.seek(number)
         opened.load()  # WebP knows the delay of a decoded frame
         yield float(opened.info.get("duration", 0) or 0)
-
-
-def _exif_dpi(exif: Image.Exif) -> tuple[float, float] | None:
-    """Return the resolution in Exif data, for files without one of their own."""
-    scale = _INCHES.get(exif.get(_UNIT, 2), 0.0)
-    try:
-        pair = float(exif[_X_RESOLUTION]) * scale, float(exif[_Y_RESOLUTION]) * scale
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    return dpi_of({"dpi": pair})
 
 
 def _iptc(

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags
 
 from vsr.errors import MediaError
-from vsr.media.exif import EXIF_IFD, IN_PIXELS
+from vsr.media.exif import EXIF_IFD, IN_PIXELS, RESOLUTION_TAGS
 from vsr.media.picture_exif import FILE_TAGS
 from vsr.media.picture_options import sized_xmp
 from vsr.media.still import Samples, Still, full_scale
@@ -32,7 +32,6 @@ _DPI_TOLERANCE = 0.51
 _DELAY_TOLERANCE = 10.0
 """Milliseconds: GIF holds hundredths of a second."""
 _WIDTH, _HEIGHT = (EXIF_IFD, 0xA002), (EXIF_IFD, 0xA003)
-_RESOLUTION = (0x011A, 0x011B, 0x0128)
 _GREYLESS = (".webp", ".avif")
 """Formats that store grey as colours."""
 _XMP_ORIENTATION = re.compile(
@@ -273,7 +272,7 @@ def _is_storage(tag: ExifTag) -> bool:
     """Whether a tag is about the storage in one file, or is compared separately."""
     directory, code = tag
     if directory == 0:
-        return code in FILE_TAGS or code in _RESOLUTION
+        return code in FILE_TAGS or code in RESOLUTION_TAGS
     return tag in (_WIDTH, _HEIGHT)
 
 
