@@ -47,7 +47,7 @@ def verify_command(
     code is 1 if anything was lost or changed.
 
     Pictures, and folders of pictures, are compared in content, bits, colours, transparency and
-    metadata.
+    metadata; DICOM files and TIFF stacks plane by plane, in content, range, type and tags.
 
     Of numbered pictures, named by a folder or a pattern beside a film or a pattern, counts, sizes,
     bits, transparency and numbers are compared.
@@ -59,6 +59,7 @@ def verify_command(
     vsr verify photos/ larger/
     vsr verify frames/ new.mkv
     """
+    from vsr.media.dicom import is_dicom
     from vsr.media.mux.copy_plan import Selection
     from vsr.media.verify import (
         format_findings,
@@ -75,7 +76,7 @@ def verify_command(
         findings = verify_numbered(source, output, part)
     elif source.is_dir() and output.is_dir():
         findings = verify_pictures(source, output)
-    elif is_picture(source) and is_picture(output):
+    elif is_dicom(source) or (is_picture(source) and is_picture(output)):
         findings = verify_picture(source, output)
     else:
         findings = verify_film(

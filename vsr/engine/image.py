@@ -35,7 +35,7 @@ from vsr.imaging.resize_rows import resized_bands
 from vsr.imaging.tensors import bleed, resize_bicubic, to_float
 from vsr.media.animation.reader import is_animated
 from vsr.media.animation.writer import ANIMATION_SUFFIXES
-from vsr.media.dicom import is_dicom
+from vsr.media.dicom import dicom_files, is_dicom
 from vsr.media.image import (
     IMAGE_SUFFIXES,
     check_still_output,
@@ -57,8 +57,6 @@ from vsr.zoo import choose_model, default_detail, load
 
 _SamplesT = TypeVar("_SamplesT", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
 _JPEGS = (".jpe", ".jfif", ".mpo")
-_DICOM_INDEX = "DICOMDIR"
-"""Name of the file that lists the DICOM files of a medium."""
 _LEVELS = 2**16 - 1
 _SENSOR_LEVELS = 2**12 - 1
 _ALPHA_LINES = 256
@@ -380,7 +378,7 @@ def pair_images(
 def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str], None]) -> Pairs:
     """Pair the pictures of a folder, except those in the folder `without`."""
     pictures, others = find_files(source, output, STILL_SUFFIXES, without)
-    dicoms = [path for path in others if is_dicom(path) and path.name != _DICOM_INDEX]
+    dicoms = dicom_files(others)
     others = [path for path in others if path not in dicoms]
     pictures = sorted([*pictures, *dicoms])
     if not pictures:
