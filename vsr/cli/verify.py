@@ -48,7 +48,7 @@ def verify_command(
     --subtitles and the part of IN as for `vsr upscale`.
 
     Pictures, and folders of pictures, are compared in content, bits, colours, transparency and
-    metadata.
+    metadata; DICOM files and TIFF stacks plane by plane, in content, range, type and tags.
 
     Numbered pictures, named by their folder or a pattern, are compared with a film or with numbered
     pictures in count, sizes, bits, transparency and numbers.
@@ -60,6 +60,7 @@ def verify_command(
     vsr verify photos/ larger/
     vsr verify frames/ new.mkv
     """
+    from vsr.media.dicom import is_dicom
     from vsr.media.mux.copy_plan import Selection
     from vsr.media.verify import (
         format_findings,
@@ -76,7 +77,7 @@ def verify_command(
         findings = verify_numbered(source, output, part)
     elif source.is_dir() and output.is_dir():
         findings = verify_pictures(source, output)
-    elif is_picture(source) and is_picture(output):
+    elif is_dicom(source) or (is_picture(source) and is_picture(output)):
         findings = verify_picture(source, output)
     else:
         findings = verify_film(

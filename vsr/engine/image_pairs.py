@@ -14,15 +14,13 @@ from vsr.engine.batch import (
 from vsr.errors import MediaError
 from vsr.media.animation.reader import is_animated
 from vsr.media.animation.writer import ANIMATION_SUFFIXES
-from vsr.media.dicom import is_dicom
+from vsr.media.dicom import dicom_files, is_dicom
 from vsr.media.image_writer import IMAGE_SUFFIXES
 from vsr.media.pages import PAGED_SUFFIXES, find_pages
 from vsr.system.files import make_folder
 from vsr.system.folders import STILL_SUFFIXES, skipped
 
 _JPEGS = (".jpe", ".jfif", ".mpo")
-_DICOM_INDEX = "DICOMDIR"
-"""Name of the file that lists the DICOM files of a medium."""
 
 
 def pair_images(
@@ -57,7 +55,7 @@ def pair_images(
 def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str], None]) -> Pairs:
     """Pair the pictures of a folder, except those in the folder `without`."""
     pictures, others = find_files(source, output, STILL_SUFFIXES, without)
-    dicoms = [path for path in others if is_dicom(path) and path.name != _DICOM_INDEX]
+    dicoms = dicom_files(others)
     others = [path for path in others if path not in dicoms]
     pictures = sorted([*pictures, *dicoms])
     if not pictures:

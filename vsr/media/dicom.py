@@ -5,7 +5,7 @@ No message contains a value of a data set: these may identify a patient.
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -40,6 +40,16 @@ _ENCAPSULATION = (
     "ExtendedOffsetTableLengths",
     "EncapsulatedPixelDataValueTotalLength",
 )
+_PIXEL_TAGS = frozenset(
+    {
+        *("PixelData", "BitsAllocated", "BitsStored", "HighBit", "PhotometricInterpretation"),
+        *("PlanarConfiguration", "SmallestImagePixelValue", "LargestImagePixelValue"),
+        *_ENCAPSULATION,
+    }
+)
+"""Tags that follow from the samples of an output."""
+_INDEX = "DICOMDIR"
+"""Name of the file that lists the DICOM files of a medium."""
 _MAX_SIDE, _MAX_BYTES = 0xFFFF, 0xFFFF_FFFE
 
 
@@ -59,6 +69,11 @@ def is_dicom(path: Path) -> bool:
             return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
     except OSError:
         return False
+
+
+def dicom_files(paths: Iterable[Path]) -> list[Path]:
+    """List the DICOM files among the files of a folder, without the index of a medium."""
+    return [path for path in paths if path.name != _INDEX and is_dicom(path)]
 
 
 @dataclass(frozen=True)
@@ -181,6 +196,31 @@ def write_dicom(path: Path, dicom: Dicom, frames: Sequence[NDArray[Any]], *, mad
             raise
         except Exception as error:  # pydicom raises many types of error; texts may have values
             raise OutputError(f"{path}: can't be written: its tags are damaged") from error
+
+
+def changed_tags(dicom: Dicom, output: Dicom) -> tuple[int, dict[str, str]]:
+    """Compare the tags of an output of `dicom`, but those that follow from its samples.
+
+    Returns the count of tags that an output of its size has, and what is wrong with some of them,
+    by the names of the attributes.
+    """
+    with _without_warnings():
+        expected, found = copy.deepcopy(dicom._dataset), output._dataset
+        made_by = str(found.get("DerivationDescription") or "")
+        if earlier := expected.get("DerivationDescription"):
+            made_by = made_by.removeprefix(f"{earlier}; ")
+        describe_output(expected, (output.height, output.width), made_by=made_by)
+        count, changed = 0, {}
+        for element in expected:
+            if element.keyword in _PIXEL_TAGS or element.tag.element == 0:
+                continue
+            count += 1
+            name = element.keyword or f"({element.tag.group:04x},{element.tag.element:04x})"
+            if element.tag not in found:
+                changed[name] = "none"
+            elif found[element.tag].value != element.value:
+                changed[name] = "another value"
+        return count, changed
 
 
 @contextmanager

@@ -33,6 +33,8 @@ _TEXTS = (269, 271, 272, 285, 305, 306, 315, 316, 33432)
 """Tags of text that are copied: document, devices, page, software, date, authors, copyright."""
 _PIXEL_MARKS = {"ROI": "regions of interest", "Overlays": "overlays", "Plot": "a plot"}
 """ImageJ's binary metadata in pixel coordinates."""
+_BINARY = ("Info", "Labels", "Ranges", "LUTs", "Properties")
+"""ImageJ's other binary metadata."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,17 @@ def write_stack(
             if isinstance(error, MediaError):
                 raise
             raise OutputError(f"{output}: can't be written: {first_line(error)}") from error
+
+
+def described(stack: TiffStack, size: tuple[int, int]) -> dict[str, Any]:
+    """Return the tags that an output of `size` = (height, width) gets, by name."""
+    page = stack._tif.pages.first
+    tags = {"description": _description(stack, size), "resolution": _resolution(stack, size)}
+    tags |= {page.tags[code].name: value for code, _, _, value, _ in _text_tags(page)}
+    if stack.kind == "imagej":
+        found = stack._tif.imagej_metadata or {}
+        tags |= {f"ImageJ's {key}": found[key] for key in _BINARY if key in found}
+    return {name: value for name, value in tags.items() if value is not None}
 
 
 def _is_tiff_file(path: Path) -> bool:
@@ -326,15 +339,18 @@ def _resolution(stack: TiffStack, size: tuple[int, int]) -> tuple[Fraction, Frac
 
 
 def _extra_tags(stack: TiffStack) -> list[Any]:
-    page = stack._tif.pages.first
-    texts = [
-        (code, "s", 0, value, True) for code in _TEXTS if isinstance(value := _tag(page, code), str)
-    ]
+    texts = list(_text_tags(stack._tif.pages.first))
     if stack.kind != "imagej":
         return texts
     kept = {k: v for k, v in (stack._tif.imagej_metadata or {}).items() if k not in _PIXEL_MARKS}
     binary = tifffile.tifffile.imagej_metadata_tag(kept, stack._tif.byteorder)
     return [*texts, *binary]
+
+
+def _text_tags(page: Any) -> Iterator[Any]:
+    for code in _TEXTS:
+        if isinstance(value := _tag(page, code), str):
+            yield code, "s", 0, value, True
 
 
 def _description(stack: TiffStack, size: tuple[int, int]) -> str | bytes | None:

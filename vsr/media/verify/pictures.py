@@ -11,11 +11,13 @@ import numpy as np
 from PIL import ExifTags
 
 from vsr.errors import MediaError
+from vsr.media.dicom import dicom_files, is_dicom
 from vsr.media.exif import EXIF_IFD, IN_PIXELS, RESOLUTION_TAGS
 from vsr.media.picture_exif import FILE_TAGS
 from vsr.media.picture_options import sized_xmp
 from vsr.media.still import Samples, Still, full_scale
 from vsr.media.verify.finding import Finding
+from vsr.media.verify.measured import verify_measured
 from vsr.media.verify.picture_contents import ExifTag, PictureContents, read_picture
 from vsr.system.folders import STILL_SUFFIXES, files_in
 
@@ -41,8 +43,8 @@ _SRGB_GAMMA = b"\0\0\xb1\x8f"
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a name is that of a picture."""
-    return path.suffix.lower() in STILL_SUFFIXES
+    """Whether a name is that of a picture, or a file is DICOM."""
+    return path.suffix.lower() in STILL_SUFFIXES or is_dicom(path)
 
 
 def verify_picture(source: Path, output: Path) -> list[Finding]:
@@ -55,7 +57,11 @@ def verify_picture(source: Path, output: Path) -> list[Finding]:
     Exif data are compared tag by tag, without tags about the storage in the file. The size in Exif
     data and XMP must be that of the output, and a thumbnail must have its shape. Other tags that
     are stated in pixels must be there.
+
+    DICOM files and TIFF stacks are compared by `verify_measured`.
     """
+    if (measured := verify_measured(source, output)) is not None:
+        return measured
     before, after = read_picture(source), read_picture(output)
     return [*_samples(before, after, output), *_frames(before, after), *_metadata(before, after)]
 
@@ -66,7 +72,8 @@ def verify_pictures(source: Path, output: Path) -> list[Finding]:
     The suffix of an output may differ. Findings are named after the picture; one finding stands for
     all properties of a picture that are kept. Raises `MediaError` if the folder has no picture.
     """
-    pictures = files_in(source, STILL_SUFFIXES, without=output).matching
+    pictures, others = files_in(source, STILL_SUFFIXES, without=output)
+    pictures = sorted([*pictures, *dicom_files(others)])
     if not pictures:
         raise MediaError(f"{source}: holds no picture ({', '.join(sorted(STILL_SUFFIXES))})")
     findings: list[Finding] = []
