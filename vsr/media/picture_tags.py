@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import tifffile
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -47,6 +48,7 @@ _ORIENTATION, _TRANSPOSED = 0x0112, range(5, 9)
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _INCHES = {2: 1.0, 3: 2.54}
 """Resolution units in an inch."""
+_WIDTH, _LENGTH = 0x0100, 0x0101
 _THUMBNAIL = 0x0201
 _THUMBNAIL_SIZE = (160, 160)
 _IPTC, _PHOTOSHOP = 0x83BB, 0x8649
@@ -141,7 +143,7 @@ def tags_of(
     nclx = info.get("nclx_profile") or {}
     if "icc_profile" not in info and nclx.get("color_primaries", 1) not in (_BT709, _UNKNOWN):
         lost.append(f"colour primaries {nclx['color_primaries']} of HEIC, without a profile")
-    dpi = dpi_of(info)
+    dpi = dpi_of(info) or exif_dpi(opened)
     if dpi and orientation in _TRANSPOSED:
         dpi = dpi[::-1]
     if dpi is None and _is_anamorphic(info):
@@ -234,10 +236,24 @@ def frames_of(opened: Any, lost: list[str]) -> int:
     """Count frames or pages; a line is added to `lost` if further ones can't be read."""
     try:
         return int(getattr(opened, "n_frames", 1))
-    except Exception:  # damaged data
+    except Exception:  # damaged data, or pages of TIFF that Pillow doesn't know
         opened.seek(0)
+        if opened.format == "TIFF" and (count := _tiff_pages(opened.fp)):
+            return count
         lost.append("further frames or pages, which can't be read")
         return 1
+
+
+def _tiff_pages(file: BinaryIO) -> int:
+    """Count the pages of a TIFF file by their directories; 0 if any is damaged."""
+    file.seek(0)
+    try:
+        pages = [page.aspage() for page in tifffile.TiffFile(file).pages]
+        return (
+            len(pages) if all({_WIDTH, _LENGTH} <= set(page.tags.keys()) for page in pages) else 0
+        )
+    except Exception:  # damaged data raises many types of error
+        return 0
 
 
 def exif_of(opened: Any, orientation: int, size: tuple[int, int], lost: list[str]) -> bytes | None:
@@ -473,6 +489,17 @@ def dpi_of(info: dict[Any, Any]) -> tuple[float, float] | None:
         return None
     is_valid = all(math.isfinite(value) and 1 < value <= _MAX_DPI for value in (across, down))
     return (across, down) if is_valid else None
+
+
+def exif_dpi(opened: Any) -> tuple[float, float] | None:
+    """Return the pixels per inch in a picture's Exif data; None if they aren't plausible."""
+    try:
+        exif = opened.getexif()
+        scale = _INCHES.get(exif.get(_RESOLUTION_UNIT, 2), 0.0)
+        pair = float(exif[_X_RESOLUTION]) * scale, float(exif[_Y_RESOLUTION]) * scale
+    except Exception:  # missing or damaged data, which `exif_of` reports
+        return None
+    return dpi_of({"dpi": pair})
 
 
 def _is_anamorphic(info: dict[Any, Any]) -> bool:
