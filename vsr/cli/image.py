@@ -88,7 +88,7 @@ def image_command(
     request = SizeRequest(**sides, screen=options.pop("size"))
     upscaler = StillUpscaler(size=request, **options)
     pairs, failures = upscaler.survey(pair_images(sources, output, print_message))
-    is_alone = len(pairs) == 1 and not failures
+    is_alone, failed = len(pairs) == 1 and not failures, 0
 
     def upscale(picture: Path, path: Path, tell: Callable[[str], None]) -> None:
         with memory_limit(max_memory):
@@ -106,8 +106,9 @@ def image_command(
         if is_alone:  # in this thread, where lines are printed at once
             upscale(*pairs[0], print_message)
         else:
-            failures += upscale_each(pairs, upscale, print_message, update, upscaler.stop)
-    done = len(pairs) - len(failures)
+            broken = upscale_each(pairs, upscale, print_message, update, upscaler.stop)
+            failed, failures = len(broken), failures + broken
+    done = len(pairs) - failed
     if done:
         by = f", x{upscaler.scale:g}" if upscaler.scale else ""
         print_result(f"{output}: {done} picture{'s' if done > 1 else ''}{by}")
