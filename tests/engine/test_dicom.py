@@ -272,6 +272,7 @@ def test_an_inconsistent_series_is_one_line_and_other_files_are_upscaled(tmp_pat
     assert done.stderr.count("vsr: ") == 1
     assert done.stdout.startswith(f"{output}: 1 picture, x2")
     assert "one series, but pictures of 48x32 and 48x24" in done.stderr
+    assert ": 1 picture," in done.stdout
     assert [path.name for path in output.iterdir()] == ["c.dcm"]
 
 

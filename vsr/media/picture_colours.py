@@ -76,6 +76,14 @@ def colour_losses(path: Path, still: Still, dtype: np.dtype[np.generic]) -> list
     return []
 
 
+def in_linear_light(still: Still) -> Still:
+    """Convert a picture to linear light of sRGB's primaries, floats that may exceed 0 to 1."""
+    if not still.linear:
+        return _linearised(still)
+    profile = _profile(still, 1.0) if still.chromaticities else None
+    return _linearised(replace(still, icc_profile=profile)) if profile else still
+
+
 def _linearised(still: Still) -> Still:
     """Convert to linear light. Floats without a profile are taken as linear light."""
     is_float = still.rgb.dtype == np.float32

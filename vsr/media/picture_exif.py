@@ -125,6 +125,14 @@ def dpi_of(info: dict[Any, Any]) -> tuple[float, float] | None:
     return (across, down) if is_valid else None
 
 
+def dpi_of_exif(opened: Any) -> tuple[float, float] | None:
+    """Return the pixels per inch in a picture's Exif data; None if they are missing or damaged."""
+    try:
+        return exif_dpi(opened.getexif())
+    except Exception:  # damaged data, which `exif_of` reports
+        return None
+
+
 def exif_dpi(exif: Image.Exif) -> tuple[float, float] | None:
     """Return the pixels per inch that Exif data state; None if they aren't plausible."""
     scale = _INCHES.get(exif.get(RESOLUTION_UNIT, 2), 0.0)

@@ -3,15 +3,32 @@
 import re
 from typing import Any, BinaryIO
 
+import tifffile
+
+_WIDTH, _LENGTH = 0x0100, 0x0101
+
 
 def frames_of(opened: Any, lost: list[str]) -> int:
     """Count frames or pages; a line is added to `lost` if further ones can't be read."""
     try:
         return int(getattr(opened, "n_frames", 1))
-    except Exception:  # damaged data
+    except Exception:  # damaged data, or pages of TIFF that Pillow doesn't know
         opened.seek(0)
+        if opened.format == "TIFF" and (count := _tiff_pages(opened.fp)):
+            return count
         lost.append("further frames or pages, which can't be read")
         return 1
+
+
+def _tiff_pages(file: BinaryIO) -> int:
+    """Count the pages of a TIFF file by their directories; 0 if any is damaged."""
+    file.seek(0)
+    try:
+        pages = [page.aspage() for page in tifffile.TiffFile(file).pages]
+        complete = all({_WIDTH, _LENGTH} <= set(page.tags.keys()) for page in pages)
+        return len(pages) if complete else 0
+    except Exception:  # damaged data raises many types of error
+        return 0
 
 
 def is_grey_png(file: BinaryIO) -> bool:

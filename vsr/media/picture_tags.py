@@ -17,7 +17,7 @@ from vsr.media.photoshop import (
     iptc_resource,
     without_thumbnails,
 )
-from vsr.media.picture_exif import adapted_exif, dpi_of, exif_dpi, has_thumbnail
+from vsr.media.picture_exif import adapted_exif, dpi_of, dpi_of_exif, exif_dpi, has_thumbnail
 
 _IPTC, _PHOTOSHOP = 0x83BB, 0x8649
 _BT709, _UNKNOWN = 1, 2
@@ -94,7 +94,7 @@ def tags_of(
     nclx = info.get("nclx_profile") or {}
     if "icc_profile" not in info and nclx.get("color_primaries", 1) not in (_BT709, _UNKNOWN):
         lost.append(f"colour primaries {nclx['color_primaries']} of HEIC, without a profile")
-    dpi = dpi_of(info)
+    dpi = dpi_of(info) or dpi_of_exif(opened)
     if dpi and orientation in TRANSPOSED:
         dpi = dpi[::-1]
     if dpi is None and _is_anamorphic(info):

@@ -18,7 +18,8 @@ from vsr.media.picture_memory import reading_by_pillow
 from vsr.media.still import Still, rotate_samples, to_levels
 from vsr.system.address import is_pipe
 
-_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+"""Pillow's names of the formats whose pictures follow each other in time."""
 _MAX_DENOMINATOR = 0xFFFF
 """APNG's delays are fractions of 16-bit numbers."""
 
@@ -64,7 +65,7 @@ def is_animated(path: Path) -> bool:
         return False
     try:
         with _opened(path) as opened:
-            return opened.format in _FORMATS and _frame_count(opened, path) > 1
+            return opened.format in ANIMATED_FORMATS and _frame_count(opened, path) > 1
     except MediaError:
         return False
 
@@ -72,13 +73,15 @@ def is_animated(path: Path) -> bool:
 def read_animation(path: Path) -> Animation:
     """Decode all frames of a picture or an animation, to learn their times and transparency.
 
-    Raises `MediaError` where the file or any frame can't be read.
+    Of files of several pages, the first page is read. Raises `MediaError` where the file or any
+    frame can't be read.
     """
     first = read_still(path)
     seconds, has_alpha, is_translucent, grey = [], False, False, True
     with _opened(path) as opened:
         start = int(bool(getattr(opened, "default_image", False)))
-        for index in range(start, _frame_count(opened, path)):
+        is_timed = opened.format in ANIMATED_FORMATS
+        for index in range(start, _frame_count(opened, path) if is_timed else 1):
             pixels = _pixels(opened, index, path, with_alpha=True)
             seconds.append(_seconds(opened.info))
             alpha = pixels[..., 3]
@@ -86,7 +89,7 @@ def read_animation(path: Path) -> Animation:
                 has_alpha = True
                 is_translucent |= bool(((alpha > 0) & (alpha < 255)).any())
             grey = grey and bool((pixels[..., :1] == pixels[..., 1:3]).all())
-        plays = _plays(opened)
+        plays = plays_of(opened)
     lost = [line for line in first.lost if not line.startswith("palette")]
     if start:
         lost.append("picture for programs without animation: the first frame takes its place")
@@ -100,7 +103,7 @@ def read_animation(path: Path) -> Animation:
             alpha=None,
             grey=grey and first.grey,
             lost=tuple(lost),
-            pages=1,
+            pages=1 if is_timed else first.pages,
         ),
         seconds=tuple(seconds),
         plays=plays,
@@ -136,7 +139,7 @@ def _pixels(opened: Any, index: int, path: Path, with_alpha: bool) -> Any:
     try:
         opened.seek(index)
         opened.load()
-        return np.asarray(opened.convert("RGBA" if with_alpha else "RGB"))
+        return np.array(opened.convert("RGBA" if with_alpha else "RGB"))
     except Exception as error:  # Pillow raises many types of error for broken files
         raise MediaError(f"{path}: frame {index + 1} can't be read: {first_line(error)}") from error
 
@@ -146,8 +149,8 @@ def _seconds(info: dict[str, Any]) -> Fraction:
     return Fraction(info.get("duration", 0) / 1000).limit_denominator(_MAX_DENOMINATOR)
 
 
-def _plays(opened: Any) -> int:
-    """Return how often an animation is played; GIF counts the repetitions."""
+def plays_of(opened: Any) -> int:
+    """Return how often an animation is played, 0 for endlessly; GIF counts the repetitions."""
     loop = opened.info.get("loop")
     if opened.format == "AVIF":
         return 0

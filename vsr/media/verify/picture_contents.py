@@ -3,14 +3,16 @@
 import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tifffile
 from PIL import ExifTags, Image
 
 from vsr.errors import MediaError, first_line
+from vsr.media.animation.reader import ANIMATED_FORMATS, plays_of
 from vsr.media.exif import (
     EXIF_IFD,
     GPS_IFD,
@@ -31,6 +33,7 @@ from vsr.media.still import Still
 _IPTC, _PHOTOSHOP = 0x83BB, 0x8649
 _TEXTS_BESIDE = ("XML:com.adobe.xmp", "Raw profile type exif", "Comment", *PNG_KEYS)
 """Text chunks of PNG that are compared as XMP, Exif data, comment and IPTC data."""
+_JXL = "JXL"
 _COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"cICP")
 
 ExifTag = tuple[int, int]
@@ -49,8 +52,10 @@ class PictureContents:
     """Frames of an animation, or pages."""
     delays: tuple[float, ...] = ()
     """Milliseconds that each frame of an animation is shown."""
-    loop: int | None = None
-    """Repetitions of an animation, 0 for endless; None if not stated."""
+    plays: int | None = None
+    """How often an animation is played, 0 for endlessly; None for other pictures."""
+    first_frame: Still | None = None
+    """First frame of an animation that has another picture for programs without animation."""
     icc_profile: bytes | None = None
     exif: dict[ExifTag, Any] = field(default_factory=dict)
     thumbnail: tuple[int, int] | None = None
@@ -60,6 +65,8 @@ class PictureContents:
     """Records of IPTC-IIM."""
     dpi: tuple[float, float] | None = None
     """Pixels per inch of the upright picture, horizontally and vertically."""
+    exif_dpi: tuple[float, float] | None = None
+    """Those in Exif data, where the file states others too."""
     comment: bytes | None = None
     texts: dict[str, str] = field(default_factory=dict)
     """Text chunks of PNG, by keyword."""
@@ -81,6 +88,8 @@ def read_picture(path: Path) -> PictureContents:
         except Exception:  # a format that another library decodes
             return _without_pillow(path, still)
         with opened:
+            if opened.format == _JXL:  # by a plug-in, which adds a profile to pictures without
+                return _without_pillow(path, still)
             try:
                 return _read(path, opened, still)
             except Exception as error:  # Pillow raises many types of error for broken files
@@ -94,28 +103,33 @@ def _read(path: Path, opened: Any, still: Still) -> PictureContents:
     directories = _directories(exif)
     thumbnail = None if opened.format == "TIFF" else _thumbnail(exif, opened.info.get("exif"))
     tags = tiff_tags(opened) if opened.format == "TIFF" else {}
-    frames = frames_of(opened, [])
+    frames, start = frames_of(opened, []), 0
+    dpis = dpi_of(opened.info), exif_dpi(exif)
+    if orientation in TRANSPOSED:
+        dpis = dpis[0] and dpis[0][::-1], dpis[1] and dpis[1][::-1]
     if opened.format == "PNG":
         opened.load()  # text after the pixels
+        start = int(bool(opened.default_image))
     info = dict(opened.info)
     texts = dict(getattr(opened, "text", None) or {})
     comment = info.get("comment") or texts.get("Comment")
-    dpi = dpi_of(info) or exif_dpi(exif)
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
-    is_animated = opened.format != "TIFF" and frames > 1
+    is_animated = opened.format in ANIMATED_FORMATS and frames > 1
     return PictureContents(
         still=still,
         colours=_colours(opened.mode, still),
         orientation=orientation,
-        frames=frames,
-        delays=tuple(_delays(opened, frames)) if is_animated else (),
-        loop=info.get("loop") if is_animated else None,
+        frames=frames - start,
+        delays=tuple(_delays(opened, start, frames)) if is_animated else (),
+        plays=plays_of(opened) if is_animated else None,
+        first_frame=_first_frame(opened, still) if start else None,
         icc_profile=info.get("icc_profile") or None,
         exif=directories,
         thumbnail=thumbnail,
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         iptc=_iptc(getattr(opened, "applist", []), tags, texts),
-        dpi=dpi[::-1] if dpi and orientation in TRANSPOSED else dpi,
+        dpi=dpis[0] or dpis[1],
+        exif_dpi=dpis[1],
         comment=comment.encode() if isinstance(comment, str) else comment,
         texts={key: str(value) for key, value in texts.items() if key not in _TEXTS_BESIDE},
         chunks=_colour_chunks(path) if opened.format == "PNG" else {},
@@ -201,8 +215,16 @@ def _thumbnail(exif: Image.Exif, content: bytes | None) -> tuple[int, int] | Non
         return None
 
 
-def _delays(opened: Any, frames: int) -> Iterator[float]:
-    for number in range(frames):
+def _first_frame(opened: Any, still: Still) -> Still:
+    opened.seek(1)
+    opened.load()
+    pixels = np.asarray(opened.convert("RGBA"))
+    alpha = None if still.alpha is None else pixels[..., 3]
+    return replace(still, rgb=pixels[..., :3], alpha=alpha)
+
+
+def _delays(opened: Any, first: int, frames: int) -> Iterator[float]:
+    for number in range(first, frames):
         opened.seek(number)
         opened.load()  # WebP knows the delay of a decoded frame
         yield float(opened.info.get("duration", 0) or 0)
