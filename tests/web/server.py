@@ -17,10 +17,10 @@ PATIENCE_SECONDS = 120
 
 
 class ServerProcess:
-    """A server on a free port."""
+    """A server, by default on a free port."""
 
-    def __init__(self, data: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "vsr", "serve", "--port", "0", "--data", str(data)]
+    def __init__(self, data: Path, *options: str, port: int = 0) -> None:
+        command = [sys.executable, "-m", "vsr", "serve", "--port", str(port), "--data", str(data)]
         self._log = data.with_suffix(".log")
         with self._log.open("w") as log:
             self.process = subprocess.Popen(

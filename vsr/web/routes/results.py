@@ -7,6 +7,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
+from vsr.errors import MediaError
 from vsr.web.computations import Computation
 from vsr.web.errors import ERRORS
 from vsr.web.guard import API
@@ -63,9 +64,15 @@ async def get_flicker(services: ServicesDep, job: str) -> Stability:
 async def get_last_frame(services: ServicesDep, job: str) -> Response:
     """Return the last frame of the newest finished segment of an unfinished job."""
     output = services.queue.unfinished_output(job)
-    if (started := await run_sync(services.views.results.last_frame, output)) is None:
+    last_frame, found = services.views.results.last_frame, None
+    try:
+        if (started := await run_sync(last_frame, output)) is not None:
+            found = await finished(started)
+    except MediaError:
+        if await run_sync(last_frame, output) is not None:
+            raise
+    if found is None:  # no segment is finished, or the run has just ended
         return Response(status_code=204)
-    found = await finished(started)
     assert found.folder is not None
     return FileResponse(
         found.folder / LAST_FRAME, media_type="image/jpeg", headers={"cache-control": "no-cache"}
