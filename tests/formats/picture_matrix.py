@@ -46,7 +46,7 @@ be kept; `vsr image` reports it in one line, and `--strict` makes it an error be
 
 _FRAMES = """## Animations and pages
 
-Three frames with delays, played three times (of AVIF: endlessly), or three pages, are written to the
+Three frames with delays, played three times (AVIF: endlessly), or three pages, are written to the
 format. `.apng` is as `.png`.
 
 """
