@@ -47,8 +47,8 @@ be kept; `vsr image` reports it in one line, and `--strict` makes it an error be
 
 _FRAMES = """## Animations and pages
 
-Three frames with delays, played three times (of AVIF: endlessly), or three pages, are written to
-the format. `.apng` is as `.png`.
+Three frames with delays, played three times (AVIF: endlessly), or three pages, are written to the
+format. `.apng` is as `.png`.
 
 """
 _FRAME_ROWS = [(name, suffix) for name, suffixes in FRAME_SOURCES.items() for suffix in suffixes]
