@@ -95,7 +95,7 @@ def test_changed_stacks_are_reported(
     expected: list[str],
 ) -> None:
     planes = tifffile.imread(series / "out/a.tif")
-    stored = {"imagej": True, "resolution": (8, 8)} | options
+    stored: dict[str, Any] = {"imagej": True, "resolution": (8, 8)} | options
     tifffile.imwrite(tmp_path / "a.tif", change(planes), **stored)
     assert _lost(series / "in/a.tif", tmp_path / "a.tif") == expected
 
