@@ -34,7 +34,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder `in` of a DICOM file without a suffix and a stack, and their outputs in `out`."""
     folder = tmp_path_factory.mktemp("measured")
     (folder / "in").mkdir()
-    spacing = {"PixelSpacing": [0.5, 0.5], "PixelPaddingValue": 0}
+    spacing: dict[str, Any] = {"PixelSpacing": [0.5, 0.5], "PixelPaddingValue": 0}
     values = np.where(np.arange(48) < 10, 0, _CAMERA + np.uint8(1)).astype(np.uint16)
     write_dicom(folder / "in/IM1", values, **spacing)
     stack = np.stack([_CAMERA, _CAMERA // 2]).astype(np.float32)

@@ -136,7 +136,7 @@ def _content(pairs: Iterable[tuple[Plane, Plane]]) -> Iterator[Finding]:
         if 1 in shares:
             continue
         lowest, highest = float(np.nanmin(before)), float(np.nanmax(before))
-        outside += np.nanmin(after) < lowest or np.nanmax(after) > highest
+        outside += int(np.nanmin(after) < lowest or np.nanmax(after) > highest)
         difference, limit = _difference(before, after, (highest - lowest) or 1)
         if difference / limit > worst / allowed:
             worst, allowed = difference, limit
