@@ -105,4 +105,5 @@ def test_an_output_of_another_type_is_refused(series: Path) -> None:
     assert "is no DICOM file" in line
     line = complaint("verify", series / "in/a.tif", series / "out/IM1")
     assert "is no stack of measured values" in line
+    assert "not a film" in complaint("verify", series / "in", series / "out/IM1")
     assert "no such file" in complaint("verify", series / "in/IM1", series / "none.dcm")

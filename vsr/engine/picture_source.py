@@ -12,7 +12,7 @@ from vsr.media.decode.picture_reader import FilmReader, PictureReader
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import ColourTags, PixelLayout, StreamInfo
-from vsr.media.image_writer import still_losses
+from vsr.media.image_writer import sample_type, still_losses
 from vsr.media.numbered_pictures import find_pictures, is_picture_pattern
 from vsr.media.picture_planes import PICTURE_DEPTH
 from vsr.media.still import Still
@@ -98,7 +98,13 @@ def picture_losses(reader: FilmReader, output: StreamInfo, suffix: str, codec: s
         lost += _reductions(first)
         if codec == "pictures":
             written = replace(first, inks=None, ink_profile=None, pages=1)
-            return still_losses(Path(f"a{suffix}"), written) + lost
+            path = Path(f"a{suffix}")
+            if (
+                first.rgb.dtype == np.uint16 == sample_type(path, written)
+                and first.bits > PICTURE_DEPTH
+            ):
+                lost.append(f"{first.bits} bits a channel: computed in {PICTURE_DEPTH}")
+            return still_losses(path, written) + lost
         lost += first.lost
         if first.chromaticities:
             lost.append("chromaticities of the pictures: a film has those of sRGB")
