@@ -297,7 +297,7 @@ def test_folders_of_the_server_are_listed(story: Story) -> None:
 
 def test_a_dropped_film_is_described(story: Story) -> None:
     holds = story.seen["holds"]
-    assert holds["Picture"] == f"{WIDTH} × {HEIGHT}"
+    assert holds["Picture"] == f"{WIDTH} \u00d7 {HEIGHT}"
     assert holds["Rate"] == "25 frames/s"
     assert holds["Length"] == f"0:04.00, {2 * SHOT_FRAMES} frames"
     assert holds["Sound"].startswith("AAC")
@@ -305,7 +305,7 @@ def test_a_dropped_film_is_described(story: Story) -> None:
 
 
 def test_a_frame_is_shown_before_and_after(story: Story) -> None:
-    assert story.seen["frame"].startswith(f"{4 * WIDTH} × {4 * HEIGHT} · tiny-x4, detail 0")
+    assert story.seen["frame"].startswith(f"{4 * WIDTH} \u00d7 {4 * HEIGHT} · tiny-x4, detail 0")
 
 
 def test_the_divider_and_the_zoom_follow_the_keyboard(story: Story) -> None:
@@ -318,7 +318,7 @@ def test_a_variant_becomes_the_setting(story: Story) -> None:
 
 
 def test_two_seconds_are_shown_moving(story: Story) -> None:
-    assert story.seen["clip"].startswith(f"{4 * WIDTH} × {4 * HEIGHT}")
+    assert story.seen["clip"].startswith(f"{4 * WIDTH} \u00d7 {4 * HEIGHT}")
 
 
 def test_a_plan_tells_time_memory_and_disk(story: Story) -> None:

@@ -34,6 +34,8 @@ def pair_images(
     `OutputError`.
     """
     source = sources[0]
+    if Path("-") in (*sources, output):
+        raise MediaError("-: pictures are files, not pipes; name a file or a folder")
     if len(sources) > 1:
         by_name = {path.name: path for path in sources}
         pairs = pair_several(
