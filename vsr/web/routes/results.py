@@ -25,6 +25,8 @@ _PAGE: dict[int | str, dict[str, Any]] = {
 }
 _PREPARING = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="3">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="/static/icon.svg"><link rel="stylesheet" href="/static/css/base.css">
 <title>Comparison</title></head>
 <body><p>A copy that browsers play is being written. This page follows.</p></body></html>
 """

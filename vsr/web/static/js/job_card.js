@@ -17,6 +17,7 @@ export class JobCard {
     this.source = h("p", { class: "faint source" });
     this.bar = h("progress", { max: 1, value: 0 });
     this.facts = h("p", { class: "numbers" });
+    this.stages = h("p", { class: "numbers faint" });
     this.error = h("p", { class: "error", role: "alert", hidden: true });
     this.picture = h("img", { class: "thumb", alt: "", width: "160", height: "90" });
     this.thumb = h("div", { class: "thumb-box" }, this.picture);
@@ -29,7 +30,7 @@ export class JobCard {
       this.thumb,
       h("div", { class: "job-main" },
         h("div", { class: "row job-head" }, this.title, this.badge),
-        this.source, this.bar, this.facts, this.error, this.actions));
+        this.source, this.bar, this.facts, this.stages, this.error, this.actions));
     this.update(job);
   }
 
@@ -46,6 +47,8 @@ export class JobCard {
     this.bar.hidden = state === "done" || state === "cancelled";
     this.bar.setAttribute("aria-label", `Progress of ${name}`);
     setText(this.facts, facts(job, share));
+    setText(this.stages, describeStages(job.stages) || "\u00a0");
+    this.stages.hidden = !["running", "paused"].includes(state);
     if (isChanged || job.error) showError(this.error, job.error);
     this.showActions(job, count);
     this.showPicture(job, isChanged);
@@ -173,6 +176,12 @@ export function describe(options) {
   }
   if (options.start || options.end) parts.push(`${options.start ?? "start"} to ${options.end ?? "end"}`);
   return parts.length ? ` · ${parts.join(", ")}` : "";
+}
+
+/** Seconds that each stage computed, in words. */
+export function describeStages(stages) {
+  if (!stages) return "";
+  return `decode ${duration(stages.decode)}, upscale ${duration(stages.upscale)}, encode ${duration(stages.encode)}`;
 }
 
 function facts(job, share) {

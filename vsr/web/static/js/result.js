@@ -3,7 +3,7 @@
 import { BASE, get } from "./api.js";
 import { find, h, setText, showError, svg } from "./dom.js";
 import { baseName, bytes, duration, short, size } from "./format.js";
-import { describe } from "./job_card.js";
+import { describe, describeStages } from "./job_card.js";
 
 const POLL = 1500;
 const [WIDTH, HEIGHT] = [640, 140];
@@ -56,7 +56,7 @@ function summary(job) {
     ["File", bytes(job.output_bytes)],
     ["Frames", String(job.frames)],
     ["Time", duration(job.seconds)],
-    ["Stages", stages && `decode ${duration(stages.decode)}, upscale ${duration(stages.upscale)}, encode ${duration(stages.encode)}`],
+    ["Stages", describeStages(stages)],
     ["Model", [job.model, job.backend].filter(Boolean).join(", ")],
   ].filter(([, value]) => value);
   return h("section", { class: "card", "aria-labelledby": "run-title" },
