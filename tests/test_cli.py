@@ -126,7 +126,7 @@ def test_bad_outputs_and_models_get_one_line(tmp_path: Path, small_film: Path) -
         "upscale", small_film, output, "--model", "nice"
     )
     assert "is the input itself" in complaint("upscale", small_film, small_film, "--overwrite")
-    assert "unknown film format" in complaint("upscale", small_film, tmp_path / "b.gif")
+    assert "unknown film format" in complaint("upscale", small_film, tmp_path / "b.xyz")
     output.write_text("precious")
     assert "exists; use --overwrite" in complaint("upscale", small_film, output)
     assert output.read_text() == "precious"

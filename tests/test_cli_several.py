@@ -234,3 +234,8 @@ def test_a_watched_folder_is_upscaled_until_ctrl_c(
     failed = [event["source"] for event in events if event["event"] == "error"]
     assert failed == [str(source / "broken.mp4"), None]
     assert size_of(output / "new.mkv") == "128,96,3"
+
+
+def test_pictures_are_not_read_from_or_written_to_pipes(tmp_path: Path) -> None:
+    for arguments in (("-", tmp_path / "a.png"), (tmp_path / "a.png", "-")):
+        assert "pictures are files, not pipes" in complaint("image", *arguments)

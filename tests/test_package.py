@@ -1,7 +1,11 @@
 """What `import vsr` offers."""
 
+import re
 import subprocess
 import sys
+import tomllib
+from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +26,13 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_the_import_loads_no_heavy_module() -> None:
     code = "import sys, vsr; assert not {'torch', 'av', 'cv2', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_extras_require_the_same_version_of_a_package() -> None:
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads(text)["project"]
+    found = defaultdict(set)
+    for extra in (project["dependencies"], *project["optional-dependencies"].values()):
+        for requirement in extra:
+            found[re.split(r"[<>=\[ ]", requirement)[0]].add(requirement)
+    assert {name: lines for name, lines in found.items() if len(lines) > 1} == {}

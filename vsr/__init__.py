@@ -3,8 +3,8 @@
     import vsr
     model = vsr.load("tiny-x4")         # an nn.Module: (B, T, 3, H, W) to (B, T, 3, 4H, 4W)
     vsr.upscale_video("in.mp4", "out.mp4")
-    vsr.upscale_image(array)            # uint8 (H, W, 3)
-    vsr.upscale_picture("in.gif", "out.webp")
+    vsr.upscale_image(array)            # uint8, uint16 or float32 (H, W, 3)
+    vsr.upscale_picture("in.gif", "out.webp")   # a file, with its metadata
     vsr.upscale_stack(planes)           # measured values of any type and range (..., H, W)
     vsr.evaluate("out.mp4", "reference.mp4")["psnr_y"].mean
     vsr.list_models()                   # the models in the package
@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vsr.engine.image import upscale_image
+    from vsr.engine.image_array import upscale_image
     from vsr.engine.picture import upscale_picture
     from vsr.engine.profile import load_profile
     from vsr.engine.stack import upscale_stack
@@ -51,7 +51,7 @@ _MODULES = {
     "list_models": "vsr.zoo",
     "load": "vsr.zoo",
     "load_profile": "vsr.engine.profile",
-    "upscale_image": "vsr.engine.image",
+    "upscale_image": "vsr.engine.image_array",
     "upscale_picture": "vsr.engine.picture",
     "upscale_stack": "vsr.engine.stack",
     "upscale_video": "vsr.engine.upscale",

@@ -43,3 +43,9 @@ class TrainingError(VsrError, RuntimeError):
 
 class Interrupted(VsrError):
     """A run stopped on request; the same command resumes it."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type if it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

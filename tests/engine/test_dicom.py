@@ -201,8 +201,11 @@ def test_overlays_and_ultrasound_regions_are_scaled(tmp_path: Path) -> None:
     assert value == pytest.approx((place - 20.5) * 0.025)
 
 
-def test_the_files_of_a_series_stay_one_series_with_one_range(tmp_path: Path) -> None:
-    folder, output = tmp_path / "series", tmp_path / "larger"
+def test_the_files_of_a_series_stay_one_series_with_one_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, output = Path("series"), Path("larger")
     folder.mkdir()
     faint = (_slice() // 4).astype(np.int16)
     for name, values, number in (("IM1", _slice(), 1), ("IM2.dcm", faint, 2)):
@@ -267,7 +270,9 @@ def test_an_inconsistent_series_is_one_line_and_other_files_are_upscaled(tmp_pat
     done = vsr("image", folder, output, *_OPTIONS)
     assert done.returncode == 1
     assert done.stderr.count("vsr: ") == 1
+    assert done.stdout.startswith(f"{output}: 1 picture, x2")
     assert "one series, but pictures of 48x32 and 48x24" in done.stderr
+    assert ": 1 picture," in done.stdout
     assert [path.name for path in output.iterdir()] == ["c.dcm"]
 
 

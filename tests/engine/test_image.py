@@ -7,7 +7,9 @@ from skimage import data
 
 from tests.helpers.cli import vsr
 from tests.helpers.stills import first_frame
-from vsr.engine.image import StillUpscaler, pair_images, upscale_image
+from vsr.engine.image import StillUpscaler
+from vsr.engine.image_array import upscale_image
+from vsr.engine.image_pairs import pair_images
 from vsr.errors import MediaError, OutputError
 
 

@@ -95,7 +95,8 @@ def test_pictures_keep_numbers_depth_transparency_and_profile(
         deep = np.full((12, 16, 4), 40_000 + number, np.uint16)
         deep[..., :3] += np.arange(16, dtype=np.uint16)[:, None] * 60  # less than four of 8 bits
         (tmp_path / f"{number}.png").write_bytes(imagecodecs.png_encode(deep))
-    upscale(tmp_path / "%d.png", tmp_path / "new" / "x_####.tif", tiny_model)
+    result = upscale(tmp_path / "%d.png", tmp_path / "new" / "x_####.tif", tiny_model)
+    assert result.left_out == ("16 bits a channel: computed in 15",)
     assert sorted(contents(tmp_path / "new")) == [f"x_{n:04d}.tif" for n in (98, 99, 100)]
     pixels = tifffile.imread(tmp_path / "new" / "x_0099.tif")
     assert pixels.shape == (48, 64, 4)

@@ -11,7 +11,8 @@ from skimage import data
 from tests.helpers.stills import first_frame
 from vsr.engine import still_backends, still_tiles
 from vsr.engine.backends.still import OpenVinoStill, StillBackend, StillStep, TorchStill
-from vsr.engine.image import StillUpscaler, upscale_image
+from vsr.engine.image import StillUpscaler
+from vsr.engine.image_array import upscale_image
 from vsr.engine.output_size import SizeRequest
 from vsr.engine.still_tiles import spans, upscale_in_bands
 from vsr.imaging.grain import Grain

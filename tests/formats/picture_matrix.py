@@ -19,7 +19,9 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from pillow_jxl.JpegXLImagePlugin import JXLImageFile
 from skimage import data
 
-from vsr.media.image import read_still, still_losses, write_still
+from tests.formats.frame_matrix import FRAME_OUTPUTS, FRAME_SOURCES, frames_kept
+from vsr.media.image import read_still
+from vsr.media.image_writer import still_losses, write_still
 from vsr.media.jxl_header import with_colours
 from vsr.media.rgb_profile import rgb_profile
 
@@ -43,6 +45,15 @@ be kept; `vsr image` reports it in one line, and `--strict` makes it an error be
 """
 
 
+_FRAMES = """## Animations and pages
+
+Three frames with delays, played three times (AVIF: endlessly), or three pages, are written to the
+format. `.apng` is as `.png`.
+
+"""
+_FRAME_ROWS = [(name, suffix) for name, suffixes in FRAME_SOURCES.items() for suffix in suffixes]
+
+
 class Cell(NamedTuple):
     """A picture with one feature, of one format, written to one format."""
 
@@ -57,10 +68,14 @@ Check = Callable[[Path], bool]
 
 
 def cells() -> list[Cell]:
-    """From each format to itself, or else to a format that holds all; from PNG or TIFF to each."""
+    """From each format to itself, or else to a format that holds all; from PNG or TIFF to each.
+
+    Animations and pages are written to each format that holds some, and to JPEG.
+    """
     own = [Cell(name, suffix, _own(suffix)) for name in FEATURES for suffix in READ]
     rich = [Cell(name, _richest(name), suffix) for name in FEATURES for suffix in WRITTEN]
-    return list(dict.fromkeys(own + rich))
+    frames = [Cell(*row, suffix) for row in _FRAME_ROWS for suffix in FRAME_OUTPUTS]
+    return list(dict.fromkeys(own + rich + frames))
 
 
 def outcome(cell: Cell, folder: Path) -> str:
@@ -68,11 +83,17 @@ def outcome(cell: Cell, folder: Path) -> str:
 
     Raises `AssertionError` where something was lost that isn't reported, or the other way round.
     """
+    source, output = folder / f"a{cell.source}", folder / f"b{cell.output}"
+    if cell.feature in FRAME_SOURCES:
+        found = frames_kept(cell.feature, source, output)
+        if found is None:
+            return NO_SUCH_PICTURE
+        assert found[0] or found[1], cell
+        return "; ".join(found[1]) or KEPT
     make, is_kept = FEATURES[cell.feature]
     content = make(cell.source)
     if content is None:
         return NO_SUCH_PICTURE
-    source, output = folder / f"a{cell.source}", folder / f"b{cell.output}"
     source.write_bytes(content)
     still = read_still(source)
     lost = still_losses(output, still)
@@ -103,6 +124,12 @@ def page(outcomes: Mapping[Cell, str]) -> str:
             found = [_short(outcomes[cell_of(name, suffix)], notes) for suffix in suffixes]
             lines.append(f"| {name} | {' | '.join(found)} |")
         parts.append(f"## {title}\n\n{text}\n" + "\n".join(lines) + "\n")
+    lines = [f"| | {' | '.join(FRAME_OUTPUTS)} |", "|---" * (len(FRAME_OUTPUTS) + 1) + "|"]
+    for feature, source in _FRAME_ROWS:
+        cells = [Cell(feature, source, suffix) for suffix in FRAME_OUTPUTS]
+        shown = [_short(outcomes[cell], notes) for cell in cells]
+        lines.append(f"| {feature}, {source} | {' | '.join(shown)} |")
+    parts.append(_FRAMES + "\n".join(lines) + "\n")
     parts.append("\n".join(f"{number}. {note}" for number, note in enumerate(notes, 1)) + "\n")
     return "\n".join(parts)
 
@@ -351,6 +378,15 @@ def _contains(content: bytes) -> Check:
     return lambda path: content in path.read_bytes()
 
 
+def _has_iptc(path: Path) -> bool:
+    """Whether a file has the caption; PNG has it as hexadecimal digits in a text."""
+    if path.suffix != ".png":
+        return _IPTC in path.read_bytes()
+    with Image.open(path) as opened:
+        text = opened.info.get("Raw profile type 8bim") or opened.info.get("Raw profile type iptc")
+    return _IPTC.hex() in "".join(str(text).split())
+
+
 _ALL = (".png", ".jpg", ".webp", ".tif", ".avif", ".jxl")
 _HOLDS = {
     "icc_profile": _ALL,
@@ -381,7 +417,7 @@ FEATURES: dict[str, tuple[Make, Check]] = {
     "colour profile": (_with(icc_profile=_PROFILE), _has_profile),
     "Exif": (_with(exif=_exif(0x010F, _MAKER.decode())), _contains(_MAKER)),
     "XMP": (_with(xmp=_XMP), _contains(_XMP)),
-    "IPTC": (_with(iptc=True), _contains(_IPTC)),
+    "IPTC": (_with(iptc=True), _has_iptc),
     "resolution": (_with(dpi=(300, 300)), _has_resolution),
     "comment": (_with(comment=_COMMENT), _contains(_COMMENT)),
 }

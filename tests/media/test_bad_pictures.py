@@ -12,7 +12,8 @@ from PIL import Image
 
 from tests.helpers.cli import complaint, vsr
 from vsr.errors import MediaError, OutputError
-from vsr.media.image import IMAGE_SUFFIXES, read_still, write_still
+from vsr.media.image import read_still
+from vsr.media.image_writer import IMAGE_SUFFIXES, write_still
 from vsr.media.still import Still
 from vsr.system.files import make_folder
 

@@ -12,7 +12,8 @@ from skimage import data
 
 from tests.media.test_deep_pictures import cmyk_profile
 from vsr.engine.image import StillUpscaler
-from vsr.media.image import read_still, still_losses
+from vsr.media.image import read_still
+from vsr.media.image_writer import still_losses
 
 
 def inks(height: int, width: int) -> np.ndarray:

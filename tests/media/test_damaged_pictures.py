@@ -14,7 +14,8 @@ from skimage import data
 from tests.helpers.cli import vsr
 from tests.media.test_picture_formats import TEN_BITS
 from vsr.errors import MediaError
-from vsr.media.image import read_still, write_still
+from vsr.media.image import read_still
+from vsr.media.image_writer import write_still
 
 PICTURE = data.coffee()[:24, :32]
 DEEP = PICTURE.astype(np.uint16) * 257

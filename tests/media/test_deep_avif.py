@@ -10,7 +10,8 @@ from PIL import Image
 from skimage import data
 
 from vsr.engine.image import StillUpscaler
-from vsr.media.image import read_still, still_losses, write_still
+from vsr.media.image import read_still
+from vsr.media.image_writer import still_losses, write_still
 from vsr.media.rgb_profile import rgb_profile
 
 P3 = (0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329)

@@ -14,9 +14,11 @@ from skimage import data
 
 from tests.helpers.cli import vsr
 from tests.helpers.stills import first_frame
-from vsr.engine.image import StillUpscaler, upscale_image
+from vsr.engine.image import StillUpscaler
+from vsr.engine.image_array import upscale_image
 from vsr.engine.output_size import SizeRequest
-from vsr.media.image import read_still, still_losses, write_still
+from vsr.media.image import read_still
+from vsr.media.image_writer import still_losses, write_still
 from vsr.media.still import Still
 
 

@@ -14,7 +14,8 @@ from skimage import data
 from vsr.engine.image import StillUpscaler
 from vsr.errors import MediaError, OutputError
 from vsr.media import picture_formats
-from vsr.media.image import check_still_output, read_still, still_losses, write_still
+from vsr.media.image import read_still
+from vsr.media.image_writer import check_still_output, still_losses, write_still
 from vsr.media.linear_light import from_network, to_network
 from vsr.media.rgb_profile import BT709, rgb_profile
 from vsr.media.still import Still

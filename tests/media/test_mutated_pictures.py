@@ -12,7 +12,8 @@ from skimage import data
 
 from tests.media.test_damaged_pictures import WRITERS
 from vsr.errors import MediaError
-from vsr.media.image import IMAGE_SUFFIXES, read_still, write_still
+from vsr.media.image import read_still
+from vsr.media.image_writer import IMAGE_SUFFIXES, write_still
 from vsr.media.still import Still
 
 MUTATIONS = 100

@@ -138,3 +138,24 @@ def test_a_damaged_page_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(content[:-50])
     assert "a.tif" in complaint("image", tmp_path / "a.tif", tmp_path / "b.tif")
     assert not (tmp_path / "b.tif").exists()
+
+
+def test_pages_that_only_tifffile_reads_are_counted(tmp_path: Path, tiny_model: Path) -> None:
+    colours = np.asarray(pages()[0])
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(colours, photometric="rgb")
+        file.write(colours.astype(np.float32) / 255, photometric="rgb")  # unknown to Pillow
+    assert read_still(tmp_path / "a.tif").pages == 2
+    arguments = (tmp_path / "a.tif", tmp_path / "b.tif", "--model", tiny_model, "--strict")
+    assert run("image", *arguments).returncode == 0
+    assert run("verify", *arguments[:2]).returncode == 0
+
+
+def test_an_animation_has_the_first_page_of_a_file(tmp_path: Path, tiny_model: Path) -> None:
+    first, *others = [Image.fromarray(np.asarray(pages()[0])) for _ in range(3)]
+    first.save(tmp_path / "a.tif", save_all=True, append_images=others)
+    done = run("image", tmp_path / "a.tif", tmp_path / "b.gif", "--model", tiny_model)
+    assert "not kept: 2 of 3 pages; the first is used" in done.stderr
+    assert done.stderr.count("\n") == done.stderr.count("not kept")
+    with Image.open(tmp_path / "b.gif") as opened:
+        assert getattr(opened, "n_frames", 1) == 1

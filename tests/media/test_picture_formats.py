@@ -14,7 +14,8 @@ from tests.helpers.cli import vsr
 from vsr.engine.image import StillUpscaler
 from vsr.errors import MediaError, OutputError
 from vsr.media import picture_formats
-from vsr.media.image import check_still_output, read_still, still_losses, write_still
+from vsr.media.image import read_still
+from vsr.media.image_writer import check_still_output, still_losses, write_still
 from vsr.media.still import Still
 
 # Four quarters of 48x32: red, green, blue, white. The second file has ten bits.
@@ -142,7 +143,7 @@ def test_what_avif_can_not_hold_is_reported(
     still = Still(np.zeros((4, 4, 3), np.uint16), bits=16)
     line = "16 bits a channel: .avif holds 12, .png and .tif 16"
     assert still_losses(Path("a.avif"), still) == [line]
-    monkeypatch.setattr("vsr.media.image.has_format", lambda name: False)
+    monkeypatch.setattr("vsr.media.image_writer.has_format", lambda name: False)
     line = "16 bits a channel: .avif holds 8, .png and .tif 16"
     assert still_losses(Path("a.avif"), still) == [line]
     with pytest.raises(OutputError, match=r"70000x4: \.avif holds 65536 pixels a side"):

@@ -14,7 +14,8 @@ from PIL import Image
 from skimage import data
 
 from vsr.media.exif import sized_exif, upright_exif
-from vsr.media.image import read_still, still_losses, write_still
+from vsr.media.image import read_still
+from vsr.media.image_writer import still_losses, write_still
 from vsr.media.verify import verify_picture
 
 PICTURE = data.coffee()[80:140, 200:300]

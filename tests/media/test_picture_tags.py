@@ -13,7 +13,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from vsr.engine.image import StillUpscaler
 from vsr.errors import MediaError, OutputError
-from vsr.media.image import read_still, still_losses
+from vsr.media.image import read_still
+from vsr.media.image_writer import still_losses
 
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:Description exif:PixelXDimension="32" '

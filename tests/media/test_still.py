@@ -6,7 +6,8 @@ from PIL import Image, ImageCms
 from skimage import data
 
 from vsr.errors import MediaError, OutputError
-from vsr.media.image import read_still, write_still
+from vsr.media.image import read_still
+from vsr.media.image_writer import write_still
 from vsr.media.still import Still
 
 

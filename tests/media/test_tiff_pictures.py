@@ -12,9 +12,11 @@ from skimage import data
 
 from tests.helpers.cli import vsr
 from tests.helpers.stills import first_frame
-from vsr.engine.image import StillUpscaler, upscale_image
+from vsr.engine.image import StillUpscaler
+from vsr.engine.image_array import upscale_image
 from vsr.errors import MediaError, OutputError
-from vsr.media.image import check_still_output, read_still, still_losses, write_still
+from vsr.media.image import read_still
+from vsr.media.image_writer import check_still_output, still_losses, write_still
 from vsr.media.still import Still
 
 

@@ -5,13 +5,17 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from skimage import data
 
 from tests.helpers.cli import complaint, vsr
+from vsr.media.image import read_still
+from vsr.media.image_writer import write_still
 from vsr.media.verify import Finding, verify_picture
 
 PICTURE = data.coffee()[80:176, 200:328]
@@ -193,3 +197,65 @@ def test_a_picture_that_can_not_be_read_is_one_line(source: Path, tmp_path: Path
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
     assert "holds no picture" in complaint("verify", tmp_path / "in", tmp_path / "out")
+
+
+def test_linear_light_is_compared_by_what_it_shows(tmp_path: Path) -> None:
+    for name, pixels in (("a.png", PICTURE), ("b.png", np.asarray(large())), ("c.png", PICTURE)):
+        Image.fromarray(pixels).save(tmp_path / name)
+    write_still(tmp_path / "b.exr", read_still(tmp_path / "b.png"))
+    write_still(tmp_path / "c.exr", read_still(tmp_path / "c.png"))
+    assert lost(tmp_path / "a.png", tmp_path / "b.exr") == []
+    assert lost(tmp_path / "c.exr", tmp_path / "b.png") == ["bits"]
+    Image.fromarray(255 - np.asarray(large())).save(tmp_path / "d.png")
+    assert lost(tmp_path / "c.exr", tmp_path / "d.png") == ["content", "bits"]
+
+
+def test_a_profile_that_a_plug_in_adds_to_jpeg_xl_is_no_loss(tmp_path: Path) -> None:
+    import pillow_jxl  # noqa: F401, which registers itself with Pillow
+
+    (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(PICTURE, lossless=True))
+    large().save(tmp_path / "b.png")
+    assert lost(tmp_path / "a.jxl", tmp_path / "b.png") == []
+
+
+def test_channels_that_are_not_read_are_named_as_lost(tmp_path: Path) -> None:
+    small = np.dstack((PICTURE, PICTURE))[..., :5].astype(np.uint16) * 257
+    given: Any = {"photometric": "rgb", "metadata": None, "software": False}
+    for name, samples in (("a.tif", small), ("b.tif", small.repeat(2, 0).repeat(2, 1))):
+        extra = ["unspecified", "unspecified"]
+        tifffile.imwrite(tmp_path / name, samples, extrasamples=extra, **given)
+    tifffile.imwrite(tmp_path / "c.tif", small[..., :3].repeat(2, 0).repeat(2, 1), **given)
+    assert lost(tmp_path / "a.tif", tmp_path / "b.tif") == []
+    assert lost(tmp_path / "a.tif", tmp_path / "c.tif") == ["2 extra channels"]
+
+
+def test_loops_are_compared_by_how_often_they_play(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.roll(PICTURE, 9 * n, axis=0)) for n in range(3)]
+
+    def animation(name: str, **given: Any) -> Path:
+        path = tmp_path / name
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=50, **given)
+        return path
+
+    once, thrice = animation("a.gif"), animation("b.gif", loop=2)  # repetitions
+    assert lost(once, animation("c.png", loop=1)) == []
+    assert lost(thrice, animation("d.webp", loop=3)) == []
+    assert lost(thrice, animation("e.png", loop=2)) == ["loops"]
+
+
+def test_the_picture_beside_an_animation_is_not_one_of_its_frames(tmp_path: Path) -> None:
+    first, *frames = [large(np.roll(PICTURE, 40 * n, axis=0)) for n in range(4)]
+    given: Any = {"save_all": True, "duration": 50, "loop": 0}
+    first.save(tmp_path / "a.png", append_images=frames, default_image=True, **given)
+    frames[0].save(tmp_path / "b.png", append_images=frames[1:], **given)
+    assert lost(tmp_path / "a.png", tmp_path / "a.png") == []
+    assert lost(tmp_path / "a.png", tmp_path / "b.png") == ["picture beside the animation"]
+
+
+def test_either_resolution_of_a_file_with_two_is_kept(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x011A], exif[0x011B], exif[0x0128] = 300, 300, 2
+    Image.fromarray(PICTURE).save(tmp_path / "a.jpg", exif=exif, dpi=(72, 72), quality=95)
+    for name, dpi, expected in (("b", 72, []), ("c", 300, []), ("d", 96, ["resolution"])):
+        large().save(tmp_path / f"{name}.png", dpi=(dpi, dpi))
+        assert lost(tmp_path / "a.jpg", tmp_path / f"{name}.png") == expected

@@ -10,7 +10,7 @@ from vsr.data.prepare import prepare
 from vsr.data.sources import find_sources
 from vsr.data.store import Header
 from vsr.engine.batch import pair_films
-from vsr.engine.image import pair_images
+from vsr.engine.image_pairs import pair_images
 from vsr.errors import MediaError, OutputError
 from vsr.evaluation.frame_sequence import find_clips
 from vsr.media.image_sequence import numbered_images

@@ -64,20 +64,22 @@ def image_command(
 ) -> None:
     """Upscale pictures, or folders of pictures.
 
-    OUT is a folder if there are several IN, or if IN is one. Output formats are PNG, JPEG, WebP,
-    AVIF, TIFF, JPEG XL and OpenEXR. Animations stay animated in GIF, PNG, APNG and WebP; pages are
-    kept in TIFF and MPO. Colour profile, transparency, Exif, XMP, resolution and comment are kept.
-    Anything that can't be kept is reported before the work starts.
+    OUT is a folder if there are several IN, or if IN is one; else its suffix is the format: PNG,
+    JPEG, WebP, AVIF, TIFF, JPEG XL or OpenEXR. Animations stay animated in GIF, PNG, APNG and WebP.
+    Pages are kept in TIFF and MPO. DICOM files and TIFF stacks keep their format. Bits, colour
+    profile, transparency and metadata are kept. Anything that can't be kept is reported before the
+    work starts.
 
     \b
-    vsr image small.png large.png --scale 2
-    vsr image small.png wall.png --width 5000
+    vsr image photo.png photo-large.png --scale 2
+    vsr image photo.png wallpaper.png --width 5000
+    vsr image dance.gif dance-large.webp
     vsr image photos/ larger/
-    vsr image dance.gif dance.webp
     vsr image a.png b.jpg photos/ larger/
     """
-    from vsr.engine.image import StillUpscaler, pair_images
+    from vsr.engine.image import StillUpscaler
     from vsr.engine.image_folder import upscale_each
+    from vsr.engine.image_pairs import pair_images
     from vsr.engine.output_size import SizeRequest
     from vsr.engine.picture import upscale_file
     from vsr.media.animation.reader import is_animated
@@ -87,8 +89,9 @@ def image_command(
     sides = {name: options.pop(name) for name in ("scale", "width", "height")}
     request = SizeRequest(**sides, screen=options.pop("size"))
     upscaler = StillUpscaler(size=request, **options)
-    pairs, failures = upscaler.survey(pair_images(sources, output, print_message))
-    is_alone = len(pairs) == 1 and not failures
+    pairs, faults = upscaler.survey(pair_images(sources, output, print_message))
+    is_alone = len(pairs) == 1 and not faults
+    failures: list[str] = []
 
     def upscale(picture: Path, path: Path, tell: Callable[[str], None]) -> None:
         with memory_limit(max_memory):
@@ -106,10 +109,10 @@ def image_command(
         if is_alone:  # in this thread, where lines are printed at once
             upscale(*pairs[0], print_message)
         else:
-            failures += upscale_each(pairs, upscale, print_message, update, upscaler.stop)
+            failures = upscale_each(pairs, upscale, print_message, update, upscaler.stop)
     done = len(pairs) - len(failures)
     if done:
         by = f", x{upscaler.scale:g}" if upscaler.scale else ""
         print_result(f"{output}: {done} picture{'s' if done > 1 else ''}{by}")
-    if failures:
-        raise VsrError("\nvsr: ".join(failures))
+    if faults or failures:
+        raise VsrError("\nvsr: ".join([*faults, *failures]))

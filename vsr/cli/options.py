@@ -88,7 +88,7 @@ _size_options = (
     click.option(
         "--size",
         metavar="720p|1080p|1440p|4k|8k",
-        help="Largest output that fits into a screen of this size, upright for upright films.",
+        help="Largest output that fits into a screen of this size, upright if IN is upright.",
     ),
 )
 
@@ -146,7 +146,7 @@ video_option = click.option(
 rate_option = click.option(
     "--rate",
     metavar="N",
-    help="Frames per second of numbered pictures: 24, 23.976 or 24000/1001. Films have their own.",
+    help="Frames per second of numbered pictures, such as 24, 23.976 or 24000/1001.",
 )
 audio_option = click.option(
     "--audio",
@@ -169,8 +169,8 @@ grain_option = click.option(
     default=0.0,
     show_default=True,
     metavar="NUMBER",
-    help="Add film grain of this strength. av1 on the CPU stores a description of grain instead, "
-    "and players add it.",
+    help="Add film grain of this strength. In av1 films encoded on the CPU, players add it from a "
+    "description.",
 )
 _part_options = (
     click.option(

@@ -80,14 +80,14 @@ def upscale_command(
 ) -> None:
     """Upscale films, or folders of films.
 
-    OUT is an .mp4, .mov, .mkv or .webm file, or a folder if IN is one or if there are several IN.
-    An animated .gif, .webp or .apng holds the picture alone.
+    OUT is an .mp4, .mov, .mkv or .webm file, or a folder if there are several IN, or if IN is one.
     Frames keep their timestamps. Sound, subtitles, attachments, chapters and tags are copied. OUT
     appears when it is complete. If a run is interrupted, the same command resumes it. - is standard
     input or output.
 
-    Numbered pictures are a film: IN is their folder or a pattern, with --rate, and OUT can be a
-    pattern.
+    An animated .gif, .webp or .apng as OUT holds the picture alone. Numbered pictures are a film:
+    IN or OUT can be a pattern such as 'frames/%05d.png', and IN can be their folder. From pictures
+    to a film, --rate is required.
 
     \b
     vsr upscale old.mp4 new.mp4 --scale 4 --crf 18 --preset slow

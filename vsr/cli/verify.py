@@ -41,16 +41,17 @@ def verify_command(
 ) -> None:
     """Check that an upscaled film or picture kept all of its source.
 
-    Timestamps, streams, chapters and tags of OUT are compared with those of IN. Sound, subtitles
-    and attachments are compared packet by packet, and converted sound by its samples or its
-    loudness. Give --video, --audio, --subtitles and the part of IN as for `vsr upscale`. The exit
-    code is 1 if anything was lost or changed.
+    The exit code is 1 if anything was lost or changed.
+
+    Films are compared in timestamps, streams, chapters and tags; sound, subtitles and attachments
+    packet by packet, and converted sound by its samples or its loudness. Give --video, --audio,
+    --subtitles and the part of IN as for `vsr upscale`.
 
     Pictures, and folders of pictures, are compared in content, bits, colours, transparency and
-    metadata.
+    metadata; DICOM files and TIFF stacks plane by plane, in content, range, type and tags.
 
-    Of numbered pictures, named by a folder or a pattern beside a film or a pattern, counts, sizes,
-    bits, transparency and numbers are compared.
+    Numbered pictures, named by their folder or a pattern, are compared with a film or with numbered
+    pictures in count, sizes, bits, transparency and numbers.
 
     \b
     vsr verify holiday.mp4 holiday-large.mp4
@@ -59,6 +60,7 @@ def verify_command(
     vsr verify photos/ larger/
     vsr verify frames/ new.mkv
     """
+    from vsr.media.dicom import is_dicom
     from vsr.media.mux.copy_plan import Selection
     from vsr.media.verify import (
         format_findings,
@@ -75,7 +77,7 @@ def verify_command(
         findings = verify_numbered(source, output, part)
     elif source.is_dir() and output.is_dir():
         findings = verify_pictures(source, output)
-    elif is_picture(source) and is_picture(output):
+    elif is_dicom(source) or (is_picture(source) and is_picture(output)):
         findings = verify_picture(source, output)
     else:
         findings = verify_film(

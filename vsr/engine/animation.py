@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vsr.engine.image import StillUpscaler, resize_plane, without_rim
+from vsr.engine.image import StillUpscaler
 from vsr.engine.output_size import InputFrame, OutputSize
+from vsr.engine.still_samples import resize_plane, without_rim
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import OutputError
 from vsr.frames.shots import mark_cuts

@@ -115,7 +115,7 @@ def _losses(suffix: str, info: StreamInfo, seconds: Iterable[Fraction]) -> Itera
 
 
 class _Frames:
-    """Writes frames to an animation, each once the next one's time is known."""
+    """Writes frames to an animation; a frame lasts until the time of the next one."""
 
     def __init__(self, writer: AnimationWriter, info: StreamInfo) -> None:
         self._writer, self._info = writer, info

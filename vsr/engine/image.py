@@ -1,66 +1,49 @@
-"""Upscale still pictures: the API behind `vsr image` and `vsr.upscale_image`."""
+"""Upscale still pictures with one model."""
 
 import math
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vsr import models as networks
-from vsr.engine.batch import (
-    Pairs,
-    find_files,
-    is_folder_name,
-    not_a_folder,
-    pair_files,
-    pair_several,
-)
+from vsr.engine.batch import Pairs
 from vsr.engine.dicom_series import survey_series
 from vsr.engine.digests import weights_digest
 from vsr.engine.output_size import InputFrame, OutputSize, SizeRequest
 from vsr.engine.pipeline import Stopped
 from vsr.engine.still_backends import StillBackends
+from vsr.engine.still_samples import (
+    black_and_white,
+    quantised,
+    resize_plane,
+    with_grain,
+    without_rim,
+)
 from vsr.engine.still_tiles import upscale_in_bands
 from vsr.engine.upscaler import Upscaler
-from vsr.errors import ConfigError, MediaError, OutputError
+from vsr.errors import ConfigError, OutputError
 from vsr.imaging.grain import Grain
 from vsr.imaging.resize_rows import resized_bands
-from vsr.imaging.tensors import bleed, resize_bicubic, to_float
-from vsr.media.animation.reader import is_animated
-from vsr.media.animation.writer import ANIMATION_SUFFIXES
-from vsr.media.dicom import is_dicom
-from vsr.media.image import (
-    IMAGE_SUFFIXES,
-    check_still_output,
-    read_still,
-    sample_type,
-    still_losses,
-    write_still,
-)
+from vsr.imaging.tensors import to_float
+from vsr.media.image import read_still
+from vsr.media.image_writer import check_still_output, sample_type, still_losses, write_still
 from vsr.media.linear_light import from_network, to_network
-from vsr.media.pages import PAGED_SUFFIXES, find_pages
 from vsr.media.picture_colours import colours_for, rgb_of_inks
 from vsr.media.picture_memory import check_memory
-from vsr.media.still import Samples, Still, full_scale, to_levels
+from vsr.media.still import Samples, Still
 from vsr.media.still_rows import Band, joined_bands, write_rows, writes_rows
-from vsr.system.files import check_distinct, make_folder
-from vsr.system.folders import STILL_SUFFIXES, skipped
+from vsr.system.files import check_distinct
 from vsr.system.machine import pick_device
 from vsr.zoo import choose_model, default_detail, load
 
-_SamplesT = TypeVar("_SamplesT", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
-_JPEGS = (".jpe", ".jfif", ".mpo")
-_DICOM_INDEX = "DICOMDIR"
-"""Name of the file that lists the DICOM files of a medium."""
-_LEVELS = 2**16 - 1
-_SENSOR_LEVELS = 2**12 - 1
 _ALPHA_LINES = 256
 
 
@@ -119,7 +102,7 @@ class StillUpscaler:
         """
         dtype = dtype or pixels.dtype
         height, width = self.output_size(*pixels.shape[:2])
-        check_memory(Path("output"), (width, height), 3 * dtype.itemsize, OutputError)
+        check_memory(None, (width, height), 3 * dtype.itemsize, OutputError)
         output = np.empty((height, width, 3), dtype)
         first = 0
         with closing(self.upscale_bands(pixels, output.dtype)) as bands:
@@ -157,14 +140,14 @@ class StillUpscaler:
         is_8_bit = is_direct and pixels.dtype == dtype == np.uint8
         between = np.dtype(np.uint8 if is_8_bit else np.float32)
         backend = self._backends.backend(needed, pixels, between)
-        limits = _range_of(pixels)
+        limits = black_and_white(pixels)
         bands = upscale_in_bands(backend, pixels, between, limits)
         if not is_direct:
             bands = resized_bands(bands, network_size, size)
         grain, first = self._film_grain(size, dtype), 0
         for band in bands:
-            samples = _quantised(band, dtype)
-            yield samples if grain is None else _with_grain(grain, samples, first, limits=limits)
+            samples = quantised(band, dtype)
+            yield samples if grain is None else with_grain(grain, samples, first, limits=limits)
             first += len(band)
 
     def add_grain(self, pixels: Samples, frame: int) -> Samples:
@@ -172,7 +155,7 @@ class StillUpscaler:
         grain = self._film_grain((pixels.shape[0], pixels.shape[1]), pixels.dtype)
         if grain is None:
             return pixels
-        return _with_grain(grain, pixels, 0, limits=_range_of(pixels), pts=frame)
+        return with_grain(grain, pixels, 0, limits=black_and_white(pixels), pts=frame)
 
     def _film_grain(self, size: tuple[int, int], dtype: np.dtype[Any]) -> Grain | None:
         if not self._grain:
@@ -267,6 +250,7 @@ class StillUpscaler:
             bands = self._still_bands(still, dtype)
             write_rows(output, still, (width, height), dtype, bands, overwrite)
             return
+        check_memory(output, (width, height), 3 * dtype.itemsize, OutputError)
         write_still(output, self.upscale_still(still, dtype), overwrite)
 
     def upscale_still(self, still: Still, dtype: np.dtype[Any]) -> Still:
@@ -310,156 +294,6 @@ class StillUpscaler:
             for top in range(0, size[0], _ALPHA_LINES)
         )
         resized = resized_bands(planes, (size[0], size[1]), self.output_size(*size))
-        alpha = (_quantised(plane.clip(0, 1)[..., 0], dtype) for plane in resized)
+        alpha = (quantised(plane.clip(0, 1)[..., 0], dtype) for plane in resized)
         with closing(self.upscale_bands(without_rim(still.rgb, source), dtype)) as bands:
             yield from joined_bands(bands, alpha)
-
-
-def upscale_image(
-    pixels: _SamplesT,
-    model: str | None = None,
-    scale: float | None = None,
-    device: str = "auto",
-    detail: float | None = None,
-    grain: float = 0.0,
-    *,
-    width: int | None = None,
-    height: int | None = None,
-    size: str | None = None,
-) -> _SamplesT:
-    """Upscale one RGB picture (H, W, 3) to (sH, sW, 3): uint8, uint16, or float32 of white 1.
-
-    `model` is a name from `vsr.list_models()` or a file, by default the included model for the
-    scale. `scale` is any number above 0, by default that of a named model, or 4. `width`, `height`
-    and `size` set the output instead, as those of `vsr.upscale_video`. `detail` is that of
-    `vsr.load`, by default that of the model's card. `grain` is the strength of film grain, from
-    0 to 1. Raises ValueError for another shape or type, and `VsrError`.
-    """
-    if not isinstance(pixels, np.ndarray):
-        raise ValueError(f"expected an array (H, W, 3), got {type(pixels).__name__}")
-    is_known = pixels.dtype in (np.uint8, np.uint16, np.float32)
-    if not is_known or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        expected = "uint8, uint16 or float32 (H, W, 3)"
-        raise ValueError(f"expected {expected}, got {pixels.dtype} {pixels.shape}")
-    request = SizeRequest(scale=scale, width=width, height=height, screen=size)
-    upscaler = StillUpscaler(model, request, device=device, detail=detail, grain=grain)
-    output: Any = upscaler.upscale_array(pixels)
-    typed: _SamplesT = output
-    return typed
-
-
-def pair_images(
-    sources: Sequence[Path], output: Path, tell: Callable[[str], None] = lambda line: None
-) -> Pairs:
-    """Pair pictures, and each picture of folders, with their outputs.
-
-    The folder's tree is created in `output`; several inputs are paired as films are, see
-    `batch.pair_films`. A picture keeps its suffix if such pictures can be written; otherwise it
-    becomes .png, or stays animated. `tell` is called with skipped files. Raises `MediaError` or
-    `OutputError`.
-    """
-    source = sources[0]
-    if len(sources) > 1:
-        by_name = {path.name: path for path in sources}
-        pairs = pair_several(
-            sources,
-            output,
-            rename=lambda name: _name(name, by_name.get(name.name, name)),
-            pair_folder=lambda folder, target: _pair_folder(folder, target, output, tell),
-            suffixes=IMAGE_SUFFIXES,
-        )
-    elif source.is_dir():
-        pairs = _pair_folder(source, output, output, tell)
-    else:
-        return [(source, output / _name(Path(source.name), source) if output.is_dir() else output)]
-    for folder in {target.parent for _, target in pairs}:
-        make_folder(folder)
-    return pairs
-
-
-def _pair_folder(source: Path, output: Path, without: Path, tell: Callable[[str], None]) -> Pairs:
-    """Pair the pictures of a folder, except those in the folder `without`."""
-    pictures, others = find_files(source, output, STILL_SUFFIXES, without)
-    dicoms = [path for path in others if is_dicom(path) and path.name != _DICOM_INDEX]
-    others = [path for path in others if path not in dicoms]
-    pictures = sorted([*pictures, *dicoms])
-    if not pictures:
-        raise MediaError(f"{source}: holds no picture ({', '.join(sorted(STILL_SUFFIXES))})")
-    if not is_folder_name(without, STILL_SUFFIXES):
-        raise not_a_folder(without)
-    for line in skipped(source, others, "pictures"):
-        tell(line)
-    return pair_files(source, output, pictures, lambda name: _name(name, source / name))
-
-
-def _name(picture: Path, source: Path) -> Path:
-    """Return the name of the output of a picture at `source`."""
-    if picture.suffix.lower() in IMAGE_SUFFIXES or is_dicom(source):
-        return picture
-    if picture.suffix.lower() in ANIMATION_SUFFIXES and is_animated(source):
-        return picture
-    if picture.suffix.lower() in PAGED_SUFFIXES and find_pages(source):
-        return picture
-    return picture.with_suffix(".jpg" if picture.suffix.lower() in _JPEGS else ".png")
-
-
-def without_rim(rgb: Samples, alpha: Samples) -> Samples:
-    """Replace hidden colours (H, W, 3) by visible ones nearby, by transparency (H, W)."""
-    highest = full_scale(rgb.dtype)
-    if (alpha == highest).all():
-        return rgb
-    colours = torch.from_numpy(rgb).permute(2, 0, 1).float()
-    bled = bleed(colours, torch.from_numpy(alpha).float() / highest)
-    bled = bled.permute(1, 2, 0).contiguous()
-    if rgb.dtype == np.float32:
-        return bled.numpy()
-    rounded = bled.round_().clamp_(0, highest).numpy()
-    return rounded.astype(np.uint8) if rgb.dtype == np.uint8 else rounded.astype(np.uint16)
-
-
-def resize_plane(plane: Samples, size: tuple[int, int], dtype: np.dtype[Any]) -> Samples:
-    """Resize a plane to (height, width) bicubically, with samples of `dtype`."""
-    values = to_float(torch.from_numpy(plane))[None, None]
-    return _quantised(resize_bicubic(values, size).clamp_(0, 1)[0, 0].numpy(), dtype)
-
-
-def _with_grain(
-    grain: Grain, samples: Samples, first: int, *, limits: tuple[float, float], pts: int = 0
-) -> Samples:
-    """Add film grain to a band that starts at line `first`."""
-    grained: Samples
-    if samples.dtype != np.float32:
-        grained = grain.apply_to_rgb(samples, pts, first)
-        return grained
-    black, white = limits
-    codes = to_levels((samples - black) / (white - black), np.dtype(np.uint16))
-    added = grain.apply_to_rgb(codes, pts, first).astype(np.float32) - codes
-    return (samples + added * (white - black) / _LEVELS).astype(np.float32)
-
-
-def _range_of(pixels: Samples) -> tuple[float, float]:
-    """Return the values of black and white for the network: 0 and 1, or those of the samples.
-
-    White is less for 16-bit samples that use no more levels than 12 bits have, as sensors do.
-    """
-    highest = int(pixels.max()) if pixels.dtype == np.uint16 else _LEVELS
-    if 0 < highest <= _SENSOR_LEVELS:
-        return 0, highest / _LEVELS
-    if pixels.dtype != np.float32:
-        return 0, 1
-    return min(0, float(pixels.min())), max(1, float(pixels.max()))
-
-
-def _quantised(samples: NDArray[Any], dtype: np.dtype[Any]) -> Samples:
-    """Convert float32 in [0, 1] to the levels of a type, rounded to nearest and clamped.
-
-    Samples that are of the type are returned as they are.
-    """
-    if samples.dtype == dtype:
-        return samples
-    highest = full_scale(dtype)
-    values = samples * np.float32(highest)
-    np.rint(values, out=values)
-    np.clip(values, 0, highest, out=values)
-    levels: Samples = values.astype(dtype)
-    return levels

@@ -15,8 +15,12 @@ from vsr.engine.dicom_series import measured_range, upscaled_frames
 from vsr.engine.planes import ValueRange, not_finite, range_of, upscale_plane
 from vsr.errors import OutputError
 from vsr.media.dicom import check_dicom_output, is_dicom, read_dicom, write_dicom
+from vsr.media.picture_memory import check_memory
 from vsr.media.tiff_stack import TiffStack, check_stack_output, open_stack, write_stack
 from vsr.system.files import check_distinct
+
+_BYTES_PER_PIXEL = 12
+"""A plane is computed as RGB floats."""
 
 
 class PlaneUpscaler(Protocol):
@@ -55,6 +59,7 @@ def upscale_measured(
         check_distinct([output], [source])
         size = upscaler.output_size(dicom.height, dicom.width)
         check_dicom_output(output, dicom, size, overwrite)
+        check_memory(output, size[::-1], _BYTES_PER_PIXEL, OutputError)
         _report(source, output, dicom.lost, strict, tell)
         values = ranges[source] if source in ranges else measured_range(dicom)
         frames = list(upscaled_frames(dicom, upscaler.upscale_array, values))
@@ -68,6 +73,7 @@ def upscale_measured(
         check_distinct([output], [source])
         size = upscaler.output_size(stack.height, stack.width)
         check_stack_output(output, stack, size, overwrite)
+        check_memory(output, size[::-1], _BYTES_PER_PIXEL, OutputError)
         _report(source, output, stack.lost, strict, tell)
         write_stack(output, stack, _upscaled(stack, upscaler), size)
     return True

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vsr.engine.image import StillUpscaler
 from vsr.errors import OutputError
-from vsr.media.image import sample_type
+from vsr.media.image_writer import sample_type
 from vsr.media.pages import (
     PagedFile,
     check_page,
@@ -14,6 +14,7 @@ from vsr.media.pages import (
     page_losses,
     write_pages,
 )
+from vsr.media.picture_memory import check_memory
 from vsr.media.still import Still
 from vsr.system.files import check_distinct
 
@@ -43,6 +44,7 @@ def upscale_pages(
         for page in range(count):
             still = source.read(page)
             height, width = upscaler.output_size(*still.rgb.shape[:2])
+            check_memory(output, (width, height), 3 * still.rgb.itemsize, OutputError)
             total += check_page(output, still, (width, height), page)
             yield still
 

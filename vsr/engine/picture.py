@@ -10,8 +10,9 @@ from vsr.engine.output_size import SizeRequest
 from vsr.engine.pages import upscale_pages
 from vsr.media.animation.reader import is_animated, read_animation
 from vsr.media.animation.writer import ANIMATION_SUFFIXES
-from vsr.media.image import IMAGE_SUFFIXES
+from vsr.media.image_writer import IMAGE_SUFFIXES
 from vsr.media.pages import PAGED_SUFFIXES, find_pages
+from vsr.media.picture_memory import memory_limit
 
 
 def upscale_picture(
@@ -29,6 +30,7 @@ def upscale_picture(
     allow_invented_detail: bool = False,
     overwrite: bool = False,
     strict: bool = False,
+    max_memory: float | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Upscale a picture file as `vsr image` does, with its metadata.
@@ -48,9 +50,10 @@ def upscale_picture(
         grain=grain,
         allow_invented_detail=allow_invented_detail,
     )
-    upscale_file(
-        upscaler, Path(source), Path(output), overwrite=overwrite, strict=strict, tell=tell
-    )
+    with memory_limit(max_memory):
+        upscale_file(
+            upscaler, Path(source), Path(output), overwrite=overwrite, strict=strict, tell=tell
+        )
 
 
 def upscale_file(

@@ -21,7 +21,7 @@ from vsr.errors import OutputError, VsrError
 from vsr.frames.yuv import colour_spec
 from vsr.media.decode.picture_reader import PictureReader
 from vsr.media.encode.settings import EncoderSettings
-from vsr.media.image import IMAGE_SUFFIXES, check_still_output
+from vsr.media.image_writer import IMAGE_SUFFIXES, check_still_output
 from vsr.media.numbered_pictures import NumberPattern
 from vsr.media.picture_planes import metadata_of
 from vsr.media.still import Still

@@ -1,4 +1,4 @@
-"""Open films and numbered pictures, and describe what becomes of the pictures in a film."""
+"""Open films and numbered pictures, and list what is lost between them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ from vsr.media.decode.picture_reader import FilmReader, PictureReader
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.frame import ColourTags, PixelLayout, StreamInfo
-from vsr.media.image import still_losses
+from vsr.media.image_writer import sample_type, still_losses
 from vsr.media.numbered_pictures import find_pictures, is_picture_pattern
 from vsr.media.picture_planes import PICTURE_DEPTH
 from vsr.media.still import Still
@@ -71,7 +71,7 @@ def reopen_source(reader: FilmReader, options: UpscaleOptions) -> FilmReader:
 
 
 def encoded_as(reader: FilmReader, settings: EncoderSettings) -> StreamInfo:
-    """Describe the source as the encoder gets it, before its size changes.
+    """Describe the frames to encode, in the size of the source.
 
     Pictures have full range and all their chroma. A film of pictures has limited range, as players
     expect, and 4:2:0 where the codec's players expect that.
@@ -98,7 +98,13 @@ def picture_losses(reader: FilmReader, output: StreamInfo, suffix: str, codec: s
         lost += _reductions(first)
         if codec == "pictures":
             written = replace(first, inks=None, ink_profile=None, pages=1)
-            return still_losses(Path(f"a{suffix}"), written) + lost
+            path = Path(f"a{suffix}")
+            if (
+                first.rgb.dtype == np.uint16 == sample_type(path, written)
+                and first.bits > PICTURE_DEPTH
+            ):
+                lost.append(f"{first.bits} bits a channel: computed in {PICTURE_DEPTH}")
+            return still_losses(path, written) + lost
         lost += first.lost
         if first.chromaticities:
             lost.append("chromaticities of the pictures: a film has those of sRGB")
@@ -114,7 +120,7 @@ def picture_losses(reader: FilmReader, output: StreamInfo, suffix: str, codec: s
 
 
 def _reductions(still: Still) -> Iterator[str]:
-    """List what is lost of a picture as a frame, whatever it is written to."""
+    """List what a picture loses as a frame of a film, in any output format."""
     if still.rgb.dtype == np.float32:
         yield f"floating-point samples: computed in {PICTURE_DEPTH} bits, from 0 to 1"
     if still.inks is not None:
@@ -147,7 +153,7 @@ def _losses_of_film(reader: VideoReader) -> Iterator[str]:
         yield f"pixel aspect {info.sample_aspect_ratio}: --square-pixels makes the pixels square"
     colour: ColourTags = info.colour
     if name := _HDR_TRANSFERS.get(colour.transfer) or _WIDE_PRIMARIES.get(colour.primaries):
-        yield f"colours of {name}: the pictures don't say so"
+        yield f"colours of {name}: the pictures have no description of them"
 
 
 def _check_options(source: Path, options: UpscaleOptions) -> None:

@@ -23,7 +23,7 @@ from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.encoder import VideoEncoder
 from vsr.media.encode.settings import check_values
 from vsr.media.frame import Frame, StreamInfo
-from vsr.media.image import check_still_output, write_still
+from vsr.media.image_writer import check_still_output, write_still
 from vsr.media.mux.writer import VIDEO_SUFFIXES
 from vsr.media.still import Still
 from vsr.system.address import is_pipe

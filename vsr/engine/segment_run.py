@@ -1,4 +1,4 @@
-"""Upscale the pending segments of an output, whatever the segments are written to."""
+"""Upscale the pending segments of an output of any type."""
 
 import shutil
 import threading

@@ -48,7 +48,7 @@ def _resize_across(band: NDArray[np.float32], width: int) -> NDArray[np.float32]
 
 
 def _complete_lines(available: int, length: int, output: int) -> int:
-    """Return how many output lines need none but the first `available` of `length` lines."""
+    """Return the count of output lines that need only the first `available` of `length` lines."""
     step = length / output
     line = max(0, int((available - _SUPPORT * max(step, 1)) / step - 1))
     while line < output and _window(length, output, line)[1] <= available:

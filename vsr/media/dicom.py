@@ -5,7 +5,7 @@ No message contains a value of a data set: these may identify a patient.
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vsr.errors import MediaError, OutputError
 from vsr.media.dicom_tags import describe_output, lost_tags
+from vsr.media.picture_memory import check_source
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
 
@@ -40,6 +40,16 @@ _ENCAPSULATION = (
     "ExtendedOffsetTableLengths",
     "EncapsulatedPixelDataValueTotalLength",
 )
+_PIXEL_TAGS = frozenset(
+    {
+        *("PixelData", "BitsAllocated", "BitsStored", "HighBit", "PhotometricInterpretation"),
+        *("PlanarConfiguration", "SmallestImagePixelValue", "LargestImagePixelValue"),
+        *_ENCAPSULATION,
+    }
+)
+"""Tags that follow from the samples of an output."""
+_INDEX = "DICOMDIR"
+"""Name of the file that lists the DICOM files of a medium."""
 _MAX_SIDE, _MAX_BYTES = 0xFFFF, 0xFFFF_FFFE
 
 
@@ -59,6 +69,11 @@ def is_dicom(path: Path) -> bool:
             return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
     except OSError:
         return False
+
+
+def dicom_files(paths: Iterable[Path]) -> list[Path]:
+    """List the DICOM files among the files of a folder, without the index of a medium."""
+    return [path for path in paths if path.name != _INDEX and is_dicom(path)]
 
 
 @dataclass(frozen=True)
@@ -183,6 +198,31 @@ def write_dicom(path: Path, dicom: Dicom, frames: Sequence[NDArray[Any]], *, mad
             raise OutputError(f"{path}: can't be written: its tags are damaged") from error
 
 
+def changed_tags(dicom: Dicom, output: Dicom) -> tuple[int, dict[str, str]]:
+    """Compare the tags of an output of `dicom`, but those that follow from its samples.
+
+    Returns the count of tags that an output of its size has, and what is wrong with some of them,
+    by the names of the attributes.
+    """
+    with _without_warnings():
+        expected, found = copy.deepcopy(dicom._dataset), output._dataset
+        made_by = str(found.get("DerivationDescription") or "")
+        if earlier := expected.get("DerivationDescription"):
+            made_by = made_by.removeprefix(f"{earlier}; ")
+        describe_output(expected, (output.height, output.width), made_by=made_by)
+        count, changed = 0, {}
+        for element in expected:
+            if element.keyword in _PIXEL_TAGS or element.tag.element == 0:
+                continue
+            count += 1
+            name = element.keyword or f"({element.tag.group:04x},{element.tag.element:04x})"
+            if element.tag not in found:
+                changed[name] = "none"
+            elif found[element.tag].value != element.value:
+                changed[name] = "another value"
+        return count, changed
+
+
 @contextmanager
 def _without_warnings() -> Iterator[None]:
     """Silence pydicom's warnings, which quote values."""
@@ -247,9 +287,7 @@ def _described(path: Path, dataset: Any) -> Dicom:
             "first, or pip install 'vsr[medical]'"
         )
     height, width = int(dataset.Rows), int(dataset.Columns)
-    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-    if limit and height * width > limit:
-        raise MediaError(f"{path}: {width}x{height}: pictures have at most {limit} pixels")
+    check_source(path, (width, height), bits=32)
     colour = photometric in _COLOURS
     if int(dataset.get("SamplesPerPixel") or 1) != (3 if colour else 1):
         raise MediaError(f"{path}: its samples a pixel contradict its colours")

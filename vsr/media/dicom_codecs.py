@@ -43,7 +43,7 @@ def decode_frame(source: bytes, runner: Any) -> bytearray:
 
     codec = _CODECS[runner.transfer_syntax]
     if codec == "ljpeg" and runner.samples_per_pixel == 1:
-        codec = "jpeg"  # which knows all predictors, but may convert colours
+        codec = "jpeg"  # which supports all predictors, but may convert colours
     samples: Any = getattr(imagecodecs, f"{codec}_decode")(bytes(source))
     runner.set_option("bits_allocated", 8 * samples.dtype.itemsize)
     if samples.ndim == 3:

@@ -257,4 +257,4 @@ def _derive(dataset: Any, made_by: str) -> None:
     if dataset.get("SeriesInstanceUID"):
         dataset.SeriesInstanceUID = new_uid(dataset.SeriesInstanceUID, made_by)
     series = str(dataset.get("SeriesDescription") or "")
-    dataset.SeriesDescription = series[: _SERIES_LENGTH - len(_MARK)] + _MARK
+    dataset.SeriesDescription = (series[: _SERIES_LENGTH - len(_MARK)] + _MARK).strip()

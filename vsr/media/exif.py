@@ -12,16 +12,20 @@ from typing import NamedTuple
 
 HEADER = b"Exif\0\0"
 EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
+ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x0112, 0x011A, 0x011B, 0x0128
+RESOLUTION_TAGS = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)
+THUMBNAIL, THUMBNAIL_LENGTH = 0x0201, 0x0202
+TRANSPOSED = range(5, 9)
+"""Orientations that exchange width and height."""
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 """Bytes of a value by type."""
 _BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _DOUBLE = 1, 3, 4, 5, 7, 12
 _ENTRY_BYTES = 12
 _WIDTH, _HEIGHT = 0xA002, 0xA003
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _FOCAL_X, _FOCAL_Y = 0xA20E, 0xA20F
 _SUBJECT_AREA, _SUBJECT_LOCATION = 0x9214, 0xA214
-_COMPRESSION, _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0103, 0x0201, 0x0202
+_COMPRESSION = 0x0103
 _PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION = 0x830E, 0x8482, 0x85D8
 _GEO_TIFF = (_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION)
 IN_PIXELS = (
@@ -29,7 +33,6 @@ IN_PIXELS = (
     *((0, tag) for tag in _GEO_TIFF),
 )
 """Tags, by directory (0 for the first), that are stated in pixels, apart from the size."""
-_TRANSPOSED = range(5, 9)
 _MAX_SHORT, _MAX_LONG = 0xFFFF, 0xFFFF_FFFF
 _UNDEFINED_TAGS = {
     EXIF_IFD: (
@@ -61,8 +64,8 @@ def upright_exif(
     include the orientation. Returns None if nothing is left. Raises ValueError for damaged data.
     """
     with _Block(content) as block:
-        if orientation in _TRANSPOSED:
-            block.swap(0, _X_RESOLUTION, _Y_RESOLUTION)
+        if orientation in TRANSPOSED:
+            block.swap(0, X_RESOLUTION, Y_RESOLUTION)
             block.swap(EXIF_IFD, _FOCAL_X, _FOCAL_Y)
         for tag in (_SUBJECT_AREA, _SUBJECT_LOCATION):
             block.turn(EXIF_IFD, tag, orientation, size)
@@ -105,7 +108,7 @@ def sized_exif(
             block.scale_doubles(0, _PIXEL_SCALE, (1 / across, 1 / down, one))
             block.scale_doubles(0, _TIE_POINTS, (across, down, one, one, one, one))
             block.scale_doubles(0, _TRANSFORMATION, (1 / across, 1 / down, one, one))
-        if dpi and not any(entry.tag == _X_RESOLUTION for entry in block.entries(0)):
+        if dpi and not any(entry.tag == X_RESOLUTION for entry in block.entries(0)):
             block.add_resolution(dpi)
         return block.content()
 
@@ -198,7 +201,7 @@ class _Block:
                 x = width - x
             if orientation in (3, 4, 6, 7):
                 y = height - y
-            if orientation in _TRANSPOSED:
+            if orientation in TRANSPOSED:
                 x, y, sides = y, x, sides[::-1]
             self._pack(
                 f"{entry.length}H", entry.value, *(max(0, value) for value in (x, y, *sides))
@@ -244,11 +247,11 @@ class _Block:
         assert start is not None
         raw = [self._raw(entry) for entry in self._entries(start)]
         following = self._next(start)
-        for value, tag in zip(dpi, (_X_RESOLUTION, _Y_RESOLUTION), strict=True):
+        for value, tag in zip(dpi, (X_RESOLUTION, Y_RESOLUTION), strict=True):
             fraction = Fraction(value).limit_denominator(10_000)
             raw.append(self._packed("2HII", tag, _RATIONAL, 1, self._aligned_end()))
             self._data += self._packed("2I", fraction.numerator, fraction.denominator)
-        raw.append(self._packed("2HI2H", _RESOLUTION_UNIT, _SHORT, 1, 2, 0))
+        raw.append(self._packed("2HI2H", RESOLUTION_UNIT, _SHORT, 1, 2, 0))
         raw.sort(key=lambda entry: struct.unpack_from(f"{self._order}H", entry)[0])
         position = self._aligned_end()
         self._data += self._packed("H", len(raw)) + b"".join(raw) + self._packed("I", following)
@@ -262,8 +265,8 @@ class _Block:
         self._pack("I", self._next_position(start), position)
         self._data += self._packed("H", 3)
         self._data += self._packed("2HI2H", _COMPRESSION, _SHORT, 1, 6, 0)  # JPEG
-        self._data += self._packed("2H2I", _THUMBNAIL, _LONG, 1, position + 2 + 3 * 12 + 4)
-        self._data += self._packed("2H2I", _THUMBNAIL_LENGTH, _LONG, 1, len(jpeg))
+        self._data += self._packed("2H2I", THUMBNAIL, _LONG, 1, position + 2 + 3 * 12 + 4)
+        self._data += self._packed("2H2I", THUMBNAIL_LENGTH, _LONG, 1, len(jpeg))
         self._data += bytes(4) + jpeg
 
     def remove_thumbnail(self) -> None:
@@ -276,8 +279,8 @@ class _Block:
         self._pack("I", self._next_position(first), 0)
         try:
             found = {entry.tag: entry for entry in self._entries(start)}
-            (begin,) = self._unpack("I", found[_THUMBNAIL].value)
-            (length,) = self._unpack("I", found[_THUMBNAIL_LENGTH].value)
+            (begin,) = self._unpack("I", found[THUMBNAIL].value)
+            (length,) = self._unpack("I", found[THUMBNAIL_LENGTH].value)
         except (KeyError, struct.error, ValueError):
             return
         end = min(begin + length, len(self._data))

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vsr.errors import MediaError
+from vsr.errors import MediaError, first_line
+from vsr.media.exif import EXIF_IFD, GPS_IFD, RESOLUTION_TAGS
+from vsr.media.picture_exif import dpi_of
 from vsr.media.picture_formats import has_format, needs_extra
-from vsr.media.picture_tags import PictureTags, dpi_of
+from vsr.media.picture_memory import check_source
+from vsr.media.picture_tags import PictureTags
 from vsr.media.rgb_profile import BT709
-from vsr.media.still import Still, divide_by_alpha
+from vsr.media.still import Still, divide_by_alpha, finite_floats
 
 _MAGIC = b"\x76\x2f\x31\x01"
 _MAX_HALF = 65504
@@ -27,9 +30,7 @@ _STORAGE = frozenset(
     }
 )
 """Attributes that concern the file alone, or that are kept by other means."""
-_RESOLUTION_TAGS = frozenset({0x011A, 0x011B, 0x0128})
-"""Tags of Exif data that are kept as a density."""
-_DIRECTORIES = frozenset({0x8769, 0x8825})
+_DIRECTORIES = (EXIF_IFD, GPS_IFD)
 _WINDOWS = ("dataWindow", "displayWindow")
 _UNWRITABLE = frozenset({"preview", "idmanifest"})
 
@@ -51,8 +52,7 @@ def read_exr(file: BinaryIO, path: Path) -> Still | None:
             parts = opened.parts
             found = [(dict(part.header), _planes(part.channels)) for part in parts]
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise MediaError(f"{path}: can't be read: {reason}") from error
+        raise MediaError(f"{path}: can't be read: {first_line(error)}") from error
     if not found:
         raise MediaError(f"{path}: can't be read: its pixels are damaged")
     header, planes = found[0]
@@ -145,8 +145,8 @@ def unsupported_by_exr(still: Still) -> list[str]:
 
 
 def _says_more(exif: Image.Exif, tag: int) -> bool:
-    """Whether a tag says more than the resolution, and isn't an empty directory."""
-    return tag not in _RESOLUTION_TAGS and (tag not in _DIRECTORIES or bool(exif.get_ifd(tag)))
+    """Whether a tag states more than the resolution, and isn't an empty directory."""
+    return tag not in RESOLUTION_TAGS and (tag not in _DIRECTORIES or bool(exif.get_ifd(tag)))
 
 
 def unsupported_attributes(still: Still, suffix: str) -> list[str]:
@@ -197,8 +197,7 @@ def _layer_of(name: str) -> str:
 def _check_plane(plane: NDArray[Any], name: str, path: Path) -> None:
     if plane.ndim != 2 or not plane.size or plane.dtype not in (np.float16, np.float32):
         raise MediaError(f"{path}: channel {name} isn't one of floats for each pixel")
-    if not np.isfinite(plane).all():
-        raise MediaError(f"{path}: holds samples that are not finite; replace them first")
+    finite_floats(plane, path)
 
 
 def _check_size(file: BinaryIO, path: Path) -> None:
@@ -209,9 +208,7 @@ def _check_size(file: BinaryIO, path: Path) -> None:
         return
     left, top, right, bottom = np.frombuffer(head[at + 21 : at + 37].ljust(16, b"\0"), "<i4")
     width, height = int(right) - int(left) + 1, int(bottom) - int(top) + 1
-    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-    if limit and width * height > limit:
-        raise MediaError(f"{path}: {width}x{height}: pictures have at most {limit} pixels")
+    check_source(path, (width, height), bits=32)
 
 
 def _is_text(key: str, value: Any) -> bool:

@@ -10,15 +10,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from vsr.errors import MediaError
+from vsr.errors import MediaError, first_line
 from vsr.media.boxes import box, boxes
 from vsr.media.jxl_header import JxlHeader, read_header, with_colours
 from vsr.media.picture_formats import has_format, needs_extra
+from vsr.media.picture_memory import check_source
 from vsr.media.picture_tags import PictureTags, exif_with_tags
 from vsr.media.rgb_profile import BT709, rgb_profile
-from vsr.media.still import Samples, Still, divide_by_alpha, full_scale
+from vsr.media.still import Samples, Still, divide_by_alpha, finite_floats, full_scale
 
 _HEADS = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 _FILE_TYPE = box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ")
@@ -45,8 +45,7 @@ def read_jxl(file: BinaryIO, path: Path) -> Still | None:
         _check(header, path)
         samples = imagecodecs.jpegxl_decode(data, index=0, numthreads=1)
     except (ValueError, RuntimeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise MediaError(f"{path}: can't be read: {reason}") from error
+        raise MediaError(f"{path}: can't be read: {first_line(error)}") from error
     lost = [f"box {name}" for name in sorted(parts) if name.encode() not in _PICTURE_BOXES]
     if header.animated:
         lost.append("frames of an animation; the first is used")
@@ -129,11 +128,8 @@ def _tiff_of(content: bytes) -> bytes:
 
 
 def _check(header: JxlHeader, path: Path) -> None:
-    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-    if limit and header.width * header.height > limit:
-        raise MediaError(
-            f"{path}: {header.width}x{header.height}: pictures have at most {limit} pixels"
-        )
+    bits = 32 if header.is_float else header.bits
+    check_source(path, (header.width, header.height), bits)
     if header.has_black:
         raise MediaError(f"{path}: holds CMYK, which can't be read; convert it to TIFF first")
 
@@ -141,10 +137,7 @@ def _check(header: JxlHeader, path: Path) -> None:
 def _full_range(samples: NDArray[Any], header: JxlHeader, path: Path) -> NDArray[Any]:
     """Return samples of full range as uint8, uint16 or float32."""
     if samples.dtype.kind == "f":
-        floats = samples.astype(np.float32)
-        if not np.isfinite(floats).all():
-            raise MediaError(f"{path}: holds samples that are not finite; replace them first")
-        return floats
+        return finite_floats(samples, path)
     highest = full_scale(samples.dtype)
     if header.bits >= 8 * samples.itemsize:
         return samples

@@ -1,7 +1,6 @@
 """Numbered pictures that are the frames of a film: find them, and name those to write."""
 
 import re
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,17 +11,18 @@ from typing import NamedTuple
 from PIL import Image
 
 from vsr.errors import MediaError
+from vsr.media.exif import ORIENTATION, TRANSPOSED
 from vsr.media.image import read_still
 from vsr.media.image_sequence import images_in, parse_name
 from vsr.media.picture_formats import has_heif
-from vsr.media.picture_tags import bits_of
+from vsr.media.picture_header import bits_of
+from vsr.media.picture_memory import reading_by_pillow
 from vsr.system.folders import STILL_SUFFIXES
 
 PICTURE_SUFFIXES = STILL_SUFFIXES | {".exr", ".jxl"}
 """Suffixes of the names that may be patterns."""
 _PLACE = re.compile(r"%(?:0(\d{1,2}))?d|(#+)")
 _GAPS_LISTED = 5
-_ORIENTATION, _TURNED = 0x0112, range(5, 9)
 _SAMPLE_FORMAT, _FLOAT = 0x0153, 3
 
 
@@ -140,15 +140,13 @@ def probe_picture(path: Path) -> PictureFormat:
     try:
         if path.suffix.lower() == ".exr":
             return _probe_exr(path)
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")  # about oddities of the file
-            with Image.open(file) as opened:
-                width, height = opened.size
-                has_exif = opened.format != "PNG" or "exif" in opened.info
-                if has_exif and opened.getexif().get(_ORIENTATION, 1) in _TURNED:
-                    width, height = height, width
-                bits = 32 if _is_float(opened) else 16 if bits_of(opened, file) > 8 else 8
-                return PictureFormat(width, height, bits, opened.has_transparency_data)
+        with reading_by_pillow(path), path.open("rb") as file, Image.open(file) as opened:
+            width, height = opened.size
+            has_exif = opened.format != "PNG" or "exif" in opened.info
+            if has_exif and opened.getexif().get(ORIENTATION, 1) in TRANSPOSED:
+                width, height = height, width
+            bits = 32 if _is_float(opened) else 16 if bits_of(opened, file) > 8 else 8
+            return PictureFormat(width, height, bits, opened.has_transparency_data)
     except Exception:  # Pillow doesn't know all formats, and raises many types of error
         still = read_still(path)
         height, width = still.rgb.shape[:2]

@@ -1,7 +1,6 @@
 """Read and write files of several pages: TIFF and MPO."""
 
 import io
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,17 +8,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vsr.errors import MediaError, OutputError
-from vsr.media.image import (
-    MAX_TIFF_BYTES,
-    add_tiff_page,
-    as_image,
-    read_still,
-    still_losses,
-    writer_options,
-)
+from vsr.errors import MediaError, OutputError, first_line
+from vsr.media.image import read_still
+from vsr.media.image_writer import add_tiff_page, as_image, still_losses, writer_options
 from vsr.media.mpo import MP_UNDEFINED, MpoWriter, is_page_type, list_mpo_pages
-from vsr.media.picture_tags import TIFF_SUFFIXES, check_holds
+from vsr.media.picture_formats import TIFF_SUFFIXES
+from vsr.media.picture_limits import MAX_TIFF_BYTES, check_holds
+from vsr.media.picture_memory import reading_by_pillow
 from vsr.media.still import Still, to_levels
 from vsr.media.tiff import is_tiff, list_tiff_pages
 from vsr.system.address import is_pipe
@@ -52,8 +47,7 @@ def find_pages(path: Path) -> PagedFile | None:
         return None
     types = None
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about oddities of the file
+        with reading_by_pillow(path), path.open("rb") as file:
             if is_tiff(file):
                 numbers, lost = list_tiff_pages(file)
             else:
@@ -133,8 +127,7 @@ def write_pages(path: Path, pages: Iterable[Still], types: tuple[str, ...]) -> N
         except (OSError, MediaError, OutputError):
             raise
         except Exception as error:  # Pillow's writers raise many types of error
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise OutputError(f"{path}: can't be written: {reason}") from error
+            raise OutputError(f"{path}: can't be written: {first_line(error)}") from error
 
 
 def _jpeg(still: Still) -> bytes:

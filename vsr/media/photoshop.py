@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 SEGMENT_HEAD = b"Photoshop 3.0\0"
 """First bytes of JPEG's APP13 segment of resources."""
+MAX_SEGMENT = 65533
+"""Maximum bytes of a JPEG segment."""
 PNG_KEYS = ("Raw profile type iptc", "Raw profile type 8bim")
 """Keywords of PNG's text chunks with resources, in hexadecimal digits, as ImageMagick's."""
 _SIGNATURE = b"8BIM"

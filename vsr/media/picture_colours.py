@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from vsr.media.linear_light import from_srgb, to_srgb
-from vsr.media.picture_tags import JPEG_SUFFIXES, TIFF_SUFFIXES
+from vsr.media.picture_formats import JPEG_SUFFIXES, TIFF_SUFFIXES
 from vsr.media.rgb_profile import BT709, rgb_profile
 from vsr.media.still import Still, full_scale, profile_space
 
@@ -74,6 +74,14 @@ def colour_losses(path: Path, still: Still, dtype: np.dtype[np.generic]) -> list
     if suffix != ".exr" and still.linear and dtype != np.float32:
         return ["linear light: converted to the curve of sRGB; .exr and float .tif keep it"]
     return []
+
+
+def in_linear_light(still: Still) -> Still:
+    """Convert a picture to linear light of sRGB's primaries, floats that may exceed 0 to 1."""
+    if not still.linear:
+        return _linearised(still)
+    profile = _profile(still, 1.0) if still.chromaticities else None
+    return _linearised(replace(still, icc_profile=profile)) if profile else still
 
 
 def _linearised(still: Still) -> Still:

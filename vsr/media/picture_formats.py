@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import features
 
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+TIFF_SUFFIXES = (".tif", ".tiff")
+
 _FORMATS = {
     **{"PNG": "zlib", "JPEG": "jpg", "WebP": "webp", "TIFF": None, "AVIF": "avif"},
     **{"GIF": None, "BMP": None, "JPEG 2000": "jpg_2000", "PPM": None, "TGA": None, "SGI": None},

@@ -1,8 +1,5 @@
-"""Read and write picture metadata, and determine which formats can hold it."""
+"""Read the metadata of a picture beside Exif data and the colour profile."""
 
-import io
-import math
-import re
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,77 +7,33 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image
-from PIL.PngImagePlugin import PngInfo
 
-from vsr.errors import OutputError
-from vsr.media.exif import (
-    EXIF_IFD,
-    GPS_IFD,
-    HEADER,
-    has_position,
-    restore_types,
-    sized_exif,
-    upright_exif,
-    with_thumbnail,
-)
+from vsr.media.exif import HEADER, THUMBNAIL, TRANSPOSED
 from vsr.media.photoshop import (
+    MAX_SEGMENT,
     PNG_KEYS,
     SEGMENT_HEAD,
     from_png_text,
     iptc_resource,
-    to_png_text,
     without_thumbnails,
 )
+from vsr.media.picture_exif import adapted_exif, dpi_of, dpi_of_exif, exif_dpi, has_thumbnail
 
-JPEG_SUFFIXES = (".jpg", ".jpeg")
-TIFF_SUFFIXES = (".tif", ".tiff")
-MAX_SEGMENT = 65533
-"""Maximum bytes of a JPEG segment."""
-_XMP_HEADER = 29
-_MAX_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 65536, ".gif": 65535}
-"""Maximum pixels of a side in libjpeg and libwebp."""
-_NO_DPI = (".webp", ".avif", ".jxl")
-"""Formats whose resolution is that of Exif data."""
-_MAX_DPI = 65535
-
-_ORIENTATION, _TRANSPOSED = 0x0112, range(5, 9)
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
-_INCHES = {2: 1.0, 3: 2.54}
-"""Resolution units in an inch."""
-_THUMBNAIL = 0x0201
-_THUMBNAIL_SIZE = (160, 160)
 _IPTC, _PHOTOSHOP = 0x83BB, 0x8649
 _BT709, _UNKNOWN = 1, 2
 """Colour primaries of ITU-T H.273."""
-_MAX_THUMBNAIL_BYTES = 1 << 15
-"""More than a thumbnail of pure noise takes."""
-# fmt: off
-FILE_TAGS = (
-    0x00FE, 0x00FF, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x010A, 0x0111, 0x0112, 0x0115,
-    0x0116, 0x0117, 0x0118, 0x0119, 0x011C, 0x0120, 0x0121, 0x0122, 0x0123, 0x013D, 0x0140,
-    0x0142, 0x0143, 0x0144, 0x0145, 0x014A, 0x0152, 0x0153, 0x015B, 0x0200, 0x0201, 0x0202,
-    0x0203, 0x0205, 0x0206, 0x0207, 0x0208, 0x0209, 0x0211, 0x0212, 0x0213, 0x0214, 0x02BC,
-    *(0x83BB, 0x8649, 0x8773),
-)
-# fmt: on
-"""Tags of TIFF 6.0 that concern the storage of pixels in one file, or that are handled separately:
-the orientation, which is applied to the pixels, XMP, IPTC, the profile."""
-_XMP_KEY = "XML:com.adobe.xmp"
-_TEXTS_BESIDE = (_XMP_KEY, "Raw profile type exif", *PNG_KEYS)
+XMP_KEY = "XML:com.adobe.xmp"
+"""Keyword of PNG's text chunk of XMP."""
+_TEXTS_BESIDE = (XMP_KEY, "Raw profile type exif", *PNG_KEYS)
 """Keywords of PNG's text chunks with other metadata."""
-
 _COLOUR_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"tIME")
 """PNG chunks that are copied unchanged."""
 _LOST_CHUNKS = {b"mDCV": "mastering display (mDCV)", b"cLLI": "light level (cLLI)"}
-_SRGB_GAMMA = 45455
 _JPEG_SEGMENTS = {
     **{"APP0": b"", "APP1": b"http://ns.adobe.com/xap/1.0/\0", "APP2": b"ICC_PROFILE\0"},
     **{"APP13": b"", "APP14": b"", "COM": b""},
 }
 """JPEG segments that are copied or that concern the file alone, with their first bytes."""
-
-
-_XMP_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails>.*?</\1:Thumbnails>", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -112,7 +65,7 @@ def tags_of(
     """
     info = upright.info
     lost = []
-    xmp = opened.info.get("xmp") or opened.info.get(_XMP_KEY)
+    xmp = opened.info.get("xmp") or opened.info.get(XMP_KEY)
     comment = info.get("comment")
     texts = [
         (key, str(value))
@@ -141,8 +94,8 @@ def tags_of(
     nclx = info.get("nclx_profile") or {}
     if "icc_profile" not in info and nclx.get("color_primaries", 1) not in (_BT709, _UNKNOWN):
         lost.append(f"colour primaries {nclx['color_primaries']} of HEIC, without a profile")
-    dpi = dpi_of(info)
-    if dpi and orientation in _TRANSPOSED:
+    dpi = dpi_of(info) or dpi_of_exif(opened)
+    if dpi and orientation in TRANSPOSED:
         dpi = dpi[::-1]
     if dpi is None and _is_anamorphic(info):
         lost.append("pixel aspect")
@@ -152,7 +105,7 @@ def tags_of(
         comment=comment.encode() if isinstance(comment, str) else comment,
         texts=tuple(texts),
         chunks=tuple(chunks),
-        thumbnail=_has_thumbnail(opened),
+        thumbnail=has_thumbnail(opened),
         iptc=iptc,
         size=upright.size,
     )
@@ -185,26 +138,6 @@ def tiff_tags(opened: Any) -> dict[int, Any]:
     return {**opened.tag_v2, **{tag: raw[tag] for tag in (_IPTC,) if tag in raw}}
 
 
-def exif_with_tags(content: bytes, lost: list[str]) -> tuple[bytes | None, PictureTags]:
-    """Return Exif data of an upright picture, from a TIFF structure, and its resolution.
-
-    Adds a line to `lost` if they are damaged.
-    """
-    if not content:
-        return None, PictureTags()
-    exif = Image.Exif()
-    try:
-        exif.load(HEADER + content)
-        scale = _INCHES.get(exif.get(_RESOLUTION_UNIT, 2), 0.0)
-        dpi = [float(exif[tag]) * scale for tag in (_X_RESOLUTION, _Y_RESOLUTION) if tag in exif]
-        has_thumbnail = _THUMBNAIL in exif.get_ifd(ExifTags.IFD.IFD1)
-        upright = _upright(HEADER + content, 1, (0, 0), lost)
-        return upright, PictureTags(dpi=dpi_of({"dpi": dpi}), thumbnail=has_thumbnail)
-    except Exception:  # malformed data raises many types of error
-        lost.append("Exif data, which is damaged")
-        return None, PictureTags()
-
-
 def tiff_records(value: Any) -> bytes | None:
     """Return IPTC records in a tag of TIFF, which many files store as 32-bit numbers."""
     if isinstance(value, tuple):
@@ -215,207 +148,23 @@ def tiff_records(value: Any) -> bytes | None:
     return value.rstrip(b"\0") if isinstance(value, bytes) and value[:1] == b"\x1c" else None
 
 
-def orientation_of(opened: Image.Image) -> int:
-    """Return the orientation in Exif data, before the picture is loaded, which applies it to TIFF.
+def exif_with_tags(content: bytes, lost: list[str]) -> tuple[bytes | None, PictureTags]:
+    """Return Exif data of an upright picture, from a TIFF structure, and its resolution.
 
-    Also reads the directories of Exif data, since loading closes a TIFF file.
+    Adds a line to `lost` if they are damaged.
     """
+    if not content:
+        return None, PictureTags()
+    exif = Image.Exif()
     try:
-        exif = opened.getexif()
-        for directory in (EXIF_IFD, GPS_IFD):
-            exif.get_ifd(directory)
-        orientation = opened.info.get("original_orientation") or exif.get(_ORIENTATION, 1)
-    except Exception:  # damaged data, which `exif_of` reports
-        return 1
-    return orientation if orientation in range(1, 9) else 1
-
-
-def frames_of(opened: Any, lost: list[str]) -> int:
-    """Count frames or pages; a line is added to `lost` if further ones can't be read."""
-    try:
-        return int(getattr(opened, "n_frames", 1))
-    except Exception:  # damaged data
-        opened.seek(0)
-        lost.append("further frames or pages, which can't be read")
-        return 1
-
-
-def exif_of(opened: Any, orientation: int, size: tuple[int, int], lost: list[str]) -> bytes | None:
-    """Return Exif data for the upright picture, without tags about the file alone.
-
-    `orientation` is that of the file, and `size` the stored (width, height). Lines about what isn't
-    kept are added to `lost`.
-    """
-    raw = opened.info.get("exif")
-    try:
-        if opened.format != "TIFF" and raw:
-            with suppress(ValueError):
-                content = raw if raw.startswith(HEADER) else HEADER + raw
-                return _upright(content, orientation, size, lost)
-        return encoded_exif(opened.getexif(), orientation, size, lost)
+        exif.load(HEADER + content)
+        tags = PictureTags(
+            dpi=exif_dpi(exif), thumbnail=THUMBNAIL in exif.get_ifd(ExifTags.IFD.IFD1)
+        )
+        return adapted_exif(HEADER + content, 1, (0, 0), lost), tags
     except Exception:  # malformed data raises many types of error
         lost.append("Exif data, which is damaged")
-        return None
-
-
-def stored_size(upright: Image.Image, orientation: int) -> tuple[int, int]:
-    """Return the (width, height) in the file of a picture that has been rotated."""
-    return upright.size[::-1] if orientation in _TRANSPOSED else upright.size
-
-
-def encoded_exif(
-    exif: Image.Exif, orientation: int, size: tuple[int, int], lost: list[str]
-) -> bytes | None:
-    """Encode Exif data as `exif_of` does. Raises many types of error for malformed data."""
-    for tag in FILE_TAGS:
-        if tag in exif:
-            del exif[tag]
-    if not (len(exif) or exif.get_ifd(EXIF_IFD) or exif.get_ifd(GPS_IFD)):
-        return None
-    return _upright(restore_types(exif.tobytes()), orientation, size, lost)
-
-
-def _upright(
-    content: bytes, orientation: int, size: tuple[int, int], lost: list[str]
-) -> bytes | None:
-    upright = upright_exif(content, orientation, size, FILE_TAGS)
-    if upright:
-        readable = Image.Exif()
-        readable.load(upright)
-        for directory in (EXIF_IFD, GPS_IFD):
-            readable.get_ifd(directory)
-        sized_exif(upright, (2, 2), (1, 1), None)  # so that it is damaged before the work
-    if orientation != 1 and has_position(content):
-        lost.append("position of GeoTIFF: the picture is rotated")
-    return upright
-
-
-def unsupported_tags(tags: PictureTags, suffix: str, exif: bytes | None) -> list[str]:
-    """List the metadata that a format can't hold, one line each."""
-    lost = []
-    if tags.thumbnail and suffix in TIFF_SUFFIXES:
-        lost.append(f"thumbnail: {suffix} can't hold it, .png and .jpg can")
-    elif tags.thumbnail and not _has_room(suffix, exif):
-        lost.append(f"thumbnail: {suffix} has no room beside so much Exif data")
-    png, jpeg = suffix == ".png", suffix in JPEG_SUFFIXES
-    exr = suffix == ".exr"
-    if tags.comment and not (png or jpeg or exr or suffix == ".gif"):
-        lost.append(f"comment: {suffix} can't hold it, .png and .jpg can")
-    if tags.texts and not (png or exr):
-        keys = ", ".join(key for key, _ in tags.texts)
-        lost.append(f"texts {keys}: {suffix} can't hold them, .png can")
-    if tags.iptc and not (png or jpeg or suffix in TIFF_SUFFIXES):
-        lost.append(f"IPTC data: {suffix} can't hold it, .png, .jpg and .tif can")
-    for name, content in () if png else tags.chunks:
-        is_srgb = name == b"gAMA" and struct.unpack(">I", content) == (_SRGB_GAMMA,)
-        if name in (b"gAMA", b"cICP") and not is_srgb:
-            lost.append(f"colour chunk {name.decode()}: {suffix} can't hold it, .png can")
-    return lost
-
-
-def check_holds(suffix: str, size: tuple[int, int], exif: bytes | None, tags: PictureTags) -> None:
-    """Raise `OutputError` where a format can't hold a picture of (width, height) or its tags."""
-    limit = _MAX_SIDES.get(suffix)
-    if limit is not None and max(size) > limit:
-        larger = ".png" if limit > 65000 else ".png and .jpg"
-        raise OutputError(
-            f"{size[0]}x{size[1]}: {suffix} holds {limit} pixels a side, {larger} more"
-        )
-    if suffix not in JPEG_SUFFIXES:
-        return
-    for what, data, room in (
-        ("Exif data", exif, MAX_SEGMENT),
-        ("XMP", tags.xmp, MAX_SEGMENT - _XMP_HEADER),
-        ("a comment", tags.comment, MAX_SEGMENT),
-    ):
-        if data and len(data) > room:
-            raise OutputError(f"{len(data)} bytes of {what}: JPEG holds {room}; .png holds more")
-
-
-def save_options(
-    suffix: str,
-    image: Image.Image,
-    exif: bytes | None,
-    tags: PictureTags,
-    size: tuple[int, int] | None = None,
-) -> dict[str, Any]:
-    """Return the options of Pillow's writer for a picture's metadata.
-
-    `size` is the (width, height) of the file where that isn't the size of `image`.
-    """
-    options: dict[str, Any] = {}
-    size = size or image.size
-    has_thumbnail = tags.thumbnail and suffix not in TIFF_SUFFIXES and _has_room(suffix, exif)
-    dpi = tags.dpi if suffix in _NO_DPI else None
-    if exif or dpi or has_thumbnail:
-        exif = sized_exif(exif or Image.Exif().tobytes(), size, tags.size, dpi)
-    if has_thumbnail:
-        exif = with_thumbnail(exif or b"", _thumbnail(image))
-    xmp = tags.xmp and sized_xmp(tags.xmp, size)
-    if exif:
-        options["exif"] = exif
-    if tags.dpi and suffix not in _NO_DPI:
-        options["dpi"] = tags.dpi
-    if suffix == ".png":
-        options["pnginfo"] = _png_info(tags, xmp)
-        return options
-    if xmp:
-        options["xmp"] = xmp
-    if suffix in JPEG_SUFFIXES:
-        if tags.comment:
-            options["comment"] = tags.comment
-        options["extra"] = b"".join(
-            b"\xff\xed" + struct.pack(">H", len(content) + 2) + content for content in tags.iptc
-        )
-    return options
-
-
-def is_grey_png(file: BinaryIO) -> bool:
-    """Whether a PNG file is greyscale, with or without alpha, by its colour type."""
-    file.seek(0)
-    return file.read(26)[25] in (0, 4)
-
-
-def bits_of(opened: Any, file: BinaryIO) -> int:
-    """Return the bits per sample in the file of a loaded picture; Pillow may reduce them to 8."""
-    file.seek(0)
-    match opened.format:
-        case "PNG":
-            return file.read(25)[24]
-        case "TIFF":
-            bits = opened.tag_v2.get(0x0102, (8,))
-            return max(bits) if isinstance(bits, tuple) else int(bits)
-        case "PPM":
-            fields = re.sub(rb"#[^\n]*\n", b" ", file.read(4096)).split(maxsplit=4)
-            return 16 if fields[0] not in (b"P1", b"P4") and int(fields[3]) > 255 else 8
-        case "SGI":
-            return 8 * file.read(4)[3]
-        case "HEIF":
-            return int(opened.info.get("bit_depth", 8))
-        case "AVIF":
-            head = file.read(1 << 16)
-            position = head.find(b"pixi")
-            return head[position + 9] if 0 <= position < len(head) - 9 else 8
-        case "JPEG2000":
-            head = file.read(1 << 16)
-            position = head.find(b"\xff\x51")
-            return (head[position + 40] & 0x7F) + 1 if 0 <= position < len(head) - 40 else 8
-    return 8
-
-
-def _png_info(tags: PictureTags, xmp: bytes | None) -> PngInfo:
-    info = PngInfo()
-    for name, content in tags.chunks:
-        info.add(name, content)
-    if xmp:
-        info.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", errors="replace"))
-    if tags.comment:
-        info.add_text("Comment", tags.comment.decode("utf-8", errors="replace"))
-    for key, value in tags.texts:
-        info.add_text(key, value)
-    if tags.iptc:
-        info.add_text(PNG_KEYS[0], to_png_text(resources_of(tags.iptc)), zip=True)
-    return info
+        return None, PictureTags()
 
 
 def resources_of(segments: tuple[bytes, ...]) -> bytes:
@@ -462,57 +211,9 @@ def _is_lost(name: str, content: bytes) -> bool:
     return name not in _JPEG_SEGMENTS or not content.startswith(_JPEG_SEGMENTS[name])
 
 
-def dpi_of(info: dict[Any, Any]) -> tuple[float, float] | None:
-    """Return the pixels per inch of Pillow's information; None if they aren't plausible.
-
-    TIFF files without a resolution state one pixel.
-    """
-    try:
-        across, down = (float(value) for value in info["dpi"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    is_valid = all(math.isfinite(value) and 1 < value <= _MAX_DPI for value in (across, down))
-    return (across, down) if is_valid else None
-
-
 def _is_anamorphic(info: dict[Any, Any]) -> bool:
     for key in ("aspect", "jfif_density"):
         pair = info.get(key)
         if isinstance(pair, tuple) and len(pair) == 2 and pair[0] != pair[1]:
             return True
     return False
-
-
-def _has_thumbnail(opened: Any) -> bool:
-    """Whether Exif data has a JPEG thumbnail; in TIFF, the directory is the next picture."""
-    try:
-        return opened.format != "TIFF" and _THUMBNAIL in opened.getexif().get_ifd(ExifTags.IFD.IFD1)
-    except Exception:  # damaged data, which `exif_of` reports
-        return False
-
-
-def _has_room(suffix: str, exif: bytes | None) -> bool:
-    """Whether a thumbnail fits beside other Exif data."""
-    return suffix not in JPEG_SUFFIXES or len(exif or b"") <= MAX_SEGMENT - _MAX_THUMBNAIL_BYTES
-
-
-def _thumbnail(image: Image.Image) -> bytes:
-    small = image.convert("RGB")
-    small.thumbnail(_THUMBNAIL_SIZE)
-    file = io.BytesIO()
-    small.save(file, "JPEG")
-    return file.getvalue()
-
-
-def sized_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
-    """Update size and orientation in XMP, in attributes and elements, and drop thumbnails."""
-    xmp = _XMP_THUMBNAILS.sub(b"", xmp)
-    for names, value in (
-        (b"PixelXDimension|ImageWidth", size[0]),
-        (b"PixelYDimension|ImageLength", size[1]),
-        (b"Orientation", 1),
-    ):
-        name = rb"(?:exif|tiff):(?:" + names + rb")"
-        xmp = re.sub(rb"(" + name + rb"\s*=\s*[\"'])\d+", rb"\g<1>%d" % value, xmp)
-        xmp = re.sub(rb"(<" + name + rb">)\s*\d+\s*(?=</)", rb"\g<1>%d" % value, xmp)
-    return xmp

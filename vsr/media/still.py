@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vsr.errors import MediaError
+from vsr.media.exif import TRANSPOSED
 from vsr.media.picture_tags import PictureTags
+
+_LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in grey, as in Pillow (ITU-R BT.601)."""
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 """Samples of a picture: 0 to the maximum of an integer type, or floats, of which 1 is white."""
@@ -59,13 +65,21 @@ def profile_fits(profile: bytes, grey: bool) -> bool:
 
 def rotate_samples(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Rotate and mirror pixels (H, W, ...) by the orientation of Exif data."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in TRANSPOSED:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
+
+
+def finite_floats(samples: NDArray[Any], path: Path) -> NDArray[np.float32]:
+    """Convert samples of a file to float32. Raises `MediaError` where they aren't finite."""
+    floats = samples.astype(np.float32, copy=False)
+    if not np.isfinite(floats).all():
+        raise MediaError(f"{path}: holds samples that are not finite; replace them first")
+    return floats
 
 
 def divide_by_alpha(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
@@ -76,6 +90,18 @@ def divide_by_alpha(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     if colours.dtype == np.float32:
         return values.astype(np.float32)
     return np.rint(values).clip(0, highest).astype(colours.dtype)
+
+
+def grey_of(rgb: Samples) -> Samples:
+    """Return the grey (H, W, 1) of RGB, integers rounded to nearest.
+
+    Equal channels keep their value, which needs float64.
+    """
+    grey: NDArray[np.float64] = (rgb @ np.array(_LUMA))[..., None]
+    if rgb.dtype == np.float32:
+        return grey.astype(np.float32)
+    levels = np.rint(grey)
+    return levels.astype(np.uint8) if rgb.dtype == np.uint8 else levels.astype(np.uint16)
 
 
 def to_levels(samples: Samples, dtype: np.dtype[Any]) -> Samples:

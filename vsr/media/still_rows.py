@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vsr.media.image import as_image, check_still_output, writer_options
-from vsr.media.picture_tags import JPEG_SUFFIXES, TIFF_SUFFIXES
+from vsr.media.image_writer import as_image, check_still_output, writer_options
+from vsr.media.picture_formats import JPEG_SUFFIXES, TIFF_SUFFIXES
 from vsr.media.row_writers import (
     PictureShape,
     regrouped,
@@ -19,7 +19,7 @@ from vsr.media.row_writers import (
     write_png_rows,
     write_tiff_rows,
 )
-from vsr.media.still import Samples, Still
+from vsr.media.still import Samples, Still, grey_of
 from vsr.system.files import atomic_path
 
 Band = tuple[Samples, Samples | None]
@@ -28,7 +28,6 @@ Band = tuple[Samples, Samples | None]
 _LEAST_BYTES = 1 << 28
 """Samples of an output from which on it is written line by line."""
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-_LUMA = (0.299, 0.587, 0.114)
 _PREVIEW_SIDE = 1024
 
 
@@ -91,9 +90,7 @@ def _preview(source: Still) -> Still:
 def _channels(band: Band, is_grey: bool) -> NDArray[Any]:
     """Join the channels of a band as in the file, (n, W, C)."""
     rgb, alpha = band
-    colours: NDArray[Any] = rgb
-    if is_grey:
-        colours = np.rint(rgb @ np.array(_LUMA, np.float32)).astype(rgb.dtype)[..., None]
+    colours = grey_of(rgb) if is_grey else rgb
     return colours if alpha is None else np.concatenate((colours, alpha[..., None]), axis=2)
 
 

@@ -19,13 +19,25 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from vsr.errors import MediaError
-from vsr.media.exif import restore_types
-from vsr.media.picture_memory import check_memory
-from vsr.media.picture_tags import PictureTags, dpi_of, encoded_exif, resources_of, tiff_iptc
+from vsr.media.exif import (
+    EXIF_IFD,
+    GPS_IFD,
+    INTEROPERABILITY_IFD,
+    ORIENTATION,
+    RESOLUTION_UNIT,
+    TRANSPOSED,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    restore_types,
+)
+from vsr.media.picture_exif import encoded_exif, exif_dpi
+from vsr.media.picture_memory import check_source
+from vsr.media.picture_tags import PictureTags, resources_of, tiff_iptc
 from vsr.media.still import (
     Samples,
     Still,
     divide_by_alpha,
+    finite_floats,
     full_scale,
     profile_fits,
     profile_space,
@@ -37,23 +49,16 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its oddities 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
 _PREMULTIPLIED, _ALPHA = 1, 2
-_EXIF_IFD, _GPS_IFD, _INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
 _XMP, _PROFILE, _PHOTOSHOP = 0x02BC, 0x8773, 0x8649
-_ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x0112, 0x011A, 0x011B, 0x0128
 _SUBFILE_TYPE, _PAGE_NUMBER = 0x00FE, 0x0129
 _REDUCED, _PAGE, _MASK = 1, 2, 4
 """Types of subfiles."""
-_TRANSPOSED = range(5, 9)
-_INCHES = {2: 1.0, 3: 2.54}
-"""Resolution units in an inch."""
 _DEFLATE, _DIFFERENCES = 8, 2
 _HEADER = b"II*\0" + bytes(4)
 _BIG_HEADER = b"II+\0" + struct.pack("<2HQ", 8, 0, 0)
 STRIP_STARTS, STRIP_COUNTS = 0x0111, 0x0117
 STRIP_BYTES = 1 << 20
 """Bytes of a strip before compression."""
-_COPIES = 3
-"""Copies of a picture in memory while it is decoded."""
 
 
 def read_tiff(file: BinaryIO, path: Path, number: int = 0) -> Still | None:
@@ -106,7 +111,7 @@ def read_tiff(file: BinaryIO, path: Path, number: int = 0) -> Still | None:
     iptc = tiff_iptc(tags, lost)
     height, width = colours.shape[:2]
     exif, dpi = _exif(file, position, size=(width, height), lost=lost)
-    orientation = tags.get(_ORIENTATION, 1)
+    orientation = tags.get(ORIENTATION, 1)
     rgb = rotate_samples(np.repeat(colours, 3, axis=2) if grey else colours, orientation)
     size = rgb.shape[1], rgb.shape[0]
     return Still(
@@ -220,8 +225,8 @@ def directory_for(
     if channels in (2, 4) and not inks:
         directory[0x0152] = _ALPHA
     if tags.dpi:
-        directory[_X_RESOLUTION], directory[_Y_RESOLUTION] = tags.dpi
-        directory[_UNIT] = 2
+        directory[X_RESOLUTION], directory[Y_RESOLUTION] = tags.dpi
+        directory[RESOLUTION_UNIT] = 2
     for tag, content in ((_PROFILE, profile), (_XMP, xmp), (_PHOTOSHOP, resources_of(tags.iptc))):
         if content:
             directory[tag] = content
@@ -263,13 +268,7 @@ def save_directory(file: BinaryIO, directory: ImageFileDirectory_v2) -> None:
 
 def _check_page(page: Any, file: BinaryIO, path: Path) -> None:
     """Raise `MediaError` where a page is too large, cut off, or has other axes."""
-    bits = max(page.bitspersample, 16)
-    check_memory(path, (page.imagewidth, page.imagelength), _COPIES * 3 * bits // 8)
-    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-    if limit and page.imagewidth * page.imagelength > limit:
-        raise MediaError(
-            f"{path}: {page.imagewidth}x{page.imagelength}: pictures have at most {limit} pixels"
-        )
+    check_source(path, (page.imagewidth, page.imagelength), page.bitspersample)
     if page.axes not in ("YX", "YXS", "SYX"):
         raise MediaError(f"{path}: holds an array of axes {page.axes}, not a picture")
     end = file.seek(0, 2)
@@ -288,7 +287,7 @@ def _decoded(page: Any, file: BinaryIO) -> NDArray[Any] | None:
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
-    tag = page.tags.get(_ORIENTATION)
+    tag = page.tags.get(ORIENTATION)
     if page.index or page.photometric == _WHITE_IS_ZERO or (tag and tag.value != 1):
         return None  # OpenCV reads the first page, and applies the others
     file.seek(0)
@@ -301,10 +300,7 @@ def _decoded(page: Any, file: BinaryIO) -> NDArray[Any] | None:
 def _normalised(samples: NDArray[Any], bits: int, path: Path) -> NDArray[Any]:
     """Convert samples to uint16 of full range, or to float32."""
     if samples.dtype.kind == "f":
-        values = samples.astype(np.float32)
-        if not np.isfinite(values).all():
-            raise MediaError(f"{path}: holds samples that are not finite; replace them first")
-        return values
+        return finite_floats(samples, path)
     if samples.size and (samples.min() < 0 or samples.max() > 65535):
         raise MediaError(
             f"{path}: holds samples of more than 16 bits, or below 0; convert it to 16 bits first"
@@ -327,16 +323,13 @@ def _exif(
         exif.load_from_fp(file)  # which reads the order of bytes
         file.seek(0)
         exif.load_from_fp(file, position)
-        scale = _INCHES.get(exif.get(_UNIT, 2), 0.0)
-        dpi = [float(exif[tag]) * scale for tag in (_X_RESOLUTION, _Y_RESOLUTION) if tag in exif]
-        orientation = exif.get(_ORIENTATION, 1)
-        if orientation in _TRANSPOSED:
-            dpi.reverse()
-        content = encoded_exif(exif, orientation, size, lost)
+        dpi, orientation = exif_dpi(exif), exif.get(ORIENTATION, 1)
+        if dpi and orientation in TRANSPOSED:
+            dpi = dpi[::-1]
+        return encoded_exif(exif, orientation, size, lost), dpi
     except Exception:  # malformed data raises many types of error
         lost.append("Exif data, which is damaged")
         return None, None
-    return content, dpi_of({"dpi": tuple(dpi)})
 
 
 def _bytes(value: Any) -> bytes | None:
@@ -348,13 +341,13 @@ def _add_exif(directory: ImageFileDirectory_v2, exif: bytes | None) -> None:
         return
     source = Image.Exif()
     source.load(exif)
-    for inner in (_EXIF_IFD, _GPS_IFD):
+    for inner in (EXIF_IFD, GPS_IFD):
         content = dict(source.get_ifd(inner))
-        content.pop(_INTEROPERABILITY_IFD, None)
+        content.pop(INTEROPERABILITY_IFD, None)
         if content:
             directory[inner] = content
     for tag, value in source.items():
-        if tag not in (_EXIF_IFD, _GPS_IFD, _INTEROPERABILITY_IFD):
+        if tag not in (EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD):
             directory[tag] = value
 
 

@@ -15,25 +15,26 @@ from typing import Any, Literal
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
-from vsr.errors import MediaError, OutputError
+from vsr.errors import MediaError, OutputError, first_line
+from vsr.media.exif import RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION
 from vsr.media.ome import has_regions, scaled_ome
-from vsr.media.picture_tags import TIFF_SUFFIXES
+from vsr.media.picture_formats import TIFF_SUFFIXES
+from vsr.media.picture_limits import MAX_TIFF_BYTES
+from vsr.media.picture_memory import check_source
+from vsr.media.tiff import is_tiff
 from vsr.system.address import is_pipe
 from vsr.system.files import atomic_path, check_output_path
 
-_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WHITE_IS_ZERO, _GREY, _RGB = 0, (0, 1), 2
 _DESCRIPTION = 270
-_X_RESOLUTION, _Y_RESOLUTION, _UNIT = 282, 283, 296
 _NO_UNIT = 1
 _TEXTS = (269, 271, 272, 285, 305, 306, 315, 316, 33432)
 """Tags of text that are copied: document, devices, page, software, date, authors, copyright."""
 _PIXEL_MARKS = {"ROI": "regions of interest", "Overlays": "overlays", "Plot": "a plot"}
 """ImageJ's binary metadata in pixel coordinates."""
-_MAX_BYTES = 0xFFFF_FFFF - (1 << 24)
-"""Offsets in TIFF have 32 bits."""
+_BINARY = ("Info", "Labels", "Ranges", "LUTs", "Properties")
+"""ImageJ's other binary metadata."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,9 @@ class TiffStack:
                 samples = np.fromfile(self.path, stored, pages[0].size, offset=start)
                 samples = samples.reshape(pages[0].shape)
         except Exception as error:  # decoders raise many types of error
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise MediaError(f"{self.path}: plane {index + 1} can't be read: {reason}") from error
+            raise MediaError(
+                f"{self.path}: plane {index + 1} can't be read: {first_line(error)}"
+            ) from error
         if self.colour and samples.shape[0] == 3 != samples.shape[-1]:
             samples = np.moveaxis(samples, 0, -1)
         return samples.astype(self.dtype, copy=False)
@@ -100,7 +102,7 @@ def open_stack(path: Path) -> Iterator[TiffStack | None]:
     A stack is a file that declares the axes of ImageJ or OME, or grey pages: several of more than 8
     bits, or one of signed, 32-bit integer or 64-bit samples. Raises `MediaError`.
     """
-    if not is_pipe(path) and path.is_file() and _head(path) in _MAGIC:
+    if _is_tiff_file(path):
         with _opened(path) as tif:
             yield None if tif is None else _checked_stack(tif, path)
     else:
@@ -114,7 +116,7 @@ def check_stack_output(
     if output.suffix.lower() not in TIFF_SUFFIXES:
         raise OutputError(f"{output}: holds no stack of measured values; name a .tif")
     check_output_path(output, "picture", suffixes=TIFF_SUFFIXES, overwrite=overwrite)
-    if stack.kind == "imagej" and _bytes_of(stack, size) > _MAX_BYTES:
+    if stack.kind == "imagej" and _bytes_of(stack, size) > MAX_TIFF_BYTES:
         raise OutputError(f"{output}: ImageJ's stacks hold 4 GB; cut {stack.path} into parts first")
 
 
@@ -132,7 +134,7 @@ def write_stack(
     if packed:
         options = {"compression": "zlib", "predictor": stack.dtype.kind in "iu"}
     if resolution := _resolution(stack, size):
-        options |= {"resolution": resolution, "resolutionunit": _tag(page, _UNIT) or 1}
+        options |= {"resolution": resolution, "resolutionunit": _tag(page, RESOLUTION_UNIT) or 1}
     with atomic_path(output) as partial:
         try:
             tifffile.imwrite(
@@ -141,7 +143,7 @@ def write_stack(
                 shape=(stack.planes, *size, *((3,) if stack.colour else ())),
                 dtype=stack.dtype,
                 byteorder=stack._tif.byteorder,
-                bigtiff=_bytes_of(stack, size) > _MAX_BYTES,
+                bigtiff=_bytes_of(stack, size) > MAX_TIFF_BYTES,
                 photometric="rgb" if stack.colour else page.photometric,
                 planarconfig="contig" if stack.colour else None,
                 description=_description(stack, size),
@@ -155,12 +157,25 @@ def write_stack(
         except (ValueError, tifffile.TiffFileError) as error:
             if isinstance(error, MediaError):
                 raise
-            raise OutputError(f"{output}: can't be written: {error}") from error
+            raise OutputError(f"{output}: can't be written: {first_line(error)}") from error
 
 
-def _head(path: Path) -> bytes:
+def described(stack: TiffStack, size: tuple[int, int]) -> dict[str, Any]:
+    """Return the tags that an output of `size` = (height, width) gets, by name."""
+    page = stack._tif.pages.first
+    tags = {"description": _description(stack, size), "resolution": _resolution(stack, size)}
+    tags |= {page.tags[code].name: value for code, _, _, value, _ in _text_tags(page)}
+    if stack.kind == "imagej":
+        found = stack._tif.imagej_metadata or {}
+        tags |= {f"ImageJ's {key}": found[key] for key in _BINARY if key in found}
+    return {name: value for name, value in tags.items() if value is not None}
+
+
+def _is_tiff_file(path: Path) -> bool:
+    if is_pipe(path) or not path.is_file():
+        return False
     with path.open("rb") as file:
-        return file.read(4)
+        return is_tiff(file)
 
 
 @contextmanager
@@ -181,8 +196,7 @@ def _checked_stack(tif: Any, path: Path) -> TiffStack | None:
     except MediaError:
         raise
     except Exception as error:  # broken files raise many types of error
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise MediaError(f"{path}: can't be read: {reason}") from error
+        raise MediaError(f"{path}: can't be read: {first_line(error)}") from error
 
 
 def _stack_of(tif: Any, path: Path) -> TiffStack | None:
@@ -261,11 +275,7 @@ def _axes(series: Any, page: Any) -> tuple[str, tuple[int, ...]]:
 
 def _check(stack: TiffStack) -> None:
     """Raise `MediaError` where planes are too large, or the file is cut off."""
-    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-    if limit and stack.height * stack.width > limit:
-        raise MediaError(
-            f"{stack.path}: {stack.width}x{stack.height}: pictures have at most {limit} pixels"
-        )
+    check_source(stack.path, (stack.width, stack.height), bits=32)
     pages = [page for page in stack._series.pages if page is not None]
     end = stack.path.stat().st_size
     segments = (
@@ -317,10 +327,11 @@ def _resolution(stack: TiffStack, size: tuple[int, int]) -> tuple[Fraction, Frac
     """Return the pixels per unit of the output, horizontally and vertically."""
     page = stack._tif.pages.first
     scales = Fraction(size[1], stack.width), Fraction(size[0], stack.height)
-    values = [_tag(page, code) for code in (_X_RESOLUTION, _Y_RESOLUTION)]
+    values = [_tag(page, code) for code in (X_RESOLUTION, Y_RESOLUTION)]
     if any(value is None or 0 in value for value in values):
         return None
-    is_calibrated = (stack._tif.imagej_metadata or {}).get("unit") or _tag(page, _UNIT) != _NO_UNIT
+    has_unit = _tag(page, RESOLUTION_UNIT) != _NO_UNIT
+    is_calibrated = has_unit or (stack._tif.imagej_metadata or {}).get("unit")
     if not is_calibrated and values == [(1, 1), (1, 1)]:
         scales = Fraction(1), Fraction(1)
     across, down = (Fraction(*value) * scale for value, scale in zip(values, scales, strict=True))
@@ -328,15 +339,18 @@ def _resolution(stack: TiffStack, size: tuple[int, int]) -> tuple[Fraction, Frac
 
 
 def _extra_tags(stack: TiffStack) -> list[Any]:
-    page = stack._tif.pages.first
-    texts = [
-        (code, "s", 0, value, True) for code in _TEXTS if isinstance(value := _tag(page, code), str)
-    ]
+    texts = list(_text_tags(stack._tif.pages.first))
     if stack.kind != "imagej":
         return texts
     kept = {k: v for k, v in (stack._tif.imagej_metadata or {}).items() if k not in _PIXEL_MARKS}
     binary = tifffile.tifffile.imagej_metadata_tag(kept, stack._tif.byteorder)
     return [*texts, *binary]
+
+
+def _text_tags(page: Any) -> Iterator[Any]:
+    for code in _TEXTS:
+        if isinstance(value := _tag(page, code), str):
+            yield code, "s", 0, value, True
 
 
 def _description(stack: TiffStack, size: tuple[int, int]) -> str | bytes | None:

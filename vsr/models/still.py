@@ -1,8 +1,8 @@
 """Generators as networks of single pictures: convolutions of a limited reach, without state.
 
 A picture is the first frame of a film: memory is zero, and the previous frame is the frame itself.
-The motion network of a `Recurrent` generator was never trained on equal frames. It returns nearly
-the same shift of less than a pixel everywhere, and trunk and head are used to that. Here the shift
+The motion network of a `Recurrent` generator isn't trained on equal frames. It returns nearly the
+same shift of less than a pixel everywhere, with which trunk and head were trained. Here the shift
 is a constant, so that the motion network isn't computed, and the output of a pixel depends on few
 pixels around it.
 """
@@ -20,8 +20,8 @@ from vsr.models.int8 import quantise
 from vsr.models.recurrent import Recurrent
 
 _MAX_REACH = 32
-"""Largest reach that is assumed, in low-resolution pixels. Deep networks of single pictures depend
-on more pixels in theory, but hardly on distant ones."""
+"""Largest assumed reach, in low-resolution pixels. Distant pixels hardly influence the output of
+deep networks of single pictures."""
 _PROBE_PIXELS, _PROBE_SEED = 128, 7
 """Side and seed of the picture on which the shift is measured."""
 
@@ -108,7 +108,7 @@ def still_network(generator: Generator[Any], quantises: bool = False) -> StillNe
 
 @torch.inference_mode()
 def rest_motion(generator: Recurrent) -> tuple[float, float]:
-    """Return the motion (x, y) that a generator sees between equal frames: the median, in pixels.
+    """Return the median motion (x, y) that a generator estimates between equal frames, in pixels.
 
     It is limited to a pixel, and measured on smooth noise.
     """
@@ -130,7 +130,7 @@ def shift_kernel(x: float, y: float) -> Tensor:
 
 
 def _reach(generator: Generator[Any]) -> int:
-    """Return how far outputs depend on the input: all kernels, the shift and a resampling."""
+    """Return the reach of an output: the sum over kernels, the shift and the resampling."""
     if isinstance(generator, Recurrent):
         layers = [generator.entry, *generator.trunk.modules(), generator.exit, generator.head]
     else:

@@ -10,7 +10,7 @@ from vsr.engine.backends.cuda_graph import GraphBackend
 from vsr.engine.backends.openvino import OpenVinoBackend, openvino_version
 from vsr.engine.backends.tile_size import Tiling, pick_tile_size
 from vsr.engine.backends.torch_eager import TorchBackend
-from vsr.errors import VsrError
+from vsr.errors import VsrError, first_line
 from vsr.imaging.colour import ColourSpec
 from vsr.models import Generator, multiplies_per_pixel
 from vsr.models.int8 import is_calibrated, quantise
@@ -115,7 +115,7 @@ def _build_graph(
         if is_out_of_memory(error):
             raise
         # Everything but compiling works without a complete compiler.
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         note = f"torch.compile failed ({reason}): frames are computed uncompiled, and slower"
         if note not in notes:  # `build` is called again for smaller tiles
             notes.append(note)

@@ -12,7 +12,7 @@ from vsr.errors import MediaError
 from vsr.imaging.colour import Matrix
 from vsr.media.encode.encoder import CodedPacket, CodedVideo
 from vsr.media.frame import Frame
-from vsr.media.image import write_still
+from vsr.media.image_writer import write_still
 from vsr.media.numbered_pictures import NumberPattern
 from vsr.media.picture_planes import picture_of_planes
 from vsr.system.files import flush_folder, flush_to_disk, write_failure

@@ -2,16 +2,14 @@
 
 import io
 import struct
-import zlib
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO
 
 from PIL import Image
 
 from vsr.media.animation.frame import AnimationFrame, Box
+from vsr.media.png16 import SIGNATURE, chunks_of, write_chunk
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_UINT16 = 0xFFFF
 
 
@@ -35,7 +33,7 @@ class ApngWriter:
             left, top, right, bottom = frame.changed_box(self._before) or (0, 0, 1, 1)
             box = left, top, right, bottom
             self._control(frame.seconds, box)
-            for name, content in _chunks(_png(image.convert(self._mode).crop(box))):
+            for name, content, _ in chunks_of(_png(image.convert(self._mode).crop(box))):
                 if name == b"IDAT":
                     self._write(b"fdAT", self._number() + content)
         self._before = frame
@@ -50,9 +48,9 @@ class ApngWriter:
 
     def _start(self, frame: AnimationFrame, image: Image.Image) -> None:
         """Write metadata and the first frame, which other programs show as a picture."""
-        self._file.write(_SIGNATURE)
+        self._file.write(SIGNATURE)
         has_pixels = False
-        for name, content in _chunks(_png(image, **self._options)):
+        for name, content, _ in chunks_of(_png(image, **self._options)):
             if name == b"IDAT" and not has_pixels:
                 has_pixels = True
                 self._count_at = self._file.tell()
@@ -75,8 +73,7 @@ class ApngWriter:
         return struct.pack(">I", self._sequence - 1)
 
     def _write(self, name: bytes, content: bytes) -> None:
-        crc = zlib.crc32(content, zlib.crc32(name))
-        self._file.write(struct.pack(">I", len(content)) + name + content + struct.pack(">I", crc))
+        write_chunk(self._file.write, name, content)
 
 
 def _delay(seconds: Fraction) -> tuple[int, int]:
@@ -92,11 +89,3 @@ def _png(image: Image.Image, **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG", **options)
     return file.getvalue()
-
-
-def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = len(_SIGNATURE)
-    while position < len(png):
-        length, name = struct.unpack_from(">I4s", png, position)
-        yield name, png[position + 8 : position + 8 + length]
-        position += length + 12

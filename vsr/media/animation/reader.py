@@ -1,6 +1,5 @@
 """Read animations with Pillow, which composes each frame with those before it."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,14 +10,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vsr.errors import MediaError
+from vsr.errors import MediaError, first_line
 from vsr.media.animation.frame import AnimationFrame
+from vsr.media.exif import ORIENTATION
 from vsr.media.image import read_still
+from vsr.media.picture_memory import reading_by_pillow
 from vsr.media.still import Still, rotate_samples, to_levels
 from vsr.system.address import is_pipe
 
-_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
-_ORIENTATION = 0x0112
+ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+"""Pillow's names of the formats whose pictures follow each other in time."""
 _MAX_DENOMINATOR = 0xFFFF
 """APNG's delays are fractions of 16-bit numbers."""
 
@@ -49,7 +50,7 @@ class Animation:
     def frames(self, first: int = 0) -> Iterator[AnimationFrame]:
         """Iterate over the frames from number `first` on; raises `MediaError`."""
         with _opened(self.path) as opened:
-            orientation = opened.getexif().get(_ORIENTATION, 1)
+            orientation = opened.getexif().get(ORIENTATION, 1)
             for index in range(first, len(self.seconds)):
                 pixels = _pixels(opened, self.start + index, self.path, self.has_alpha)
                 pixels = rotate_samples(pixels, orientation)
@@ -64,7 +65,7 @@ def is_animated(path: Path) -> bool:
         return False
     try:
         with _opened(path) as opened:
-            return opened.format in _FORMATS and _frame_count(opened, path) > 1
+            return opened.format in ANIMATED_FORMATS and _frame_count(opened, path) > 1
     except MediaError:
         return False
 
@@ -72,13 +73,15 @@ def is_animated(path: Path) -> bool:
 def read_animation(path: Path) -> Animation:
     """Decode all frames of a picture or an animation, to learn their times and transparency.
 
-    Raises `MediaError` where the file or any frame can't be read.
+    Of files of several pages, the first page is read. Raises `MediaError` where the file or any
+    frame can't be read.
     """
     first = read_still(path)
     seconds, has_alpha, is_translucent, grey = [], False, False, True
     with _opened(path) as opened:
         start = int(bool(getattr(opened, "default_image", False)))
-        for index in range(start, _frame_count(opened, path)):
+        is_timed = opened.format in ANIMATED_FORMATS
+        for index in range(start, _frame_count(opened, path) if is_timed else 1):
             pixels = _pixels(opened, index, path, with_alpha=True)
             seconds.append(_seconds(opened.info))
             alpha = pixels[..., 3]
@@ -86,7 +89,7 @@ def read_animation(path: Path) -> Animation:
                 has_alpha = True
                 is_translucent |= bool(((alpha > 0) & (alpha < 255)).any())
             grey = grey and bool((pixels[..., :1] == pixels[..., 1:3]).all())
-        plays = _plays(opened)
+        plays = plays_of(opened)
     lost = [line for line in first.lost if not line.startswith("palette")]
     if start:
         lost.append("picture for programs without animation: the first frame takes its place")
@@ -100,7 +103,7 @@ def read_animation(path: Path) -> Animation:
             alpha=None,
             grey=grey and first.grey,
             lost=tuple(lost),
-            pages=1,
+            pages=1 if is_timed else first.pages,
         ),
         seconds=tuple(seconds),
         plays=plays,
@@ -112,10 +115,11 @@ def read_animation(path: Path) -> Animation:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about oddities of the file
+    with reading_by_pillow(path):
         try:
             opened = Image.open(path)
+        except Image.DecompressionBombError:
+            raise
         except Exception as error:  # Pillow raises many types of error for broken files
             raise MediaError(f"{path}: not a picture that can be read") from error
         with opened:
@@ -135,10 +139,9 @@ def _pixels(opened: Any, index: int, path: Path, with_alpha: bool) -> Any:
     try:
         opened.seek(index)
         opened.load()
-        return np.asarray(opened.convert("RGBA" if with_alpha else "RGB"))
+        return np.array(opened.convert("RGBA" if with_alpha else "RGB"))
     except Exception as error:  # Pillow raises many types of error for broken files
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise MediaError(f"{path}: frame {index + 1} can't be read: {reason}") from error
+        raise MediaError(f"{path}: frame {index + 1} can't be read: {first_line(error)}") from error
 
 
 def _seconds(info: dict[str, Any]) -> Fraction:
@@ -146,8 +149,8 @@ def _seconds(info: dict[str, Any]) -> Fraction:
     return Fraction(info.get("duration", 0) / 1000).limit_denominator(_MAX_DENOMINATOR)
 
 
-def _plays(opened: Any) -> int:
-    """Return how often an animation is played; GIF counts the repetitions."""
+def plays_of(opened: Any) -> int:
+    """Return how often an animation is played, 0 for endlessly; GIF counts the repetitions."""
     loop = opened.info.get("loop")
     if opened.format == "AVIF":
         return 0

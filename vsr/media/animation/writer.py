@@ -16,8 +16,9 @@ from vsr.media.animation.frame import AnimationFrame, TickCounter
 from vsr.media.animation.gif import GifWriter
 from vsr.media.animation.reader import Animation
 from vsr.media.animation.webp import WebpWriter
-from vsr.media.image import as_image, still_losses, writer_options
-from vsr.media.picture_tags import PictureTags, check_holds
+from vsr.media.image_writer import as_image, still_losses, writer_options
+from vsr.media.picture_limits import check_holds
+from vsr.media.picture_tags import PictureTags
 from vsr.media.still import Still
 from vsr.system.files import atomic_path, check_output_path
 

@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 from vsr.errors import MediaError
 from vsr.media.decode.stream_choice import enable_streams, is_chapters
 from vsr.media.decode.timeline import Timeline
+from vsr.media.dicom import is_dicom
 from vsr.system.address import PIPE, input_of, is_pipe
 from vsr.system.files import reason
 
@@ -45,6 +46,8 @@ def open_input(
             raise MediaError(f"{path}: is a folder, not a video file")
         if not from_pipe and path.is_file() and path.stat().st_size == 0:
             raise MediaError(f"{path}: is empty (0 bytes)")
+        if is_dicom(path):
+            raise MediaError(f"{path}: is a DICOM file, not a film; `vsr image` upscales it")
         if from_pipe and not once:
             raise MediaError(f"{name}: is a pipe, which can be read only once; name a file")
         opened: InputContainer = av.open(

@@ -156,7 +156,7 @@ def unsupported_features(
     depth = output.layout.bit_depth
     if source_codec == settings.codec == "prores" and output.layout.across == 1:
         depth = 12  # as it is decoded; FFmpeg encodes it from 10
-    if source.bits > depth:
+    if source.bits > depth and settings.codec != "pictures":  # which have losses of their own
         more = "" if settings.codec in ("hevc", "ffv1") else "; hevc and ffv1 hold 12"
         if settings.codec == "ffv1" and output.layout.name in PACKED_FOR_FFV1:
             more = f", stored as {PACKED_FOR_FFV1[output.layout.name]}"

@@ -2,29 +2,38 @@
 
 import io
 import struct
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tifffile
 from PIL import ExifTags, Image
 
-from vsr.errors import MediaError
-from vsr.media.exif import EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD
+from vsr.errors import MediaError, first_line
+from vsr.media.animation.reader import ANIMATED_FORMATS, plays_of
+from vsr.media.exif import (
+    EXIF_IFD,
+    GPS_IFD,
+    INTEROPERABILITY_IFD,
+    ORIENTATION,
+    THUMBNAIL,
+    THUMBNAIL_LENGTH,
+    TRANSPOSED,
+)
 from vsr.media.image import read_still
 from vsr.media.photoshop import PNG_KEYS, from_png_text, iptc_in
-from vsr.media.picture_tags import dpi_of, frames_of, resources_of, tiff_records, tiff_tags
+from vsr.media.picture_exif import dpi_of, exif_dpi
+from vsr.media.picture_header import frames_of
+from vsr.media.picture_memory import reading_by_pillow
+from vsr.media.picture_tags import resources_of, tiff_records, tiff_tags
 from vsr.media.still import Still
 
-_ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x0112, 0x011A, 0x011B, 0x0128
-_TRANSPOSED = range(5, 9)
-_THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
-_INCHES = {2: 1.0, 3: 2.54}
 _IPTC, _PHOTOSHOP = 0x83BB, 0x8649
 _TEXTS_BESIDE = ("XML:com.adobe.xmp", "Raw profile type exif", "Comment", *PNG_KEYS)
 """Text chunks of PNG that are compared as XMP, Exif data, comment and IPTC data."""
+_JXL = "JXL"
 _COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"cICP")
 
 ExifTag = tuple[int, int]
@@ -43,8 +52,10 @@ class PictureContents:
     """Frames of an animation, or pages."""
     delays: tuple[float, ...] = ()
     """Milliseconds that each frame of an animation is shown."""
-    loop: int | None = None
-    """Repetitions of an animation, 0 for endless; None if not stated."""
+    plays: int | None = None
+    """How often an animation is played, 0 for endlessly; None for other pictures."""
+    first_frame: Still | None = None
+    """First frame of an animation that has another picture for programs without animation."""
     icc_profile: bytes | None = None
     exif: dict[ExifTag, Any] = field(default_factory=dict)
     thumbnail: tuple[int, int] | None = None
@@ -54,6 +65,8 @@ class PictureContents:
     """Records of IPTC-IIM."""
     dpi: tuple[float, float] | None = None
     """Pixels per inch of the upright picture, horizontally and vertically."""
+    exif_dpi: tuple[float, float] | None = None
+    """Those in Exif data, where the file states others too."""
     comment: bytes | None = None
     texts: dict[str, str] = field(default_factory=dict)
     """Text chunks of PNG, by keyword."""
@@ -69,49 +82,54 @@ class PictureContents:
 def read_picture(path: Path) -> PictureContents:
     """Read the samples and metadata of a picture. Raises `MediaError`."""
     still = read_still(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about oddities of the file
+    with reading_by_pillow(path):
         try:
             opened: Any = Image.open(path)
         except Exception:  # a format that another library decodes
             return _without_pillow(path, still)
         with opened:
+            if opened.format == _JXL:  # by a plug-in, which adds a profile to pictures without
+                return _without_pillow(path, still)
             try:
                 return _read(path, opened, still)
             except Exception as error:  # Pillow raises many types of error for broken files
-                reason = str(error) or type(error).__name__
-                raise MediaError(f"{path}: can't be read: {reason.splitlines()[0]}") from error
+                raise MediaError(f"{path}: can't be read: {first_line(error)}") from error
 
 
 def _read(path: Path, opened: Any, still: Still) -> PictureContents:
     # Metadata first: pixels of a TIFF file close it.
     exif = _loaded(opened.getexif)
-    orientation = exif.get(_ORIENTATION, 1)
+    orientation = exif.get(ORIENTATION, 1)
     directories = _directories(exif)
     thumbnail = None if opened.format == "TIFF" else _thumbnail(exif, opened.info.get("exif"))
     tags = tiff_tags(opened) if opened.format == "TIFF" else {}
-    frames = frames_of(opened, [])
+    frames, start = frames_of(opened, []), 0
+    dpis = dpi_of(opened.info), exif_dpi(exif)
+    if orientation in TRANSPOSED:
+        dpis = dpis[0] and dpis[0][::-1], dpis[1] and dpis[1][::-1]
     if opened.format == "PNG":
         opened.load()  # text after the pixels
+        start = int(bool(opened.default_image))
     info = dict(opened.info)
     texts = dict(getattr(opened, "text", None) or {})
     comment = info.get("comment") or texts.get("Comment")
-    dpi = dpi_of(info) or _exif_dpi(exif)
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
-    is_animated = opened.format != "TIFF" and frames > 1
+    is_animated = opened.format in ANIMATED_FORMATS and frames > 1
     return PictureContents(
         still=still,
         colours=_colours(opened.mode, still),
         orientation=orientation,
-        frames=frames,
-        delays=tuple(_delays(opened, frames)) if is_animated else (),
-        loop=info.get("loop") if is_animated else None,
+        frames=frames - start,
+        delays=tuple(_delays(opened, start, frames)) if is_animated else (),
+        plays=plays_of(opened) if is_animated else None,
+        first_frame=_first_frame(opened, still) if start else None,
         icc_profile=info.get("icc_profile") or None,
         exif=directories,
         thumbnail=thumbnail,
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         iptc=_iptc(getattr(opened, "applist", []), tags, texts),
-        dpi=dpi[::-1] if dpi and orientation in _TRANSPOSED else dpi,
+        dpi=dpis[0] or dpis[1],
+        exif_dpi=dpis[1],
         comment=comment.encode() if isinstance(comment, str) else comment,
         texts={key: str(value) for key, value in texts.items() if key not in _TEXTS_BESIDE},
         chunks=_colour_chunks(path) if opened.format == "PNG" else {},
@@ -186,32 +204,30 @@ def _plain(value: Any) -> Any:
 def _thumbnail(exif: Image.Exif, content: bytes | None) -> tuple[int, int] | None:
     """Return the size of the JPEG thumbnail in Exif data."""
     entry = exif.get_ifd(ExifTags.IFD.IFD1)
-    if not content or _THUMBNAIL not in entry:
+    if not content or THUMBNAIL not in entry:
         return None
     data = content.removeprefix(b"Exif\0\0")
-    start = entry[_THUMBNAIL]
+    start = entry[THUMBNAIL]
     try:
-        with Image.open(io.BytesIO(data[start : start + entry[_THUMBNAIL_LENGTH]])) as small:
+        with Image.open(io.BytesIO(data[start : start + entry[THUMBNAIL_LENGTH]])) as small:
             return small.size
     except Exception:  # damaged data
         return None
 
 
-def _delays(opened: Any, frames: int) -> Iterator[float]:
-    for number in range(frames):
+def _first_frame(opened: Any, still: Still) -> Still:
+    opened.seek(1)
+    opened.load()
+    pixels = np.asarray(opened.convert("RGBA"))
+    alpha = None if still.alpha is None else pixels[..., 3]
+    return replace(still, rgb=pixels[..., :3], alpha=alpha)
+
+
+def _delays(opened: Any, first: int, frames: int) -> Iterator[float]:
+    for number in range(first, frames):
         opened.seek(number)
         opened.load()  # WebP knows the delay of a decoded frame
         yield float(opened.info.get("duration", 0) or 0)
-
-
-def _exif_dpi(exif: Image.Exif) -> tuple[float, float] | None:
-    """Return the resolution in Exif data, for files without one of their own."""
-    scale = _INCHES.get(exif.get(_UNIT, 2), 0.0)
-    try:
-        pair = float(exif[_X_RESOLUTION]) * scale, float(exif[_Y_RESOLUTION]) * scale
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    return dpi_of({"dpi": pair})
 
 
 def _iptc(

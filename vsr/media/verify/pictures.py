@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,15 @@ import numpy as np
 from PIL import ExifTags
 
 from vsr.errors import MediaError
-from vsr.media.exif import EXIF_IFD, IN_PIXELS
-from vsr.media.picture_tags import FILE_TAGS, sized_xmp
+from vsr.media.dicom import dicom_files, is_dicom
+from vsr.media.exif import EXIF_IFD, IN_PIXELS, RESOLUTION_TAGS
+from vsr.media.linear_light import to_srgb
+from vsr.media.picture_colours import in_linear_light
+from vsr.media.picture_exif import FILE_TAGS
+from vsr.media.picture_options import sized_xmp
 from vsr.media.still import Samples, Still, full_scale
 from vsr.media.verify.finding import Finding
+from vsr.media.verify.measured import verify_measured
 from vsr.media.verify.picture_contents import ExifTag, PictureContents, read_picture
 from vsr.system.folders import STILL_SUFFIXES, files_in
 
@@ -31,18 +37,20 @@ _DPI_TOLERANCE = 0.51
 _DELAY_TOLERANCE = 10.0
 """Milliseconds: GIF holds hundredths of a second."""
 _WIDTH, _HEIGHT = (EXIF_IFD, 0xA002), (EXIF_IFD, 0xA003)
-_RESOLUTION = (0x011A, 0x011B, 0x0128)
 _GREYLESS = (".webp", ".avif")
 """Formats that store grey as colours."""
 _XMP_ORIENTATION = re.compile(
     rb"tiff:Orientation\s*=\s*[\"'][0-9][\"']|<tiff:Orientation>[0-9]</tiff:Orientation>"
 )
+_COMPARED = re.compile(r"^palette|bits a channel|colours: RGB|^colour profile")
+"""Of lines about what isn't read: those about what is compared by another finding, and palettes,
+of which the colours are kept."""
 _SRGB_GAMMA = b"\0\0\xb1\x8f"
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a name is that of a picture."""
-    return path.suffix.lower() in STILL_SUFFIXES
+    """Whether a name is that of a picture, or a file is DICOM."""
+    return path.suffix.lower() in STILL_SUFFIXES or is_dicom(path)
 
 
 def verify_picture(source: Path, output: Path) -> list[Finding]:
@@ -55,9 +63,19 @@ def verify_picture(source: Path, output: Path) -> list[Finding]:
     Exif data are compared tag by tag, without tags about the storage in the file. The size in Exif
     data and XMP must be that of the output, and a thumbnail must have its shape. Other tags that
     are stated in pixels must be there.
+
+    DICOM files and TIFF stacks are compared by `verify_measured`.
+    Linear light, as in OpenEXR, is compared with other colours by the curve of sRGB.
     """
+    if (measured := verify_measured(source, output)) is not None:
+        return measured
     before, after = read_picture(source), read_picture(output)
-    return [*_samples(before, after, output), *_frames(before, after), *_metadata(before, after)]
+    return [
+        *_samples(_moving(before, after), _moving(after, before), output),
+        *_frames(before, after),
+        *_unread(before, after),
+        *_metadata(before, after),
+    ]
 
 
 def verify_pictures(source: Path, output: Path) -> list[Finding]:
@@ -66,7 +84,8 @@ def verify_pictures(source: Path, output: Path) -> list[Finding]:
     The suffix of an output may differ. Findings are named after the picture; one finding stands for
     all properties of a picture that are kept. Raises `MediaError` if the folder has no picture.
     """
-    pictures = files_in(source, STILL_SUFFIXES, without=output).matching
+    pictures, others = files_in(source, STILL_SUFFIXES, without=output)
+    pictures = sorted([*pictures, *dicom_files(others)])
     if not pictures:
         raise MediaError(f"{source}: holds no picture ({', '.join(sorted(STILL_SUFFIXES))})")
     findings: list[Finding] = []
@@ -104,6 +123,8 @@ def _output_of(path: Path) -> Path | None:
 
 def _samples(before: PictureContents, after: PictureContents, output: Path) -> Iterator[Finding]:
     one, other = before.still, after.still
+    if one.linear != other.linear:
+        one, other = _displayed(one), _displayed(other)
     scale = Fraction(after.size[0], before.size[0])
     has_aspect = _has_shape(after.size, before.size)
     yield Finding(
@@ -115,7 +136,8 @@ def _samples(before: PictureContents, after: PictureContents, output: Path) -> I
         yield _content("content", _premultiplied(one), _premultiplied(other))
     else:
         yield Finding("content", "", "another shape", False)
-    yield Finding("bits", _bits(one), _bits(other), _has_bits(one, other))
+    bits = before.still, after.still
+    yield Finding("bits", _bits(bits[0]), _bits(bits[1]), _has_bits(*bits))
     colours = after.colours
     if before.colours == "grey" and colours == "RGB":
         stored = output.suffix.lower() in _GREYLESS and _is_neutral(other)
@@ -126,6 +148,19 @@ def _samples(before: PictureContents, after: PictureContents, output: Path) -> I
     yield Finding("transparency", alphas[0], alphas[1], alphas[0] == alphas[1])
     if one.alpha is not None and other.alpha is not None and has_aspect:
         yield _content("transparency's content", one.alpha, other.alpha)
+
+
+def _moving(contents: PictureContents, other: PictureContents) -> PictureContents:
+    """Return a picture with its first frame, if the other one is an animation."""
+    if contents.first_frame is None or other.plays is None:
+        return contents
+    return replace(contents, still=contents.first_frame)
+
+
+def _displayed(still: Still) -> Still:
+    """Convert colours by way of linear light to the curve of sRGB, as floats."""
+    linear = in_linear_light(still)
+    return replace(linear, rgb=to_srgb(linear.rgb.astype(np.float32, copy=False)))
 
 
 def _has_shape(size: tuple[int, int], of: tuple[int, int]) -> bool:
@@ -193,7 +228,25 @@ def _frames(before: PictureContents, after: PictureContents) -> Iterator[Finding
             for one, other in zip(before.delays, after.delays, strict=True)
         )
         yield Finding("delays", _milliseconds(before), _milliseconds(after), same)
-        yield Finding("loops", _text(before.loop), _text(after.loop), before.loop == after.loop)
+        yield Finding("loops", _plays(before), _plays(after), before.plays == after.plays)
+    if before.first_frame is not None:
+        has_other = after.first_frame is not None
+        yield Finding(
+            "picture beside the animation", "yes", "yes" if has_other else "none", has_other
+        )
+
+
+def _plays(contents: PictureContents) -> str:
+    return "endless" if contents.plays == 0 else _text(contents.plays)
+
+
+def _unread(before: PictureContents, after: PictureContents) -> Iterator[Finding]:
+    """Compare parts of the files that `vsr` doesn't read, and that aren't compared otherwise."""
+    for line in before.still.lost:
+        if _COMPARED.search(line) or (before.iptc and line.startswith("IPTC")):
+            continue
+        is_kept = line in after.still.lost
+        yield Finding(line, "yes", "yes" if is_kept else "none", is_kept)
 
 
 def _milliseconds(contents: PictureContents) -> str:
@@ -212,10 +265,7 @@ def _metadata(before: PictureContents, after: PictureContents) -> Iterator[Findi
     if before.iptc:
         yield _same_bytes("IPTC data", before.iptc, after.iptc)
     if before.dpi:
-        same = after.dpi is not None and all(
-            abs(one - other) <= _DPI_TOLERANCE
-            for one, other in zip(before.dpi, after.dpi, strict=True)
-        )
+        same = any(_is_dpi(after.dpi, dpi) for dpi in (before.dpi, before.exif_dpi))
         yield Finding("resolution", _dpi(before.dpi), _dpi(after.dpi), same)
     if before.comment:
         texts = [
@@ -235,6 +285,12 @@ def _metadata(before: PictureContents, after: PictureContents) -> Iterator[Findi
             "none" if chunk is None else chunk.hex(),
             chunk == content or (chunk is None and is_srgb),
         )
+
+
+def _is_dpi(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
+    if one is None or other is None:
+        return False
+    return all(abs(a - b) <= _DPI_TOLERANCE for a, b in zip(one, other, strict=True))
 
 
 def _normal_xmp(xmp: bytes | None, size: tuple[int, int] | None = None) -> bytes:
@@ -259,7 +315,7 @@ def _exif(before: PictureContents, after: PictureContents) -> Iterator[Finding]:
         is_true = all(
             value is None or value == side for value, side in zip(sizes[1], after.size, strict=True)
         )
-        texts = ["x".join(_text(value) for value in side) for side in sizes]
+        texts = ["none" if side == [None, None] else "x".join(map(_text, side)) for side in sizes]
         yield Finding("size in Exif data", texts[0], texts[1], is_true)
     if before.thumbnail or after.thumbnail:
         small = after.thumbnail
@@ -272,7 +328,7 @@ def _is_storage(tag: ExifTag) -> bool:
     """Whether a tag is about the storage in one file, or is compared separately."""
     directory, code = tag
     if directory == 0:
-        return code in FILE_TAGS or code in _RESOLUTION
+        return code in FILE_TAGS or code in RESOLUTION_TAGS
     return tag in (_WIDTH, _HEIGHT)
 
 
