@@ -4,9 +4,8 @@ With `VSR_SCREENSHOTS` set to a folder, screenshots are written there: those of 
 `VSR_SCREENSHOTS=docs/images`.
 """
 
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,14 @@ import numpy as np
 import pytest
 import torch
 from selenium.webdriver import Chrome
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select, WebDriverWait
 from skimage import data
 
 from tests.helpers.films import AudioTrack, write_film
-from tests.web.server import PATIENCE_SECONDS, ServerProcess, wait_for
+from tests.web.browser import DESKTOP, PHONE, Page, start_browser
+from tests.web.server import ServerProcess, wait_for
 from vsr.engine.upscale import upscale_video
 from vsr.media.encode.settings import EncoderSettings
 
@@ -34,13 +31,28 @@ pytestmark = pytest.mark.slow
 WIDTH, HEIGHT = 96, 72
 SHOT_FRAMES = 50
 """A finished segment for each shot."""
-DESKTOP, PHONE = (1280, 900), (360, 740)
 DROP = """
 const transfer = new DataTransfer();
 for (const file of arguments[0].files) transfer.items.add(file);
 document.getElementById("drop").dispatchEvent(
   new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true}));
 """
+HALF = """
+const [input, done] = arguments;
+const file = input.files[0];
+const json = {"content-type": "application/json"};
+const body = JSON.stringify({name: file.name, bytes: file.size});
+fetch("/api/v1/uploads", {method: "POST", headers: json, body}).then((answer) => answer.json())
+  .then(async ({upload}) => {
+    const half = file.slice(0, file.size / 2);
+    const headers = {"Upload-Offset": "0"};
+    await fetch(`/api/v1/uploads/${upload}`, {method: "PATCH", headers, body: half});
+    const mark = `${file.name}|${file.size}|${file.lastModified}`;
+    localStorage.setItem("vsr-uploads", JSON.stringify({[upload]: mark}));
+    done(upload);
+  });
+"""
+"""Send half of a file as the page does, and leave."""
 SHIFT = """
 const done = arguments[0];
 let sum = 0;
@@ -49,82 +61,6 @@ new PerformanceObserver((list) => {
 }).observe({type: "layout-shift", buffered: true});
 setTimeout(() => done(sum), 100);
 """
-
-
-class Page:
-    """The page in a browser."""
-
-    def __init__(self, browser: Chrome) -> None:
-        self.browser = browser
-        self.screenshots = os.environ.get("VSR_SCREENSHOTS")
-
-    def run(self, script: str, *values: Any) -> Any:
-        """Run a script; what it returns."""
-        return self.browser.execute_script(script, *values)
-
-    def open(self, address: str) -> None:
-        """Load the page."""
-        self.browser.get(address)
-        self.wait(lambda: self.run("return document.body.dataset.ready === 'yes'"))
-
-    def show(self, view: str) -> None:
-        """Show a view."""
-        self.run("location.hash = arguments[0]", view)
-        name = view.partition("=")[0]
-        self.wait(lambda: self.find(f"#view-{name}").is_displayed())
-
-    def find(self, selector: str) -> Any:
-        """The first element."""
-        return self.browser.find_element(By.CSS_SELECTOR, selector)
-
-    def all(self, selector: str) -> list[Any]:
-        """All elements."""
-        return list(self.browser.find_elements(By.CSS_SELECTOR, selector))
-
-    def text(self, selector: str) -> str:
-        """Text of the first element, hidden or not; empty without one."""
-        script = "return document.querySelector(arguments[0])?.textContent ?? ''"
-        return str(self.run(script, selector))
-
-    def click(self, selector: str) -> None:
-        """Click the first element."""
-        element = self.find(selector)
-        self.run("arguments[0].scrollIntoView({block: 'center'})", element)
-        element.click()
-
-    def choose(self, name: str, value: str) -> None:
-        """Set an option of the form."""
-        element = self.find(f"#option-{name}")
-        self.run("const all = arguments[0].closest('details'); if (all) all.open = true", element)
-        Select(element).select_by_value(value)
-
-    def wait(self, is_so: Callable[[], Any]) -> Any:
-        """Wait until something is true."""
-        return WebDriverWait(self.browser, PATIENCE_SECONDS, 0.05).until(lambda _: is_so())
-
-    def wait_for_text(self, selector: str, part: str) -> str:
-        """Wait until an element holds a text; all of its text."""
-        self.wait(lambda: part in self.text(selector))
-        return self.text(selector)
-
-    def emulate(self, size: tuple[int, int], scheme: str = "light") -> None:
-        """Set the window's size and the system's colours."""
-        metrics = {"deviceScaleFactor": 1, "mobile": size == PHONE}
-        metrics |= {"width": size[0], "height": size[1]}
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-    def shoot(self, name: str) -> None:
-        """Write a screenshot, if they are asked for."""
-        if self.screenshots:
-            path = Path(self.screenshots) / f"serve-{name}.png"
-            self.run("scrollTo(0, 0)")
-            self.browser.save_screenshot(str(path))
-
-    def complaints(self) -> list[str]:
-        """What the console shows since the last call."""
-        return [str(entry["message"]) for entry in self.browser.get_log("browser")]
 
 
 @dataclass
@@ -152,22 +88,18 @@ def moving_film(path: Path) -> Path:
     )
 
 
+def add_input(page: Page, film: Path) -> None:
+    """Add an input of a file to the page, with a film in it: tests can't drag from the desktop."""
+    page.run(
+        "document.body.append(Object.assign(document.createElement('input'), "
+        "{type: 'file', id: 'test-file'}))"
+    )
+    page.find("#test-file").send_keys(str(film))
+
+
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        assert not os.environ.get("CI"), "no chromium and chromedriver"
-        pytest.skip("needs chromium and chromedriver")
-    options = Options()
-    options.binary_location = chromium
-    for argument in (
-        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *("--force-device-scale-factor=1", "--force-color-profile=srgb", "--hide-scrollbars"),
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = Chrome(options=options, service=Service(driver))
+def browser() -> Iterator[Chrome]:
+    started = start_browser()
     yield started
     started.quit()
 
@@ -203,9 +135,7 @@ def choose_film(story: Story) -> None:
     seen["roots"] = [entry.text for entry in page.all("#entries .entry")]
     page.wait(lambda: page.text("#machine"))
     page.shoot("choose")
-    page.run("document.body.append(Object.assign(document.createElement('input'), "
-             "{type: 'file', id: 'test-file'}))")  # fmt: skip
-    page.find("#test-file").send_keys(str(story.film))
+    add_input(page, story.film)
     page.run(DROP, page.find("#test-file"))
     page.run("document.getElementById('test-file').remove()")
     page.wait(lambda: page.all("#holds tr"))
@@ -260,7 +190,7 @@ def kill_and_restart(story: Story, roots: Path) -> None:
     journal = story.downloads / "data" / "outputs" / ".larger.mp4.vsr" / "journal.jsonl"
     wait_for(lambda: journal.exists() and journal.read_text().count("\n") > 1)
     page.wait(lambda: "frames/s" in page.text(".numbers"))
-    page.emulate(DESKTOP, "dark")
+    page.emulate((1280, 360), "dark")
     page.shoot("queue")
     page.emulate(DESKTOP)
     seen["complaints before"] = page.complaints()
@@ -389,6 +319,43 @@ def test_controls_have_names_and_are_reached_by_keys(story: Story, view: str) ->
         if control.is_displayed() and control.get_attribute("aria-hidden") != "true":
             assert control.accessible_name, control.get_attribute("outerHTML")
             assert control.get_property("tabIndex") == 0
+
+
+def test_jobs_are_moved_and_cancelled(story: Story) -> None:
+    page, server = story.page, story.server
+    page.show("queue")
+    for name in ("a", "b", "c"):
+        server.add("Videos/copy.mp4", name=name, options={"backend": "torch"})
+    titles = (
+        "return [...document.querySelectorAll('#jobs-unfinished h3')].map((e) => e.textContent)"
+    )
+    page.wait(lambda: page.run(titles) == ["a.mp4", "b.mp4", "c.mp4"])
+    move = "[aria-label='Move up: c.mp4']"
+    page.run("document.querySelector(arguments[0]).focus()", move)
+    ActionChains(page.browser).send_keys(Keys.ENTER).perform()
+    page.wait(lambda: page.run(titles) == ["a.mp4", "c.mp4", "b.mp4"])
+    focused = page.run("return document.activeElement.getAttribute('aria-label')")
+    assert focused == "Move up: c.mp4"
+    for name in ("b", "c"):
+        page.click(f"[aria-label='Cancel: {name}.mp4']")
+    page.wait(lambda: page.run(titles) == ["a.mp4"])
+    running = page.find("#jobs-unfinished .job").get_attribute("data-job")
+    server.request("POST", f"/jobs/{running}/cancel")
+    page.wait(lambda: len(page.all(".state.cancelled")) == 3)
+
+
+def test_an_interrupted_upload_continues(story: Story) -> None:
+    page, server = story.page, story.server
+    page.show("choose")
+    add_input(page, story.film)
+    upload = page.browser.execute_async_script(HALF, page.find("#test-file"))
+    page.browser.refresh()
+    row = f"[data-upload='{upload}']"
+    assert "select the same file to continue" in page.wait_for_text(row, "%")
+    page.find("#files").send_keys(str(story.film))
+    page.wait(lambda: server.request("GET", f"/uploads/{upload}")["complete"])
+    file = server.request("GET", f"/uploads/{upload}")["file"]
+    assert (story.downloads / "data" / file).read_bytes() == story.film.read_bytes()
 
 
 def test_the_console_shows_no_error_but_for_the_killed_server(story: Story) -> None:

@@ -6,8 +6,8 @@ const NAMES = ["snapshot", "job", "removed", "preview", "plan"];
 const FIRST_DELAY = 500;
 const LONGEST_DELAY = 4000;
 
-/** Dispatches a `CustomEvent` for each event, and `connection` with whether there is one. */
-export const events = new EventTarget();
+/** Dispatches a `CustomEvent` for each event, and `connection` with whether the server is there. */
+const events = new EventTarget();
 
 let delay = FIRST_DELAY;
 let isConnected = null;

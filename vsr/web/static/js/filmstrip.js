@@ -44,10 +44,18 @@ export class Filmstrip {
     return this.times;
   }
 
+  /** Scroll the strip, and not the page, to a tile. */
+  reveal(tile) {
+    const [strip, box] = [this.element.getBoundingClientRect(), tile.getBoundingClientRect()];
+    if (box.left < strip.left) this.element.scrollLeft -= strip.left - box.left + box.width / 2;
+    if (box.right > strip.right) this.element.scrollLeft += box.right - strip.right + box.width / 2;
+  }
+
   /** Mark the tile of a moment, if it is that of one. */
   mark(time) {
     this.element.querySelectorAll("input").forEach((input, index) => {
       input.checked = Math.abs(this.times[index] - time) < 0.002;
+      if (input.checked) this.reveal(input.parentElement);
     });
   }
 }

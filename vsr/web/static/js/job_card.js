@@ -9,7 +9,6 @@ const FRAME_SECONDS = 4;
 /** Least time between two pictures of a running job. */
 
 export class JobCard {
-  /** `onMoved` is called after a move, so that the focus can return. */
   constructor(job) {
     this.identifier = job.job;
     this.badge = h("span", { class: "state" });

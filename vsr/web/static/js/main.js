@@ -74,7 +74,7 @@ function connectionChanged(isConnected) {
 }
 
 startFilm();
-startQueue(() => {});
+startQueue();
 startChoose((file) => {
   location.hash = `film=${encodeURIComponent(file)}`;
 });

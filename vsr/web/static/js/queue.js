@@ -10,11 +10,9 @@ const UNFINISHED = ["waiting", "running", "paused"];
 
 const cards = new Map();
 let order = [];
-let listener = () => {};
 
-/** `onChange` is called with each job that changes. */
-export function startQueue(onChange) {
-  listener = onChange;
+/** Follow all jobs. */
+export function startQueue() {
   on("snapshot", replaceAll);
   on("removed", ({ job }) => {
     cards.get(job)?.close();
@@ -24,9 +22,6 @@ export function startQueue(onChange) {
   });
   on("job", changed);
 }
-
-/** The job as last seen, if it is listed. */
-export const jobOf = (identifier) => cards.get(identifier)?.job;
 
 const reload = debounce(60, async () => {
   try {
@@ -50,7 +45,6 @@ function replaceAll(jobs) {
   const count = jobs.filter(isUnfinished).length;
   for (const job of jobs) cards.get(job.job).update(job, count);
   arrange();
-  jobs.forEach((job) => listener(job));
 }
 
 function changed(job) {
@@ -61,7 +55,6 @@ function changed(job) {
   if (last.state !== job.state) announce(`${job.name}: ${job.state}`);
   card.update(job, unfinished().length);
   showCount();
-  listener(job);
 }
 
 const isUnfinished = (job) => UNFINISHED.includes(job.state);
