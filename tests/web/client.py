@@ -18,11 +18,13 @@ class Client:
     def __init__(self, app: FastAPI) -> None:
         self.app = app
 
-    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Send a request; `path` is taken as it is."""
+    def request(
+        self, method: str, path: str, raises: bool = True, **options: Any
+    ) -> httpx.Response:
+        """Send a request; `path` is taken as it is. Errors of the application are raised."""
 
         async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=raises)
             async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as client:
                 return await client.request(method, path, **options)
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.web.client import Client, with_limits
+from tests.web.client import Client
 from vsr.errors import ConfigError
 from vsr.web import events
 from vsr.web.app import STATIC
 from vsr.web.events import EventHub, Removed
-from vsr.web.settings import Limits, ServerSettings, parse_limits
+from vsr.web.settings import Limits, parse_limits
 from vsr.zoo import list_models
 
 
@@ -33,8 +33,8 @@ def test_the_server_describes_models_and_formats(client: Client) -> None:
     assert about["limits"]["requests"] == 64
 
 
-def test_the_document_describes_errors_of_all_routes(client: Client) -> None:
-    document = client.get("/api/v1/openapi.json").json()
+def test_the_document_describes_errors_of_all_routes(plain_client: Client) -> None:
+    document = plain_client.get("/api/v1/openapi.json").json()
     assert len(document["paths"]) >= 12
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -43,8 +43,8 @@ def test_the_document_describes_errors_of_all_routes(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/api/v1/none", "/static/"])
-def test_no_other_page_is_served(client: Client, path: str) -> None:
-    answer = client.get(path)
+def test_no_other_page_is_served(plain_client: Client, path: str) -> None:
+    answer = plain_client.get(path)
     assert answer.status_code == 404
     assert list(answer.json()) == ["error"]
 
@@ -52,12 +52,12 @@ def test_no_other_page_is_served(client: Client, path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static//etc/passwd"]
 )
-def test_static_files_are_those_of_the_package(client: Client, path: str) -> None:
-    assert client.get(f"/static/{path}").status_code == 404
+def test_static_files_are_those_of_the_package(plain_client: Client, path: str) -> None:
+    assert plain_client.get(f"/static/{path}").status_code == 404
 
 
-def test_a_wrong_method_is_one_line(client: Client) -> None:
-    answer = client.request("PUT", "/api/v1/jobs")
+def test_a_wrong_method_is_one_line(plain_client: Client) -> None:
+    answer = plain_client.request("PUT", "/api/v1/jobs")
     assert (answer.status_code, answer.json()) == (405, {"error": "Method Not Allowed"})
 
 
@@ -77,9 +77,9 @@ class _Page(HTMLParser):
             self.blocked.append(f"{tag} {attrs}")
 
 
-def test_the_page_has_no_inline_code_and_loads_nothing_from_elsewhere(client: Client) -> None:
+def test_the_page_has_no_inline_code_and_loads_nothing_from_elsewhere(plain_client: Client) -> None:
     page = _Page()
-    page.feed(client.get("/").text)
+    page.feed(plain_client.get("/").text)
     assert page.blocked == []
     for path in STATIC.rglob("*"):
         if path.suffix in (".js", ".css", ".html"):
@@ -126,22 +126,6 @@ def test_streams_end_with_the_server() -> None:
         return texts + [text async for text in stream]
 
     assert asyncio.run(listen()) == ["first"]
-
-
-def test_too_many_streams_are_refused(settings: ServerSettings) -> None:
-    client = with_limits(settings, listeners=1)
-
-    async def listen() -> None:
-        hub: EventHub = client.app.state.services.hub
-        stream = hub.stream(lambda: "first")
-        await anext(stream)
-        await asyncio.to_thread(check)
-        await stream.aclose()  # type: ignore[attr-defined]
-
-    def check() -> None:
-        assert client.get("/api/v1/events").status_code == 503
-
-    asyncio.run(listen())
 
 
 def test_every_limit_is_documented() -> None:

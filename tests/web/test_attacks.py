@@ -1,5 +1,6 @@
 """Attacks on the sockets of a server, and its end."""
 
+import re
 import socket
 import time
 from collections import Counter
@@ -10,17 +11,46 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.cli import complaint
-from tests.web.server import ServerProcess
+from tests.web.server import ServerProcess, wait_for
+from vsr.web.database import Database
+from vsr.web.job_store import JobStore
+from vsr.web.jobs import Job, JobRecord
+from vsr.web.options import JobOptions
+from vsr.web.settings import make_settings
 
 pytestmark = pytest.mark.slow
 
 _GOOD = b"GET /api/v1/folders HTTP/1.1\r\nHost: HOST\r\n"
-LIMITS = ("header_seconds=0.5", "body_seconds=0.5", "body_rate=1000000", "requests=16")
+LIMITS = (
+    "header_seconds=0.5",
+    "body_seconds=0.5",
+    "body_rate=1000000",
+    "stalled_seconds=0.5",
+    "requests=16",
+    "transfers=4",
+    "listeners=4",
+)
+DOWNLOAD = "/api/v1/jobs/0123456789abcdef/output"
+"""The address of an output that is larger than all buffers."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     data = tmp_path_factory.mktemp("attacks") / "data"
+    settings = make_settings(data, "127.0.0.1", 8765)
+    with (data / "outputs" / "out.mp4").open("wb") as output:
+        output.truncate(64 << 20)
+    database = Database(settings.data / "serve.sqlite3")
+    job = Job(
+        job="0123456789abcdef",
+        file="uploads/a.mp4",
+        name="out.mp4",
+        options=JobOptions(),
+        state="done",
+        created=0,
+    )
+    JobStore(database).save(JobRecord(job=job, rank=0))
+    database.close()
     server = ServerProcess(data, *(word for limit in LIMITS for word in ("--limit", limit)))
     server.request("GET", "/about")  # imports torch, which would disturb short times
     yield server
@@ -127,7 +157,10 @@ def test_a_client_that_leaves_in_mid_upload_loses_nothing(server: ServerProcess)
     ],
 )
 def test_a_malformed_request_is_refused(server: ServerProcess, request_: bytes) -> None:
-    assert exchange(server, request_).startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
+    answer = exchange(server, request_)
+    assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
+    assert b"content-security-policy: default-src 'none'" in answer
+    assert b'{"error":' in answer
 
 
 def test_headers_without_end_are_cut_off(server: ServerProcess) -> None:
@@ -139,6 +172,56 @@ def test_a_websocket_is_refused(server: ServerProcess) -> None:
     headers = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     answer = exchange(server, b"GET /api/v1/none HTTP/1.1\r\nHost: HOST\r\n" + headers + b"\r\n")
     assert answer.startswith(b"HTTP/1.1 404")
+
+
+def test_a_broken_body_after_an_early_answer_ends_the_connection(server: ServerProcess) -> None:
+    head = b"POST /api/v1/none HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(server) as connection:
+        connection.sendall(_for(server, head))
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 4")
+        connection.sendall(b"no length\r\n")
+        assert connection.recv(65_536) == b""
+    assert "Traceback" not in server.log
+
+
+def _open(server: ServerProcess, stack: ExitStack, path: str, count: int) -> list[bytes]:
+    """Send requests at once, and read the start of each answer; the statuses."""
+    request = f"GET {path} HTTP/1.1\r\nHost: HOST\r\n\r\n".encode()
+    connections = [stack.enter_context(connect(server)) for _ in range(count)]
+    for connection in connections:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(_for(server, request))
+    return sorted(connection.recv(12)[9:] for connection in connections)
+
+
+def _active(server: ServerProcess, slot: str) -> int:
+    text = server.client.get("/metrics").text
+    found = re.search(rf'vsr_http_requests_active{{slot="{slot}"}} (\d+)', text)
+    assert found is not None
+    return int(found[1])
+
+
+def test_readers_that_stall_are_cut_off_and_block_no_other_request(server: ServerProcess) -> None:
+    with ExitStack() as stack:
+        started = time.monotonic()
+        assert _open(server, stack, DOWNLOAD, 6) == [b"200"] * 4 + [b"503"] * 2
+        assert server.client.get("/api/v1/folders").status_code == 200
+        wait_for(lambda: _active(server, "transfer") == 0)
+        assert 0.4 < time.monotonic() - started < 20
+    assert server.client.head(DOWNLOAD).status_code == 200
+
+
+def test_a_client_that_leaves_a_download_frees_its_place(server: ServerProcess) -> None:
+    with ExitStack() as stack:
+        assert _open(server, stack, DOWNLOAD, 4) == [b"200"] * 4
+    wait_for(lambda: _active(server, "transfer") == 0)
+
+
+def test_no_more_streams_are_open_than_the_limit(server: ServerProcess) -> None:
+    with ExitStack() as stack:
+        assert _open(server, stack, "/api/v1/events", 30) == [b"200"] * 4 + [b"503"] * 26
+        assert _active(server, "stream") == 4
+    wait_for(lambda: _active(server, "stream") == 0)
 
 
 def _status(connection: socket.socket) -> bytes:

@@ -15,17 +15,18 @@ from vsr.web.settings import ServerSettings, make_settings
 TOKEN = "correct-horse-battery"
 
 
-@pytest.fixture
-def open_client(tmp_path: Path) -> Client:
+@pytest.fixture(scope="module")
+def open_client(tmp_path_factory: pytest.TempPathFactory) -> Client:
     """A client of a server that other machines reach."""
-    return Client(create_app(make_settings(tmp_path, "0.0.0.0", 8765, token=TOKEN)))
+    folder = tmp_path_factory.mktemp("open")
+    return Client(create_app(make_settings(folder, "0.0.0.0", 8765, token=TOKEN)))
 
 
 @pytest.mark.parametrize(
     "host", ["localhost:8765", "127.0.0.1:8765", "[::1]:8765", "LOCALHOST:8765"]
 )
-def test_loopback_names_are_served(client: Client, host: str) -> None:
-    assert client.get("/api/v1/folders", headers={"host": host}).status_code == 200
+def test_loopback_names_are_served(plain_client: Client, host: str) -> None:
+    assert plain_client.get("/api/v1/folders", headers={"host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -41,8 +42,8 @@ def test_loopback_names_are_served(client: Client, host: str) -> None:
         "",
     ],
 )
-def test_a_foreign_host_is_refused(client: Client, host: str) -> None:
-    answer = client.get("/api/v1/folders", headers={"host": host})
+def test_a_foreign_host_is_refused(plain_client: Client, host: str) -> None:
+    answer = plain_client.get("/api/v1/folders", headers={"host": host})
     assert answer.status_code == 421
     assert "Host" in answer.json()["error"]
 
@@ -59,23 +60,23 @@ def test_a_foreign_host_is_refused(client: Client, host: str) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_a_request_of_a_foreign_page_is_refused(
-    client: Client, method: str, headers: dict[str, str]
+    plain_client: Client, method: str, headers: dict[str, str]
 ) -> None:
-    assert client.request(method, "/api/v1/folders", headers=headers).status_code == 403
+    assert plain_client.request(method, "/api/v1/folders", headers=headers).status_code == 403
 
 
-def test_the_own_page_is_served(client: Client) -> None:
+def test_the_own_page_is_served(plain_client: Client) -> None:
     headers = {"origin": ADDRESS, "sec-fetch-site": "same-origin"}
-    assert client.get("/api/v1/folders", headers=headers).status_code == 200
+    assert plain_client.get("/api/v1/folders", headers=headers).status_code == 200
 
 
-def test_a_link_from_another_site_opens_the_page(client: Client) -> None:
-    assert client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code == 200
+def test_a_link_from_another_site_opens_the_page(plain_client: Client) -> None:
+    assert plain_client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/static/index.html", "/api/v1/folders", "/api/v1/none"])
-def test_every_response_has_the_headers_of_safety(client: Client, path: str) -> None:
-    headers = client.get(path).headers
+def test_every_response_has_the_headers_of_safety(plain_client: Client, path: str) -> None:
+    headers = plain_client.get(path).headers
     assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
     assert "unsafe" not in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
@@ -146,8 +147,8 @@ def test_a_reverse_proxy_has_a_name_of_its_own(tmp_path: Path) -> None:
     assert client.get("/api/v1/folders", headers=headers).status_code == 200
 
 
-def test_a_large_body_is_refused_before_it_is_read(client: Client) -> None:
-    answer = client.post("/api/v1/folders", headers={"content-length": str(10**15)})
+def test_a_large_body_is_refused_before_it_is_read(plain_client: Client) -> None:
+    answer = plain_client.post("/api/v1/folders", headers={"content-length": str(10**15)})
     assert answer.status_code == 413
     assert answer.headers["connection"] == "close"
 
@@ -181,6 +182,6 @@ def test_too_many_requests_at_once_are_refused(
     )
 
 
-def test_requests_after_too_many_are_served(client: Client) -> None:
-    assert [client.get("/api/v1/folders").status_code for _ in range(3)] == [200] * 3
-    assert client.app.state.services.traffic.active == 0
+def test_requests_after_too_many_are_served(plain_client: Client) -> None:
+    assert [plain_client.get("/api/v1/folders").status_code for _ in range(3)] == [200] * 3
+    assert plain_client.app.state.services.traffic.active.total() == 0

@@ -1,10 +1,6 @@
 """Previews: computed once, the newest first, in a process that can be killed."""
 
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -12,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.web.views import Server
 from vsr.engine.preview_frame import FramePreviewer
 from vsr.engine.upscale_options import UpscaleOptions
 from vsr.media.decode.reader import VideoReader
@@ -31,7 +28,6 @@ class Bench:
 
     def __init__(self, folder: Path, lane: Lane) -> None:
         self.changes: list[tuple[str, str]] = []
-        self.running = threading.Event()
         self.folder = folder
         self.lane = lane
         self.open()
@@ -44,8 +40,6 @@ class Bench:
 
     def note(self, changed: Computation) -> None:
         self.changes.append((changed.key, changed.state))
-        if changed.state == "running":
-            self.running.set()
 
     def preview(
         self, film: Path, model: Path, seconds: float = 0.2, kind: str = "frame", **more: object
@@ -55,16 +49,9 @@ class Bench:
         return future.result(60)
 
 
-@pytest.fixture(scope="module")
-def lane() -> Iterator[Lane]:
-    started = Lane("preview")
-    yield started
-    started.close()
-
-
 @pytest.fixture
-def bench(tmp_path: Path, lane: Lane) -> Bench:
-    return Bench(tmp_path / "cache", lane)
+def bench(tmp_path: Path, server: Server) -> Bench:
+    return Bench(tmp_path / "cache", server.services.views._heavy)
 
 
 def test_previews_are_computed_once(bench: Bench, small_film: Path, tiny_model: Path) -> None:
@@ -93,16 +80,6 @@ def test_a_clip_shows_both_sides(bench: Bench, small_film: Path, tiny_model: Pat
     with VideoReader(clip.folder / CLIP) as reader:
         assert (reader.info.width, reader.info.height) == (2 * 384 + 4, 256)
         assert len(list(reader.frames())) == 7  # from frame 5 of 12
-
-
-def test_a_killed_process_is_replaced(bench: Bench, small_film: Path, tiny_model: Path) -> None:
-    options = UpscaleOptions(model=str(tiny_model))
-    _, future = bench.previews.request(small_film, "films/a.mp4", 0.2, "frame", options)
-    bench.running.wait(30)
-    while not bench.lane.pids:  # it may be the first task
-        time.sleep(0.01)
-    os.kill(bench.lane.pids[0], signal.SIGKILL)
-    assert future.result(60).state == "done"
 
 
 def test_errors_are_states_and_are_repeated_on_demand(

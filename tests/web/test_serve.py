@@ -59,7 +59,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     job = server.add("films/film.mp4", options=OPTIONS)
     second = server.add("films/broken.mp4")
 
-    _wait_for_segments(story, 1)
+    journal = story.outputs / ".film.mp4.vsr" / "journal.jsonl"
+    wait_for(lambda: journal.exists() and journal.read_text().count("\n") > 1)
     server.request("POST", f"/jobs/{job}/pause")
     story.jobs["paused"] = server.wait(job, "paused")
     story.jobs["broken"] = server.wait(second, "failed")
@@ -69,8 +70,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     story.jobs["killed"] = server.wait(job, "failed")
 
     server.request("POST", f"/jobs/{job}/retry")
-    _wait_for_segments(story, 2)
-    story.orphans = server.children()
+    story.orphans = wait_for(server.children)
     server.kill()
 
     story.server = server = ServerProcess(data, "--root", str(films))
@@ -85,11 +85,6 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     yield story
     if server.process.poll() is None:
         server.stop()
-
-
-def _wait_for_segments(story: Story, count: int) -> None:
-    journal = story.outputs / ".film.mp4.vsr" / "journal.jsonl"
-    wait_for(lambda: journal.exists() and journal.read_text().count("\n") > count)
 
 
 def test_a_paused_job_keeps_its_finished_segments(story: Story) -> None:

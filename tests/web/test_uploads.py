@@ -130,8 +130,8 @@ def test_a_newer_request_takes_over(client: Client, settings: ServerSettings) ->
 
 
 @pytest.mark.parametrize("name", ["x.html", "x", ".mp4", "x.m3u8", "x.mp4.exe", "\n", "x.svg"])
-def test_other_files_than_films_and_pictures_are_refused(client: Client, name: str) -> None:
-    answer = client.post("/api/v1/uploads", json={"name": name, "bytes": 1})
+def test_other_files_than_films_and_pictures_are_refused(plain_client: Client, name: str) -> None:
+    answer = plain_client.post("/api/v1/uploads", json={"name": name, "bytes": 1})
     assert answer.status_code == 400
 
 
@@ -187,24 +187,24 @@ def test_a_removed_upload_leaves_no_file(client: Client, settings: ServerSetting
 
 
 @pytest.mark.parametrize("path", ["../../etc/passwd", "none", "%2e%2e%2f", "a" * 5000])
-def test_an_unknown_upload_is_not_found(client: Client, path: str) -> None:
-    assert client.get(f"/api/v1/uploads/{path}").status_code == 404
+def test_an_unknown_upload_is_not_found(plain_client: Client, path: str) -> None:
+    assert plain_client.get(f"/api/v1/uploads/{path}").status_code == 404
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{", b'{"name": "a.mp4"}', b'{"name": "\\ud800.mp4", "bytes": 1e400}']
 )
-def test_a_malformed_body_is_refused_in_one_line(client: Client, body: bytes) -> None:
+def test_a_malformed_body_is_refused_in_one_line(plain_client: Client, body: bytes) -> None:
     headers = {"content-type": "application/json"}
-    answer = client.post("/api/v1/uploads", content=body, headers=headers)
+    answer = plain_client.post("/api/v1/uploads", content=body, headers=headers)
     assert answer.status_code == 422
     assert "\n" not in answer.json()["error"]
 
 
-def test_a_body_of_another_type_is_refused(client: Client) -> None:
+def test_a_body_of_another_type_is_refused(plain_client: Client) -> None:
     headers = {"content-type": "text/plain"}  # what a form of another site can send
     content = b'{"name": "a.mp4", "bytes": 1}'
-    answer = client.post("/api/v1/uploads", content=content, headers=headers)
+    answer = plain_client.post("/api/v1/uploads", content=content, headers=headers)
     assert answer.status_code == 422
 
 
@@ -218,9 +218,9 @@ async def _slow() -> AsyncIterator[bytes]:
     await asyncio.sleep(60)
 
 
-def test_a_large_body_without_a_length_is_refused(client: Client) -> None:
+def test_a_large_body_without_a_length_is_refused(plain_client: Client) -> None:
     headers = {"content-type": "application/json"}
-    answer = client.post("/api/v1/uploads", content=_endless(), headers=headers)
+    answer = plain_client.post("/api/v1/uploads", content=_endless(), headers=headers)
     assert answer.status_code == 413
 
 

@@ -3,8 +3,6 @@
 import json
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,83 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.films import broken_inputs, scenes, write_film
-from tests.web.client import Client
+from tests.helpers.films import broken_inputs
+from tests.web.views import API, TINY, Server
 from vsr.engine.resume.journal import FinishedSegment, Journal
 from vsr.engine.resume.segment_file import SegmentWriter
-from vsr.engine.upscale import upscale_video
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
-from vsr.web.app import create_app
-from vsr.web.jobs import Job, JobRecord
-from vsr.web.options import JobOptions
-from vsr.web.settings import make_settings
 
 pytestmark = pytest.mark.slow
-API = "/api/v1"
-TINY = {"model": "tiny-x2", "scale": 2, "backend": "torch"}
-
-
-class Server(Client):
-    """An application with one film, whose caches and processes its requests share."""
-
-    def __init__(self, folder: Path) -> None:
-        self.films = folder / "films"
-        self.films.mkdir()
-        self.film = write_film(
-            self.films / "a.mp4",
-            scenes(96, 64, [30]),
-            codec="libx264",
-            options={"crf": "12", "g": "10"},
-        )
-        settings = make_settings(folder / "data", "127.0.0.1", 8765, roots=[self.films])
-        super().__init__(create_app(settings))
-        self.services = self.app.state.services
-
-    def wait(self, path: str, states: tuple[str, ...] = ("done", "failed")) -> dict[str, Any]:
-        """Ask until a computation has ended."""
-        for _ in range(600):
-            found: dict[str, Any] = self.get(path).json()
-            if found["state"] in states:
-                return found
-            time.sleep(0.05)
-        raise AssertionError(found)
-
-    def add_done_job(self, **options: Any) -> str:
-        """Add a job as if it had run."""
-        name = f"out{len(self.services.queue._records)}.mp4"
-        output = self.services.roots.folder("outputs") / name
-        chosen = JobOptions(**TINY, **options)
-        keywords = chosen.upscale_options()
-        upscale_video(
-            self.film,
-            output,
-            keywords.model,
-            keywords.scale,
-            backend="torch",
-            part=keywords.part,
-            settings=EncoderSettings(preset="ultrafast"),
-        )
-        return self.add_job(name, "done", chosen)
-
-    def add_job(self, name: str, state: Any, options: JobOptions = JobOptions()) -> str:
-        job = Job(
-            job=name.split(".")[0],
-            file="films/a.mp4",
-            name=name,
-            options=options,
-            state=state,
-            created=0,
-        )
-        self.services.queue._records[job.job] = JobRecord(job=job, rank=0)
-        return job.job
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    made = Server(tmp_path_factory.mktemp("views"))
-    yield made
-    made.services.views.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from typing import get_args
 import psutil
 
 from vsr import __version__
+from vsr.web.guard import Slot
 from vsr.web.job_outputs import Outputs
 from vsr.web.jobs import Job, JobState
 from vsr.web.services import Services
@@ -51,7 +52,12 @@ def metrics_page(services: Services) -> str:
             psutil.Process().memory_info().rss,
         ),
         _single("vsr_event_streams", "gauge", "Open streams of events.", services.hub.listeners),
-        _single("vsr_http_requests_active", "gauge", "Requests being answered.", traffic.active),
+        _family(
+            "vsr_http_requests_active",
+            "gauge",
+            "Requests being answered.",
+            [({"slot": slot}, traffic.active[slot]) for slot in get_args(Slot)],
+        ),
         _family(
             "vsr_http_requests_total",
             "counter",

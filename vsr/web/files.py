@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from vsr.config import Config
+from vsr.errors import DataError
 from vsr.system.folders import FILM_SUFFIXES, STILL_SUFFIXES, is_hidden
+from vsr.web.playlists import is_playlist
 from vsr.web.refusals import NotFound
 
 Kind = Literal["film", "picture"]
@@ -92,6 +94,20 @@ class Roots:
         path = self.resolve(reference)
         if not path.is_file() or not os.access(path, os.R_OK):
             raise _not_found(reference)
+        return path
+
+    def resolve_media(self, reference: str) -> Path:
+        """Return the path of a film or picture; raises `NotFound`, or `DataError` for a playlist.
+
+        A playlist could name files outside the root.
+        """
+        path = self.resolve_file(reference)
+        try:
+            is_list = is_playlist(path)
+        except OSError as error:
+            raise _not_found(reference) from error
+        if is_list:
+            raise DataError(f"{reference}: is a playlist, not a film; choose the film itself")
         return path
 
     def reference(self, path: Path) -> str | None:

@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
+from typing import Literal
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -27,8 +28,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vsr.web.settings import LOOPBACK_NAMES, ServerSettings
 
 API = "/api/v1"
-EVENTS_PATH = f"{API}/events"
+_EVENTS_PATH = f"{API}/events"
 """The path whose requests stay open."""
+_TRANSFERS = re.compile(
+    rf"{API}/(uploads/[^/]*|jobs/[^/]*/(output|media/[^/]*)|previews/[^/]*/[^/]*)"
+)
+"""Paths whose requests take as long as the client's connection does."""
 UPLOADS_PATH = f"{API}/uploads/"
 """Paths below it take bodies of any size; the route checks them."""
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -46,7 +51,7 @@ _POLICY = "; ".join(
         "base-uri 'none'",
     )
 )
-_HEADERS = {
+SAFETY_HEADERS = {
     "content-security-policy": _POLICY,
     "cross-origin-embedder-policy": "require-corp",
     "cross-origin-opener-policy": "same-origin",
@@ -55,14 +60,18 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+"""Headers of all responses."""
+
+Slot = Literal["request", "transfer", "stream"]
+"""Requests that are limited together."""
 
 
 @dataclass
 class Traffic:
     """Counts of requests, for the metrics."""
 
-    active: int = 0
-    """Requests that are being answered, without streams of events."""
+    active: Counter[Slot] = field(default_factory=Counter)
+    """Requests that are being answered."""
     answered: Counter[int] = field(default_factory=Counter)
     """Answers by status."""
     refused: Counter[str] = field(default_factory=Counter)
@@ -96,30 +105,43 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        send = self._with_headers(send)
+        answer = _Answer(send, self._traffic)
         headers = Headers(scope=scope)
         refusal = self._refuse_origin(scope, headers)
         if refusal is None and (login := self._login(scope)) is not None:
-            await login(scope, receive, send)
+            await login(scope, receive, answer)
             return
         refusal = refusal or self._refuse_token(headers) or self._refuse_size(scope, headers)
-        if scope["path"] == EVENTS_PATH:
-            await self._answer(scope, receive, send, refusal)
+        slot = _slot_of(scope["path"])
+        refusal = refusal or self._refuse_busy(slot)
+        if refusal is not None:
+            await self._send_refusal(scope, receive, answer, refusal)
             return
-        if refusal is None and self._traffic.active >= self._limits.requests:
-            refusal = _Refusal(503, "busy", "too many requests at once; try again in a second")
-        self._traffic.active += 1
+        self._traffic.active[slot] += 1
         try:
-            await self._answer(scope, receive, send, refusal)
+            await self._app(scope, self._limited(scope, receive), answer)
+        except Exception:
+            if not answer.is_started:
+                error = {"error": "internal error; the log of the server has more"}
+                await JSONResponse(error, 500)(scope, receive, answer)
+            raise
         finally:
-            self._traffic.active -= 1
+            self._traffic.active[slot] -= 1
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, send: Send, refusal: _Refusal | None
+    def _refuse_busy(self, slot: Slot) -> _Refusal | None:
+        limits = self._limits
+        most, what = {
+            "request": (limits.requests, "requests at once; try again in a second"),
+            "transfer": (limits.transfers, "uploads and downloads at once; end one, or wait"),
+            "stream": (limits.listeners, "open streams of events; close one"),
+        }[slot]
+        if self._traffic.active[slot] < most:
+            return None
+        return _Refusal(503, "busy", f"too many {what}")
+
+    async def _send_refusal(
+        self, scope: Scope, receive: Receive, send: Send, refusal: _Refusal
     ) -> None:
-        if refusal is None:
-            await self._app(scope, self._limited(scope, receive), send)
-            return
         self._traffic.refused[refusal.reason] += 1
         # The body isn't read: the connection can't be used again.
         extra = {"connection": "close"}
@@ -218,17 +240,24 @@ class Guard:
 
         return receive_some
 
-    def _with_headers(self, send: Send) -> Send:
-        async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._traffic.answered[message["status"]] += 1
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("cache-control", "no-cache")
-            await send(message)
 
-        return send_guarded
+class _Answer:
+    """Sends an answer with the headers of safety."""
+
+    def __init__(self, send: Send, traffic: Traffic) -> None:
+        self._send, self._traffic = send, traffic
+        self.is_started = False
+        """Whether the status was sent."""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.is_started = True
+            self._traffic.answered[message["status"]] += 1
+            headers = MutableHeaders(scope=message)
+            for name, value in SAFETY_HEADERS.items():
+                headers[name] = value
+            headers.setdefault("cache-control", "no-cache")
+        await self._send(message)
 
 
 class _Hosts:
@@ -254,6 +283,12 @@ class _Hosts:
         if found is None or int(found[2] or 80) != self._port:
             return False
         return found[1] in self._names or (self._takes_addresses and _is_address(found[1]))
+
+
+def _slot_of(path: str) -> Slot:
+    if path == _EVENTS_PATH:
+        return "stream"
+    return "transfer" if _TRANSFERS.fullmatch(path) else "request"
 
 
 def _is_address(name: str) -> bool:

@@ -84,12 +84,12 @@ class JobQueue:
     def output(self, identifier: str) -> Path:
         """Return the complete output of a job; raises `VsrError` if there is none."""
         job = self._record(identifier).job
-        path = self._outputs.path(job.name)
         if job.state != "done":
             raise Conflict(f"{job.name}: is not complete; the job is {job.state}")
-        if not path.is_file():
-            raise NotFound(f"{job.name}: was removed from the folder of outputs")
-        return path
+        try:
+            return self._roots.resolve_file(f"outputs/{job.name}")
+        except NotFound as error:
+            raise NotFound(f"{job.name}: was removed from the folder of outputs") from error
 
     def unfinished_output(self, identifier: str) -> Path:
         """Return the path that the output of a job has or will have."""
@@ -102,7 +102,7 @@ class JobQueue:
 
     async def add(self, new: NewJob) -> Job:
         """Append a job to the queue. Raises `VsrError`."""
-        source = await run_sync(self._roots.resolve_file, new.file)
+        source = await run_sync(self._roots.resolve_media, new.file)
         if kind_of(source) is None:
             raise VsrError(f"{new.file}: its suffix is that of no film")
         await run_sync(new.options.upscale_options)
@@ -243,7 +243,7 @@ class JobQueue:
 
     async def _run(self, identifier: str) -> None:
         job = self._record(identifier).job
-        source = await run_sync(self._roots.resolve_file, job.file)
+        source = await run_sync(self._roots.resolve_media, job.file)
         if await run_sync(self._outputs.is_complete, job.name):
             await self._set_done(identifier)  # the server crashed after the end of the process
             return

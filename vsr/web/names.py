@@ -8,7 +8,9 @@ _LONGEST_NAME = 180
 """Bytes of a name; the rest of the file system's 255 is for suffixes and work folders."""
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
 """Characters that some file system or shell gives a meaning."""
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE
+)
 """Names of devices on Windows."""
 
 

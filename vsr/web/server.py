@@ -1,11 +1,14 @@
 """Run the application: bind the port, serve until Ctrl-C."""
 
 import asyncio
+import json
 import signal
 import socket
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
+import h11
 import uvicorn
 from filelock import FileLock, Timeout
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -13,26 +16,42 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from vsr.errors import ConfigError
 from vsr.web.app import create_app
 from vsr.web.events import EventHub
+from vsr.web.guard import SAFETY_HEADERS
 from vsr.web.settings import Limits, ServerSettings
 
 _BACKLOG = 1024
 """Connections that wait to be accepted."""
-_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\r\n"
-"""Answer to connections beyond the limit."""
 _GRACE_SECONDS = 5
 """Time for open requests at the end."""
 
 
+def _final_answer(status: HTTPStatus, line: str) -> bytes:
+    """Encode an answer after which the connection ends."""
+    body = json.dumps({"error": line}).encode()
+    headers = SAFETY_HEADERS | {
+        "connection": "close",
+        "content-length": str(len(body)),
+        "content-type": "application/json",
+        "retry-after": "1",
+    }
+    lines = [f"HTTP/1.1 {status} {status.phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
 def _protocol(limits: Limits) -> type[H11Protocol]:
-    """Return HTTP/1.1 that closes connections beyond a count, and those with slow headers."""
+    """Return HTTP/1.1 that closes surplus connections, and those of slow clients."""
+    too_many = _final_answer(
+        HTTPStatus.SERVICE_UNAVAILABLE, "too many connections; try again in a second"
+    )
 
     class Protocol(H11Protocol):
         timer: asyncio.TimerHandle | None = None
+        stall: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             if len(self.connections) > limits.connections:
-                transport.write(_TOO_MANY)
+                transport.write(too_many)
                 transport.close()
             self.watch_headers()
 
@@ -42,7 +61,22 @@ def _protocol(limits: Limits) -> type[H11Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self.stop_timer()
+            self.stop_stall()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self.stall = self.loop.call_later(limits.stalled_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            self.stop_stall()
+            super().resume_writing()
+
+        def send_400_response(self, msg: str) -> None:
+            """Refuse what isn't HTTP, unless another answer was begun."""
+            if self.conn.our_state is h11.IDLE:
+                self.transport.write(_final_answer(HTTPStatus.BAD_REQUEST, msg))
+            self.transport.close()
 
         def watch_headers(self) -> None:
             """Run the timer while no request is being answered."""
@@ -55,6 +89,11 @@ def _protocol(limits: Limits) -> type[H11Protocol]:
             if self.timer is not None:
                 self.timer.cancel()
             self.timer = None
+
+        def stop_stall(self) -> None:
+            if self.stall is not None:
+                self.stall.cancel()
+            self.stall = None
 
     return Protocol
 

@@ -38,6 +38,8 @@ class Limits(Config):
     """Largest body of a request, except for uploads."""
     requests: int = Field(default=64, ge=1)
     """Requests that are answered at the same time; others get 503."""
+    transfers: int = Field(default=32, ge=1)
+    """Uploads and downloads at the same time, in addition to `requests`; others get 503."""
     listeners: int = Field(default=32, ge=1)
     """Open streams of events."""
     connections: int = Field(default=400, ge=1)
@@ -48,6 +50,8 @@ class Limits(Config):
     """Time for the body of a request, in addition to that at the least rate."""
     body_rate: int = Field(default=10_000, ge=1)
     """Least average bytes per second of a body."""
+    stalled_seconds: float = Field(default=60.0, gt=0)
+    """Time without progress after which a connection ends whose client doesn't read."""
     listed_files: int = Field(default=5000, ge=1)
     """Files and folders in the listing of one folder."""
 

@@ -20,6 +20,7 @@ from vsr.system.files import flush_folder, make_folder
 from vsr.web.database import Database
 from vsr.web.files import kind_of
 from vsr.web.names import clean_name
+from vsr.web.playlists import is_playlist
 from vsr.web.refusals import Conflict, NotFound, Refused, WrongOffset
 from vsr.web.settings import Limits
 
@@ -27,8 +28,6 @@ _BLOCK = 1 << 20
 """Bytes that are written at once."""
 _FLUSH = 32 << 20
 """Bytes after which the file is flushed to the disk, so that a power cut costs no more."""
-_HEAD = 64 << 10
-"""Bytes that are searched for the marks of playlists."""
 _KEPT_SECONDS = 7 * 24 * 3600
 """Time after which an incomplete upload is removed at the start of a server."""
 
@@ -262,14 +261,3 @@ class Uploads:
             return self._writers[identifier]
         except KeyError as error:
             raise NotFound("no such upload") from error
-
-
-def is_playlist(path: Path) -> bool:
-    """Whether FFmpeg would take a file for a list of other files, which it would open.
-
-    The marks are those that FFmpeg looks for: of HLS, of concat scripts, and of DASH.
-    """
-    with path.open("rb") as file:
-        text = file.read(_HEAD).partition(b"\0")[0].lower()
-    start = text.removeprefix(b"\xef\xbb\xbf").lstrip()
-    return start.startswith((b"#extm3u", b"ffconcat")) or b"<mpd" in text

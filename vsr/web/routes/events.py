@@ -9,7 +9,6 @@ from pydantic import TypeAdapter
 from vsr.web.errors import ERRORS
 from vsr.web.events import encode_event
 from vsr.web.jobs import Job
-from vsr.web.refusals import Busy
 from vsr.web.services import ServicesDep
 
 router = APIRouter(tags=["events"], responses=ERRORS)
@@ -25,8 +24,6 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 @router.get("/events", response_class=StreamingResponse, responses=_STREAM)
 async def stream_events(services: ServicesDep) -> StreamingResponse:
     """Stream events: `snapshot` (all jobs), then `job`, `removed`, `preview`, `plan`."""
-    if services.hub.listeners >= services.settings.limits.listeners:
-        raise Busy("too many open streams of events; close one")
 
     def snapshot() -> str:
         return encode_event("snapshot", _JOBS.dump_json(services.queue.all()).decode())

@@ -56,7 +56,7 @@ async def get_filmstrip_picture(
 
 async def describe(services: Services, file: str) -> FilmInfo | PictureInfo:
     """Describe a film or picture; raises `VsrError`."""
-    path = await run_sync(services.roots.resolve_file, file)
+    path = await run_sync(services.roots.resolve_media, file)
     is_picture = kind_of(path) == "picture"
     found = await finished(await run_sync(services.views.films.describe, path, is_picture))
     if is_picture:
@@ -81,7 +81,7 @@ async def film_path(services: Services, file: str) -> Path:
     info = await describe(services, file)
     if isinstance(info, PictureInfo):
         raise DataError(f"{file}: is a picture, and `vsr image` upscales pictures; choose a film")
-    return await run_sync(services.roots.resolve_file, file)
+    return await run_sync(services.roots.resolve_media, file)
 
 
 async def _strip(services: Services, file: str, count: int) -> Computation:

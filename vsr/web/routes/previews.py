@@ -44,7 +44,7 @@ async def request_preview(
     if isinstance(info, PictureInfo):
         raise DataError(f"{request.file}: is a picture; previews show films")
     _check_time(info, request.time)
-    path = await run_sync(services.roots.resolve_file, request.file)
+    path = await run_sync(services.roots.resolve_media, request.file)
     options = await run_sync(request.options.upscale_options)
     found, _ = await run_sync(
         services.views.previews.request, path, request.file, request.time, request.kind, options

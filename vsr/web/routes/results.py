@@ -149,5 +149,5 @@ async def _films(services: Services, job: str) -> tuple[Path, Path, Any]:
     """Return source, complete output and options of a job; raises `VsrError`."""
     found = services.queue.get(job)
     output = services.queue.output(job)
-    source = await run_sync(services.roots.resolve_file, found.file)
+    source = await run_sync(services.roots.resolve_media, found.file)
     return source, output, await run_sync(found.options.upscale_options)
