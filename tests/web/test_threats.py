@@ -34,6 +34,7 @@ class Target(Client):
         settings = make_settings(data, "127.0.0.1", 8765, roots=[self.films])
         super().__init__(create_app(settings))
         self.services = self.app.state.services
+        self.services.views._is_warm = True  # nothing here needs the process of previews
         self.output = data / "outputs" / "<b>out.mp4"
         self.output.write_bytes(OUTPUT)
         job = Job(
