@@ -54,7 +54,7 @@ class Fuzzed(Client):
         for lane in (self.services.views._heavy, self.services.views._reports):
             lane.close()
         self.services.views._is_warm = True
-        self.document = schemathesis.openapi.from_asgi(f"{API}/openapi.json", self.app)
+        self.document: Any = schemathesis.openapi.from_asgi(f"{API}/openapi.json", self.app)
 
     def aim(self, case: Any, state: JobState) -> None:
         """Replace what no one guesses: the film, a job in a state, an upload, a preview."""

@@ -343,7 +343,7 @@ def test_tokens_are_compared_in_constant_time(
         compared.append((given, wanted))
         return False
 
-    monkeypatch.setattr(guard.hmac, "compare_digest", compare)
+    monkeypatch.setattr("vsr.web.guard.hmac.compare_digest", compare)
     right = {"authorization": "Bearer " + "a" * 16}
     assert client.get(f"{API}/folders", headers=right).status_code == 401
     assert client.get("/?token=" + "a" * 16).status_code == 401
