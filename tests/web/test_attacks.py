@@ -2,6 +2,7 @@
 
 import re
 import socket
+import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -229,6 +230,22 @@ def _status(connection: socket.socket) -> bytes:
         return connection.recv(65_536)[9:12]
     except ConnectionResetError:
         return b"cut"
+
+
+def test_the_page_is_complete_within_a_second(server: ServerProcess) -> None:
+    started, client = time.monotonic(), server.client
+    addresses, seconds = ["/", "/api/v1/about", "/api/v1/jobs", "/api/v1/folders"], []
+    for address in addresses:  # scripts and styles are added
+        begun = time.monotonic()
+        answer = client.get(address)
+        seconds.append(time.monotonic() - begun)
+        assert answer.status_code == 200, address
+        found = re.findall(r"""(?:(?:src|href)=|from )["']([\w./-]+)["']""", answer.text)
+        found = [str(answer.url.join(one).path) for one in found if "/" in one]
+        addresses += [one for one in dict.fromkeys(found) if one not in addresses]
+    assert len(addresses) > 10
+    assert time.monotonic() - started < 1
+    assert statistics.median(seconds) < 0.035  # an answer that waits for an ACK takes 0.04 s
 
 
 def test_a_thousand_requests_at_once_are_answered_or_refused(server: ServerProcess) -> None:

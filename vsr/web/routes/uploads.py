@@ -39,7 +39,7 @@ async def get_upload(services: ServicesDep, upload: str, response: Response) -> 
     return found
 
 
-@router.head("/uploads/{upload}")
+@router.head("/uploads/{upload}", response_class=Response)
 async def head_upload(services: ServicesDep, upload: str) -> Response:
     """Return the offset in the header `Upload-Offset`."""
     found = services.uploads.get(upload)
