@@ -56,7 +56,8 @@ class ServerProcess:
 
     def children(self) -> list[psutil.Process]:
         """The processes of running jobs."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+        found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
+        return found
 
     def kill(self) -> None:
         """End the server as a power cut would."""
