@@ -211,7 +211,8 @@ def test_a_picture_lost_in_mid_run_is_one_line(
         write(self, frame)
 
     monkeypatch.setattr(PictureSegmentWriter, "write", spoiling)
-    with pytest.raises(MediaError, match=r"030\.png: (no such file|not a picture|is empty|can't be read)"):
+    message = r"030\.png: (no such file|not a picture|is empty|can't be read)"
+    with pytest.raises(MediaError, match=message):
         upscale(source, tmp_path / "new" / "%d.png", tiny_model)
     assert not list((tmp_path / "new").iterdir())
 

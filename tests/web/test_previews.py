@@ -98,7 +98,7 @@ def test_the_newest_frame_is_first_and_equal_requests_share_it(
     bench: Bench, small_film: Path, tiny_model: Path
 ) -> None:
     options = UpscaleOptions(model=str(tiny_model))
-    block = bench.lane.submit(time.sleep, 0.5)
+    block = bench.lane.submit(time.sleep, 3)
     asked = [
         bench.previews.request(small_film, "films/a.mp4", seconds, kind, options)  # type: ignore[arg-type]
         for kind, seconds in (("clip", 0), ("frame", 0), ("frame", 0.1), ("frame", 0.1))
