@@ -117,7 +117,7 @@ def test_reading_resumes_at_either_field(tmp_path: Path) -> None:
 
 
 def test_reading_resumes_between_interlaced_recordings(tmp_path: Path) -> None:
-    """The filter starts anew with the second one, but not in a run from the start."""
+    """The filter restarts with the second one, but not in a run from the start."""
     codec = ("-c:v", "mpeg2video", "-q:v", "4", "-g", "10", "-bf", "0")
     fields = interlaced(tmp_path / "fields.ts", 10, codec=(*codec, "-flags", "+ildct+ilme"))
     film = original(tmp_path / "film.mkv", "25", 125)

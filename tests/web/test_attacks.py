@@ -236,9 +236,9 @@ def test_the_page_is_complete_within_a_second(server: ServerProcess) -> None:
     started, client = time.monotonic(), server.client
     addresses, seconds = ["/", "/api/v1/about", "/api/v1/jobs", "/api/v1/folders"], []
     for address in addresses:  # scripts and styles are added
-        begun = time.monotonic()
+        started = time.monotonic()
         answer = client.get(address)
-        seconds.append(time.monotonic() - begun)
+        seconds.append(time.monotonic() - started)
         assert answer.status_code == 200, address
         found = re.findall(r"""(?:(?:src|href)=|from )["']([\w./-]+)["']""", answer.text)
         found = [str(answer.url.join(one).path) for one in found if "/" in one]

@@ -113,8 +113,8 @@ def story(browser: Chrome, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     roots.mkdir()
     shutil.copy(film, roots / "copy.mp4")
     server = ServerProcess(folder / "data", "--root", str(roots))
-    told = {"behavior": "allow", "downloadPath": str(folder)}
-    browser.execute_cdp_cmd("Browser.setDownloadBehavior", told)
+    options = {"behavior": "allow", "downloadPath": str(folder)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", options)
     story = Story(Page(browser), server, film, folder)
     try:
         choose_film(story)

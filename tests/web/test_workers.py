@@ -65,10 +65,10 @@ def test_errors_of_users_and_bugs_leave_the_process(
 
 def test_a_task_that_takes_too_long_is_ended(lane: Lane) -> None:
     lane.submit(os.getpid).result()
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(TaskFailed, match=r"took more than 0\.2 seconds"):
         lane.submit(time.sleep, 60, seconds=0.2).result()
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - started < 20
     assert lane.pids == []
 
 

@@ -25,7 +25,7 @@ def frame_preview(
     folder: Path, source: Path, seconds: float, options: "UpscaleOptions"
 ) -> dict[str, Any]:
     """Write a frame before and after upscaling, as lossless WebP. Raises `VsrError`."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     found = _previewer().preview(source, seconds, options)
     with ThreadPoolExecutor(2) as pool:
         files = (folder / BEFORE, folder / AFTER)
@@ -33,7 +33,7 @@ def frame_preview(
     height, width = found.after.shape[:2]
     return {
         "time": found.seconds,
-        "seconds": time.perf_counter() - begun,
+        "seconds": time.perf_counter() - started,
         "width": width,
         "height": height,
         "pixel_aspect": found.pixel_aspect,
@@ -51,7 +51,7 @@ def clip_preview(
     from vsr.media.decode.part import Part, Timestamp
     from vsr.media.decode.reader import VideoReader
 
-    begun = time.perf_counter()
+    started = time.perf_counter()
     # Times in JSON are rounded, so that a frame may seem to start before its time.
     start = Fraction(round(1000 * seconds), 1000) - Fraction(1, 2000)
     part = Part(Timestamp(max(Fraction(0), start)))
@@ -61,7 +61,7 @@ def clip_preview(
         info = reader.info
     return {
         "time": seconds,
-        "seconds": time.perf_counter() - begun,
+        "seconds": time.perf_counter() - started,
         "width": info.width,
         "height": info.height,
         "pixel_aspect": float(info.sample_aspect_ratio),

@@ -76,7 +76,7 @@ def _protocol(limits: Limits) -> type[H11Protocol]:
             super().resume_writing()
 
         def send_400_response(self, msg: str) -> None:
-            """Refuse what isn't HTTP, unless another answer was begun."""
+            """Refuse what isn't HTTP, unless another answer was started."""
             if self.conn.our_state is h11.IDLE:
                 self.transport.write(_final_answer(HTTPStatus.BAD_REQUEST, msg))
             self.transport.close()
