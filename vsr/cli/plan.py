@@ -9,11 +9,13 @@ import click
 
 from vsr.cli.options import (
     FILE,
+    cluster_option,
     film_options,
     json_option,
     named_model,
     overwrite_option,
     parse_film_options,
+    workers_option,
 )
 from vsr.cli.sections import SectionedCommand
 from vsr.cli.streams import print_result
@@ -22,6 +24,8 @@ from vsr.cli.streams import print_result
 @click.command("plan", cls=SectionedCommand)
 @click.argument("source", metavar="IN", type=FILE)
 @film_options
+@workers_option
+@cluster_option
 @click.option(
     "--container", default=".mp4", show_default=True, help="Container of the planned output."
 )
@@ -35,6 +39,8 @@ from vsr.cli.streams import print_result
 @json_option
 def plan_command(
     source: Path,
+    workers: int | None,
+    cluster: str | None,
     container: str,
     preview: Path | None,
     overwrite: bool,
@@ -56,7 +62,15 @@ def plan_command(
 
     container = f".{container.lower().lstrip('.')}"
     options = UpscaleOptions(**parse_film_options(container, film))
-    plan = plan_video(source, container, options, preview, overwrite)
+    plan = plan_video(
+        source,
+        container,
+        options,
+        preview,
+        overwrite,
+        workers=workers,
+        cluster=cluster,
+    )
     if as_json:
         print_result(json.dumps(asdict(plan)))
     else:
@@ -66,10 +80,11 @@ def plan_command(
 def _lines(source: Path, plan: Any) -> list[str]:
     about = "" if plan.frames_are_counted else "about "
     frames = f"{about}{plan.frames} frames" if plan.frames else "frames"
+    several = f" on each of {plan.devices} devices, if no shot takes longer" * (plan.devices > 1)
     lines = [
         f"{source}: {frames} to {plan.width}x{plan.height} ({named_model(plan.model, plan.detail)} "
         f"by {plan.backend})",
-        f"time    {_duration(plan.seconds)}, {plan.frames_per_second:.1f} frames/s",
+        f"time    {_duration(plan.seconds)}, {plan.frames_per_second:.1f} frames/s{several}",
         f"memory  {plan.memory_bytes / 1e9:.1f} GB",
     ]
     lines[2:2] = [

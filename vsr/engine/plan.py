@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vsr.engine.parallel.workers import count_devices
 from vsr.engine.picture_source import reopen_source
 from vsr.engine.pipeline import run_stages
 from vsr.engine.preview_clip import check_preview_clip, write_preview_clip
@@ -82,6 +83,9 @@ class Plan:
     """Findings about the source."""
     alternatives: tuple[Alternative, ...] = ()
     """Other models that `--model` offers by quality, unless one was named."""
+    devices: int = 1
+    """Devices that upscale at the same time, like the one of the trial. `seconds` supposes that
+    all are busy: no shot takes longer."""
 
 
 def plan_video(
@@ -90,12 +94,15 @@ def plan_video(
     options: UpscaleOptions = UpscaleOptions(),
     preview: Path | None = None,
     overwrite: bool = False,
+    workers: int | None = None,
+    cluster: str | None = None,
 ) -> Plan:
     """Upscale frames from the middle of a film for two seconds, and extrapolate.
 
     `suffix` is that of the planned output. `preview` is a picture or a clip to write: a frame
     upscaled bicubically on the left half and by the model on the right, or two seconds upscaled in
-    both ways, side by side. Nothing else is written. Raises `VsrError`.
+    both ways, side by side. Nothing else is written. `workers` and `cluster` are those of
+    `upscale_video`. Raises `VsrError`.
     """
     clip = preview if preview and preview.suffix.lower() in VIDEO_SUFFIXES else None
     preview = None if clip else preview
@@ -110,6 +117,8 @@ def plan_video(
         check_distinct([preview], [source])
     if clip is not None:
         check_preview_clip(clip, source, overwrite)
+    device, devices = count_devices(options.device, workers, cluster)
+    options = replace(options, device=device)
     session = UpscaleSession(source, options, suffix)
     with session.reader:
         if preview is not None:
@@ -136,7 +145,7 @@ def plan_video(
         frames_are_counted=are_counted,
         tried_frames=trial.frames,
         frames_per_second=1 / trial.seconds_per_frame,
-        seconds=None if frames is None else trial.seconds_per_frame * frames,
+        seconds=None if frames is None else trial.seconds_per_frame * frames / devices,
         memory_bytes=peak_memory_bytes(),
         output_bytes=video,
         disk_bytes=None if video is None else 2 * video + size,
@@ -150,13 +159,22 @@ def plan_video(
                 model=session.model,
                 scale=session.scale,
                 frames=frames,
+                devices=devices,
             )
         ),
+        devices=devices,
     )
 
 
 def _alternatives(
-    source: Path, suffix: str, options: UpscaleOptions, model: str, scale: int, frames: int | None
+    source: Path,
+    suffix: str,
+    options: UpscaleOptions,
+    *,
+    model: str,
+    scale: int,
+    frames: int | None,
+    devices: int,
 ) -> Iterator[Alternative]:
     """Try the models of the other qualities that are included at the same scale."""
     if options.model is not None and options.model not in QUALITIES:
@@ -172,7 +190,7 @@ def _alternatives(
             quality=quality,
             model=session.model,
             frames_per_second=1 / trial.seconds_per_frame,
-            seconds=None if frames is None else trial.seconds_per_frame * frames,
+            seconds=None if frames is None else trial.seconds_per_frame * frames / devices,
         )
 
 

@@ -1,8 +1,11 @@
 """The workers of a command: chosen by its options, started once, shared by its films."""
 
+from typing import TYPE_CHECKING
+
 from vsr.engine.parallel.dispatch import ParallelRun
 from vsr.engine.parallel.local_pool import LocalPool
 from vsr.engine.parallel.placement import (
+    Placement,
     least_memory,
     place_workers,
     split_devices,
@@ -13,6 +16,24 @@ from vsr.engine.resume.journal import Journal
 from vsr.engine.run import RunOptions
 from vsr.engine.segment_run import SegmentRun
 from vsr.engine.session import UpscaleSession
+from vsr.errors import VsrError
+
+if TYPE_CHECKING:
+    from vsr.engine.parallel.ray_pool import RayPool
+
+
+def count_devices(device: str, workers: int | None, cluster: str | None) -> tuple[str, int]:
+    """Return the device of a trial, and how many such devices `Workers` would use.
+
+    Processes on one CPU divide its cores, and count as one device. Raises `VsrError`.
+    """
+    if cluster is not None:
+        from vsr.engine.parallel import ray_pool
+
+        return ray_pool.count_devices(cluster, device)
+    devices = split_devices(device)
+    place_workers(devices, workers)  # checks both
+    return devices[0], len(devices)
 
 
 class Workers:
@@ -22,15 +43,30 @@ class Workers:
     the same, whatever their count.
     """
 
-    def __init__(self, device: str = "auto", count: int | None = None) -> None:
+    def __init__(
+        self, device: str = "auto", count: int | None = None, cluster: str | None = None
+    ) -> None:
         """Use one process for each of several GPUs, or `count` processes on the CPU.
 
         `device` is `auto`, `cpu`, `cuda`, `cuda:N`, a list such as `cuda:0,cuda:1`, or `all`, all
         GPUs. Raises `VsrError` for devices that are missing, and for a `count` on a GPU.
+
+        `cluster` is the address of a Ray cluster, or `auto`: it has a worker on each GPU or,
+        without GPUs, `count` workers on each machine.
         """
+        self.is_cluster = cluster is not None
+        """Whether the processes may be on other machines."""
+        self._cluster: RayPool | None = None
+        self._pool: Pool | None = None
+        self._placements: tuple[Placement, ...] = ()
+        if cluster is not None:
+            from vsr.engine.parallel import ray_pool
+
+            self._pool = self._cluster = ray_pool.RayPool(cluster, device, count)
+            self._devices = [self._cluster.machines[0].device]
+            return
         self._devices = split_devices(device)
         self._placements = place_workers(self._devices, count)
-        self._pool: Pool | None = None
 
     def __enter__(self) -> "Workers":
         return self
@@ -46,12 +82,16 @@ class Workers:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the processes; empty if there are none."""
+        if self._cluster is not None:
+            return self._cluster.names
         return tuple(placement.name for placement in self._placements)
 
     def run(
         self, session: UpscaleSession, journal: Journal, run_options: RunOptions
     ) -> SegmentRun | ParallelRun:
         """Return the run that upscales the pending segments of an output."""
+        if self._cluster is not None:
+            return self._run_on_cluster(self._cluster, session, journal, run_options)
         if not self._placements:
             return SegmentRun(session, journal, run_options)
         if len(self._devices) > 1 and (line := unlike_devices(self._devices)):
@@ -66,3 +106,20 @@ class Workers:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+
+    def _run_on_cluster(
+        self, pool: "RayPool", session: UpscaleSession, journal: Journal, run_options: RunOptions
+    ) -> ParallelRun:
+        """Return the run on a cluster, whose machines must compute alike.
+
+        Raises `VsrError` for unlike machines, unless backend and precision are given.
+        """
+        if line := pool.unlike:
+            options = session.options
+            if options.backend == "auto" or options.precision == "auto":
+                raise VsrError(
+                    f"--cluster: {line}; give --backend and --precision, and samples may still "
+                    "differ in the last bit"
+                )
+            session.reader.notes.append(f"{line}: samples may differ in the last bit")
+        return ParallelRun(session, journal, run_options, pool, pool.memory)
