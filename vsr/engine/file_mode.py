@@ -5,9 +5,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsr.engine.result import UpscaleResult
-from vsr.engine.resume.journal import Journal, SegmentStart, is_published
-from vsr.engine.resume.segment_file import SegmentWriter, concat_segments, first_pts, last_frame
-from vsr.engine.resume.segments import FrameWriter
+from vsr.engine.resume.journal import Journal, is_published
+from vsr.engine.resume.segment_file import concat_segments, first_pts, last_frame
+from vsr.engine.resume.writers import FilmWriters
 from vsr.engine.run import RunOptions, check_strict, make_result, report_losses, report_start
 from vsr.engine.segment_run import (
     SegmentRun,
@@ -36,12 +36,8 @@ def upscale_to_file(
         copy_plan = session.plan_streams(output.suffix.lower())
         left_out = session.left_out(copy_plan)
         check_strict(output, left_out, copy_plan, run_options)
-        journal = Journal(output, session.identity(), run_options.resume)
-
-        def open_writer(start: SegmentStart) -> FrameWriter:
-            path, settings = journal.segment(start.number), session.options.settings
-            return SegmentWriter(path, output, info=session.info, settings=settings)
-
+        journal = Journal(output, session.identity(), run_options.resume, session.encoder_threads)
+        writers = FilmWriters(output, session.info, session.encoding(journal.encoder_threads))
         run = SegmentRun(session, journal, run_options)
         try:
             if not published:
@@ -50,7 +46,7 @@ def upscale_to_file(
             report_losses(session, left_out, run_options)
             report_start(session, output, left_out, run_options, journal.frames)
             if not published:
-                run.upscale_pending(open_writer)
+                run.upscale_pending(writers)
                 session.dropped = _join(session, journal, copy_plan, run_options.overwrite)
         except VsrError as error:
             if journal.release():

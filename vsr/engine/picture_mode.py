@@ -9,10 +9,10 @@ import numpy as np
 
 from vsr.engine.picture_source import PICTURES
 from vsr.engine.result import UpscaleResult
-from vsr.engine.resume.journal import Journal, SegmentStart, work_folder
-from vsr.engine.resume.picture_segment import PictureSegmentWriter, discard_changed
+from vsr.engine.resume.journal import Journal, work_folder
+from vsr.engine.resume.picture_segment import discard_changed
 from vsr.engine.resume.segment_file import first_pts
-from vsr.engine.resume.segments import FrameWriter
+from vsr.engine.resume.writers import PictureWriters
 from vsr.engine.run import RunOptions, check_strict, make_result, report_losses, report_start
 from vsr.engine.segment_run import SegmentRun, check_disk_space, report_resuming, resume_hint
 from vsr.engine.session import UpscaleSession
@@ -66,23 +66,20 @@ def upscale_to_pictures(
         journal = Journal(output, session.identity(), run_options.resume)
         _remove_partial(pattern)
 
-        def open_writer(start: SegmentStart) -> FrameWriter:
-            return PictureSegmentWriter(
-                journal.segment(start.number),
-                pattern,
-                first + start.frame,
-                matrix=colour_spec(session.info).matrix,
-                dtype=dtype,
-                overwrite=is_free,
-            )
-
+        writers = PictureWriters(
+            pattern,
+            first,
+            matrix=colour_spec(session.info).matrix,
+            dtype=dtype,
+            overwrite=is_free,
+        )
         run = SegmentRun(session, journal, run_options)
         try:
             report_resuming(journal, run_options)
             _check_disk(pattern, session, dtype, journal, run_options)
             report_losses(session, left_out, run_options)
             report_start(session, output, left_out, run_options, journal.frames)
-            run.upscale_pending(open_writer)
+            run.upscale_pending(writers)
         except VsrError as error:
             if journal.release():
                 raise type(error)(f"{error}; {resume_hint(journal)}") from error

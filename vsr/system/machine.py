@@ -3,6 +3,7 @@
 Modules and files of some systems only (`resource`, `/proc`) are used nowhere else.
 """
 
+import os
 import platform
 import re
 import sys
@@ -29,6 +30,13 @@ def pick_device(name: str) -> torch.device:
         if (device.index or 0) >= count:
             raise VsrError(f"device {name} not found: there are {count} CUDA devices; use cpu")
     return device
+
+
+def usable_cores() -> list[int]:
+    """List the logical processors that this process may use; all of them where none are pinned."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def memory_bytes(device: torch.device) -> int:

@@ -33,15 +33,16 @@ def pick_backend(
     size: tuple[int, int],
     frames: int | None,
     tiling: Tiling = "auto",
-) -> Backend:
+    memory: int | None = None,
+) -> AdaptiveTilingBackend:
     """Return the backend for films of `size` = (height, width).
 
     `specs` are the colour formats of input and output; `frames` is the length of the film, if
-    known. On a CPU, "auto" is OpenVINO if that is installed and the film is long enough to be
-    worth its start-up time; its precision is int8 if the model is calibrated and the processor
-    computes int8 exactly. On a GPU, "auto" is torch in f16, compiled for long films. Frames that
-    don't fit into memory are computed in tiles. Raises `VsrError` if a requested combination isn't
-    available.
+    known. On a CPU, "auto" is OpenVINO if that is installed and the film is long enough to be worth
+    its start-up time; its precision is int8 if the model is calibrated and the processor computes
+    int8 exactly. On a GPU, "auto" is torch in f16, compiled for long films. Frames that don't fit
+    into `memory` bytes, by default all of the device's, are computed in tiles. Raises `VsrError` if
+    a requested combination isn't available.
     """
     is_long = frames is None or (
         frames * size[0] * size[1] * multiplies_per_pixel(generator) >= _MIN_MULTIPLIES_TO_COMPILE
@@ -74,7 +75,7 @@ def pick_backend(
     return AdaptiveTilingBackend(
         build=build,
         size=size,
-        tile=pick_tile_size(tiling, generator, device, size),
+        tile=pick_tile_size(tiling, generator, device, size, memory),
         scale=generator.scale,
         specs=specs,
         flow=generator.flow,
