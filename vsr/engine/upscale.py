@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsr.engine.animation_mode import upscale_to_animation
-from vsr.engine.backends import BackendName, Precision, Tiling
+from vsr.engine.backend_options import BackendName, Precision, Tiling
 from vsr.engine.file_mode import upscale_to_file
 from vsr.engine.picture_mode import upscale_to_pictures
 from vsr.engine.picture_source import names_pictures

@@ -1,23 +1,21 @@
 """Choose the backend and the arithmetic for a film and a device."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from vsr.engine.backend_options import BackendName, Precision, Tiling
 from vsr.engine.backends.adaptive import AdaptiveTilingBackend, is_out_of_memory
 from vsr.engine.backends.base import Backend
 from vsr.engine.backends.cuda_graph import GraphBackend
 from vsr.engine.backends.openvino import OpenVinoBackend, openvino_version
-from vsr.engine.backends.tile_size import Tiling, pick_tile_size
+from vsr.engine.backends.tile_size import pick_tile_size
 from vsr.engine.backends.torch_eager import TorchBackend
 from vsr.errors import VsrError, first_line
 from vsr.imaging.colour import ColourSpec
 from vsr.models import Generator, multiplies_per_pixel
 from vsr.models.int8 import is_calibrated, quantise
 from vsr.system.machine import computes_int8
-
-BackendName = Literal["auto", "torch", "openvino"]
-Precision = Literal["auto", "f32", "f16", "int8"]
 
 _MIN_MULTIPLIES_TO_COMPILE = 700e9
 """Multiply-accumulates of a film from which on a network compiled for its frame size saves more

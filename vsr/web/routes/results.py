@@ -114,7 +114,7 @@ async def play(services: ServicesDep, job: str, which: Literal["source", "output
 
 def _page(job: str, films: tuple[Path, Path], found: list[Computation], options: Any) -> str:
     """Render the comparison page; the times of the source are those of the part."""
-    from vsr.evaluation.compare import ComparedFilm, comparison_page
+    from vsr.evaluation.comparison_page import ComparedFilm, comparison_page
 
     shown = []
     for which, film, playable in zip(("source", "output"), films, found, strict=True):
