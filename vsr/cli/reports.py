@@ -75,10 +75,16 @@ class TextReport(Report):
     def film(self, source: Path, output: Path) -> Iterator[Callbacks]:
         """Show a progress bar."""
         self._printed.clear()
-        with progress_bar(["{task.fields[rate]:.1f} frames/s"], rate=0.0) as update:
+        columns = ["{task.fields[rate]:.1f} frames/s", "{task.fields[workers]}"]
+        with progress_bar(columns, rate=0.0, workers="") as update:
 
             def watch(progress: Any) -> None:
-                update(progress.frames, progress.frame_count, rate=_rate(progress))
+                update(
+                    progress.frames,
+                    progress.frame_count,
+                    rate=_rate(progress),
+                    workers=", ".join(f"{one.name}: {one.frames}" for one in progress.workers),
+                )
 
             yield {"watch": watch, "tell": self.message}
 
@@ -97,10 +103,11 @@ class TextReport(Report):
             print_result(json.dumps(asdict(result)), err=to_pipe)
             return
         stages = result.stages
+        workers = f", {len(result.workers)} workers" if result.workers else ""
         print_result(
             f"{result.output}: {result.frames} frames of {result.width}x{result.height} "
             f"({named_model(result.model, result.detail)} on {result.device} by "
-            f"{result.backend}), "
+            f"{result.backend}{workers}), "
             f"{result.audio_tracks} audio track{'' if result.audio_tracks == 1 else 's'}, "
             f"{result.seconds:.1f} s, {result.frames_per_second:.1f} frames/s "
             f"(busy: decode {stages.decode.busy:.1f}, upscale {stages.upscale.busy:.1f}, "
@@ -163,6 +170,7 @@ class JsonReport(Report):
                 seconds=round(progress.seconds, 3),
                 seconds_left=None if left is None else round(left, 1),
                 stages={name: round(getattr(progress.stages, name).busy, 3) for name in _STAGES},
+                workers=[asdict(one) for one in progress.workers],
             )
 
         def on_start(start: Any) -> None:

@@ -4,13 +4,13 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+from vsr.engine.parallel.workers import Workers
 from vsr.engine.result import UpscaleResult
 from vsr.engine.resume.journal import Journal, is_published
 from vsr.engine.resume.segment_file import concat_segments, first_pts, last_frame
 from vsr.engine.resume.writers import FilmWriters
 from vsr.engine.run import RunOptions, check_strict, make_result, report_losses, report_start
 from vsr.engine.segment_run import (
-    SegmentRun,
     check_disk_space,
     report_resuming,
     resume_hint,
@@ -26,7 +26,11 @@ from vsr.media.mux.writer import check_output
 
 
 def upscale_to_file(
-    source: Path, output: Path, options: UpscaleOptions, run_options: RunOptions
+    source: Path,
+    output: Path,
+    options: UpscaleOptions,
+    run_options: RunOptions,
+    workers: Workers,
 ) -> UpscaleResult:
     """Upscale `source` into `output`, or resume an interrupted run. Raises `VsrError`."""
     published = run_options.resume and is_published(output)
@@ -38,7 +42,7 @@ def upscale_to_file(
         check_strict(output, left_out, copy_plan, run_options)
         journal = Journal(output, session.identity(), run_options.resume, session.encoder_threads)
         writers = FilmWriters(output, session.info, session.encoding(journal.encoder_threads))
-        run = SegmentRun(session, journal, run_options)
+        run = workers.run(session, journal, run_options)
         try:
             if not published:
                 report_resuming(journal, run_options)
@@ -69,6 +73,7 @@ def upscale_to_file(
             damaged=[pts - first for segment in journal.finished for pts in segment.damaged],
             first_frame_seconds=run.counter.first_frame_seconds,
             stages=run.stages,
+            workers=workers.names,
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vsr.engine.parallel.workers import Workers
 from vsr.engine.picture_source import PICTURES
 from vsr.engine.result import UpscaleResult
 from vsr.engine.resume.journal import Journal, work_folder
@@ -14,7 +15,7 @@ from vsr.engine.resume.picture_segment import discard_changed
 from vsr.engine.resume.segment_file import first_pts
 from vsr.engine.resume.writers import PictureWriters
 from vsr.engine.run import RunOptions, check_strict, make_result, report_losses, report_start
-from vsr.engine.segment_run import SegmentRun, check_disk_space, report_resuming, resume_hint
+from vsr.engine.segment_run import check_disk_space, report_resuming, resume_hint
 from vsr.engine.session import UpscaleSession
 from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import OutputError, VsrError
@@ -34,7 +35,11 @@ _SHARE_OF_RAW = {".jpg": 0.15, ".jpeg": 0.15, ".webp": 0.1, ".avif": 0.1}
 
 
 def upscale_to_pictures(
-    source: Path, output: Path, options: UpscaleOptions, run_options: RunOptions
+    source: Path,
+    output: Path,
+    options: UpscaleOptions,
+    run_options: RunOptions,
+    workers: Workers,
 ) -> UpscaleResult:
     """Upscale `source` into the pictures that the pattern `output` names, or resume that.
 
@@ -73,7 +78,7 @@ def upscale_to_pictures(
             dtype=dtype,
             overwrite=is_free,
         )
-        run = SegmentRun(session, journal, run_options)
+        run = workers.run(session, journal, run_options)
         try:
             report_resuming(journal, run_options)
             _check_disk(pattern, session, dtype, journal, run_options)
@@ -102,6 +107,7 @@ def upscale_to_pictures(
             damaged=[pts - origin for segment in journal.finished for pts in segment.damaged],
             first_frame_seconds=run.counter.first_frame_seconds,
             stages=run.stages,
+            workers=workers.names,
         )
 
 

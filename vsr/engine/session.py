@@ -93,6 +93,8 @@ class UpscaleSession:
 
         Tiles are chosen for a device of `memory` bytes, by default that of the device.
         """
+        self.given_options = options
+        """As given; `options` have settings for the encoder's film grain."""
         if options.grain and synthesizes_grain(options.settings):
             settings = with_film_grain(options.settings, options.grain)
             options = replace(options, settings=settings)
@@ -107,7 +109,7 @@ class UpscaleSession:
         self.dropped = Dropped()
         self.started = time.perf_counter()
         self.device = pick_device(options.device)
-        self._suffix = suffix
+        self.suffix = suffix
         keep_on_gpu = self.device.type == "cuda" and not options.deblock
         self.reader: FilmReader = open_source(source, options, keep_on_gpu)
         try:
@@ -203,7 +205,7 @@ class UpscaleSession:
             start=first * part.time_base,
             end=last if end is None else end,
             origin=part.origin * part.time_base,
-            keeps_negative=self._suffix not in ("", ".nut"),
+            keeps_negative=self.suffix not in ("", ".nut"),
         )
 
     def _load(self, source: StreamInfo) -> tuple[Generator[Any], OutputSize]:
@@ -302,7 +304,7 @@ class UpscaleSession:
             self.reader.info,
             survey,
             self.info,
-            self._suffix,
+            self.suffix,
             settings,
             tags,
             is_rotated=self.reader.is_rotated,

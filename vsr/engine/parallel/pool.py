@@ -6,7 +6,7 @@ at the end of the one before it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -59,7 +59,7 @@ class Chain:
     following: SegmentStart | None
     """Start of the segment after the chain; None at the end of the film."""
     deaths: int = 0
-    """Workers that died while they upscaled the chain."""
+    """Workers that died while they upscaled the first of the segments."""
 
     @property
     def number(self) -> int:
@@ -70,11 +70,6 @@ class Chain:
     def frames(self) -> int:
         """Frames to upscale."""
         return sum(segment.frames for segment in self.segments)
-
-    def without(self, number: int) -> "Chain":
-        """Return the chain without its first segment, which has this number and is finished."""
-        assert self.number == number
-        return replace(self, segments=self.segments[1:])
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ class SegmentWriters(Protocol):
         Raises `OutputError`.
         """
 
+    def discard(self, start: SegmentStart, frames: int) -> None:
+        """Remove what a killed process left of an unfinished segment, beside its file."""
+
 
 @dataclass(frozen=True)
 class FilmWriters:
@@ -38,6 +41,9 @@ class FilmWriters:
     def open(self, path: Path, start: SegmentStart, overwrite: bool = False) -> FrameWriter:
         """Start a segment."""
         return SegmentWriter(path, self.output, info=self.info, settings=self.settings)
+
+    def discard(self, start: SegmentStart, frames: int) -> None:
+        """Do nothing: a segment is in its file alone."""
 
 
 @dataclass(frozen=True)
@@ -61,3 +67,8 @@ class PictureWriters:
             dtype=self.dtype,
             overwrite=self.overwrite or overwrite,
         )
+
+    def discard(self, start: SegmentStart, frames: int) -> None:
+        """Remove the pictures of an unfinished segment."""
+        for number in range(self.first + start.frame, self.first + start.frame + frames):
+            self.pattern.path(number).unlink(missing_ok=True)
