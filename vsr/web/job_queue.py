@@ -330,7 +330,10 @@ class JobQueue:
             await self._set_cancelled(job)
         else:
             state = "paused" if job.stopping == "pause" else "waiting"
-            await self._change(job.job, state=state, stopping=None, seconds_left=None)
+            frames = await run_sync(self._outputs.finished_frames, job.name)
+            await self._change(
+                job.job, state=state, stopping=None, frames=frames, seconds_left=None
+            )
 
     async def _set_cancelled(self, job: Job) -> None:
         await run_sync(self._outputs.remove_work, job.name)
