@@ -81,7 +81,8 @@ def describe_machine(device: torch.device) -> str:
     """Describe the GPU, or the processor and its threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{processor_name()}, {torch.get_num_threads()} threads, no GPU"
+    count = torch.get_num_threads()
+    return f"{processor_name()}, {count} thread{'' if count == 1 else 's'}, no GPU"
 
 
 def _proc_text(name: str) -> str:
