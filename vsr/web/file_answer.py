@@ -1,6 +1,5 @@
 """Answers that are files, or parts of files."""
 
-from collections.abc import Mapping
 from os import stat
 from pathlib import Path
 
@@ -19,16 +18,6 @@ _RANGE_ERRORS = {
 
 class FileAnswer(FileResponse):
     """A file; Range and If-Range are supported, and errors are JSON as in all of the API."""
-
-    def __init__(
-        self,
-        path: Path,
-        media_type: str,
-        filename: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """`filename` is the name of a download."""
-        super().__init__(path, headers=headers, media_type=media_type, filename=filename)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the file; raises `NotFound` if it was removed meanwhile."""
