@@ -5,10 +5,9 @@ from typing import Any, get_args
 
 import numpy as np
 
+from vsr.engine.backend_options import BackendName, Precision, Tiling
 from vsr.engine.backends import pick_backend
 from vsr.engine.backends.base import Backend
-from vsr.engine.backends.select import BackendName, Precision
-from vsr.engine.backends.tile_size import Tiling
 from vsr.engine.frame_server import WARM_UP_FRAMES, ClipFrame, FrameServer, load_generator
 from vsr.errors import VsrError
 from vsr.imaging.colour import (

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-BackendName = Literal["auto", "torch", "openvino"]
+BackendName = Literal["auto", "torch", "openvino", "onnx"]
 """Software that computes the model."""
 Precision = Literal["auto", "f32", "f16", "int8"]
 """Arithmetic of the model."""

@@ -34,6 +34,8 @@ class UpscaleOptions:
     detail: _Share | None = None
     device: str = "auto"
     backend: BackendName = "auto"
+    provider: str = "auto"
+    """Execution provider of ONNX Runtime, such as "cuda:1"."""
     precision: Precision = "auto"
     tiling: Tiling = "auto"
     settings: EncoderSettings = field(default_factory=EncoderSettings)

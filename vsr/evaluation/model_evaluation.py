@@ -25,7 +25,7 @@ from vsr.evaluation.metric_plan import MetricPlan
 from vsr.evaluation.report import Report
 from vsr.metrics.protocol import COMPARING, Metric
 from vsr.scoring import Pictures, upscale_pairs
-from vsr.system.machine import pick_device
+from vsr.system.machine import pick_torch_device
 from vsr.zoo import load
 
 
@@ -48,7 +48,7 @@ def evaluate_model(
     `degradation` is explained at `degrade_film`. `gallery` collects pictures for the HTML page.
     Raises `VsrError`.
     """
-    rules, torch_device = find_protocol(protocol), pick_device(device)
+    rules, torch_device = find_protocol(protocol), pick_torch_device(device)
     generator = load(model, detail=detail).to(torch_device)
     sources = [
         source for source in find_sources([data]) if source.type is not SourceType.PHOTOGRAPH

@@ -22,7 +22,7 @@ from vsr.evaluation.pairing import Align, Pairing
 from vsr.evaluation.report import Report
 from vsr.imaging.tensors import resize_bicubic
 from vsr.metrics.protocol import COMPARING, Metric, Protocol
-from vsr.system.machine import pick_device
+from vsr.system.machine import pick_torch_device
 
 
 def evaluate(
@@ -64,7 +64,7 @@ def evaluate(
     measurement = Measurement(
         plan=plan,
         protocol=rules,
-        device=pick_device(device),
+        device=pick_torch_device(device),
         gallery=gallery,
         watch=watch,
         counts=[films[0].count for _, films in clips],
