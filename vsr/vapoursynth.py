@@ -125,7 +125,7 @@ def _with_planes(clip: Any) -> tuple[Any, Callable[[Any], Any]]:
     bits = _DEEPEST if is_deep or form.color_family == vs.RGB else form.bits_per_sample
     if form.color_family == vs.RGB:
         target = _format(vs.YUV, bits)
-        source = clip.resize.Point(format=target, matrix_s="709", range_s="full")
+        source = clip.resize.Point(format=target, matrix_s="709", range_s="limited")
         return source, lambda high: high.resize.Point(format=form.id, matrix_in_s="709")
     target = _format(form.color_family, bits, form.subsampling_w, form.subsampling_h)
     source = clip.resize.Point(format=target) if is_deep else clip
