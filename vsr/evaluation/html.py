@@ -133,10 +133,10 @@ def _data(report: Report) -> str:
         curves = []
         for metric in report.metrics:
             curve: dict[str, object] = {"title": metric.heading, "digits": metric.digits}
-            curve["ours"] = _points(film.values(metric, report.protocol), metric, stride)
-            if film.bicubic:
-                values = film.values(metric, report.protocol, True)
-                curve["bicubic"] = _points(values, metric, stride)
+            for version in report.versions_of(metric):
+                values = film.values(metric, report.protocol, version)
+                name = "ours" if version == "output" else version
+                curve[name] = _points(values, metric, stride)
             curves.append(curve)
         films.append({"name": film.name, "frames": frames, "curves": curves})
     return as_script_data({"films": films})

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from vsr.errors import DataError, ModelError
+from vsr.evaluation.vmaf import VMAF_METRICS, VMAF_SMALLEST_SIDE, find_ffmpeg
 from vsr.metrics.blur import BLUR_SMALLEST_SIDE
 from vsr.metrics.cvvdp import CVVDP_SMALLEST_SIDE, require_cvvdp
 from vsr.metrics.features import FEATURES_SMALLEST_SIDE, FeatureDistance
 from vsr.metrics.image import MS_SSIM_SMALLEST_SIDE, SSIM_SMALLEST_SIDE
+from vsr.metrics.niqe import NIQE_SMALLEST_SIDE
 from vsr.metrics.perceptual import LPIPS_SMALLEST_SIDE, Lpips
 from vsr.metrics.protocol import Metric, parse_metrics
 from vsr.metrics.temporal import TOF_SMALLEST_SIDE
@@ -24,6 +26,8 @@ _SMALLEST_SIDES = {
     Metric.FEATURES: FEATURES_SMALLEST_SIDE,
     Metric.EXCESS_FLICKER: BLUR_SMALLEST_SIDE,
     Metric.CVVDP: CVVDP_SMALLEST_SIDE,
+    **dict.fromkeys(VMAF_METRICS, VMAF_SMALLEST_SIDE),
+    Metric.NIQE: NIQE_SMALLEST_SIDE,
 }
 
 
@@ -43,12 +47,14 @@ class MetricPlan:
         """Plan the metrics `names`, or `default` without names, and load their networks.
 
         LPIPS without its weights is left out. Raises `ConfigError` for an unknown name, and
-        `ModelError` where an optional metric lacks its package or no metric remains.
+        `ModelError` where an optional metric lacks its package or FFmpeg, or no metric remains.
         """
         plan = cls(list(parse_metrics(names) if names else default), bool(names))
         # Optional metrics are measured on request only, so a missing package is an error.
         if Metric.CVVDP in plan.metrics:
             require_cvvdp()
+        if plan.has_vmaf:
+            find_ffmpeg()
         if Metric.FEATURES in plan.metrics:
             plan.networks[Metric.FEATURES] = FeatureDistance()
         failure: ModelError | None = None
@@ -68,6 +74,19 @@ class MetricPlan:
         if not plan.metrics and failure:
             raise failure
         return plan
+
+    @property
+    def has_vmaf(self) -> bool:
+        """Whether a metric of libvmaf is measured."""
+        return any(metric in VMAF_METRICS for metric in self.metrics)
+
+    def require_sdr(self, film: str, hdr: str) -> None:
+        """Raise `DataError` where a metric is undefined for a film that is `hdr`, such as "PQ"."""
+        if hdr and (undefined := [metric for metric in self.metrics if metric.is_for_sdr]):
+            raise DataError(
+                f"{film}: is HDR ({hdr}), for which {' and '.join(undefined)} isn't defined; "
+                "leave it out of --metrics"
+            )
 
     def require_side(self, side: int) -> None:
         """Leave out the metrics that need frames with sides of more than `side` pixels.
