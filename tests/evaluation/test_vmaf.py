@@ -155,6 +155,11 @@ def test_small_frames_are_refused(metric: str, least: int, tmp_path: Path) -> No
         evaluate(*films, metrics=[metric], device="cpu")
 
 
+def test_what_a_protocol_crops_must_be_large_enough(films: tuple[Path, Path]) -> None:
+    with pytest.raises(DataError, match="niqe needs sides of at least 192 pixels, not 160"):
+        evaluate(*films, metrics=["niqe"], protocol="tecogan", device="cpu")
+
+
 @needs_ffmpeg
 def test_hdr_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "hdr.mkv"

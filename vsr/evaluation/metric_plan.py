@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import nn
 
 from vsr.errors import DataError, ModelError
@@ -13,7 +14,7 @@ from vsr.metrics.features import FEATURES_SMALLEST_SIDE, FeatureDistance
 from vsr.metrics.image import MS_SSIM_SMALLEST_SIDE, SSIM_SMALLEST_SIDE
 from vsr.metrics.niqe import NIQE_SMALLEST_SIDE
 from vsr.metrics.perceptual import LPIPS_SMALLEST_SIDE, Lpips
-from vsr.metrics.protocol import Metric, parse_metrics
+from vsr.metrics.protocol import Metric, Protocol, parse_metrics
 from vsr.metrics.temporal import TOF_SMALLEST_SIDE
 
 _SMALLEST_SIDES = {
@@ -88,12 +89,16 @@ class MetricPlan:
                 "leave it out of --metrics"
             )
 
-    def require_side(self, side: int) -> None:
-        """Leave out the metrics that need frames with sides of more than `side` pixels.
+    def require_size(self, height: int, width: int, protocol: Protocol) -> None:
+        """Leave out the metrics that need larger frames than `height` and `width`.
 
-        Raises `DataError` if such a metric was requested by name.
+        Metrics of what `protocol` crops need it to be large enough after that. Raises `DataError`
+        if such a metric was requested by name.
         """
+        part = protocol.part(torch.empty(1, height, width))
         for metric in list(self.metrics):
+            is_of_whole = metric.is_temporal and metric is not Metric.TLP
+            side = min(height, width) if is_of_whole else min(part.shape[-2:])
             smallest = _SMALLEST_SIDES.get(metric, 1)
             if side < smallest:
                 reason = f"{metric} needs sides of at least {smallest} pixels, not {side}"

@@ -65,7 +65,7 @@ def evaluate_model(
     infos = [source_info(source) for source in sources]
     for source, info in zip(sources, infos, strict=True):
         plan.require_sdr(source.name, hdr_transfer(info.colour))
-    plan.require_side(min(min(info.height, info.width) for info in infos) // 8 * 8)
+        plan.require_size(info.height // 8 * 8, info.width // 8 * 8, rules)
     measurement = Measurement(
         plan=plan,
         protocol=rules,

@@ -65,7 +65,7 @@ def evaluate(
     for _, films in clips:
         for film in films:
             plan.require_sdr(film.path.name, film.hdr)
-    plan.require_side(min(min(films[0].height, films[0].width) for _, films in clips))
+        plan.require_size(films[0].height, films[0].width, rules)
     measurement = Measurement(
         plan=plan,
         protocol=rules,

@@ -195,11 +195,11 @@ def find_ffmpeg() -> str:
     """
     if named := os.environ.get(FFMPEG_VARIABLE):
         if (path := shutil.which(named)) and _has_libvmaf(path):
-            return path
+            return os.path.abspath(path)  # it runs in another folder
         raise ConfigError(f"{FFMPEG_VARIABLE}={named}: is no FFmpeg with the filter libvmaf (2.0+)")
     for path in (shutil.which("ffmpeg"), _packaged_ffmpeg()):
         if path and _has_libvmaf(path):
-            return path
+            return os.path.abspath(path)
     raise ModelError(
         "VMAF needs an FFmpeg with libvmaf: pip install 'vsr[metrics]', "
         f"or name one in {FFMPEG_VARIABLE}"
