@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from vsr.engine.parallel.cluster_worker import (
 from vsr.engine.parallel.placement import Placement
 from vsr.engine.parallel.workers import Workers
 from vsr.engine.upscale import UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import MediaError, OutputError, VsrError
 from vsr.media.encode.settings import EncoderSettings
 
@@ -75,6 +77,18 @@ def test_machines_of_other_arithmetic_are_listed() -> None:
     assert unlike_machines([own, own]) is None
     other = replace(own, host="b", arithmetic="AVX2")
     assert unlike_machines([own, other]) == "unlike machines (a: AVX512, VNNI, b: AVX2)"
+
+
+def test_unlike_machines_need_a_backend_and_a_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = Workers("cpu")
+    assert workers.unlike_machines(UpscaleOptions()) is None
+    monkeypatch.setattr(workers, "_cluster", SimpleNamespace(unlike="unlike machines (a: x, b: y)"))
+    with pytest.raises(
+        VsrError, match=r"--cluster: unlike machines \(a: x, b: y\); give --backend"
+    ):
+        workers.unlike_machines(UpscaleOptions(backend="torch"))
+    given = UpscaleOptions(backend="torch", precision="f32")
+    assert "may differ in the last bit" in (workers.unlike_machines(given) or "")
 
 
 def test_a_film_at_the_same_path_is_not_copied(film: Path, worker: ClusterWorker) -> None:

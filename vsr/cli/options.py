@@ -99,8 +99,9 @@ device_option = click.option(
     "--device",
     default="auto",
     show_default=True,
-    metavar="auto|cpu|cuda|cuda:N",
-    help="Where the model is computed. auto: on a GPU if there is one.",
+    metavar="auto|cpu|cuda|cuda:N|xpu|mps|intel-gpu|intel-npu",
+    help="Where the model is computed. auto: on a GPU if there is one. `vsr doctor` lists those of "
+    "this machine.",
 )
 _film_device_option = click.option(
     "--device",
@@ -226,11 +227,19 @@ _film_options = (
     _film_device_option,
     click.option(
         "--backend",
-        type=click.Choice(["auto", "torch", "openvino"]),
+        type=click.Choice(["auto", "torch", "openvino", "onnx"]),
         default="auto",
         show_default=True,
         help="Software that computes the model. auto: OpenVINO on a CPU for films that are long "
-        "enough, else torch.",
+        "enough, else torch. onnx: ONNX Runtime.",
+    ),
+    click.option(
+        "--provider",
+        default="auto",
+        show_default=True,
+        metavar="auto|NAME|NAME:N",
+        help="Execution provider of --backend onnx, and its Nth device from 0: cuda, tensorrt, "
+        "migraphx, rocm, directml, openvino, coreml or cpu. auto: the first one installed.",
     ),
     click.option(
         "--precision",

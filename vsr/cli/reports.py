@@ -151,15 +151,17 @@ class JsonReport(Report):
     def film(self, source: Path, output: Path) -> Iterator[Callbacks]:
         """Report `start`, `progress` and `message`."""
         self._source = str(source)
-        last_time = -_PROGRESS_SECONDS
+        last_time, unreported = -_PROGRESS_SECONDS, None
 
         def watch(progress: Any) -> None:
-            nonlocal last_time
-            now, of = monotonic(), progress.frame_count
-            if now - last_time < _PROGRESS_SECONDS and progress.frames != of:
-                return
-            last_time = now
-            rate = _rate(progress)
+            nonlocal last_time, unreported
+            now, unreported = monotonic(), progress
+            if now - last_time >= _PROGRESS_SECONDS or progress.frames == progress.frame_count:
+                last_time, unreported = now, None
+                report(progress)
+
+        def report(progress: Any) -> None:
+            rate, of = _rate(progress), progress.frame_count
             left = max(of - progress.frames, 0) / rate if of and rate else None
             self._emit(
                 "progress",
@@ -176,7 +178,11 @@ class JsonReport(Report):
         def on_start(start: Any) -> None:
             self._emit("start", source=self._source, **asdict(start))
 
-        yield {"on_start": on_start, "watch": watch, "tell": self.message}
+        try:
+            yield {"on_start": on_start, "watch": watch, "tell": self.message}
+        finally:
+            if unreported is not None:  # an interrupted run ends with its last frame, too
+                report(unreported)
 
     def result(self, result: Any) -> None:
         """Report a `result`."""

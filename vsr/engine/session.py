@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vsr.engine.backends import pick_backend
+from vsr.engine.backends import after_trial, pick_backend, place
 from vsr.engine.digests import film_digest, pictures_digest, weights_digest
 from vsr.engine.field_notes import field_advice
 from vsr.engine.output_size import OutputSize, SizeRequest, input_frame
@@ -55,7 +55,7 @@ from vsr.media.side_data_support import (
 )
 from vsr.models import Generator
 from vsr.system.address import is_pipe
-from vsr.system.machine import memory_bytes, pick_device, usable_cores
+from vsr.system.machine import memory_bytes, usable_cores
 from vsr.zoo import choose_model, default_detail, default_scale, load
 
 _QUEUE_FRAMES, _QUEUE_PIXELS = 8, 100_000_000
@@ -108,14 +108,17 @@ class UpscaleSession:
         )
         self.dropped = Dropped()
         self.started = time.perf_counter()
-        self.device = pick_device(options.device)
+        placement = place(options.backend, options.device, options.provider, options.precision)
         self.suffix = suffix
-        keep_on_gpu = self.device.type == "cuda" and not options.deblock
+        keep_on_gpu = placement.device.type == "cuda" and not options.deblock
         self.reader: FilmReader = open_source(source, options, keep_on_gpu)
         try:
             source_info = self.reader.info
             self.part, self.found_part = locate_part(self.reader, options.part)
             generator, size = self._load(source_info)
+            placement, note = after_trial(placement, generator)
+            self.device = placement.device
+            self.reader.notes += [note] if note else []
             self.weights = weights_digest(generator.state_dict())
             self.scale = generator.scale
             read_as = colour_spec(source_info)
@@ -144,6 +147,8 @@ class UpscaleSession:
                 frames=source_info.frame_count,
                 tiling=options.tiling,
                 memory=memory,
+                openvino_device=placement.openvino_device,
+                provider=placement.provider,
             )
             if self.part is not None:
                 found = self.found_part

@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 from vsr.engine.animation_mode import upscale_to_animation
-from vsr.engine.backends import BackendName, Precision, Tiling
+from vsr.engine.backend_options import BackendName, Precision, Tiling
 from vsr.engine.file_mode import upscale_to_file
 from vsr.engine.parallel.workers import Workers
 from vsr.engine.picture_mode import upscale_to_pictures
@@ -49,6 +49,7 @@ def upscale_video(
     size: str | None = None,
     square_pixels: bool = False,
     backend: BackendName = "auto",
+    provider: str = "auto",
     precision: Precision = "auto",
     tiling: Tiling = "auto",
     deinterlace: Deinterlace = "auto",
@@ -89,10 +90,13 @@ def upscale_video(
     model for the size. `detail` goes from 0, faithful,
     to 1, where a twin of the model invents texture; the model's card has its default.
 
-    **Computing.** `backend` "auto" is OpenVINO on a CPU if the film is long enough to be worth its
-    start-up time, else torch. `precision` "auto" is "int8" with OpenVINO if the model is
-    calibrated for it, "f16" on a GPU, else "f32". Frames that don't fit into memory are computed
-    in overlapping tiles; `tiling` is "auto", "off", or the side of tiles in low-resolution pixels.
+    **Computing.** `device` is "cpu", "cuda", "cuda:1", "xpu", "mps", "intel-gpu" or "intel-npu";
+    "auto" is a GPU if there is one. `backend` "auto" is OpenVINO on a CPU if the film is long
+    enough to be worth its start-up time, else torch. "onnx" is ONNX Runtime, by an execution
+    `provider` such as "cuda:1", "directml", "coreml" or "cpu". `precision` "auto" is "int8" with
+    OpenVINO if the model is calibrated for it, "f16" by CUDA, else "f32". Frames that don't fit
+    into memory are computed in overlapping tiles; `tiling` is "auto", "off", or the side of tiles
+    in low-resolution pixels.
 
     **Several processes.** `device` "cuda:0,cuda:1", or "all", gives each GPU a process, and
     `workers` is a count of processes that divide the cores of the CPU. They upscale shots at the
@@ -148,6 +152,7 @@ def upscale_video(
         detail=detail,
         device=device,
         backend=backend,
+        provider=provider,
         precision=precision,
         tiling=tiling,
         settings=settings,
@@ -175,11 +180,12 @@ def upscale_video(
         on_message=tell,
     )
     trace_file = None if trace is None else Path(trace)
-    own = None if isinstance(workers, Workers) else Workers(device, workers, cluster)
-    with own or nullcontext():
-        return upscale_film(
-            Path(source), Path(output), options, run_options, trace_file, own or workers
-        )
+    if isinstance(workers, Workers):
+        shared: AbstractContextManager[Workers] = nullcontext(workers)
+    else:
+        shared = Workers(device, workers, cluster)
+    with shared as used:
+        return upscale_film(Path(source), Path(output), options, run_options, trace_file, used)
 
 
 def upscale_film(
@@ -217,6 +223,8 @@ def upscale_film(
         raise OutputError("-: y4m holds video alone; --audio copy needs --format nut")
     if workers.names:
         _check_workers(source, output, is_animation, trace)
+    if line := workers.unlike_machines(options):
+        run_options.on_message(line)
     if workers.is_cluster and is_pattern:
         raise OutputError(
             f"{output}: pictures are written by one machine; leave out --cluster, or name a film"

@@ -14,10 +14,17 @@ from vsr.errors import VsrError
 from vsr.imaging.colour import ColourSpec
 from vsr.media.frame import Plane
 from vsr.models.flow import PyramidFlow
+from vsr.system.machine import free_cached_memory
 
 Result = TypeVar("Result")
 
-_OUT_OF_MEMORY_MESSAGES = ("out of memory", "allocate memory", "bad_alloc", "bad allocation")
+_OUT_OF_MEMORY_MESSAGES = (
+    "out of memory",
+    "allocate memory",
+    "bad_alloc",
+    "bad allocation",
+    "max size of memory",  # OpenVINO on a GPU
+)
 
 
 class AdaptiveTilingBackend(Backend):
@@ -127,8 +134,7 @@ class AdaptiveTilingBackend(Backend):
 
 def _collect_garbage() -> None:
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    free_cached_memory()
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -1,9 +1,10 @@
 """Choose the size of tiles that a device's memory allows."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from vsr.engine.backend_options import Tiling
 from vsr.engine.backends.tiling import OVERLAP_PIXELS
 from vsr.errors import VsrError
 from vsr.models import Generator
@@ -16,9 +17,6 @@ the state of a whole frame beside a tile. The shares are of total memory, not of
 size of tiles changes the last bits of a film, and a resumed run must choose the same size."""
 _MAX_FRAME_BYTES, _MAX_TILE_BYTES = 5_000_000_000, 1_200_000_000
 """Limits on a CPU: more memory gains no speed, and other processes may need it."""
-
-Tiling = int | Literal["auto", "off"]
-"""Side of a tile in low-resolution pixels, overlap included."""
 
 
 def pick_tile_size(

@@ -16,6 +16,7 @@ from vsr.engine.resume.journal import Journal
 from vsr.engine.run import RunOptions
 from vsr.engine.segment_run import SegmentRun
 from vsr.engine.session import UpscaleSession
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import VsrError
 
 if TYPE_CHECKING:
@@ -86,12 +87,28 @@ class Workers:
             return self._cluster.names
         return tuple(placement.name for placement in self._placements)
 
+    def unlike_machines(self, options: UpscaleOptions) -> str | None:
+        """Return a line about machines whose samples may differ.
+
+        Raises `VsrError` for them, unless backend and precision are given.
+        """
+        line = None if self._cluster is None else self._cluster.unlike
+        if line is None:
+            return None
+        if options.backend == "auto" or options.precision == "auto":
+            raise VsrError(
+                f"--cluster: {line}; give --backend and --precision, and samples may still differ "
+                "in the last bit"
+            )
+        return f"{line}: samples may differ in the last bit from those of one machine"
+
     def run(
         self, session: UpscaleSession, journal: Journal, run_options: RunOptions
     ) -> SegmentRun | ParallelRun:
         """Return the run that upscales the pending segments of an output."""
         if self._cluster is not None:
-            return self._run_on_cluster(self._cluster, session, journal, run_options)
+            memory = self._cluster.memory
+            return ParallelRun(session, journal, run_options, self._cluster, memory)
         if not self._placements:
             return SegmentRun(session, journal, run_options)
         if len(self._devices) > 1 and (line := unlike_devices(self._devices)):
@@ -106,20 +123,3 @@ class Workers:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
-
-    def _run_on_cluster(
-        self, pool: "RayPool", session: UpscaleSession, journal: Journal, run_options: RunOptions
-    ) -> ParallelRun:
-        """Return the run on a cluster, whose machines must compute alike.
-
-        Raises `VsrError` for unlike machines, unless backend and precision are given.
-        """
-        if line := pool.unlike:
-            options = session.options
-            if options.backend == "auto" or options.precision == "auto":
-                raise VsrError(
-                    f"--cluster: {line}; give --backend and --precision, and samples may still "
-                    "differ in the last bit"
-                )
-            session.reader.notes.append(f"{line}: samples may differ in the last bit")
-        return ParallelRun(session, journal, run_options, pool, pool.memory)

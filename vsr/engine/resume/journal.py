@@ -296,6 +296,15 @@ def newest_segment(output: Path) -> tuple[Path, CodedVideo] | None:
     return folder / _segment_name(lines[-1]["number"]), video
 
 
+def finished_frames(output: Path) -> int:
+    """Return the frames that an unfinished run keeps; another process may write the journal."""
+    try:
+        lines = _lines(work_folder(output) / _RECORD)[1:]
+    except OSError:
+        return 0
+    return sum(line.get("frames", 0) for line in lines)
+
+
 def work_folder(output: Path) -> Path:
     """Return the path of an output's work folder."""
     return hidden_sibling(output, ".vsr")
