@@ -83,9 +83,7 @@ def test_unlike_machines_need_a_backend_and_a_precision(monkeypatch: pytest.Monk
     workers = Workers("cpu")
     assert workers.unlike_machines(UpscaleOptions()) is None
     monkeypatch.setattr(workers, "_cluster", SimpleNamespace(unlike="unlike machines (a: x, b: y)"))
-    with pytest.raises(
-        VsrError, match=r"--cluster: unlike machines .*; give --backend"
-    ):
+    with pytest.raises(VsrError, match=r"--cluster: unlike machines .*; give --backend"):
         workers.unlike_machines(UpscaleOptions(backend="torch"))
     given = UpscaleOptions(backend="torch", precision="f32")
     assert "may differ in the last bit" in (workers.unlike_machines(given) or "")
