@@ -113,7 +113,9 @@ def test_without_proc_the_processor_is_what_python_says(monkeypatch: pytest.Monk
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     assert processor_name() == "arm64"
-    assert describe_machine(CPU) == f"arm64, {torch.get_num_threads()} threads, no GPU"
+    for count, words in ((1, "1 thread"), (8, "8 threads")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
+        assert describe_machine(CPU) == f"arm64, {words}, no GPU"
     assert not computes_int8()
 
 

@@ -143,6 +143,7 @@ def test_the_oldest_finished_jobs_are_forgotten(settings: ServerSettings, film: 
         ({"file": "films/film.mp4", "options": {"scale": 2, "size": "4k"}}, 400),
         ({"file": "films/film.mp4", "options": {"output": "/tmp/x"}}, 422),
         ({"file": "films/notes.txt"}, 400),
+        ({"file": "films/a photo.jpg"}, 400),
         ({}, 422),
     ],
 )
@@ -150,6 +151,7 @@ def test_a_job_that_can_not_run_is_refused(
     client: Client, films: Path, film: str, body: dict[str, Any], status: int
 ) -> None:
     (films / "notes.txt").touch()
+    (films / "a photo.jpg").touch()
     answer = client.post("/api/v1/jobs", json=body)
     assert answer.status_code == status, answer.text
     assert str(films.parent) not in answer.text

@@ -24,6 +24,7 @@ def doctor_command() -> None:
         openvino_core,
         openvino_version,
     )
+    from vsr.evaluation.vmaf import describe_libvmaf
     from vsr.media.dicom import has_pydicom
     from vsr.media.encode.codecs import available_encoders
     from vsr.media.encode.trial import openable_encoders
@@ -60,4 +61,5 @@ def doctor_command() -> None:
         print_result(f"pictures {needs_extra(*missing)}")
     medical = "DICOM" if has_pydicom() else "DICOM needs pip install 'vsr[medical]'"
     print_result(f"medical  {medical}")
+    print_result(f"vmaf     {describe_libvmaf()}")
     print_result(f"models   {', '.join(card.name for card in list_models()) or 'none'}")

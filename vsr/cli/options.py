@@ -103,6 +103,20 @@ device_option = click.option(
     help="Where the model is computed. auto: on a GPU if there is one. `vsr doctor` lists those of "
     "this machine.",
 )
+_film_device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|cuda:N,...|all",
+    help="Where the model is computed. auto: on a GPU if there is one. A list such as "
+    "cuda:0,cuda:1, or all, gives each GPU a process that upscales shots of its own.",
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Upscale on the CPU in N processes, which divide its cores. The output is the same.",
+)
 model_option = click.option(
     "--model",
     metavar="fast|best|NAME|FILE",
@@ -203,7 +217,7 @@ _film_options = (
     ),
     model_option,
     default_detail_option,
-    device_option,
+    _film_device_option,
     click.option(
         "--backend",
         type=click.Choice(["auto", "torch", "openvino", "onnx"]),

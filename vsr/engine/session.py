@@ -32,6 +32,7 @@ from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.side_data import TIMECODE
 from vsr.media.decode.survey import Survey, survey_film
 from vsr.media.encode.settings import (
+    EncoderSettings,
     check_frame_size,
     output_info,
     stores_aspect_ratio,
@@ -39,6 +40,7 @@ from vsr.media.encode.settings import (
     unsupported_features,
     with_film_grain,
 )
+from vsr.media.encode.threads import encoder_threads, with_encoder_threads
 from vsr.media.encode.trial import check_encoder
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.mux.copy_plan import CopyPlan, Selection
@@ -53,7 +55,7 @@ from vsr.media.side_data_support import (
 )
 from vsr.models import Generator
 from vsr.system.address import is_pipe
-from vsr.system.machine import memory_bytes
+from vsr.system.machine import memory_bytes, usable_cores
 from vsr.zoo import choose_model, default_detail, default_scale, load
 
 _QUEUE_FRAMES, _QUEUE_PIXELS = 8, 100_000_000
@@ -80,9 +82,19 @@ class UpscaleSession:
     """
 
     def __init__(
-        self, source: Path, options: UpscaleOptions, suffix: str, survey: Survey | None = None
+        self,
+        source: Path,
+        options: UpscaleOptions,
+        suffix: str,
+        survey: Survey | None = None,
+        memory: int | None = None,
     ) -> None:
-        """Prepare to upscale `source` to a container of `suffix`; `survey` saves a survey."""
+        """Prepare to upscale `source` to a container of `suffix`; `survey` saves a survey.
+
+        Tiles are chosen for a device of `memory` bytes, by default that of the device.
+        """
+        self.given_options = options
+        """As given; `options` have settings for the encoder's film grain."""
         if options.grain and synthesizes_grain(options.settings):
             settings = with_film_grain(options.settings, options.grain)
             options = replace(options, settings=settings)
@@ -97,7 +109,7 @@ class UpscaleSession:
         self.dropped = Dropped()
         self.started = time.perf_counter()
         placement = place(options.backend, options.device, options.provider, options.precision)
-        self._suffix = suffix
+        self.suffix = suffix
         keep_on_gpu = placement.device.type == "cuda" and not options.deblock
         self.reader: FilmReader = open_source(source, options, keep_on_gpu)
         try:
@@ -134,6 +146,7 @@ class UpscaleSession:
                 size=(source_info.height, source_info.width),
                 frames=source_info.frame_count,
                 tiling=options.tiling,
+                memory=memory,
                 openvino_device=placement.openvino_device,
                 provider=placement.provider,
             )
@@ -170,6 +183,15 @@ class UpscaleSession:
             full_range=info.colour.full_range,
         )
 
+    @property
+    def encoder_threads(self) -> int | None:
+        """Threads of the encoder on this machine; None if its output doesn't depend on them."""
+        return encoder_threads(self.options.settings, self.info.height, len(usable_cores()))
+
+    def encoding(self, threads: int | None) -> EncoderSettings:
+        """Return the settings of each segment's encoder, with so many threads."""
+        return with_encoder_threads(self.options.settings, threads)
+
     def another_reader(self) -> FilmReader:
         """Open the source again, to read the same frames independently of `reader`."""
         return reopen_source(self.reader, self.options)
@@ -188,7 +210,7 @@ class UpscaleSession:
             start=first * part.time_base,
             end=last if end is None else end,
             origin=part.origin * part.time_base,
-            keeps_negative=self._suffix not in ("", ".nut"),
+            keeps_negative=self.suffix not in ("", ".nut"),
         )
 
     def _load(self, source: StreamInfo) -> tuple[Generator[Any], OutputSize]:
@@ -287,7 +309,7 @@ class UpscaleSession:
             self.reader.info,
             survey,
             self.info,
-            self._suffix,
+            self.suffix,
             settings,
             tags,
             is_rotated=self.reader.is_rotated,

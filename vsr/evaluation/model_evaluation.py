@@ -12,6 +12,7 @@ from vsr.data.sources import (
 )
 from vsr.errors import DataError
 from vsr.evaluation.degradation import EvaluatedDegradation, degrade_film
+from vsr.evaluation.frame_sequence import hdr_transfer
 from vsr.evaluation.measurement import (
     BICUBIC,
     OUTPUT,
@@ -20,9 +21,11 @@ from vsr.evaluation.measurement import (
     MeasuredFrame,
     Measurement,
     find_protocol,
+    vmaf_luma,
 )
 from vsr.evaluation.metric_plan import MetricPlan
 from vsr.evaluation.report import Report
+from vsr.frames.yuv import colour_spec
 from vsr.metrics.protocol import COMPARING, Metric
 from vsr.scoring import Pictures, upscale_pairs
 from vsr.system.machine import pick_torch_device
@@ -60,7 +63,9 @@ def evaluate_model(
         )
     plan = MetricPlan.create(metrics, (*COMPARING, Metric.FLICKER))
     infos = [source_info(source) for source in sources]
-    plan.require_side(min(min(info.height, info.width) for info in infos) // 8 * 8)
+    for source, info in zip(sources, infos, strict=True):
+        plan.require_sdr(source.name, hdr_transfer(info.colour))
+        plan.require_size(info.height // 8 * 8, info.width // 8 * 8, rules)
     measurement = Measurement(
         plan=plan,
         protocol=rules,
@@ -77,7 +82,8 @@ def evaluate_model(
             _measured(pictures, starts_shot)
             for pictures, starts_shot in upscale_pairs(generator, pairs)
         )
-        films.append(measurement.measure(source.name, upscaled, float(info.frame_rate)))
+        luma = vmaf_luma(colour_spec(info).matrix, [8])
+        films.append(measurement.measure(source.name, upscaled, float(info.frame_rate), luma))
     name = f"{model} at detail {detail:g}" if detail else model
     return measurement.report(films, f"{name} on {data}, degraded by {degradation}", command)
 

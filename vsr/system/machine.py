@@ -3,6 +3,7 @@
 Modules and files of some systems only (`resource`, `/proc`) are used nowhere else.
 """
 
+import os
 import platform
 import re
 import sys
@@ -38,6 +39,13 @@ def pick_device(name: str) -> torch.device:
         kind = device.type.upper()
         raise VsrError(f"device {name} not found: torch finds {count} {kind} devices; use cpu")
     return device
+
+
+def usable_cores() -> list[int]:
+    """List the logical processors that this process may use; all of them where none are pinned."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def pick_torch_device(name: str) -> torch.device:
@@ -135,7 +143,8 @@ def describe_machine(device: torch.device) -> str:
         return torch.xpu.get_device_name(device)
     if device.type == "mps":
         return f"{processor_name()}, GPU by Metal"
-    return f"{processor_name()}, {torch.get_num_threads()} threads, no GPU"
+    count = torch.get_num_threads()
+    return f"{processor_name()}, {count} thread{'' if count == 1 else 's'}, no GPU"
 
 
 def _proc_text(name: str) -> str:

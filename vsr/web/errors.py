@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from vsr.config import Config
 from vsr.errors import VsrError
-from vsr.web.refusals import Busy, Conflict, NotFound, Refused, WrongOffset
+from vsr.web.refusals import Conflict, NotFound, Refused, WrongOffset
 from vsr.web.services import services_of
 
 
@@ -57,8 +57,6 @@ def status_of(error: VsrError) -> int:
         return error.status
     if isinstance(error, NotFound):
         return 404
-    if isinstance(error, Busy):
-        return 503
     return 409 if isinstance(error, Conflict) else 400
 
 

@@ -1,13 +1,13 @@
 """Included models: their weights, and a model card each."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vsr.errors import ModelError
-from vsr.models import Generator
-from vsr.models.folding import with_scale
 from vsr.zoo.card import Card, read_card
-from vsr.zoo.model_file import load_generator
+
+if TYPE_CHECKING:
+    from vsr.models import Generator
 
 _FOLDER = Path(__file__).parent
 _MAX_HEIGHT_FOR_X4 = 576
@@ -67,7 +67,7 @@ def load(
     scale: int | None = None,
     detail: float = 0.0,
     denoise: float | None = None,
-) -> Generator[Any]:
+) -> "Generator[Any]":
     """Load the generator of an included model or of a file, in evaluation mode, on the CPU in f32.
 
     A name holds no path separator and no `.safetensors`; `fast` and `best` are names, see
@@ -78,6 +78,9 @@ def load(
     0 is none, 0.5 as trained, 1 the most. Raises `ModelError` if there is no such model, if its
     scale is below `scale`, or if it lacks the twin or the filter.
     """
+    from vsr.models.folding import with_scale  # here: models are listed without torch
+    from vsr.zoo.model_file import load_generator
+
     text = choose_model(str(name), scale, 0, detail)
     path = model_path(text)
     generator = load_generator(path)
@@ -106,7 +109,7 @@ def model_path(text: str) -> Path:
     return path
 
 
-def _set_denoise(generator: Generator[Any], denoise: float, name: str) -> None:
+def _set_denoise(generator: "Generator[Any]", denoise: float, name: str) -> None:
     if not 0 <= denoise <= 1:
         raise ModelError(f"denoise is between 0 and 1, not {denoise}")
     if not generator.filters_input:
@@ -119,7 +122,7 @@ def _set_denoise(generator: Generator[Any], denoise: float, name: str) -> None:
 
 
 def _interpolate(
-    generator: Generator[Any], twin: Generator[Any], weight: float, twin_path: Path
+    generator: "Generator[Any]", twin: "Generator[Any]", weight: float, twin_path: Path
 ) -> None:
     """Interpolate a generator's weights towards those of its twin."""
     own, others = generator.state_dict(), twin.state_dict()

@@ -80,6 +80,11 @@ class AdaptiveTilingBackend(Backend):
         """Use `state` for the next frame."""
         self._retrying(lambda inner: inner.set_state(state))
 
+    def release(self) -> None:
+        """Free the memory of the network; the next frame starts without a state."""
+        self._inner = None
+        _collect_garbage()
+
     def notes(self) -> tuple[str, ...]:
         """Report where memory ran out, and the notes of `build`."""
         return tuple(self._notes)
@@ -102,8 +107,7 @@ class AdaptiveTilingBackend(Backend):
                 state = self._inner.get_state()
                 self._inner = None
             # The traceback, which holds tensors, is released only after the except clause.
-            gc.collect()
-            free_cached_memory()
+            _collect_garbage()
 
     def _build_inner(self) -> Backend:
         if self._tile is None or self._tile >= max(self._size):
@@ -126,6 +130,11 @@ class AdaptiveTilingBackend(Backend):
         self._tile = max(tile // 2, MIN_TILE_PIXELS)
         where = f"at frame {self._frames}" if self._frames else "at the start"
         self._notes.append(f"out of memory {where}: continued with tiles of {self._tile} pixels")
+
+
+def _collect_garbage() -> None:
+    gc.collect()
+    free_cached_memory()
 
 
 def is_out_of_memory(error: Exception) -> bool:

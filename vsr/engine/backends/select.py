@@ -1,25 +1,23 @@
 """Choose the backend and the arithmetic for a film and a device."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from vsr.engine.backend_options import BackendName, Precision, Tiling
 from vsr.engine.backends.adaptive import AdaptiveTilingBackend, is_out_of_memory
 from vsr.engine.backends.base import Backend
 from vsr.engine.backends.cuda_graph import GraphBackend
 from vsr.engine.backends.onnx import OnnxBackend
 from vsr.engine.backends.onnx_providers import Provider
 from vsr.engine.backends.openvino import OpenVinoBackend, openvino_version
-from vsr.engine.backends.tile_size import Tiling, pick_tile_size
+from vsr.engine.backends.tile_size import pick_tile_size
 from vsr.engine.backends.torch_eager import TorchBackend
 from vsr.errors import VsrError, first_line
 from vsr.imaging.colour import ColourSpec
 from vsr.models import Generator, multiplies_per_pixel
 from vsr.models.int8 import is_calibrated, quantise
 from vsr.system.machine import computes_int8
-
-BackendName = Literal["auto", "torch", "openvino", "onnx"]
-Precision = Literal["auto", "f32", "f16", "int8"]
 
 _MIN_MULTIPLIES_TO_COMPILE = 700e9
 """Multiply-accumulates of a film from which on a network compiled for its frame size saves more
@@ -35,9 +33,10 @@ def pick_backend(
     size: tuple[int, int],
     frames: int | None,
     tiling: Tiling = "auto",
+    memory: int | None = None,
     openvino_device: str = "CPU",
     provider: Provider = Provider("cpu"),
-) -> Backend:
+) -> AdaptiveTilingBackend:
     """Return the backend for films of `size` = (height, width).
 
     `specs` are the colour formats of input and output; `frames` is the length of the film, if
@@ -47,8 +46,8 @@ def pick_backend(
     On a CPU, "auto" is OpenVINO if that is installed and the film is long enough to be worth its
     start-up time; its precision is int8 if the model is calibrated and the processor computes int8
     exactly. By CUDA, "auto" is torch in f16, compiled for long films; on other GPUs, in f32. Frames
-    that don't fit into memory are computed in tiles. Raises `VsrError` if a requested combination
-    isn't available.
+    that don't fit into `memory` bytes, by default all of the device's, are computed in tiles.
+    Raises `VsrError` if a requested combination isn't available.
     """
     is_long = frames is None or (
         frames * size[0] * size[1] * multiplies_per_pixel(generator) >= _MIN_MULTIPLIES_TO_COMPILE
@@ -101,7 +100,7 @@ def pick_backend(
     return AdaptiveTilingBackend(
         build=build,
         size=size,
-        tile=pick_tile_size(tiling, generator, device, size),
+        tile=pick_tile_size(tiling, generator, device, size, memory),
         scale=generator.scale,
         specs=specs,
         flow=generator.flow,
