@@ -1,7 +1,12 @@
 """The workers of a command: chosen by its options, started once, shared by its films."""
 
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
 from vsr.engine.parallel.dispatch import ParallelRun
-from vsr.engine.parallel.local_pool import LocalPool
+from vsr.engine.parallel.local_pool import SPAWN, LocalPool
 from vsr.engine.parallel.placement import (
     least_memory,
     place_workers,
@@ -13,6 +18,8 @@ from vsr.engine.resume.journal import Journal
 from vsr.engine.run import RunOptions
 from vsr.engine.segment_run import SegmentRun
 from vsr.engine.session import UpscaleSession
+
+Result = TypeVar("Result")
 
 
 class Workers:
@@ -30,6 +37,8 @@ class Workers:
         """
         self._devices = split_devices(device)
         self._placements = place_workers(self._devices, count)
+        if count is not None and len(self._devices) == 1:
+            self._devices = ["cpu"]  # `auto` may be another device without CUDA
         self._pool: Pool | None = None
 
     def __enter__(self) -> "Workers":
@@ -60,6 +69,20 @@ class Workers:
             self._pool = LocalPool(self._placements)
         memory = least_memory(self._devices)
         return ParallelRun(session, journal, run_options, self._pool, memory)
+
+    def call_each(self, function: Callable[..., Result], *arguments: Any) -> list[Result]:
+        """Call a function in a process for each worker at the same time, and return its results.
+
+        Its first argument is the device of the worker. Raises what it raises.
+        """
+        with ExitStack() as stack:
+            calls = [
+                stack.enter_context(
+                    ProcessPoolExecutor(1, mp_context=SPAWN, initializer=placement.apply)
+                ).submit(function, placement.device, *arguments)
+                for placement in self._placements
+            ]
+            return [call.result() for call in calls]
 
     def close(self) -> None:
         """End the processes."""
