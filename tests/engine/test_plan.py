@@ -33,17 +33,6 @@ def test_a_plan_reckons_the_whole_from_a_part(
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_devices_of_a_cluster_divide_the_time(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plan, "_TRIAL_SECONDS", 0.0)
-    monkeypatch.setattr(plan, "count_devices", lambda device, workers, cluster: ("cpu", 4))
-    film = write_film(tmp_path / "a.mp4", scenes(64, 48, [8]))
-    reported = plan_video(film, options=UpscaleOptions(model=str(tiny_model)), cluster="auto")
-    assert (reported.devices, reported.frames) == (4, 8)
-    assert reported.seconds == pytest.approx(8 / 4 / reported.frames_per_second)
-
-
 def test_the_preview_shows_both_sides(tmp_path: Path, tiny_model: Path) -> None:
     film = write_film(tmp_path / "a.mp4", scenes(64, 48, [8]))
     preview = tmp_path / "preview.png"

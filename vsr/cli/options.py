@@ -107,9 +107,10 @@ _film_device_option = click.option(
     "--device",
     default="auto",
     show_default=True,
-    metavar="auto|cpu|cuda|cuda:N,...|all",
-    help="Where the model is computed. auto: on a GPU if there is one. A list such as "
-    "cuda:0,cuda:1, or all, gives each GPU a process that upscales shots of its own.",
+    metavar="auto|cpu|cuda|cuda:N,...|all|xpu|mps|intel-gpu|intel-npu",
+    help="Where the model is computed. auto: on a GPU if there is one. `vsr doctor` lists those of "
+    "this machine. A list such as cuda:0,cuda:1, or all, gives each NVIDIA GPU a process that "
+    "upscales shots of its own.",
 )
 workers_option = click.option(
     "--workers",

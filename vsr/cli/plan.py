@@ -50,27 +50,22 @@ def plan_command(
     """Estimate time, memory and disk before upscaling a film.
 
     The plan also lists what can't be kept. The estimate is measured: frames from the middle of IN
-    are upscaled for two seconds. The preview shows one of them, bicubic on the left, upscaled on
-    the right. A clip shows two seconds, from the middle or from --from, in both ways side by side.
+    are upscaled for two seconds, by all --workers or GPUs at once. The preview shows one of them,
+    bicubic on the left, upscaled on the right. A clip shows two seconds, from the middle or from
+    --from, in both ways side by side.
 
     \b
     vsr plan holiday.mp4 --preview preview.png
     vsr plan holiday.mp4 --preview clip.mp4 --from 1:30
     """
+    from vsr.engine.parallel.workers import Workers
     from vsr.engine.plan import plan_video
     from vsr.engine.upscale_options import UpscaleOptions
 
     container = f".{container.lower().lstrip('.')}"
     options = UpscaleOptions(**parse_film_options(container, film))
-    plan = plan_video(
-        source,
-        container,
-        options,
-        preview,
-        overwrite,
-        workers=workers,
-        cluster=cluster,
-    )
+    with Workers(options.device, workers, cluster) as processes:
+        plan = plan_video(source, container, options, preview, overwrite, processes)
     if as_json:
         print_result(json.dumps(asdict(plan)))
     else:
@@ -79,12 +74,12 @@ def plan_command(
 
 def _lines(source: Path, plan: Any) -> list[str]:
     about = "" if plan.frames_are_counted else "about "
+    workers = f", {len(plan.workers)} workers" if plan.workers else ""
     frames = f"{about}{plan.frames} frames" if plan.frames else "frames"
-    several = f" on each of {plan.devices} devices, if no shot takes longer" * (plan.devices > 1)
     lines = [
         f"{source}: {frames} to {plan.width}x{plan.height} ({named_model(plan.model, plan.detail)} "
-        f"by {plan.backend})",
-        f"time    {_duration(plan.seconds)}, {plan.frames_per_second:.1f} frames/s{several}",
+        f"by {plan.backend}{workers})",
+        f"time    {_duration(plan.seconds)}, {plan.frames_per_second:.1f} frames/s",
         f"memory  {plan.memory_bytes / 1e9:.1f} GB",
     ]
     lines[2:2] = [
@@ -98,6 +93,11 @@ def _lines(source: Path, plan: Any) -> list[str]:
     lines.append(f"tested  {plan.tried_frames} frames from the middle")
     lines += [f"lost    {what}" for what in plan.left_out]
     lines += [f"note    {note}" for note in plan.notes]
+    if plan.workers:
+        lines.append(
+            "note    the time is for many shots, which keep all workers busy; one shot is "
+            "upscaled by one worker"
+        )
     return lines
 
 

@@ -13,10 +13,11 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any, TypeVar
 
 import psutil
 import torch
@@ -30,6 +31,8 @@ from vsr.engine.resume.journal import FinishedSegment
 from vsr.errors import MediaError, VsrError
 from vsr.media.encode.encoder import CodedVideo
 from vsr.system.machine import computes_int8, memory_bytes, pick_device
+
+Result = TypeVar("Result")
 
 VERSIONS = ("vsr", "torch", "av", "openvino")
 """Packages whose versions must be the same on all machines."""
@@ -188,6 +191,10 @@ class ClusterWorker:
     def pid(self) -> int:
         """Return the identifier of the process."""
         return os.getpid()
+
+    def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a function with the device of this worker, and other arguments."""
+        return function(self._device, *arguments)
 
     def find_film(self, path: Path, digest: str) -> Path | None:
         """Return where this machine has a film: at the same path, or as a copy from `receive`."""

@@ -7,11 +7,11 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vsr.engine.parallel.cluster_worker import (
     Bug,
@@ -53,6 +53,8 @@ try:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as error:
     raise VsrError("--cluster needs Ray: pip install 'vsr[cluster]'") from error
+
+Result = TypeVar("Result")
 
 _START_SECONDS = 300.0
 """Time in which the first worker of a cluster must start."""
@@ -181,6 +183,12 @@ class RayPool:
         for worker in self._busy:
             self._kill(worker)
         self._busy.clear()
+
+    def call_each(self, function: Callable[..., Result], *arguments: Any) -> list[Result]:
+        """Call a function in each worker at the same time; see `Workers.call_each`."""
+        sent = [one.absolute() if isinstance(one, Path) else one for one in arguments]
+        calls = [actor.call.remote(function, *sent) for actor in self._actors if actor]
+        return [_get(call) for call in calls]
 
     def close(self) -> None:
         """End all workers, remove their files, and leave the cluster."""
@@ -369,20 +377,6 @@ class RayPool:
                 ray.kill(actor)
         self._actors[worker] = None
         self._polls = {ref: other for ref, other in self._polls.items() if other != worker}
-
-
-def count_devices(address: str, device: str) -> tuple[str, int]:
-    """Return the type of the devices of a cluster that upscale, and their count.
-
-    They are GPUs or, on a cluster without them, machines. Raises `VsrError`.
-    """
-    with _kept_signal_handlers():
-        _connect(address)
-    try:
-        slots = _slots(address, device, None)
-    finally:
-        ray.shutdown()
-    return ("cuda" if slots[0].gpus else "cpu"), len(slots)
 
 
 def _get(ref: Any) -> Any:

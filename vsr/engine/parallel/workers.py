@@ -1,9 +1,12 @@
 """The workers of a command: chosen by its options, started once, shared by its films."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vsr.engine.parallel.dispatch import ParallelRun
-from vsr.engine.parallel.local_pool import LocalPool
+from vsr.engine.parallel.local_pool import SPAWN, LocalPool
 from vsr.engine.parallel.placement import (
     Placement,
     least_memory,
@@ -22,19 +25,7 @@ from vsr.errors import VsrError
 if TYPE_CHECKING:
     from vsr.engine.parallel.ray_pool import RayPool
 
-
-def count_devices(device: str, workers: int | None, cluster: str | None) -> tuple[str, int]:
-    """Return the device of a trial, and how many such devices `Workers` would use.
-
-    Processes on one CPU divide its cores, and count as one device. Raises `VsrError`.
-    """
-    if cluster is not None:
-        from vsr.engine.parallel import ray_pool
-
-        return ray_pool.count_devices(cluster, device)
-    devices = split_devices(device)
-    place_workers(devices, workers)  # checks both
-    return devices[0], len(devices)
+Result = TypeVar("Result")
 
 
 class Workers:
@@ -68,6 +59,8 @@ class Workers:
             return
         self._devices = split_devices(device)
         self._placements = place_workers(self._devices, count)
+        if count is not None and len(self._devices) == 1:
+            self._devices = ["cpu"]  # `auto` may be another device without CUDA
 
     def __enter__(self) -> "Workers":
         return self
@@ -117,6 +110,22 @@ class Workers:
             self._pool = LocalPool(self._placements)
         memory = least_memory(self._devices)
         return ParallelRun(session, journal, run_options, self._pool, memory)
+
+    def call_each(self, function: Callable[..., Result], *arguments: Any) -> list[Result]:
+        """Call a function in a process for each worker at the same time, and return its results.
+
+        Its first argument is the device of the worker. Raises what it raises.
+        """
+        if self._cluster is not None:
+            return self._cluster.call_each(function, *arguments)
+        with ExitStack() as stack:
+            calls = [
+                stack.enter_context(
+                    ProcessPoolExecutor(1, mp_context=SPAWN, initializer=placement.apply)
+                ).submit(function, placement.device, *arguments)
+                for placement in self._placements
+            ]
+            return [call.result() for call in calls]
 
     def close(self) -> None:
         """End the processes."""
