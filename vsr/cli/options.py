@@ -118,6 +118,13 @@ workers_option = click.option(
     metavar="N",
     help="Upscale on the CPU in N processes, which divide its cores. The output is the same.",
 )
+cluster_option = click.option(
+    "--cluster",
+    metavar="auto|ADDRESS",
+    help="Upscale on the machines of a Ray cluster, with a worker on each GPU or, without GPUs, on "
+    "each machine; --workers N: N on each. auto: the cluster that this machine belongs to. The "
+    "output is that of one such machine. Needs vsr[cluster].",
+)
 model_option = click.option(
     "--model",
     metavar="fast|best|NAME|FILE",

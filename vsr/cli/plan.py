@@ -9,6 +9,7 @@ import click
 
 from vsr.cli.options import (
     FILE,
+    cluster_option,
     film_options,
     json_option,
     named_model,
@@ -24,6 +25,7 @@ from vsr.cli.streams import print_result
 @click.argument("source", metavar="IN", type=FILE)
 @film_options
 @workers_option
+@cluster_option
 @click.option(
     "--container", default=".mp4", show_default=True, help="Container of the planned output."
 )
@@ -38,6 +40,7 @@ from vsr.cli.streams import print_result
 def plan_command(
     source: Path,
     workers: int | None,
+    cluster: str | None,
     container: str,
     preview: Path | None,
     overwrite: bool,
@@ -61,7 +64,7 @@ def plan_command(
 
     container = f".{container.lower().lstrip('.')}"
     options = UpscaleOptions(**parse_film_options(container, film))
-    with Workers(options.device, workers) as processes:
+    with Workers(options.device, workers, cluster) as processes:
         plan = plan_video(source, container, options, preview, overwrite, processes)
     if as_json:
         print_result(json.dumps(asdict(plan)))

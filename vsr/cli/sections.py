@@ -19,7 +19,16 @@ _SECTIONS = {
     "Restoration": ("deinterlace", "inverse_telecine", "denoise", "deblock", "grain", "rotate"),
     "Streams": ("video", "rate", "audio", "subtitles"),
     "Encoding": ("codec", "crf", "preset", "encoder", "encoder_option"),
-    "Computing": ("device", "workers", "backend", "provider", "precision", "tile", "decoder"),
+    "Computing": (
+        "device",
+        "workers",
+        "cluster",
+        "backend",
+        "provider",
+        "precision",
+        "tile",
+        "decoder",
+    ),
 }
 """Options by section, in the order of the help. All others follow under "Run and output"."""
 _OTHERS = "Run and output"

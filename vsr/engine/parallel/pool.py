@@ -113,6 +113,13 @@ class WorkerDied:
 
 
 @dataclass(frozen=True)
+class WorkerLost:
+    """A worker has ended, and no other one takes its place, since its machine is lost."""
+
+    worker: int
+
+
+@dataclass(frozen=True)
 class WorkerFailed:
     """A worker can't upscale a chain; it has ended it."""
 
@@ -120,7 +127,7 @@ class WorkerFailed:
     error: VsrError
 
 
-Event = FrameDone | SegmentDone | ChainEnded | WorkerDied | WorkerFailed
+Event = FrameDone | SegmentDone | ChainEnded | WorkerDied | WorkerLost | WorkerFailed
 
 
 class Pool(Protocol):
