@@ -47,7 +47,7 @@ from vsr.cli.streams import print_message, print_result
     show_default=True,
     help="Which frames, and which part of them, are measured.",
 )
-@click.option("--metrics", help="Comma-separated names, such as psnr_y,ssim_y,tof.")
+@click.option("--metrics", help="Comma-separated names, such as psnr_y,vmaf,niqe.")
 @click.option(
     "--align",
     type=click.Choice(["strict", "crop"]),
@@ -81,12 +81,13 @@ def evaluate_command(
     """Measure a film against its reference, or a model on films.
 
     OUT is compared with REF: fidelity (PSNR, SSIM, LPIPS) and temporal stability. Both are films,
-    folders of numbered pictures, or folders of either. With --source and no REF, only flicker is
-    measured. With --model and --data, films are downscaled, upscaled and measured, next to bicubic
-    interpolation.
+    folders of numbered pictures, or folders of either. Without REF, only flicker (with --source)
+    and NIQE are measured. With --model and --data, films are downscaled, upscaled and measured,
+    next to bicubic interpolation.
 
     \b
     vsr evaluate upscaled.mp4 original.mp4 --html report.html
+    vsr evaluate upscaled.mp4 original.mp4 --metrics vmaf,vmaf_neg,cvvdp,niqe
     vsr evaluate upscaled.mp4 --source holiday.mp4
     vsr evaluate --model tiny-x4 --data footage/val --degradation bi
     """

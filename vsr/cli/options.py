@@ -99,8 +99,23 @@ device_option = click.option(
     "--device",
     default="auto",
     show_default=True,
-    metavar="auto|cpu|cuda|cuda:N",
-    help="Where the model is computed. auto: on a GPU if there is one.",
+    metavar="auto|cpu|cuda|cuda:N|xpu|mps|intel-gpu|intel-npu",
+    help="Where the model is computed. auto: on a GPU if there is one. `vsr doctor` lists those of "
+    "this machine.",
+)
+_film_device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|cuda:N,...|all",
+    help="Where the model is computed. auto: on a GPU if there is one. A list such as "
+    "cuda:0,cuda:1, or all, gives each GPU a process that upscales shots of its own.",
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Upscale on the CPU in N processes, which divide its cores. The output is the same.",
 )
 model_option = click.option(
     "--model",
@@ -212,14 +227,22 @@ _film_options = (
     ),
     model_option,
     default_detail_option,
-    device_option,
+    _film_device_option,
     click.option(
         "--backend",
-        type=click.Choice(["auto", "torch", "openvino"]),
+        type=click.Choice(["auto", "torch", "openvino", "onnx"]),
         default="auto",
         show_default=True,
         help="Software that computes the model. auto: OpenVINO on a CPU for films that are long "
-        "enough, else torch.",
+        "enough, else torch. onnx: ONNX Runtime.",
+    ),
+    click.option(
+        "--provider",
+        default="auto",
+        show_default=True,
+        metavar="auto|NAME|NAME:N",
+        help="Execution provider of --backend onnx, and its Nth device from 0: cuda, tensorrt, "
+        "migraphx, rocm, directml, openvino, coreml or cpu. auto: the first one installed.",
     ),
     click.option(
         "--precision",

@@ -42,7 +42,7 @@ from vsr.media.still import Samples, Still
 from vsr.media.still_rows import Band, joined_bands, write_rows, writes_rows
 from vsr.models import CommunityNetwork
 from vsr.system.files import check_distinct
-from vsr.system.machine import pick_device
+from vsr.system.machine import pick_torch_device
 from vsr.zoo import choose_model, default_detail, load
 
 _ALPHA_LINES = 256
@@ -70,7 +70,7 @@ class StillUpscaler:
         self._grain = grain
         self._model, self._request, self._detail = model, size, detail
         self._allow_invented_detail = allow_invented_detail
-        self._device = pick_device(device)
+        self._device = pick_torch_device(device)
         self._backends = StillBackends(self._load, self._device)
         self._without_detail: StillUpscaler | None = None
         self._lock = threading.Lock()

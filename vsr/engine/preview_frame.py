@@ -6,7 +6,7 @@ compiled models, decoded frames and surveys are kept for the next preview, withi
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vsr.engine.session import UpscaleSession
-from vsr.engine.upscale_options import UpscaleOptions
+from vsr.engine.upscale_options import UpscaleOptions, picture_options
 from vsr.errors import MediaError, OutputError
 from vsr.frames.shots import CutMarker
 from vsr.frames.yuv import colour_spec, planes_to_rgb
@@ -25,7 +25,6 @@ from vsr.imaging.tensors import resize_bicubic, to_uint8
 from vsr.media.decode.picture_reader import FilmReader
 from vsr.media.decode.rotation import rotation_of
 from vsr.media.decode.survey import Survey
-from vsr.media.encode.settings import EncoderSettings, synthesizes_grain
 from vsr.media.frame import Frame, StreamInfo
 from vsr.system.files import file_stamp
 
@@ -78,19 +77,6 @@ class _Moment(NamedTuple):
     def size(self) -> int:
         """Bytes of all planes."""
         return sum(plane.nbytes for frame, _ in self.frames for plane in frame.planes)
-
-
-def picture_options(options: UpscaleOptions) -> UpscaleOptions:
-    """Return options with the same frames, without all that doesn't change them.
-
-    Film grain that decoders would add is drawn into the frames.
-    """
-    codec = options.settings.codec
-    if options.grain and synthesizes_grain(options.settings):
-        codec = "hevc"
-    return replace(
-        options, settings=EncoderSettings(codec), audio="auto", subtitles="copy", part=None
-    )
 
 
 class FramePreviewer:

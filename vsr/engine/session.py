@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vsr.engine.backends import pick_backend
+from vsr.engine.backends import after_trial, pick_backend, place
 from vsr.engine.digests import film_digest, pictures_digest, weights_digest
 from vsr.engine.field_notes import field_advice
 from vsr.engine.output_size import OutputSize, SizeRequest, input_frame
@@ -32,6 +32,7 @@ from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.side_data import TIMECODE
 from vsr.media.decode.survey import Survey, survey_film
 from vsr.media.encode.settings import (
+    EncoderSettings,
     check_frame_size,
     output_info,
     stores_aspect_ratio,
@@ -39,6 +40,7 @@ from vsr.media.encode.settings import (
     unsupported_features,
     with_film_grain,
 )
+from vsr.media.encode.threads import encoder_threads, with_encoder_threads
 from vsr.media.encode.trial import check_encoder
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.mux.copy_plan import CopyPlan, Selection
@@ -53,7 +55,7 @@ from vsr.media.side_data_support import (
 )
 from vsr.models import Generator
 from vsr.system.address import is_pipe
-from vsr.system.machine import memory_bytes, pick_device
+from vsr.system.machine import memory_bytes, usable_cores
 from vsr.zoo import choose_model, default_detail, default_scale, load
 
 _QUEUE_FRAMES, _QUEUE_PIXELS = 8, 100_000_000
@@ -81,9 +83,19 @@ class UpscaleSession:
     """
 
     def __init__(
-        self, source: Path, options: UpscaleOptions, suffix: str, survey: Survey | None = None
+        self,
+        source: Path,
+        options: UpscaleOptions,
+        suffix: str,
+        survey: Survey | None = None,
+        memory: int | None = None,
     ) -> None:
-        """Prepare to upscale `source` to a container of `suffix`; `survey` saves a survey."""
+        """Prepare to upscale `source` to a container of `suffix`; `survey` saves a survey.
+
+        Tiles are chosen for a device of `memory` bytes, by default that of the device.
+        """
+        self.given_options = options
+        """As given; `options` have settings for the encoder's film grain."""
         if options.grain and synthesizes_grain(options.settings):
             settings = with_film_grain(options.settings, options.grain)
             options = replace(options, settings=settings)
@@ -97,14 +109,17 @@ class UpscaleSession:
         )
         self.dropped = Dropped()
         self.started = time.perf_counter()
-        self.device = pick_device(options.device)
-        self._suffix = suffix
-        keep_on_gpu = self.device.type == "cuda" and not options.deblock
+        placement = place(options.backend, options.device, options.provider, options.precision)
+        self.suffix = suffix
+        keep_on_gpu = placement.device.type == "cuda" and not options.deblock
         self.reader: FilmReader = open_source(source, options, keep_on_gpu)
         try:
             source_info = self.reader.info
             self.part, self.found_part = locate_part(self.reader, options.part)
             generator, size = self._load(source_info)
+            placement, note = after_trial(placement, generator)
+            self.device = placement.device
+            self.reader.notes += [note] if note else []
             self.weights = weights_digest(generator.state_dict())
             self.scale = generator.scale
             read_as = colour_spec(source_info)
@@ -132,6 +147,9 @@ class UpscaleSession:
                 size=(source_info.height, source_info.width),
                 frames=source_info.frame_count,
                 tiling=options.tiling,
+                memory=memory,
+                openvino_device=placement.openvino_device,
+                provider=placement.provider,
             )
             if self.part is not None:
                 found = self.found_part
@@ -166,6 +184,15 @@ class UpscaleSession:
             full_range=info.colour.full_range,
         )
 
+    @property
+    def encoder_threads(self) -> int | None:
+        """Threads of the encoder on this machine; None if its output doesn't depend on them."""
+        return encoder_threads(self.options.settings, self.info.height, len(usable_cores()))
+
+    def encoding(self, threads: int | None) -> EncoderSettings:
+        """Return the settings of each segment's encoder, with so many threads."""
+        return with_encoder_threads(self.options.settings, threads)
+
     def another_reader(self) -> FilmReader:
         """Open the source again, to read the same frames independently of `reader`."""
         return reopen_source(self.reader, self.options)
@@ -184,7 +211,7 @@ class UpscaleSession:
             start=first * part.time_base,
             end=last if end is None else end,
             origin=part.origin * part.time_base,
-            keeps_negative=self._suffix not in ("", ".nut"),
+            keeps_negative=self.suffix not in ("", ".nut"),
         )
 
     def _load(self, source: StreamInfo) -> tuple[Generator[Any], OutputSize]:
@@ -284,7 +311,7 @@ class UpscaleSession:
             self.reader.info,
             survey,
             self.info,
-            self._suffix,
+            self.suffix,
             settings,
             tags,
             is_rotated=self.reader.is_rotated,

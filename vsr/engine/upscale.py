@@ -8,8 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsr.engine.animation_mode import upscale_to_animation
-from vsr.engine.backends import BackendName, Precision, Tiling
+from vsr.engine.backend_options import BackendName, Precision, Tiling
 from vsr.engine.file_mode import upscale_to_file
+from vsr.engine.parallel.workers import Workers
 from vsr.engine.picture_mode import upscale_to_pictures
 from vsr.engine.picture_source import names_pictures
 from vsr.engine.pipe_mode import upscale_pipe
@@ -48,6 +49,7 @@ def upscale_video(
     size: str | None = None,
     square_pixels: bool = False,
     backend: BackendName = "auto",
+    provider: str = "auto",
     precision: Precision = "auto",
     tiling: Tiling = "auto",
     deinterlace: Deinterlace = "auto",
@@ -68,6 +70,7 @@ def upscale_video(
     strict: bool = False,
     pipe_format: PipeFormat = "nut",
     trace: Path | str | None = None,
+    workers: int | Workers | None = None,
     stop: threading.Event | None = None,
     on_start: Callable[[UpscaleStart], None] = lambda start: None,
     watch: Callable[[UpscaleProgress], None] = lambda progress: None,
@@ -87,10 +90,18 @@ def upscale_video(
     model for the size. `detail` goes from 0, faithful,
     to 1, where a twin of the model invents texture; the model's card has its default.
 
-    **Computing.** `backend` "auto" is OpenVINO on a CPU if the film is long enough to be worth its
-    start-up time, else torch. `precision` "auto" is "int8" with OpenVINO if the model is
-    calibrated for it, "f16" on a GPU, else "f32". Frames that don't fit into memory are computed
-    in overlapping tiles; `tiling` is "auto", "off", or the side of tiles in low-resolution pixels.
+    **Computing.** `device` is "cpu", "cuda", "cuda:1", "xpu", "mps", "intel-gpu" or "intel-npu";
+    "auto" is a GPU if there is one. `backend` "auto" is OpenVINO on a CPU if the film is long
+    enough to be worth its start-up time, else torch. "onnx" is ONNX Runtime, by an execution
+    `provider` such as "cuda:1", "directml", "coreml" or "cpu". `precision` "auto" is "int8" with
+    OpenVINO if the model is calibrated for it, "f16" by CUDA, else "f32". Frames that don't fit
+    into memory are computed in overlapping tiles; `tiling` is "auto", "off", or the side of tiles
+    in low-resolution pixels.
+
+    **Several processes.** `device` "cuda:0,cuda:1", or "all", gives each GPU a process, and
+    `workers` is a count of processes that divide the cores of the CPU. They upscale shots at the
+    same time; the output has the same bytes. `workers` can also be `vsr.Workers`, which several
+    films share. Processes import the main script, so that it needs `if __name__ == "__main__":`.
 
     **Source.** `deinterlace` applies to frames flagged as interlaced ("auto"), to all ("on"), or
     to none ("off"); "double" returns a frame for each field. `inverse_telecine` restores the
@@ -139,6 +150,7 @@ def upscale_video(
         detail=detail,
         device=device,
         backend=backend,
+        provider=provider,
         precision=precision,
         tiling=tiling,
         settings=settings,
@@ -167,7 +179,9 @@ def upscale_video(
         on_message=tell,
     )
     trace_file = None if trace is None else Path(trace)
-    return upscale_film(Path(source), Path(output), options, run_options, trace_file)
+    shared = nullcontext(workers) if isinstance(workers, Workers) else Workers(device, workers)
+    with shared as used:
+        return upscale_film(Path(source), Path(output), options, run_options, trace_file, used)
 
 
 def upscale_film(
@@ -176,8 +190,15 @@ def upscale_film(
     options: UpscaleOptions = UpscaleOptions(),
     run_options: RunOptions = RunOptions(),
     trace: Path | None = None,
+    workers: Workers | None = None,
 ) -> UpscaleResult:
-    """Upscale a film as `upscale_video` does, with options as objects. Raises `VsrError`."""
+    """Upscale a film as `upscale_video` does, with options as objects. Raises `VsrError`.
+
+    The device of `workers`, if given, takes the place of that of `options`.
+    """
+    workers = workers or Workers(options.device)
+    options = replace(options, device=workers.device)
+    run_options = replace(run_options, workers=workers.names)
     if output.is_dir() and output != PIPE:
         raise OutputError(f"{output}: is a folder; name a file in it")
     if output == PIPE:
@@ -196,6 +217,8 @@ def upscale_film(
         )
     if options.audio == "copy" and output == PIPE and run_options.pipe_format == "y4m":
         raise OutputError("-: y4m holds video alone; --audio copy needs --format nut")
+    if workers.names:
+        _check_workers(source, output, is_animation, trace)
     check_distinct([trace, output], [source, Path(options.model) if options.model else None])
     with Trace(trace, run_options.overwrite) if trace else nullcontext() as spans:
         if spans is not None:
@@ -205,8 +228,20 @@ def upscale_film(
         if output == PIPE or is_pipe(source):
             return upscale_pipe(source, output, options, run_options)
         if is_pattern:
-            return upscale_to_pictures(source, output, options, run_options)
-        return upscale_to_file(source, output, options, run_options)
+            return upscale_to_pictures(source, output, options, run_options, workers)
+        return upscale_to_file(source, output, options, run_options, workers)
+
+
+def _check_workers(source: Path, output: Path, is_animation: bool, trace: Path | None) -> None:
+    """Raise `VsrError` where only one process can upscale."""
+    if output == PIPE or is_pipe(source) or is_animation:
+        what = "an animation" if is_animation else "a pipe"
+        raise OutputError(
+            f"{output}: {what} is upscaled by one process; leave out --workers, and name one "
+            "--device"
+        )
+    if trace is not None:
+        raise ConfigError(f"--trace {trace}: is of one process; leave it out with several workers")
 
 
 def _check_pictures(source: Path, output: Path, options: UpscaleOptions, is_pattern: bool) -> None:

@@ -25,6 +25,9 @@ _ANALYSED_WIDTH = 192
 LOOK_BACK_FRAMES = 2
 """Previous frames on which the detection of cuts depends after a restart."""
 
+LOCAL_WINDOW_BEFORE, LOCAL_WINDOW_AFTER = 7, 2
+"""Frames before and after a frame on which its flag of a `LocalCutDetector` depends."""
+
 Item = TypeVar("Item")
 Thumbnail = NDArray[np.uint8]
 
@@ -94,6 +97,41 @@ class CutMarker(Iterator[tuple[Item | Frame, bool]]):
         self._cuts.update(cut.frame_num - LOOK_BACK_FRAMES for cut in found)
         if not self._seen or index > self._seen[-1][0]:
             self._seen.append((index, thumbnail))
+
+
+class LocalCutDetector:
+    """Detects cuts from a window of frames, so that flags don't depend on where reading starts.
+
+    The criterion is that of `CutMarker`. A frame that meets it starts a shot unless one of the four
+    frames before it meets it, too. `CutMarker` counts these frames from the last cut.
+    """
+
+    def __init__(self, first: int) -> None:
+        """Expect the frames from index `first` on.
+
+        Flags are right from the frame `LOCAL_WINDOW_BEFORE` after it on, and all of them if it is
+        0, the first frame of a clip, which starts a shot.
+        """
+        self._next = first
+        self._candidates = {0} if first == 0 else set[int]()
+        self._detector = AdaptiveDetector(window_width=_LOOK_AHEAD_FRAMES, min_scene_len=0)
+
+    def push(self, frame: Frame) -> None:
+        """Analyse the next frame."""
+        timecode = FrameTimecode(self._next + LOOK_BACK_FRAMES, fps=Fraction(25))
+        found = self._detector.process_frame(timecode, _thumbnail(frame))
+        self._candidates.update(cut.frame_num - LOOK_BACK_FRAMES for cut in found)
+        self._next += 1
+        oldest = self._next - _LOOK_AHEAD_FRAMES - 2 * _SHORTEST_SHOT_FRAMES
+        self._candidates = {index for index in self._candidates if index > oldest}
+
+    def is_cut(self, index: int) -> bool:
+        """Return whether a shot starts at one of the last frames.
+
+        It is final when `LOCAL_WINDOW_AFTER` more frames are analysed, or where the clip ends.
+        """
+        recent = range(index - _SHORTEST_SHOT_FRAMES + 1, index)
+        return index in self._candidates and not self._candidates.intersection(recent)
 
 
 def mark_cuts(items: Iterable[Item | Frame]) -> Iterator[tuple[Item | Frame, bool]]:

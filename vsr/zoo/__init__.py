@@ -1,16 +1,11 @@
 """Included models: their weights, and a model card each."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vsr.errors import ModelError
-from vsr.models import CommunityNetwork, Generator, Recurrent
-from vsr.models.folding import with_scale
-from vsr.models.steady import Steadied
 from vsr.zoo.card import Card, read_card
-from vsr.zoo.files import read_generator
 from vsr.zoo.formats import MODEL_SUFFIXES
-from vsr.zoo.model_file import load_generator
 from vsr.zoo.shelf import (
     ShelfCard,
     add_model,
@@ -20,6 +15,9 @@ from vsr.zoo.shelf import (
     read_shelf_card,
     shelf_path,
 )
+
+if TYPE_CHECKING:
+    from vsr.models import Generator
 
 _FOLDER = Path(__file__).parent
 _MAX_HEIGHT_FOR_X4 = 576
@@ -96,7 +94,7 @@ def load(
     detail: float = 0.0,
     denoise: float | None = None,
     steady: float = 0.0,
-) -> Generator[Any]:
+) -> "Generator[Any]":
     """Load the generator of a named model or of a file, in evaluation mode, on the CPU in f32.
 
     A name holds no path separator and no suffix of a model file; `fast` and `best` are names, see
@@ -104,12 +102,16 @@ def load(
     the model gives a generator of that scale, whose output is the model's, resampled, see
     `models.folding`. `detail` interpolates between the model's own weights, 0, and those of its
     twin `NAME-gan`, 1, which invents plausible texture (Wang et al., ESRGAN, 2018). `denoise`
-    changes the weight of previous frames in the model's temporal filter:
-    0 is none, 0.5 as trained, 1 the most. `steady` above 0 filters the output of a network of
-    single pictures along motion, with that strength, see `models.steady`. Raises `ModelError` if
-    there is no such model, if its scale is below `scale`, if it lacks the twin or the filter, or if
-    `steady` is for another model.
+    changes the weight of previous frames in the model's temporal filter: 0 is none, 0.5 as trained,
+    1 the most. `steady` above 0 filters the output of a network of single pictures along motion,
+    with that strength, see `models.steady`. Raises `ModelError` if there is no such model, if its
+    scale is below `scale`, if it lacks the twin or the filter, or if `steady` is for another model.
     """
+    from vsr.models import CommunityNetwork  # here: models are listed without torch
+    from vsr.models.folding import with_scale
+    from vsr.zoo.files import read_generator
+    from vsr.zoo.model_file import load_generator
+
     text = choose_model(str(name), scale, 0, detail)
     path = model_path(text)
     if not _is_file_name(text) and (card := read_shelf_card(text)) and path == shelf_path(card):
@@ -150,7 +152,7 @@ def _is_file_name(text: str) -> bool:
     return text.lower().endswith(MODEL_SUFFIXES) or "/" in text or "\\" in text
 
 
-def _set_denoise(generator: Generator[Any], denoise: float, name: str) -> None:
+def _set_denoise(generator: "Generator[Any]", denoise: float, name: str) -> None:
     if not 0 <= denoise <= 1:
         raise ModelError(f"denoise is between 0 and 1, not {denoise}")
     if not generator.filters_input:
@@ -162,13 +164,17 @@ def _set_denoise(generator: Generator[Any], denoise: float, name: str) -> None:
     generator.set_denoise(denoise)
 
 
-def _steadied(generator: Generator[Any], strength: float, name: str) -> Generator[Any]:
+def _steadied(generator: "Generator[Any]", strength: float, name: str) -> "Generator[Any]":
     """Filter the output of a generator by motion and filter of an included model."""
     if not 0 <= strength <= 1:
         raise ModelError(f"steady is between 0 and 1, not {strength}")
     if generator.is_recurrent:
         advice = "use denoise" if generator.filters_input else "leave it out"
         raise ModelError(f"steady is for models of single pictures; {name} has a memory: {advice}")
+    from vsr.models import Recurrent
+    from vsr.models.steady import Steadied
+    from vsr.zoo.model_file import load_generator
+
     trained = load_generator(_FOLDER / "weights" / f"{_FILTER_MODEL}.safetensors")
     assert isinstance(trained, Recurrent)
     trained.set_denoise(strength)
@@ -177,7 +183,7 @@ def _steadied(generator: Generator[Any], strength: float, name: str) -> Generato
 
 
 def _interpolate(
-    generator: Generator[Any], twin: Generator[Any], weight: float, twin_path: Path
+    generator: "Generator[Any]", twin: "Generator[Any]", weight: float, twin_path: Path
 ) -> None:
     """Interpolate a generator's weights towards those of its twin."""
     own, others = generator.state_dict(), twin.state_dict()

@@ -13,10 +13,17 @@ from vsr.errors import VsrError
 from vsr.imaging.colour import ColourSpec
 from vsr.media.frame import Plane
 from vsr.models.flow import PyramidFlow
+from vsr.system.machine import free_cached_memory
 
 Result = TypeVar("Result")
 
-_OUT_OF_MEMORY_MESSAGES = ("out of memory", "allocate memory", "bad_alloc", "bad allocation")
+_OUT_OF_MEMORY_MESSAGES = (
+    "out of memory",
+    "allocate memory",
+    "bad_alloc",
+    "bad allocation",
+    "max size of memory",  # OpenVINO on a GPU
+)
 
 
 class AdaptiveTilingBackend(Backend):
@@ -73,6 +80,11 @@ class AdaptiveTilingBackend(Backend):
         """Use `state` for the next frame."""
         self._retrying(lambda inner: inner.set_state(state))
 
+    def release(self) -> None:
+        """Free the memory of the network; the next frame starts without a state."""
+        self._inner = None
+        _collect_garbage()
+
     def notes(self) -> tuple[str, ...]:
         """Report where memory ran out, and the notes of `build`."""
         return tuple(self._notes)
@@ -95,9 +107,7 @@ class AdaptiveTilingBackend(Backend):
                 state = self._inner.get_state()
                 self._inner = None
             # The traceback, which holds tensors, is released only after the except clause.
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            _collect_garbage()
 
     def _build_inner(self) -> Backend:
         if self._tile is None or self._tile >= max(self._size):
@@ -122,6 +132,11 @@ class AdaptiveTilingBackend(Backend):
         self._tile = max(tile // 2, smallest)
         where = f"at frame {self._frames}" if self._frames else "at the start"
         self._notes.append(f"out of memory {where}: continued with tiles of {self._tile} pixels")
+
+
+def _collect_garbage() -> None:
+    gc.collect()
+    free_cached_memory()
 
 
 def is_out_of_memory(error: Exception) -> bool:

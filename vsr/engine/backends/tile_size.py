@@ -1,9 +1,10 @@
 """Choose the size of tiles that a device's memory allows."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from vsr.engine.backend_options import Tiling
 from vsr.engine.backends.tiling import Margin, margin_for
 from vsr.errors import VsrError
 from vsr.models import Generator
@@ -16,23 +17,25 @@ size of tiles changes the last bits of a film, and a resumed run must choose the
 _MAX_FRAME_BYTES, _MAX_TILE_BYTES = 5_000_000_000, 1_200_000_000
 """Limits on a CPU: more memory gains no speed, and other processes may need it."""
 
-Tiling = int | Literal["auto", "off"]
-"""Side of a tile in low-resolution pixels, overlap included."""
-
 
 def pick_tile_size(
-    tiling: Tiling, generator: Generator[Any], device: torch.device, size: tuple[int, int]
+    tiling: Tiling,
+    generator: Generator[Any],
+    device: torch.device,
+    size: tuple[int, int],
+    memory: int | None = None,
 ) -> int | None:
     """Return the side of a tile for frames of `size` = (height, width); None for whole frames.
 
-    "auto" chooses whole frames if they fit into 40 % of the device's memory, and on a CPU into
-    5 GB. Raises `VsrError` if not even the smallest tile fits, if `tiling` is smaller than it, or
-    if tiles of the network would show seams.
+    "auto" chooses whole frames if they fit into 40 % of `memory`, by default the device's, and on a
+    CPU into 5 GB. Raises `VsrError` if not even the smallest tile fits, if `tiling` is smaller than
+    it, or if tiles of the network would show seams.
     """
     if tiling == "off":
         return None
     if tiling == "auto":
-        memory, pixel_bytes = memory_bytes(device), generator.step_bytes_per_pixel()
+        memory = memory_bytes(device) if memory is None else memory
+        pixel_bytes = generator.step_bytes_per_pixel()
         frame_bytes, tile_bytes = _FRAME_SHARE * memory, _TILE_SHARE * memory
         if device.type == "cpu":
             frame_bytes = min(frame_bytes, _MAX_FRAME_BYTES)
