@@ -66,6 +66,7 @@ _LATER_OPTIONS = (
     "audio",
     "subtitles",
     "denoise",
+    "steady",
     "deblock",
     "grain",
     "inverse_telecine",
@@ -227,14 +228,15 @@ class UpscaleSession:
         own_scale = load(self.model, None, 0.0).scale
         if request.is_default and self.model == options.model:
             size = request.resolve(frame, own_scale)
-            needed = size.network_scale(frame)
+        needed = size.network_scale(frame, own_scale)
         scale = min(needed, own_scale)
         default = default_detail(self.model, scale)
         self.detail = default if options.detail is None else options.detail
         is_enlarged = size.width > scale * source.width or size.height > scale * source.height
         enlarged = f"{self.model} upscales by {scale}: enlarged to {size.width}x{size.height}"
         self.reader.notes += [note for note in (size.note, enlarged if is_enlarged else "") if note]
-        return load(self.model, scale, self.detail, options.denoise), size
+        generator = load(self.model, scale, self.detail, options.denoise, options.steady)
+        return generator, size
 
     def _computed_info(self, source: StreamInfo) -> StreamInfo:
         """Describe the frames that the backend computes: as written, or deeper and to resample."""
