@@ -14,7 +14,7 @@ from vsr.engine.parallel import workers
 from vsr.engine.parallel.placement import Placement, place_workers, split_devices
 from vsr.engine.parallel.pool import Chain
 from vsr.engine.resume import segments
-from vsr.engine.upscale import UpscaleResult, upscale_video
+from vsr.engine.upscale import UpscaleProgress, UpscaleResult, upscale_video
 from vsr.errors import Interrupted, OutputError, VsrError
 from vsr.media.decode.part import Part
 from vsr.media.encode.settings import EncoderSettings
@@ -85,7 +85,8 @@ def numbers(chain: Chain) -> list[int]:
 def test_workers_give_the_bytes_of_one_process(
     film: Path, model: Path, whole: bytes, tmp_path: Path, threads: Pools
 ) -> None:
-    pools, seen = threads(), []
+    pools = threads()
+    seen: list[UpscaleProgress] = []
     result = make(film, tmp_path / "b.mp4", model, workers=2, watch=seen.append)
     assert (tmp_path / "b.mp4").read_bytes() == whole
     assert (result.frames, result.workers) == (68, ("worker 1", "worker 2"))

@@ -177,11 +177,9 @@ def upscale_video(
         on_message=tell,
     )
     trace_file = None if trace is None else Path(trace)
-    own = None if isinstance(workers, Workers) else Workers(device, workers)
-    with own or nullcontext():
-        return upscale_film(
-            Path(source), Path(output), options, run_options, trace_file, own or workers
-        )
+    shared = nullcontext(workers) if isinstance(workers, Workers) else Workers(device, workers)
+    with shared as used:
+        return upscale_film(Path(source), Path(output), options, run_options, trace_file, used)
 
 
 def upscale_film(
