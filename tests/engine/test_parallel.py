@@ -11,6 +11,7 @@ import torch
 from tests.helpers.models import write_model
 from tests.helpers.shots import write_shots
 from tests.helpers.thread_pool import ThreadPool
+from vsr.engine import session
 from vsr.engine.parallel import workers
 from vsr.engine.parallel.placement import Placement, place_workers, split_devices
 from vsr.engine.parallel.pool import Chain
@@ -20,7 +21,9 @@ from vsr.engine.upscale import UpscaleProgress, UpscaleResult, upscale_video
 from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import Interrupted, OutputError, VsrError
 from vsr.media.decode.part import Part
+from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
+from vsr.media.fingerprint import fingerprint_of
 
 FAST = EncoderSettings(preset="ultrafast")
 LENGTHS = (18, 30, 8, 12)
@@ -151,6 +154,27 @@ def test_a_part_and_pictures_are_those_of_one_process(
     one, two = (sorted((tmp_path / name).iterdir()) for name in ("one", "two"))
     assert len(one) == 14
     assert [path.read_bytes() for path in two] == [path.read_bytes() for path in one]
+
+
+def test_damaged_frames_are_those_of_one_process(
+    model: Path, tmp_path: Path, threads: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = write_shots(tmp_path / "a.mkv", LENGTHS)
+    data = bytearray(broken.read_bytes())
+    for place in range(len(data) // 3, len(data) // 2, 90):
+        data[place] ^= 0x10
+    broken.write_bytes(data)
+    with VideoReader(broken, threads=1) as alone, VideoReader(broken, threads=3) as several:
+        assert list(map(fingerprint_of, alone.frames())) != list(
+            map(fingerprint_of, several.frames())
+        )
+    is_main = lambda: threading.current_thread() is threading.main_thread()  # noqa: E731
+    monkeypatch.setattr(session, "usable_cores", lambda: [0, 1] if is_main() else [0])
+    one = make(broken, tmp_path / "one.mkv", model)
+    threads()
+    two = make(broken, tmp_path / "two.mkv", model, workers=2)
+    assert two.damaged_seconds == one.damaged_seconds != ()
+    assert (tmp_path / "two.mkv").read_bytes() == (tmp_path / "one.mkv").read_bytes()
 
 
 @pytest.mark.slow

@@ -129,7 +129,8 @@ model_option = click.option(
     "--model",
     metavar="fast|best|NAME|FILE",
     help="fast, best (the largest included model of the scale), a name from `vsr models`, or a "
-    "model file. Default: fast. `vsr plan` measures the speed of each.",
+    "model file, also of other projects (.safetensors, .pth, .onnx). Default: fast. `vsr plan` "
+    "measures the speed of each.",
 )
 detail_option = click.option(
     "--detail",
@@ -158,6 +159,15 @@ denoise_option = click.option(
     metavar="NUMBER",
     help="Remove noise and flicker by the model's temporal filter. 0: off. 0.5: as trained, the "
     "default. 1: strongest, with less detail in motion.",
+)
+steady_option = click.option(
+    "--steady",
+    type=FiniteRange(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="NUMBER",
+    help="For models of single pictures: make films flicker less, by a temporal filter along "
+    "motion. 0: off. 0.5: as trained. 1: strongest.",
 )
 video_option = click.option(
     "--video",
@@ -322,6 +332,7 @@ _film_options = (
         help="keep: copy the rotation tag for players. apply: rotate the frames.",
     ),
     denoise_option,
+    steady_option,
     click.option(
         "--deblock",
         type=FiniteRange(0, 1),

@@ -16,7 +16,15 @@ _SECTIONS = {
         "detail",
     ),
     "Part of the film": ("from_time", "to_time", "duration"),
-    "Restoration": ("deinterlace", "inverse_telecine", "denoise", "deblock", "grain", "rotate"),
+    "Restoration": (
+        "deinterlace",
+        "inverse_telecine",
+        "denoise",
+        "steady",
+        "deblock",
+        "grain",
+        "rotate",
+    ),
     "Streams": ("video", "rate", "audio", "subtitles"),
     "Encoding": ("codec", "crf", "preset", "encoder", "encoder_option"),
     "Computing": (

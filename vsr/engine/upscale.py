@@ -59,6 +59,7 @@ def upscale_video(
     audio: AudioMode = "auto",
     subtitles: SubtitleMode = "copy",
     denoise: float | None = None,
+    steady: float = 0.0,
     deblock: float = 0.0,
     grain: float = 0.0,
     part: Part | None = None,
@@ -123,8 +124,8 @@ def upscale_video(
     is an error, unless `audio` is "none".
 
     **Restoration.** `denoise` is the strength of the model's temporal filter: 0 is off, 0.5 as
-    trained, 1 the most. `deblock` removes blocks and ringing of codecs before the model, from 0,
-    off, to 1.
+    trained, 1 the most. `steady` is one for the output of models of single pictures: 0 is off.
+    `deblock` removes blocks and ringing of codecs before the model, from 0, off, to 1.
 
     **Encoding.** `settings` are codec, quality and further options of the encoder. `grain` is the
     strength of film grain, from 0 to 1: noise that depends on a frame's time alone or, by av1 on
@@ -163,6 +164,7 @@ def upscale_video(
         audio=audio,
         subtitles=subtitles,
         denoise=denoise,
+        steady=steady,
         deblock=deblock,
         grain=grain,
         part=part,

@@ -86,6 +86,7 @@ class ParallelRun:
             identity=session.identity(),
             writers=writers,
             memory=self._memory,
+            decoder_threads=session.decoder_threads,
             warm_up=frames.warm_up,
         )
         self._pool.open(job, self._journal.folder)

@@ -38,6 +38,8 @@ class Job:
     """Opens the files of segments, with the encoder threads of the driver."""
     memory: int
     """Bytes of device memory by which the tiles are chosen, the same for all workers."""
+    decoder_threads: int
+    """Threads of the driver's decoder, on which damaged frames depend."""
     warm_up: WarmUp | None = None
     """Start of the part to upscale, if there is one."""
 
