@@ -29,7 +29,7 @@ from vsr.engine.parallel.workers import Workers
 from vsr.engine.upscale import upscale_video
 from vsr.media.encode.settings import EncoderSettings
 
-LENGTHS = (60, 50, 250, 60)
+LENGTHS = (60, 50, 250)
 """Frames of the shots: the third has segments that start in mid-shot."""
 _SMALL: dict[str, Any] = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 10**8}
 
@@ -46,10 +46,7 @@ class Trial:
         self._wanted = (folder / "whole.mp4").read_bytes()
         self.cluster = Cluster(initialize_head=True, head_node_args=_SMALL)
         self.cluster.add_node(**_SMALL)
-        began = time.monotonic()
-        with Workers("cpu", cluster=self.cluster.address) as workers:
-            self.upscale(folder / "first.mp4", workers)
-        self._seconds = time.monotonic() - began
+        self._start_seconds = self._seconds = 0.0
 
     def upscale(self, output: Path, workers: Workers | None) -> None:
         """Upscale the film in this process."""
@@ -57,6 +54,17 @@ class Trial:
         upscale_video(
             self.film, output, self.model, device="cpu", settings=settings, workers=workers
         )
+
+    def warm_up(self) -> Workers:
+        """Start workers, and measure the time of their start and of a film."""
+        began = time.monotonic()
+        workers = Workers("cpu", cluster=self.cluster.address)
+        self._start_seconds = time.monotonic() - began
+        for name in ("first.mp4", "second.mp4"):  # the first one loads the model
+            began = time.monotonic()
+            self.upscale(self._folder / name, workers)
+            self._seconds = time.monotonic() - began
+        return workers
 
     def kill_worker(self, workers: Workers) -> None:
         """Kill a worker while a film is upscaled."""
@@ -73,7 +81,7 @@ class Trial:
         """Kill the process of the command, and run it again."""
         output = self._folder / f"{self.films}.mp4"
         driver = self._start(output)
-        delay = self._chance.uniform(0, 1.2 * self._seconds)
+        delay = self._chance.uniform(0, self._start_seconds + 2 * self._seconds)
         try:
             driver.wait(delay)
         except subprocess.TimeoutExpired:
@@ -88,7 +96,7 @@ class Trial:
 
     def _disturb(self, workers: Workers, kill: Callable[[], object]) -> None:
         output = self._folder / f"{self.films}.mp4"
-        delay = self._chance.uniform(0, 0.5 * self._seconds)
+        delay = self._chance.uniform(0, self._seconds)
         timer = threading.Timer(delay, kill)
         timer.start()
         self.upscale(output, workers)
@@ -123,7 +131,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         trial = Trial(Path(name), random.Random(chosen.seed))
         try:
-            with Workers("cpu", cluster=trial.cluster.address) as workers:
+            with trial.warm_up() as workers:
                 for _ in range(chosen.films // 2):
                     trial.kill_worker(workers)
             for number in range(chosen.films - trial.films):
