@@ -107,15 +107,23 @@ _film_device_option = click.option(
     "--device",
     default="auto",
     show_default=True,
-    metavar="auto|cpu|cuda|cuda:N,...|all",
-    help="Where the model is computed. auto: on a GPU if there is one. A list such as "
-    "cuda:0,cuda:1, or all, gives each GPU a process that upscales shots of its own.",
+    metavar="auto|cpu|cuda|cuda:N,...|all|xpu|mps|intel-gpu|intel-npu",
+    help="Where the model is computed. auto: on a GPU if there is one. `vsr doctor` lists those of "
+    "this machine. A list such as cuda:0,cuda:1, or all, gives each NVIDIA GPU a process that "
+    "upscales shots of its own.",
 )
 workers_option = click.option(
     "--workers",
     type=click.IntRange(min=1),
     metavar="N",
     help="Upscale on the CPU in N processes, which divide its cores. The output is the same.",
+)
+cluster_option = click.option(
+    "--cluster",
+    metavar="auto|ADDRESS",
+    help="Upscale on the machines of a Ray cluster, with a worker on each GPU or, without GPUs, on "
+    "each machine; --workers N: N on each. auto: the cluster that this machine belongs to. The "
+    "output is that of one such machine. Needs vsr[cluster].",
 )
 model_option = click.option(
     "--model",

@@ -27,7 +27,16 @@ _SECTIONS = {
     ),
     "Streams": ("video", "rate", "audio", "subtitles"),
     "Encoding": ("codec", "crf", "preset", "encoder", "encoder_option"),
-    "Computing": ("device", "workers", "backend", "precision", "tile", "decoder"),
+    "Computing": (
+        "device",
+        "workers",
+        "cluster",
+        "backend",
+        "provider",
+        "precision",
+        "tile",
+        "decoder",
+    ),
 }
 """Options by section, in the order of the help. All others follow under "Run and output"."""
 _OTHERS = "Run and output"
