@@ -61,7 +61,7 @@ def test_picture_is_upscaled(tmp_path: Path) -> None:
 
 def test_pictures_in_tiles_equal_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SwinIR's windows are shifted by half of their side, and tiles start between them."""
-    generator = load(write_weights("SwinIR", tmp_path))
+    generator: Any = load(write_weights("SwinIR", tmp_path))
     picture: Any = (data.rocket()[:60, 100:437] / 255).astype(np.float32)
     with torch.inference_mode():
         whole = generator.upscale(torch.from_numpy(picture).permute(2, 0, 1)[None])[0]

@@ -62,11 +62,14 @@ def test_network_that_uses_the_mean_of_the_picture_has_no_reach() -> None:
 
 
 def test_reach_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    calls: list[int] = []
+
+    def measure(*arguments: object) -> Reach:
+        calls.append(1)
+        return Reach(5, 16)
+
     network = CommunityNetwork(nn.Conv2d(3, 3, 3, padding=1), Facts("Test", 1)).eval()
-    monkeypatch.setattr(
-        "vsr.models.generator.measure_reach", lambda *args: calls.append(1) or Reach(5, 16)
-    )
+    monkeypatch.setattr("vsr.models.generator.measure_reach", measure)
     assert network.reach() == network.reach() == Reach(5, 16)
     again = CommunityNetwork(network.network, Facts("Test", 1)).eval()
     assert again.reach() == Reach(5, 16)

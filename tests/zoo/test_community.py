@@ -122,7 +122,7 @@ def test_broken_files_are_one_line(tmp_path: Path) -> None:
     cut = tmp_path / "cut.pth"
     cut.write_bytes(whole.read_bytes()[:2000])
     script = tmp_path / "script.pt"
-    torch.jit.trace(nn.Conv2d(3, 3, 1), torch.rand(1, 3, 2, 2)).save(script)  # type: ignore[no-untyped-call]
+    torch.jit.trace(nn.Conv2d(3, 3, 1), torch.rand(1, 3, 2, 2)).save(script)
     tensor = tmp_path / "tensor.pth"
     torch.save(torch.zeros(2), tensor)
     for path in (text, empty, archive, cut, script, tensor):

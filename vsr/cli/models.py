@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from vsr.cli.options import FILE, json_option
 from vsr.cli.streams import print_result
+
+if TYPE_CHECKING:
+    from vsr.zoo import ShelfCard
 
 
 @click.group("models", invoke_without_command=True)
@@ -108,11 +111,11 @@ def _list(as_json: bool) -> None:
         print_result(f"{'':<{width}} {card.summary}")
         if card.default_detail:
             print_result(f"{'':<{width}} Default of --detail: {card.default_detail:g}")
-    for card in own:
-        print_result("\n".join(_shelf_lines(card, width)))
+    for kept in own:
+        print_result("\n".join(_shelf_lines(kept, width)))
 
 
-def _shelf_lines(card: Any, width: int = 0) -> list[str]:
+def _shelf_lines(card: "ShelfCard", width: int = 0) -> list[str]:
     """Describe a model of the user's own in two lines."""
     weights = f"  {card.parameters / 1000:.0f}k" if card.parameters else ""
     return [

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class _LiveBytes(TorchDispatchMode):
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of tensors that operations return, and their peak."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self._seen: set[int] = set()
 
@@ -43,6 +43,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
 
     Scratch memory inside of operations is not counted.
     """
-    with torch.inference_mode(), _LiveBytes() as counter:
+    counter = _LiveBytes()
+    with torch.inference_mode(), counter:
         work()
     return counter.peak

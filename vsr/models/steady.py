@@ -2,7 +2,8 @@
 
 Such networks upscale each frame by itself, and the texture that they add changes from frame to
 frame. Here the previous output is warped along the motion of the input, and mixed into the next one
-where the input shows no change but noise.
+where the two differ as by noise. Weights from the differences of the inputs would blur more for the
+same reduction of flicker.
 """
 
 from typing import Any, NamedTuple
@@ -37,8 +38,8 @@ class SteadyState(NamedTuple):
 class Steadied(Generator[SteadyState]):
     """A generator without a state, its output filtered along the motion of its input.
 
-    x_t, (x_{t-1}, y_{t-1}) -> y_t: the previous input and output are warped along the flow between
-    the inputs. The weight of the warped output is predicted by a `TemporalFilter`.
+    x_t, (x_{t-1}, y_{t-1}) -> y_t: the previous output is warped along the flow between the inputs,
+    and a `TemporalFilter` mixes it into the next one.
     """
 
     state_type = SteadyState
@@ -78,16 +79,13 @@ class Steadied(Generator[SteadyState]):
         high, _ = self.inner.step(low, self.inner.start(low))
         assert self.flow is not None
         flow = self.flow(low, state.low, coarse)
-        weight = self.filter.weight(sample(state.low, moved_grid(flow)) - low)
         past = F.pixel_shuffle(state.high, self.scale)
-        past = sample(past, moved_grid(self.scale * self._enlarged(flow)))
+        size = [self.scale * side for side in flow.shape[-2:]]
+        flow = self.scale * F.interpolate(flow, size=size, mode="bilinear")
+        past = sample(past, moved_grid(flow))
         past = torch.where(past > _NO_PAST / 2, past, high)
-        high = high + self._enlarged(weight) * (past - high)
+        high = self.filter(high, past)
         return high, SteadyState(low, F.pixel_unshuffle(high, self.scale))
-
-    def _enlarged(self, planes: Tensor) -> Tensor:
-        size = [self.scale * side for side in planes.shape[-2:]]
-        return F.interpolate(planes, size=size, mode="bilinear")
 
     def step_bytes_per_pixel(self) -> int:
         """Estimate the memory of a step per low-resolution pixel, states and buffers included."""

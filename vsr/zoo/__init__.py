@@ -144,7 +144,8 @@ def model_path(text: str) -> Path:
         return path
     if (card := read_shelf_card(text)) is not None:
         return shelf_path(card)
-    known = ", ".join(card.name for card in (*list_models(), *list_shelf())) or "none"
+    names = [card.name for card in list_models()] + [card.name for card in list_shelf()]
+    known = ", ".join(names) or "none"
     raise ModelError(f"unknown model {text!r}; there are: {known}; or give a file")
 
 
