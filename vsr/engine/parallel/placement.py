@@ -7,7 +7,7 @@ import cv2
 import torch
 
 from vsr.errors import VsrError
-from vsr.system.machine import memory_bytes, pick_device, usable_cores
+from vsr.system.machine import memory_bytes, openvino_device, pick_device, usable_cores
 
 ALL_DEVICES = "all"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -89,7 +89,7 @@ def place_workers(devices: list[str], workers: int | None) -> tuple[Placement, .
         )
     if workers is None:
         return ()
-    if pick_device(devices[0]).type != "cpu":
+    if pick_device(devices[0]).type != "cpu" or openvino_device(devices[0]) is not None:
         raise VsrError(
             f"--workers {workers}: is for the CPU; give --device cpu, or --device all for all GPUs"
         )
