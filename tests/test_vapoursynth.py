@@ -1,16 +1,22 @@
 """The filter in VapourSynth itself."""
 
 import io
+import runpy
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.helpers.films import scenes
+import vsr
+from tests.helpers.films import scenes, write_film
+from tests.helpers.models import write_model
 from vsr.engine.backends.torch_eager import TorchBackend
 from vsr.engine.frame_server import load_generator
 from vsr.imaging.colour import ColourSpec, Matrix, Siting
@@ -32,8 +38,6 @@ def upscale() -> Any:
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Options for a small model, x4, that torch computes in f32."""
-    from tests.helpers.models import write_model
-
     path = write_model(tmp_path_factory.mktemp("model") / "small.safetensors")
     return {"model": str(path), "backend": "torch"}
 
@@ -211,3 +215,33 @@ def test_a_clip_is_written_as_y4m(upscale: Any, options: dict[str, Any], tmp_pat
     header, rest = written.getvalue().split(b"\n", 1)
     assert b"W384 H256" in header
     assert len(rest) == LENGTH * (len(b"FRAME\n") + 384 * 256 * 3 // 2)
+
+
+@pytest.mark.parametrize(("height", "output"), [(64, 128), (720, 720)])
+def test_the_script_for_mpv_upscales_small_films(upscale: Any, height: int, output: int) -> None:
+    film = core.std.BlankClip(format=vs.YUV420P8, width=96, height=height)
+    runpy.run_path(str(Path(vsr.__file__).with_name("mpv.vpy")), {"video_in": film})
+    assert vs.get_output(0).clip.height == output
+    vs.clear_outputs()
+
+
+def has_vapoursynth(mpv: str | None) -> bool:
+    if mpv is None:
+        return False
+    listed = subprocess.run([mpv, "--vf=help"], capture_output=True, text=True, check=False)
+    return "vapoursynth" in listed.stdout
+
+
+@pytest.mark.slow
+def test_mpv_shows_all_frames_upscaled(tmp_path: Path) -> None:
+    mpv = shutil.which("mpv")
+    if mpv is None or not has_vapoursynth(mpv):
+        pytest.skip("there is no mpv with VapourSynth")
+    film = write_film(tmp_path / "in.mp4", scenes(WIDTH, HEIGHT, [14, 10]), codec="libx264")
+    script = Path(vsr.__file__).with_name("mpv.vpy")
+    options = ["--no-config", "--no-audio", f"--vf=vapoursynth={script}"]
+    output = tmp_path / "out.mkv"
+    subprocess.run([mpv, *options, f"--o={output}", "--ovc=ffv1", str(film)], check=True)
+    with av.open(output) as container:
+        sizes = [(frame.width, frame.height) for frame in container.decode(video=0)]
+    assert sizes == [(2 * WIDTH, 2 * HEIGHT)] * LENGTH

@@ -22,7 +22,9 @@ from tests.helpers.models import write_model
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("matrix") / "model.safetensors", recurrent=False)
+    return write_model(
+        tmp_path_factory.mktemp("matrix") / "model.safetensors", memory=0, flow_channels=0
+    )
 
 
 @pytest.fixture(scope="module")

@@ -127,8 +127,9 @@ class JobQueue:
                 state="waiting",
                 created=time.time(),
             )
-            record = self._records[job.job] = JobRecord(job=job, rank=self._next_rank())
+            record = JobRecord(job=job, rank=self._next_rank())
             await run_sync(self._store.save, record)
+            self._records[job.job] = record
         await self._forget_oldest()
         self._publish(job.job)
         self._wake.set()

@@ -89,7 +89,8 @@ def place_workers(devices: list[str], workers: int | None) -> tuple[Placement, .
         )
     if workers is None:
         return ()
-    if pick_device(devices[0]).type != "cpu" or openvino_device(devices[0]) is not None:
+    device = devices[0]
+    if openvino_device(device) is not None or pick_device(device).type != "cpu":
         raise VsrError(
             f"--workers {workers}: is for the CPU; give --device cpu, or --device all for all GPUs"
         )

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from vsr.engine.parallel.pool import Chain, Job
 from vsr.engine.pipeline import StageTimes
@@ -17,21 +16,6 @@ from vsr.media.encode.encoder import CodedVideo
 
 _OWN_KEYS = ("model",)
 """Keys of the identity that may differ: paths may, and the weights have a key of their own."""
-
-
-class SegmentReport(Protocol):
-    """Called with each finished segment; see `SegmentDone`."""
-
-    def __call__(
-        self,
-        segment: FinishedSegment,
-        video: CodedVideo,
-        file: Path,
-        state: Path | None,
-        stages: StageTimes,
-        notes: tuple[str, ...],
-    ) -> None:
-        """Report a segment whose files are on disk."""
 
 
 class SegmentWorker:
@@ -48,7 +32,12 @@ class SegmentWorker:
         """
         options = replace(job.options, device=device)
         self._session = UpscaleSession(
-            job.source, options, job.suffix, survey=job.survey, memory=job.memory
+            job.source,
+            options,
+            job.suffix,
+            survey=job.survey,
+            memory=job.memory,
+            decoder_threads=job.decoder_threads,
         )
         self._job, self._folder = job, folder
         self._frames = PendingFrames(self._session, job.warm_up)
@@ -76,12 +65,13 @@ class SegmentWorker:
         *,
         stop: threading.Event,
         on_frame: Callable[[], None],
-        on_segment: SegmentReport,
+        on_segment: Callable[..., None],
     ) -> None:
         """Upscale the segments of a chain; returns early once `stop` is set and a segment ends.
 
         `state` is the file of the state at the start of the chain, if that is in mid-shot.
-        Callbacks are called in another thread. Raises `VsrError`.
+        `on_segment` gets the fields of `SegmentDone` but the worker, by name. Callbacks are called
+        in another thread. Raises `VsrError`.
         """
         start = chain.segments[0].start
         numbers = {segment.start.number for segment in chain.segments}
@@ -132,7 +122,7 @@ class _Store:
         folder: Path,
         session: UpscaleSession,
         times: StageTimes,
-        report: SegmentReport,
+        report: Callable[..., None],
     ) -> None:
         self.output = output
         self._folder, self._session, self._report = folder, session, report
