@@ -226,6 +226,8 @@ def test_cores_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = [placement.cores for placement in place_workers(["cpu"], 2)]
     assert shares == [(0, 2), (4, 6, 8)]
     assert [one.threads for one in place_workers(["cpu"], 7)] == [1] * 7
+    with pytest.raises(VsrError, match="--workers 2: is for the CPU"):
+        place_workers(["intel-gpu"], 2)
 
 
 def test_devices_are_listed_or_all(monkeypatch: pytest.MonkeyPatch) -> None:

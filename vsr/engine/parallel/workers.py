@@ -70,8 +70,9 @@ class Workers:
 
     @property
     def device(self) -> str:
-        """The device of the calling process."""
-        return self._devices[0]
+        """The device of the calling process; that of the workers, if they are on the CPU."""
+        on_cpu = self._placements and len(self._devices) == 1
+        return "cpu" if on_cpu else self._devices[0]
 
     @property
     def names(self) -> tuple[str, ...]:
