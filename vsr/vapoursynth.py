@@ -1,6 +1,7 @@
 """A VapourSynth filter: `clip = vsr.vapoursynth.upscale(clip)`."""
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Hashable
 from typing import Any, get_args
 
 import numpy as np
@@ -9,6 +10,7 @@ from vsr.engine.backends import pick_backend
 from vsr.engine.backends.base import Backend
 from vsr.engine.backends.select import BackendName, Precision
 from vsr.engine.backends.tile_size import Tiling
+from vsr.engine.digests import weights_digest
 from vsr.engine.frame_server import WARM_UP_FRAMES, ClipFrame, FrameServer, load_generator
 from vsr.errors import VsrError
 from vsr.imaging.colour import (
@@ -19,7 +21,6 @@ from vsr.imaging.colour import (
     matrix_from_code,
 )
 from vsr.media.decode.conform import is_specified
-from vsr.models import Generator
 from vsr.system.machine import pick_device
 
 try:
@@ -76,9 +77,15 @@ def upscale(
         generator = load_generator(model, scale, detail, clip.height)
         torch_device = pick_device(device)
         source, restore = _with_planes(clip)
+        weights = weights_digest(generator.state_dict())
+        options = (backend, precision, tiling, clip.num_frames)
+        built: dict[Hashable, Backend] = {}
 
         def build(spec: ColourSpec) -> Backend:
-            return pick_backend(
+            key = (weights, str(torch_device), options, spec, clip.width, clip.height)
+            found = _SPARE.take(key)
+            built.clear()
+            built[key] = found or pick_backend(
                 name=backend,
                 precision=precision,
                 generator=generator,
@@ -88,8 +95,11 @@ def upscale(
                 frames=clip.num_frames,
                 tiling=tiling,
             )
+            return built[key]
 
-        return restore(_served(source, generator, build, warm_up))
+        server = FrameServer(_reader(source), clip.num_frames, build, warm_up)
+        weakref.finalize(server, _SPARE.give, built).atexit = False
+        return restore(_served(source, server, generator.scale))
     except VsrError as error:
         raise vs.Error(f"vsr: {error}") from None
 
@@ -147,15 +157,30 @@ def _format(family: Any, bits: int, across: int = 0, down: int = 0) -> int:
     return int(vs.core.query_video_format(family, vs.INTEGER, bits, across, down).id)
 
 
-def _served(
-    clip: Any,
-    generator: Generator[Any],
-    build: Callable[[ColourSpec], Backend],
-    warm_up: int | None,
-) -> Any:
-    """Return the upscaled clip of one with planes that backends take."""
-    size = {"width": generator.scale * clip.width, "height": generator.scale * clip.height}
-    canvas = vs.core.std.BlankClip(clip, keep=True, **size)
+class _Spare:
+    """Keeps the backend of the last freed filter for the next one with the same options.
+
+    Players create the filter again after each seek.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, Backend] = {}
+
+    def take(self, key: Hashable) -> Backend | None:
+        """Return a backend, which nobody else uses, or None."""
+        return self._kept.pop(key, None)
+
+    def give(self, built: dict[Hashable, Backend]) -> None:
+        """Keep a backend instead of the last one."""
+        if built:
+            self._kept = built
+
+
+_SPARE = _Spare()
+
+
+def _reader(clip: Any) -> Callable[[int], ClipFrame]:
+    """Return a function that reads frames of a clip by number."""
     warned: list[int] = []
 
     def read(index: int) -> ClipFrame:
@@ -172,7 +197,14 @@ def _served(
             source=frame,
         )
 
-    server = FrameServer(read, clip.num_frames, build, warm_up)
+    return read
+
+
+def _served(clip: Any, server: FrameServer, scale: int) -> Any:
+    """Return the upscaled clip of one with planes that backends take."""
+    canvas = vs.core.std.BlankClip(
+        clip, width=scale * clip.width, height=scale * clip.height, keep=True
+    )
 
     def write(n: int, f: Any) -> Any:
         try:
