@@ -322,5 +322,5 @@ def test_default_detail_is_listed_unless_it_is_0() -> None:
 def test_the_doctor_names_versions_devices_and_encoders() -> None:
     done = vsr("doctor")
     assert done.returncode == 0, done.stderr
-    for word in ("vsr ", "torch ", "PyAV ", "cpu", "h264", "av1", "models"):
+    for word in ("vsr ", "torch ", "PyAV ", "devices  cpu", "h264", "av1", "models", "providers"):
         assert word in done.stdout

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,10 @@ import vsr.engine.watch
 from tests.helpers.cli import complaint
 from tests.helpers.cli import vsr as run
 from tests.helpers.films import scenes, write_film
+from vsr.cli import reports
 from vsr.cli.reports import JsonReport
 from vsr.engine.resume import segments
+from vsr.errors import Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +169,20 @@ def test_events_never_mix_with_a_piped_film(film: Path, tmp_path: Path, tiny_mod
     names = [event["event"] for event in events_of(done.stderr.decode())]
     assert names[0] == "start"
     assert names[-1] == "result"
+
+
+def test_an_interrupted_film_reports_its_last_frame(capsys: pytest.CaptureFixture[str]) -> None:
+    stages = SimpleNamespace(**{name: SimpleNamespace(busy=0) for name in reports._STAGES})
+    seen = {"frame_count": 9, "seconds": 1, "before": 0, "stages": stages}
+    with (
+        suppress(Interrupted),
+        JsonReport().film(Path("in"), Path("out")) as callbacks,
+    ):
+        for frames in (1, 2, 3):
+            callbacks["watch"](SimpleNamespace(frames=frames, **seen))
+        raise Interrupted("stopped")
+    events = events_of(capsys.readouterr().out)
+    assert [event["frames"] for event in events] == [1, 3]
 
 
 def test_sigterm_is_the_last_event(capsys: pytest.CaptureFixture[str]) -> None:

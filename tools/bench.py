@@ -2,12 +2,14 @@
 
     python tools/bench.py --size 640x360
     python tools/bench.py --size 320x180 --others --json bench.json
+    python tools/bench.py --size 320x180 --backends
 
 Prints medians after a warm-up. The film shows scikit-image's photographs under a moving camera.
 Other networks have random weights, since speed does not depend on them: Real-ESRGAN's "Compact"
 (SRVGGNet with the dimensions of animevideov3) and ESRGAN's RRDB network, both from Spandrel, in
 eager mode and compiled. FFmpeg's bicubic scaler is measured if the command is installed.
-`pip install '.[bench]'`.
+`--backends` measures the backends alone, which take turns, and also prints the CPU time of all
+their threads, which other processes on the machine change less. `pip install '.[bench]'`.
 """
 
 import argparse
@@ -37,8 +39,10 @@ import vsr.zoo
 from vsr.engine.backends import (
     Backend,
     GraphBackend,
+    OnnxBackend,
     OpenVinoBackend,
     TorchBackend,
+    onnxruntime_version,
     openvino_version,
 )
 from vsr.engine.pipeline import StageTimes, run_stages
@@ -59,7 +63,9 @@ from vsr.models import multiplies_per_pixel
 from vsr.models.int8 import is_calibrated, quantise
 from vsr.system.machine import computes_int8, peak_memory_bytes, pick_device, processor_name
 
-_WARM_UP = 3
+_WARM_UP, _ROUNDS = 3, 9
+_AHEAD = 4
+"""Frames of a round, in flight at once."""
 
 
 @dataclass
@@ -70,6 +76,8 @@ class Row:
     milliseconds: float
     """Median time of a frame."""
     note: str = ""
+    cpu_milliseconds: float | None = None
+    """Median CPU time of a frame, in all threads, if measured."""
 
     @property
     def frames_per_second(self) -> float:
@@ -88,6 +96,7 @@ def main() -> None:
     parser.add_argument(
         "--decoder", choices=["cpu", "gpu"], default="cpu", help="decoder of the film"
     )
+    parser.add_argument("--backends", action="store_true", help="measure the backends alone")
     parser.add_argument("--others", action="store_true", help="measure other networks too")
     parser.add_argument("--json", type=Path, help="write the results as JSON")
     chosen = parser.parse_args()
@@ -96,7 +105,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         film = Path(name) / "film.mp4"
         write_film(film, _frames(width, height, chosen.frames))
-        rows = measure(film, chosen.model, device, chosen.preset, chosen.decoder)
+        if chosen.backends:
+            rows = measure_in_turns(film, chosen.model, device, chosen.preset)
+        else:
+            rows = measure(film, chosen.model, device, chosen.preset, chosen.decoder)
         if chosen.others:
             rows += _others(film, device, vsr.load(chosen.model).scale)
     peak = _convolution_peak(device)
@@ -104,6 +116,7 @@ def main() -> None:
     work = 2 * multiplies_per_pixel(generator) * width * height / 1e9
     machine = f"{processor_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     machine += f", device {device}, torch {torch.__version__}, OpenVINO {openvino_version()}"
+    machine += f", ONNX Runtime {onnxruntime_version()}"
     memory = peak_memory_bytes() / 1e9
     if device.type == "cuda":
         machine += f", {torch.cuda.get_device_name(device)}"
@@ -130,6 +143,7 @@ def _json_row(row: Row) -> dict[str, object]:
     return {
         "what": row.name,
         "milliseconds": row.milliseconds,
+        "cpu_milliseconds": row.cpu_milliseconds,
         "note": row.note,
         "frames_per_second": row.frames_per_second,
     }
@@ -139,14 +153,8 @@ def measure(
     film: Path, model: str, device: torch.device, preset: str, decoder: Decoder
 ) -> list[Row]:
     """Rows for model and colour by each backend, the model, the engine, the encoder, end to end."""
-    with VideoReader(film) as reader:
-        info, frames = reader.info, list(reader.frames())
-    generator = vsr.load(model)
-    read_as = colour_spec(info)
     settings = EncoderSettings(preset=preset)
-    large = (generator.scale * info.width, generator.scale * info.height)
-    high = output_info(info, large, CODE_OF_MATRIX[read_as.matrix], settings)
-    specs, size = (read_as, colour_spec(high)), (info.height, info.width)
+    frames, read_as, high, specs, size = _formats(film, model, settings)
     rows = _model_and_colour(model, device, specs, size, frames)
     best = min(row.milliseconds for row in rows)
     upscaler = Upscaler(vsr.load(model), device)
@@ -180,6 +188,40 @@ def measure(
     return rows
 
 
+def measure_in_turns(film: Path, model: str, device: torch.device, preset: str) -> list[Row]:
+    """Rows for model and colour by each backend, which take turns, four frames each."""
+    frames, _, _, specs, size = _formats(film, model, EncoderSettings(preset=preset))
+    backends = [(name, build()) for name, build in _builds(model, device, specs, size)]
+    wall: list[list[float]] = [[] for _ in backends]
+    cpu: list[list[float]] = [[] for _ in backends]
+    for index in range(_WARM_UP + _ROUNDS):
+        for number, (_, backend) in enumerate(backends):
+            started, used = time.perf_counter(), time.process_time()
+            _submit_ahead(backend, frames, index)
+            wall[number].append(1000 * (time.perf_counter() - started) / _AHEAD)
+            cpu[number].append(1000 * (time.process_time() - used) / _AHEAD)
+    rows = []
+    for (name, _), times, used_times in zip(backends, wall, cpu, strict=True):
+        median_cpu = statistics.median(used_times[_WARM_UP:])
+        note = f"{median_cpu:.1f} ms of CPU time"
+        median = statistics.median(times[_WARM_UP:])
+        rows.append(Row(f"model and colour, {name}", median, note, median_cpu))
+    return rows
+
+
+def _formats(
+    film: Path, model: str, settings: EncoderSettings
+) -> tuple[list[Frame], ColourSpec, StreamInfo, tuple[ColourSpec, ColourSpec], tuple[int, int]]:
+    """Read a film: its frames and colours, its output, the colours of both, (height, width)."""
+    with VideoReader(film) as reader:
+        info, frames = reader.info, list(reader.frames())
+    scale = vsr.load(model).scale
+    read_as = colour_spec(info)
+    large = (scale * info.width, scale * info.height)
+    high = output_info(info, large, CODE_OF_MATRIX[read_as.matrix], settings)
+    return frames, read_as, high, (read_as, colour_spec(high)), (info.height, info.width)
+
+
 def _model_and_colour(
     model: str,
     device: torch.device,
@@ -188,6 +230,20 @@ def _model_and_colour(
     frames: list[Frame],
 ) -> list[Row]:
     """From YUV planes to YUV planes, by every backend of a device."""
+    rows = []
+    for name, build in _builds(model, device, specs, size):
+        started = time.perf_counter()
+        backend = build()
+        ready = time.perf_counter() - started
+        note = f"ready after {ready:.1f} s"
+        rows.append(Row(f"model and colour, {name}", _pipelined(backend, frames), note))
+    return rows
+
+
+def _builds(
+    model: str, device: torch.device, specs: tuple[ColourSpec, ColourSpec], size: tuple[int, int]
+) -> list[tuple[str, Callable[[], Backend]]]:
+    """Return the backends of a device by name, to be built."""
     generator = vsr.load(model)
     builds: list[tuple[str, Callable[[], Backend]]] = []
     if device.type == "cuda":
@@ -195,20 +251,15 @@ def _model_and_colour(
             name = f"graphs {precision}{', compiled' if compiles else ''}"
             graph = partial(GraphBackend, generator, device, specs, size, precision, compiles)
             builds.append((name, graph))
-    elif openvino_version():
+    elif device.type == "cpu" and openvino_version():
         if is_calibrated(generator) and computes_int8():
             rounded = quantise(generator, generator.int8_ranges)
             builds.append(("OpenVINO int8", partial(OpenVinoBackend, rounded, specs, size, "int8")))
         builds.append(("OpenVINO f32", partial(OpenVinoBackend, generator, specs, size)))
+    if device.type == "cpu" and onnxruntime_version():
+        builds.append(("ONNX Runtime f32", partial(OnnxBackend, generator, specs, size)))
     builds.append(("torch f32", partial(TorchBackend, vsr.load(model), device, specs)))
-    rows = []
-    for name, build in builds:
-        started = time.perf_counter()
-        backend = build()
-        ready = time.perf_counter() - started
-        note = f"ready after {ready:.1f} s"
-        rows.append(Row(f"model and colour, {name}", _pipelined(backend, frames), note))
-    return rows
+    return builds
 
 
 def _engine(film: Path, model: str, device: torch.device, decoder: Decoder) -> Row:
@@ -325,18 +376,22 @@ def _scaler(film: Path, scale: int) -> Row:
 
 def _pipelined(backend: Backend, frames: list[Frame]) -> float:
     """Milliseconds a frame, with a few frames in flight."""
-    ahead = 4
     rounds = []
-    for index in range(_WARM_UP + 9):
+    for index in range(_WARM_UP + _ROUNDS):
         started = time.perf_counter()
-        pending = [
-            backend.submit(frames[(ahead * index + n) % len(frames)].planes, index + n == 0)
-            for n in range(ahead)
-        ]
-        for wait in pending:
-            wait()
-        rounds.append(1000 * (time.perf_counter() - started) / ahead)
+        _submit_ahead(backend, frames, index)
+        rounds.append(1000 * (time.perf_counter() - started) / _AHEAD)
     return statistics.median(rounds[_WARM_UP:])
+
+
+def _submit_ahead(backend: Backend, frames: list[Frame], index: int) -> None:
+    """Upscale the frames of round `index`, all in flight at once."""
+    pending = [
+        backend.submit(frames[(_AHEAD * index + n) % len(frames)].planes, index + n == 0)
+        for n in range(_AHEAD)
+    ]
+    for wait in pending:
+        wait()
 
 
 def _median(run: Callable[[int], object], device: torch.device, count: int = 15) -> float:

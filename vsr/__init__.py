@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vsr.engine.image_array import upscale_image
+    from vsr.engine.parallel.workers import Workers
     from vsr.engine.picture import upscale_picture
     from vsr.engine.profile import load_profile
     from vsr.engine.stack import upscale_stack
@@ -32,6 +33,7 @@ __all__ = [
     "EncoderSettings",
     "Part",
     "VsrError",
+    "Workers",
     "__version__",
     "evaluate",
     "list_models",
@@ -47,6 +49,7 @@ _MODULES = {
     "EncoderSettings": "vsr.media.encode.encoder",
     "Part": "vsr.media.decode.part",
     "VsrError": "vsr.errors",
+    "Workers": "vsr.engine.parallel.workers",
     "evaluate": "vsr.evaluation",
     "list_models": "vsr.zoo",
     "load": "vsr.zoo",

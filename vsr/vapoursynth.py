@@ -6,10 +6,9 @@ from typing import Any, get_args
 
 import numpy as np
 
-from vsr.engine.backends import pick_backend
+from vsr.engine.backend_options import BackendName, Precision, Tiling
+from vsr.engine.backends import after_trial, pick_backend, place
 from vsr.engine.backends.base import Backend
-from vsr.engine.backends.select import BackendName, Precision
-from vsr.engine.backends.tile_size import Tiling
 from vsr.engine.digests import weights_digest
 from vsr.engine.frame_server import WARM_UP_FRAMES, ClipFrame, FrameServer, load_generator
 from vsr.errors import VsrError
@@ -21,7 +20,6 @@ from vsr.imaging.colour import (
     matrix_from_code,
 )
 from vsr.media.decode.conform import is_specified
-from vsr.system.machine import pick_device
 
 try:
     import vapoursynth as vs
@@ -47,6 +45,7 @@ def upscale(
     *,
     device: str = "auto",
     backend: BackendName = "auto",
+    provider: str = "auto",
     precision: Precision = "auto",
     tiling: Tiling = "auto",
     warm_up: int | None = WARM_UP_FRAMES,
@@ -54,8 +53,8 @@ def upscale(
     """Upscale a clip, and return the clip of the upscaled frames, in the same format.
 
     The clip has a constant size and format: YUV 4:2:0, 4:2:2 or 4:4:4, RGB or GRAY, of integers or
-    floats. `model`, `scale`, `detail`, `device`, `backend`, `precision` and `tiling` are those of
-    `vsr upscale`; `scale` is an integer up to the scale of the model.
+    floats. `scale` is an integer up to the scale of the model. All options but `warm_up` are those
+    of `vsr upscale`.
 
     Frames are read in order with two frames of look-ahead. The state is reset at cuts: where frames
     have the property `_SceneChangePrev`, where it is 1, and else where the detector finds a cut.
@@ -75,25 +74,29 @@ def upscale(
             raise VsrError(f"warm_up is a count of frames or None, not {warm_up}")
         _check_format(clip)
         generator = load_generator(model, scale, detail, clip.height)
-        torch_device = pick_device(device)
+        placement, note = after_trial(place(backend, device, provider, precision), generator)
+        if note:
+            vs.core.log_message(vs.MESSAGE_TYPE_WARNING, f"vsr: {note}")
         source, restore = _with_planes(clip)
         weights = weights_digest(generator.state_dict())
         options = (backend, precision, tiling, clip.num_frames)
         built: dict[Hashable, Backend] = {}
 
         def build(spec: ColourSpec) -> Backend:
-            key = (weights, str(torch_device), options, spec, clip.width, clip.height)
+            key = (weights, placement, options, spec, clip.width, clip.height)
             found = _SPARE.take(key)
             built.clear()
             built[key] = found or pick_backend(
                 name=backend,
                 precision=precision,
                 generator=generator,
-                device=torch_device,
+                device=placement.device,
                 specs=(spec, spec),
                 size=(clip.height, clip.width),
                 frames=clip.num_frames,
                 tiling=tiling,
+                openvino_device=placement.openvino_device,
+                provider=placement.provider,
             )
             return built[key]
 

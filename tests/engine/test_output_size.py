@@ -22,7 +22,7 @@ from tests.helpers.films import shifted, write_film
 from tests.helpers.planes import farthest
 from tests.helpers.read_back import frames_of
 from vsr.engine import session
-from vsr.engine.backends import Tiling
+from vsr.engine.backend_options import Tiling
 from vsr.engine.image_array import upscale_image
 from vsr.engine.output_size import InputFrame, OutputSize, SizeRequest
 from vsr.engine.resume import segments

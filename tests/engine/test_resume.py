@@ -332,6 +332,35 @@ def test_a_journal_of_its_format_is_read(tmp_path: Path, count: int) -> None:
     journal.remove()
 
 
+def test_segments_are_recorded_in_any_order(tmp_path: Path) -> None:
+    output = tmp_path / "b.mkv"
+    journal = Journal(output, {}, resume=True)
+    assert [start.number for start in journal.pending] == [0]
+    video = CodedVideo("h264", b"", "")
+    for number in (4, 1, 0):
+        following = SegmentStart(number + 1, 48 * (number + 1), (), begins_shot=number != 1)
+        journal.segment(number).write_bytes(b"packets")
+        journal.add(SEGMENT._replace(number=number, following=following), video)
+    assert [segment.number for segment in journal.finished] == [0, 1, 4]
+    assert [start.number for start in journal.pending] == [2, 5]
+    journal.release()
+    resumed = Journal(output, {}, resume=True)  # the state of segment 2 is missing: 1 is discarded
+    assert [segment.number for segment in resumed.finished] == [0, 4]
+    assert [start.number for start in resumed.pending] == [1, 5]
+    resumed.remove()
+
+
+def test_a_run_resumes_with_its_encoder_threads(tmp_path: Path) -> None:
+    output = tmp_path / "b.mkv"
+    journal = Journal(output, {}, resume=True, encoder_threads=3)
+    journal.segment(0).write_bytes(b"packets")
+    journal.add(SEGMENT, CodedVideo("h264", b"", ""))
+    journal.release()
+    resumed = Journal(output, {}, resume=True, encoder_threads=12)
+    assert resumed.encoder_threads == 3
+    resumed.remove()
+
+
 def test_the_identity_of_a_job_has_the_keys_of_its_format(film: Path, tiny_model: Path) -> None:
     settings = EncoderSettings("hevc", crf=20, preset="fast")
     session = UpscaleSession(
@@ -380,6 +409,7 @@ def test_every_option_is_part_of_the_identity_of_a_job(film: Path) -> None:
     names -= {"settings", "options"}  # their fields are listed
     names -= {"width", "height", "size", "square_pixels"}  # the size of the output is
     names -= {"inverse_telecine", "rate"}  # not set
+    names -= {"provider"}  # the backend's name has it
     assert names <= identity.keys()
 
 

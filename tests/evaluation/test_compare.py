@@ -6,7 +6,8 @@ import pytest
 
 from tests.helpers.films import scenes, write_film
 from vsr.errors import ConfigError, DataError, MediaError, OutputError
-from vsr.evaluation.compare import ComparedFilm, comparison_page, write_comparison
+from vsr.evaluation.compare import write_comparison
+from vsr.evaluation.comparison_page import ComparedFilm, comparison_page
 from vsr.media.decode.frame_times import frame_times
 from vsr.media.decode.reader import VideoReader
 

@@ -174,7 +174,7 @@ def test_what_frames_are_too_small_for_is_left_out_unless_asked_for(tmp_path: Pa
             {"reference": "reference", "metrics": ["excess_flicker"]},
             "excess_flicker is measured against",
         ),
-        ({"source": "source", "metrics": ["psnr"]}, "only flicker can be measured"),
+        ({"source": "source", "metrics": ["psnr"]}, "only flicker and niqe can be measured"),
         (
             {"reference": "reference", "protocol": "ours"},
             "unknown protocol 'ours'; choose one of: plain",
@@ -257,7 +257,7 @@ def test_a_model_is_measured_beside_bicubic(
     (film,) = known.films
     assert film.bicubic is not None
     assert len(film.rows) == len(film.bicubic) == 16
-    bicubic = known.summary(known.metrics[0], of_bicubic=True).mean
+    bicubic = known.summary(known.metrics[0], "bicubic").mean
     assert 15 < bicubic < 40
     assert known["psnr_y"].mean != bicubic
     again = evaluate_model(
@@ -356,7 +356,7 @@ def test_a_model_is_measured_by_optional_metrics_beside_bicubic(
 ) -> None:
     known = evaluate_model(str(tiny_model), films["reference"], metrics=OPTIONAL, device="cpu")
     for metric in known.metrics:
-        own, bicubic = known.summary(metric).mean, known.summary(metric, of_bicubic=True).mean
+        own, bicubic = known.summary(metric).mean, known.summary(metric, "bicubic").mean
         assert math.isfinite(own)
         assert math.isfinite(bicubic)
         assert own != bicubic

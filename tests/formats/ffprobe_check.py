@@ -33,9 +33,11 @@ def decodes_cleanly(path: Path) -> bool:
     return done.returncode == 0 and not done.stderr.strip()
 
 
-def losses(source: Path, output: Path, scale: int, deinterlaced: bool = False) -> list[str]:
-    """What the output lacks or has otherwise, a line each."""
-    before, after = probe(source), probe(output)
+def losses(
+    before: dict[str, Any], output: Path, scale: int, deinterlaced: bool = False
+) -> list[str]:
+    """What the output lacks or has otherwise than the probed source, a line each."""
+    after = probe(output)
     lost = [*_video_losses(before, after, scale, deinterlaced), *_other_losses(before, after)]
     wanted, found = (
         [

@@ -3,14 +3,15 @@
 python -m tests.formats.matrix    # writes docs/reference/formats.md
 """
 
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from tests.formats.ffprobe_check import losses
+from tests.formats.ffprobe_check import losses, probe
 from tests.formats.media import CONTAINERS, FEATURES, CantBeMade, make
 from tests.helpers.models import write_model
 from vsr.engine.upscale import upscale_video
@@ -44,6 +45,13 @@ class Cell(NamedTuple):
     output: str
 
 
+class Source(NamedTuple):
+    """A film with one feature, and what ffprobe finds in it."""
+
+    path: Path
+    probed: dict[str, Any]
+
+
 def cells() -> list[Cell]:
     """From each container into its own, or .mkv where that isn't written; into .mp4 and .mkv."""
     return [
@@ -54,20 +62,28 @@ def cells() -> list[Cell]:
     ]
 
 
-def outcome(cell: Cell, folder: Path, model: Path) -> str:
+def make_source(feature: str, container: str, folder: Path) -> Source | None:
+    """Encode a film with one feature; None where the container has no place for it."""
+    try:
+        path = make(container, feature, folder)
+    except CantBeMade:
+        return None
+    return Source(path, probe(path))
+
+
+def outcome(cell: Cell, film: Source | None, folder: Path, model: Path) -> str:
     """`KEPT`, `NO_SUCH_FILM`, or what is converted or can't be kept, as it was reported.
 
-    Raises `AssertionError` where something was lost that wasn't reported.
+    `film` is the cell's source; outputs are written to `folder`. Raises `AssertionError` where
+    something was lost that wasn't reported.
     """
-    try:
-        source = make(cell.source, cell.feature, folder)
-    except CantBeMade:
+    if film is None:
         return NO_SUCH_FILM
-    output = folder / f"out{cell.output}"
+    source, output = film.path, folder / f"out{cell.output}"
     shared = {"model": str(model), "device": "cpu", "settings": _settings(cell)}
     summary = upscale_video(source, output, **shared)  # type: ignore[arg-type]
     by_us = [finding for finding in verify_film(source, output) if not finding.kept]
-    by_ffprobe = losses(source, output, _SCALE, deinterlaced=cell.feature == "interlaced")
+    by_ffprobe = losses(film.probed, output, _SCALE, deinterlaced=cell.feature == "interlaced")
     converted = [note for note in summary.notes if " is converted to " in note]
     if not summary.left_out:
         assert not by_us, by_us
@@ -87,12 +103,7 @@ def page(outcomes: Mapping[Cell, str]) -> str:
     """docs/reference/formats.md of what became of all cells."""
     notes: list[str] = []
     parts = [_HEAD]
-    kinds = {
-        "Into the same container (.mkv from .ts and .avi)": _own,
-        "Into .mp4": lambda source: ".mp4",
-        "Into .mkv": lambda source: ".mkv",
-    }
-    for title, output_of in kinds.items():
+    for title, output_of in _TABLES.items():
         lines = [f"| | {' | '.join(CONTAINERS)} |", "|---" * (len(CONTAINERS) + 1) + "|"]
         for feature in FEATURES:
             found = [
@@ -105,6 +116,21 @@ def page(outcomes: Mapping[Cell, str]) -> str:
     return "\n".join(parts)
 
 
+def documented() -> dict[Cell, str]:
+    """The outcome of each cell, read from docs/reference/formats.md."""
+    text = DOC.read_text(encoding="utf-8")
+    notes = dict(re.findall(r"^(\d+)\. (.+)$", text, re.MULTILINE))
+    found = {}
+    for title, output_of in _TABLES.items():
+        _, _, table = text.partition(f"## {title}\n\n")
+        for line in table.split("\n\n")[0].splitlines()[2:]:
+            feature, *entries = line.strip("| ").split(" | ")
+            for source, entry in zip(CONTAINERS, entries, strict=True):
+                cell = Cell(feature, source, output_of(source))
+                found[cell] = KEPT if entry == "✓" else notes.get(entry, entry)
+    return found
+
+
 def _short(found: str, notes: list[str]) -> str:
     if found in (KEPT, NO_SUCH_FILM):
         return "✓" if found == KEPT else found
@@ -115,6 +141,14 @@ def _short(found: str, notes: list[str]) -> str:
 
 def _own(source: str) -> str:
     return source if source in _WRITTEN else ".mkv"
+
+
+_TABLES: dict[str, Callable[[str], str]] = {
+    "Into the same container (.mkv from .ts and .avi)": _own,
+    "Into .mp4": lambda source: ".mp4",
+    "Into .mkv": lambda source: ".mkv",
+}
+"""The output of each source's container, by the title of a table."""
 
 
 def _settings(cell: Cell) -> EncoderSettings:
@@ -130,10 +164,11 @@ def _settings(cell: Cell) -> EncoderSettings:
 def _main() -> None:
     outcomes = {}
     with tempfile.TemporaryDirectory() as name:
-        model = write_model(Path(name) / "model.safetensors")
+        model = write_model(Path(name) / "model.safetensors", memory=0, flow_channels=0)
         for cell in cells():
             with tempfile.TemporaryDirectory(dir=name) as folder:
-                outcomes[cell] = outcome(cell, Path(folder), model)
+                film = make_source(cell.feature, cell.source, Path(folder))
+                outcomes[cell] = outcome(cell, film, Path(folder), model)
     DOC.write_text(page(outcomes), encoding="utf-8")
 
 

@@ -20,8 +20,10 @@ from vsr.system.machine import (
     computes_int8,
     describe_machine,
     memory_bytes,
+    openvino_device,
     peak_memory_bytes,
     pick_device,
+    pick_torch_device,
     processor_name,
 )
 
@@ -44,6 +46,29 @@ def test_devices_that_are_not_supported_are_named() -> None:
     for name in ("abacus", "meta"):
         with pytest.raises(VsrError, match=f"unknown device '{name}'; use auto, cpu"):
             pick_device(name)
+
+
+@pytest.mark.parametrize(("name", "count"), [("xpu:1", 2), ("mps", 1)])
+def test_other_gpus_are_found_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, count: int
+) -> None:
+    monkeypatch.setattr(machine, "_device_count", lambda kind: count)
+    assert str(pick_device(name)) == name
+    monkeypatch.setattr(machine, "_device_count", lambda kind: 0)
+    kind = name.partition(":")[0].upper()
+    with pytest.raises(VsrError, match=f"{name} not found: torch finds 0 {kind} devices; use cpu"):
+        pick_device(name)
+    assert machine.other_accelerator() is None
+
+
+def test_intel_devices_have_names_of_openvino() -> None:
+    names = ("intel-gpu", "intel-gpu:1", "intel-npu", "cpu")
+    assert [openvino_device(name) for name in names] == ["GPU", "GPU.1", "NPU", None]
+    assert pick_device("intel-npu") == CPU
+    with pytest.raises(VsrError, match="device intel-gpu computes films alone, by OpenVINO"):
+        pick_torch_device("intel-gpu")
+    with pytest.raises(VsrError, match="unknown device 'intel-gpu:x'"):
+        openvino_device("intel-gpu:x")
 
 
 @linux_only
@@ -88,7 +113,9 @@ def test_without_proc_the_processor_is_what_python_says(monkeypatch: pytest.Monk
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     assert processor_name() == "arm64"
-    assert describe_machine(CPU) == f"arm64, {torch.get_num_threads()} threads, no GPU"
+    for count, words in ((1, "1 thread"), (8, "8 threads")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
+        assert describe_machine(CPU) == f"arm64, {words}, no GPU"
     assert not computes_int8()
 
 

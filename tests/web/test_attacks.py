@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.helpers.cli import complaint
@@ -53,10 +54,28 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     JobStore(database).save(JobRecord(job=job, rank=0))
     database.close()
     server = ServerProcess(data, *(word for limit in LIMITS for word in ("--limit", limit)))
-    server.request("GET", "/about")  # imports torch, which would disturb short times
     yield server
     if server.process.poll() is None:
         server.stop()
+
+
+def test_the_first_view_is_complete_within_a_second(server: ServerProcess) -> None:
+    """Nothing was requested before. Time of the processor: that of the clock is others', too."""
+    process = psutil.Process(server.process.pid)
+    before = process.cpu_times()
+    addresses, seconds = ["/", "/api/v1/about", "/api/v1/jobs", "/api/v1/folders"], []
+    for address in addresses:  # scripts and styles are added
+        started = time.monotonic()
+        answer = server.client.get(address)
+        seconds.append(time.monotonic() - started)
+        assert answer.status_code == 200, address
+        found = re.findall(r"""(?:(?:src|href)=|from )["']([\w./-]+)["']""", answer.text)
+        found = [str(answer.url.join(one).path) for one in found if "/" in one]
+        addresses += [one for one in dict.fromkeys(found) if one not in addresses]
+    assert len(addresses) > 10
+    after = process.cpu_times()
+    assert after.user - before.user + after.system - before.system < 1
+    assert statistics.median(seconds) < 0.035  # an answer that waits for an ACK takes 0.04 s
 
 
 def connect(server: ServerProcess) -> socket.socket:
@@ -238,22 +257,6 @@ def _status(connection: socket.socket) -> bytes:
         return connection.recv(65_536)[9:12]
     except ConnectionResetError:
         return b"cut"
-
-
-def test_the_page_is_complete_within_a_second(server: ServerProcess) -> None:
-    started, client = time.monotonic(), server.client
-    addresses, seconds = ["/", "/api/v1/about", "/api/v1/jobs", "/api/v1/folders"], []
-    for address in addresses:  # scripts and styles are added
-        started = time.monotonic()
-        answer = client.get(address)
-        seconds.append(time.monotonic() - started)
-        assert answer.status_code == 200, address
-        found = re.findall(r"""(?:(?:src|href)=|from )["']([\w./-]+)["']""", answer.text)
-        found = [str(answer.url.join(one).path) for one in found if "/" in one]
-        addresses += [one for one in dict.fromkeys(found) if one not in addresses]
-    assert len(addresses) > 10
-    assert time.monotonic() - started < 1
-    assert statistics.median(seconds) < 0.035  # an answer that waits for an ACK takes 0.04 s
 
 
 def test_a_thousand_requests_at_once_are_answered_or_refused(server: ServerProcess) -> None:

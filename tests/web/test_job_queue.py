@@ -1,5 +1,7 @@
 """The queue: order, states and refusals. No job runs here."""
 
+import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 
 from tests.web.client import Client, with_limits
 from vsr.web.app import create_app
+from vsr.web.database import Database
 from vsr.web.settings import ServerSettings
 
 
@@ -122,6 +125,37 @@ def test_a_full_disk_is_refused(settings: ServerSettings, film: str) -> None:
     assert "disk" in answer.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("jobs", {"file": "films/film.mp4"}),
+        ("uploads", {"name": "a.mp4", "bytes": 5}),
+    ],
+)
+def test_a_database_that_can_not_be_written_is_one_line_and_nothing_is_added(
+    client: Client, film: str, path: str, body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Database, *arguments: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Database, "write", full)
+    answer = client.post(f"/api/v1/{path}", json=body)
+    line = "a folder of the server can't be used: database or disk is full"
+    assert (answer.status_code, answer.json()) == (503, {"error": line})
+    assert client.get(f"/api/v1/{path}").json() == []
+
+
+@pytest.mark.parametrize("path", ["jobs", "uploads"])
+def test_a_data_folder_that_disappears_is_one_line(
+    client: Client, settings: ServerSettings, film: str, path: str
+) -> None:
+    shutil.rmtree(settings.data)
+    body = {"file": film} if path == "jobs" else {"name": "a.mp4", "bytes": 5}
+    answer = client.post(f"/api/v1/{path}", json=body)
+    line = "a folder of the server can't be used: No such file or directory"
+    assert (answer.status_code, answer.json()) == (503, {"error": line})
+
+
 def test_the_oldest_finished_jobs_are_forgotten(settings: ServerSettings, film: str) -> None:
     client = with_limits(settings, kept_jobs=2)
     jobs = [add(client, film) for _ in range(4)]
@@ -143,6 +177,7 @@ def test_the_oldest_finished_jobs_are_forgotten(settings: ServerSettings, film: 
         ({"file": "films/film.mp4", "options": {"scale": 2, "size": "4k"}}, 400),
         ({"file": "films/film.mp4", "options": {"output": "/tmp/x"}}, 422),
         ({"file": "films/notes.txt"}, 400),
+        ({"file": "films/a photo.jpg"}, 400),
         ({}, 422),
     ],
 )
@@ -150,6 +185,7 @@ def test_a_job_that_can_not_run_is_refused(
     client: Client, films: Path, film: str, body: dict[str, Any], status: int
 ) -> None:
     (films / "notes.txt").touch()
+    (films / "a photo.jpg").touch()
     answer = client.post("/api/v1/jobs", json=body)
     assert answer.status_code == status, answer.text
     assert str(films.parent) not in answer.text

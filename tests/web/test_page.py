@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
 from selenium.webdriver import Chrome
@@ -356,6 +357,15 @@ def test_an_interrupted_upload_continues(story: Story) -> None:
     page.wait(lambda: server.request("GET", f"/uploads/{upload}")["complete"])
     file = server.request("GET", f"/uploads/{upload}")["file"]
     assert (story.downloads / "data" / file).read_bytes() == story.film.read_bytes()
+
+
+def test_the_server_itself_loads_no_torch(story: Story) -> None:
+    maps = psutil.Process(story.server.process.pid).memory_maps()
+    assert [part.path for part in maps if "libtorch" in part.path] == []
+
+
+def test_the_device_is_named(story: Story) -> None:
+    story.page.wait_for_text("#machine", "threads, no GPU · vsr")
 
 
 def test_the_console_shows_no_error_but_for_the_killed_server(story: Story) -> None:

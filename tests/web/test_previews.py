@@ -1,5 +1,7 @@
 """Previews: computed once, the newest first, in a process that can be killed."""
 
+import errno
+import shutil
 import time
 from concurrent.futures import wait
 from pathlib import Path
@@ -122,6 +124,20 @@ def test_the_cache_on_disk_has_a_limit(bench: Bench, small_film: Path, tiny_mode
     assert bench.previews.find(second.key) is None
     assert bench.previews.find(first.key) is not None
     assert bench.preview(small_film, tiny_model, 0.1).state == "done"
+
+
+def test_a_cache_that_is_removed_is_written_again(
+    bench: Bench, small_film: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: DiskCache, key: str) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    shutil.rmtree(bench.folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(DiskCache, "begin", full)
+        with pytest.raises(OSError, match="No space left"):
+            bench.preview(small_film, tiny_model)
+    assert bench.preview(small_film, tiny_model).state == "done"
 
 
 def test_keys_from_clients_name_no_folders(bench: Bench) -> None:

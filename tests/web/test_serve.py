@@ -92,6 +92,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 def test_a_paused_job_keeps_its_finished_segments(story: Story) -> None:
     assert story.segments >= 1
+    assert story.jobs["paused"]["frames"] == 50 * story.segments
     assert story.jobs["paused"]["finished"] is None
 
 

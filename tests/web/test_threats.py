@@ -314,6 +314,17 @@ def test_ranges_cost_no_more_than_the_file(target: Target, value: str, status: i
     assert answer.status_code == status
     assert len(answer.content) <= len(OUTPUT) + 100 * 200
     assert "content-security-policy" in answer.headers
+    if status >= 400:
+        assert list(answer.json()) == ["error"]
+    assert (answer.headers.get("content-range") == "bytes */10000") == (status == 416)
+
+
+def test_a_file_that_is_removed_meanwhile_is_not_found(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target.services.queue, "output", lambda job: target.films / "gone.mp4")
+    answer = target.get(f"{target.job}/output")
+    assert (answer.status_code, answer.json()) == (404, {"error": "gone.mp4: was removed"})
 
 
 def test_a_download_is_never_a_page(target: Target) -> None:

@@ -69,6 +69,18 @@ def test_broken_and_missing_files_are_one_line(server: Server) -> None:
             one_line(response, 400 if is_file else 404)
 
 
+def test_pictures_are_refused_with_the_command_that_upscales_them(server: Server) -> None:
+    Image.new("RGB", (8, 6)).save(server.films / "a photo.png")
+    body = {"file": "films/a photo.png"}
+    for response in (
+        server.get(f"{API}/filmstrip", params=body),
+        server.post(f"{API}/previews", json={**body, "time": 0}),
+        server.post(f"{API}/plans", json=body),
+        server.post(f"{API}/jobs", json=body),
+    ):
+        assert "vsr image 'a photo.png' 'a photo-large.png'" in one_line(response, 400)
+
+
 def test_a_preview_is_shown_and_computed_once(server: Server) -> None:
     body = {"file": "films/a.mp4", "time": 0.4, "options": TINY}
     started = server.post(f"{API}/previews", json=body)
@@ -166,6 +178,16 @@ def test_results_of_unfinished_and_missing_jobs_are_refused(server: Server) -> N
         one_line(server.get(f"{API}/jobs/{job}/{what}"), 409)
         one_line(server.get(f"{API}/jobs/none/{what}"), 404)
     assert server.get(f"{API}/jobs/{job}/last-frame.jpg").status_code == 204
+
+
+def test_a_job_has_a_still_unless_its_film_is_broken(server: Server) -> None:
+    path = f"{API}/jobs/{server.add_job('still.mp4', 'waiting')}/still.jpg"
+    still = server.get(path)
+    assert (still.status_code, still.headers["content-type"]) == (200, "image/jpeg")
+    film = server.film.read_bytes()
+    server.film.write_bytes(b"no film")
+    assert (server.get(path).status_code, server.get(path).content) == (204, b"")
+    server.film.write_bytes(film)
 
 
 def test_the_last_finished_frame_is_shown(server: Server) -> None:

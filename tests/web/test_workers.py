@@ -51,6 +51,32 @@ def test_a_task_that_always_crashes_fails_and_the_next_one_runs(lane: Lane) -> N
     assert lane.submit(abs, -1).result(30) == 1
 
 
+class Unreadable:
+    """Can be pickled, and not be unpickled."""
+
+    def __reduce__(self) -> tuple[type[int], tuple[str]]:
+        return int, ("x",)
+
+
+def test_a_result_that_can_not_be_read_fails_and_the_next_task_runs(lane: Lane) -> None:
+    with pytest.raises(TaskFailed, match="ValueError: invalid literal"):
+        lane.submit(Unreadable).result(30)
+    assert lane.submit(abs, -1).result(30) == 1
+
+
+def test_a_process_that_can_not_be_started_fails_its_task_alone(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Lane) -> None:
+        raise OSError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lane, "_start", fail)
+        with pytest.raises(TaskFailed, match="no memory"):
+            lane.submit(abs, -1).result(30)
+    assert lane.submit(abs, -1).result(30) == 1
+
+
 def test_errors_of_users_and_bugs_leave_the_process(
     lane: Lane, caplog: pytest.LogCaptureFixture
 ) -> None:

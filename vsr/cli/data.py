@@ -177,7 +177,7 @@ def teach_command(
     \b
     vsr data teach dataset/ --model x4plus.safetensors --frames 16 --minutes 60
     """
-    from vsr.system.machine import pick_device
+    from vsr.system.machine import pick_torch_device
     from vsr.training.teaching import TeachingOptions, teach
 
     options = TeachingOptions(
@@ -194,7 +194,7 @@ def teach_command(
             model,
             options,
             licence=licence,
-            device=pick_device(device),
+            device=pick_torch_device(device),
             minutes=minutes,
             watch=lambda progress: update(
                 progress.frames, progress.frame_count, source=progress.source

@@ -18,7 +18,13 @@ def doctor_command() -> None:
     import av
     import torch
 
-    from vsr.engine.backends import openvino_version
+    from vsr.engine.backends import (
+        installed_providers,
+        onnxruntime_version,
+        openvino_core,
+        openvino_version,
+    )
+    from vsr.evaluation.vmaf import describe_libvmaf
     from vsr.media.dicom import has_pydicom
     from vsr.media.encode.codecs import available_encoders
     from vsr.media.encode.trial import openable_encoders
@@ -28,6 +34,7 @@ def doctor_command() -> None:
         readable_formats,
         writable_formats,
     )
+    from vsr.system.machine import list_devices
     from vsr.zoo import list_models
 
     print_result(f"vsr      {__version__}")
@@ -36,13 +43,14 @@ def doctor_command() -> None:
     libraries = ", ".join(
         f"{name[3:]} {'.'.join(map(str, version))}" for name, version in av.library_versions.items()
     )
-    print_result(f"openvino {openvino_version() or 'not installed'}")
+    openvino = openvino_version()
+    computes_on = f" on {', '.join(openvino_core().available_devices)}" if openvino else ""
+    print_result(f"openvino {openvino or 'not installed'}{computes_on}")
+    onnx = onnxruntime_version()
+    providers = f", providers {', '.join(installed_providers())}" if onnx else ""
+    print_result(f"onnx     {onnx or 'not installed'}{providers}")
     print_result(f"PyAV     {av.__version__} ({libraries})")
-    gpus = [
-        f", cuda:{index} {torch.cuda.get_device_name(index)}"
-        for index in range(torch.cuda.device_count())
-    ]
-    print_result(f"devices  cpu{''.join(gpus)}")
+    print_result(f"devices  {', '.join(list_devices())}")
     hardware = openable_encoders()
     for codec, present in available_encoders().items():
         encoders = [*(["cpu"] if present else []), *hardware.get(codec, [])]
@@ -53,4 +61,5 @@ def doctor_command() -> None:
         print_result(f"pictures {needs_extra(*missing)}")
     medical = "DICOM" if has_pydicom() else "DICOM needs pip install 'vsr[medical]'"
     print_result(f"medical  {medical}")
+    print_result(f"vmaf     {describe_libvmaf()}")
     print_result(f"models   {', '.join(card.name for card in list_models()) or 'none'}")

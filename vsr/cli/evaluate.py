@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from vsr.cli.options import FILE, detail_option, device_option, overwrite_option
+from vsr.cli.options import (
+    FILE,
+    detail_option,
+    device_option,
+    overwrite_option,
+    steady_option,
+)
 from vsr.cli.progress import progress_bar
 from vsr.cli.streams import print_message, print_result
 
@@ -30,6 +36,7 @@ from vsr.cli.streams import print_message, print_result
     "web: as uploads, DVDs and camcorders are. real: random blur, noise and compression.",
 )
 @detail_option
+@steady_option
 @click.option(
     "--source", type=FILE, help="The film that OUT was made from. Needed to measure flicker."
 )
@@ -40,7 +47,7 @@ from vsr.cli.streams import print_message, print_result
     show_default=True,
     help="Which frames, and which part of them, are measured.",
 )
-@click.option("--metrics", help="Comma-separated names, such as psnr_y,ssim_y,tof.")
+@click.option("--metrics", help="Comma-separated names, such as psnr_y,vmaf,niqe.")
 @click.option(
     "--align",
     type=click.Choice(["strict", "crop"]),
@@ -60,6 +67,7 @@ def evaluate_command(
     data: Path | None,
     degradation: Any,
     detail: float,
+    steady: float,
     source: Path | None,
     protocol: str,
     metrics: str | None,
@@ -73,12 +81,13 @@ def evaluate_command(
     """Measure a film against its reference, or a model on films.
 
     OUT is compared with REF: fidelity (PSNR, SSIM, LPIPS) and temporal stability. Both are films,
-    folders of numbered pictures, or folders of either. With --source and no REF, only flicker is
-    measured. With --model and --data, films are downscaled, upscaled and measured, next to bicubic
-    interpolation.
+    folders of numbered pictures, or folders of either. Without REF, only flicker (with --source)
+    and NIQE are measured. With --model and --data, films are downscaled, upscaled and measured,
+    next to bicubic interpolation.
 
     \b
     vsr evaluate upscaled.mp4 original.mp4 --html report.html
+    vsr evaluate upscaled.mp4 original.mp4 --metrics vmaf,vmaf_neg,cvvdp,niqe
     vsr evaluate upscaled.mp4 --source holiday.mp4
     vsr evaluate --model tiny-x4 --data footage/val --degradation bi
     """
@@ -107,7 +116,9 @@ def evaluate_command(
     with progress_bar([]) as update:
         if model is not None:
             assert data is not None
-            report = evaluate_model(model, data, degradation, detail=detail, **shared, watch=update)
+            report = evaluate_model(
+                model, data, degradation, detail=detail, steady=steady, **shared, watch=update
+            )
         else:
             assert output is not None
             report = evaluate(output, reference, **shared, source=source, align=align, watch=update)

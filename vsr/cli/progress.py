@@ -68,7 +68,7 @@ def _plain_progress(columns: list[str]) -> Callable[..., None]:
         last_time, last_done = monotonic(), done
         task = SimpleNamespace(fields=fields)
         values = "".join(f", {text}" for column in columns if (text := column.format(task=task)))
-        left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
+        left = f", {(total - done) / rate:.0f} s left" if total and rate > 0 else ""
         print_result(f"{done} of {total or '?'}{values}{left}", err=True)
 
     return update

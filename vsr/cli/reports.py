@@ -75,10 +75,16 @@ class TextReport(Report):
     def film(self, source: Path, output: Path) -> Iterator[Callbacks]:
         """Show a progress bar."""
         self._printed.clear()
-        with progress_bar(["{task.fields[rate]:.1f} frames/s"], rate=0.0) as update:
+        columns = ["{task.fields[rate]:.1f} frames/s", "{task.fields[workers]}"]
+        with progress_bar(columns, rate=0.0, workers="") as update:
 
             def watch(progress: Any) -> None:
-                update(progress.frames, progress.frame_count, rate=_rate(progress))
+                update(
+                    progress.frames,
+                    progress.frame_count,
+                    rate=_rate(progress),
+                    workers=", ".join(f"{one.name}: {one.frames}" for one in progress.workers),
+                )
 
             yield {"watch": watch, "tell": self.message}
 
@@ -97,10 +103,11 @@ class TextReport(Report):
             print_result(json.dumps(asdict(result)), err=to_pipe)
             return
         stages = result.stages
+        workers = f", {len(result.workers)} workers" if result.workers else ""
         print_result(
             f"{result.output}: {result.frames} frames of {result.width}x{result.height} "
             f"({named_model(result.model, result.detail)} on {result.device} by "
-            f"{result.backend}), "
+            f"{result.backend}{workers}), "
             f"{result.audio_tracks} audio track{'' if result.audio_tracks == 1 else 's'}, "
             f"{result.seconds:.1f} s, {result.frames_per_second:.1f} frames/s "
             f"(busy: decode {stages.decode.busy:.1f}, upscale {stages.upscale.busy:.1f}, "
@@ -144,15 +151,17 @@ class JsonReport(Report):
     def film(self, source: Path, output: Path) -> Iterator[Callbacks]:
         """Report `start`, `progress` and `message`."""
         self._source = str(source)
-        last_time = -_PROGRESS_SECONDS
+        last_time, unreported = -_PROGRESS_SECONDS, None
 
         def watch(progress: Any) -> None:
-            nonlocal last_time
-            now, of = monotonic(), progress.frame_count
-            if now - last_time < _PROGRESS_SECONDS and progress.frames != of:
-                return
-            last_time = now
-            rate = _rate(progress)
+            nonlocal last_time, unreported
+            now, unreported = monotonic(), progress
+            if now - last_time >= _PROGRESS_SECONDS or progress.frames == progress.frame_count:
+                last_time, unreported = now, None
+                report(progress)
+
+        def report(progress: Any) -> None:
+            rate, of = _rate(progress), progress.frame_count
             left = max(of - progress.frames, 0) / rate if of and rate else None
             self._emit(
                 "progress",
@@ -163,12 +172,17 @@ class JsonReport(Report):
                 seconds=round(progress.seconds, 3),
                 seconds_left=None if left is None else round(left, 1),
                 stages={name: round(getattr(progress.stages, name).busy, 3) for name in _STAGES},
+                workers=[asdict(one) for one in progress.workers],
             )
 
         def on_start(start: Any) -> None:
             self._emit("start", source=self._source, **asdict(start))
 
-        yield {"on_start": on_start, "watch": watch, "tell": self.message}
+        try:
+            yield {"on_start": on_start, "watch": watch, "tell": self.message}
+        finally:
+            if unreported is not None:  # an interrupted run ends with its last frame, too
+                report(unreported)
 
     def result(self, result: Any) -> None:
         """Report a `result`."""

@@ -42,7 +42,7 @@ def train_command(
     torchrun --nproc-per-node 4 -m vsr train --config configs/base-x4.toml
     """
     from vsr.config import load_toml
-    from vsr.system.machine import pick_device
+    from vsr.system.machine import pick_torch_device
     from vsr.training.config import TrainConfig
     from vsr.training.trainer import Trainer, TrainingProgress
 
@@ -51,7 +51,7 @@ def train_command(
     command = " ".join(
         ["vsr train --config", str(config), *(f"--set {override}" for override in overrides)]
     )
-    trainer = Trainer(recipe, folder, pick_device(device), resume, command)
+    trainer = Trainer(recipe, folder, pick_torch_device(device), resume, command)
     columns = ["loss {task.fields[loss]:.4f}", "rate {task.fields[learning_rate]:.1e}"]
     columns += ["{task.fields[score]}"]
     quiet = not trainer.processes.is_main

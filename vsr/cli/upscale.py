@@ -10,11 +10,13 @@ import click
 
 from vsr.cli.options import (
     FILE,
+    cluster_option,
     film_options,
     inputs_argument,
     json_option,
     overwrite_option,
     parse_film_options,
+    workers_option,
 )
 from vsr.cli.progress import stop_on_interrupt
 from vsr.cli.reports import JsonReport, Report, TextReport
@@ -30,6 +32,8 @@ _STREAM = Path("-")
 @inputs_argument
 @click.argument("output", metavar="OUT", type=FILE)
 @film_options
+@workers_option
+@cluster_option
 @click.option(
     "--strict", is_flag=True, help="Fail before any work if anything in IN can't be kept in OUT."
 )
@@ -68,6 +72,8 @@ _STREAM = Path("-")
 def upscale_command(
     sources: tuple[Path, ...],
     output: Path,
+    workers: int | None,
+    cluster: str | None,
     strict: bool,
     no_resume: bool,
     pipe_format: Any,
@@ -117,15 +123,18 @@ def upscale_command(
             raise VsrError("--trace: can't be written to standard output; name a file")
         if trace and is_batch:
             raise VsrError("--trace is of one film; name a film, not a folder")
-        runs = _Runs(settings, report)
-        if watches:
-            _watch(runs, sources, output, report, stop)
-        else:
-            pairs = pair_films(sources, output, report.message)
-            if is_batch:
-                runs.upscale_each(pairs, output)
+        from vsr.engine.parallel.workers import Workers
+
+        with Workers(settings["device"], workers, cluster) as shared:
+            runs = _Runs(settings | {"workers": shared}, report)
+            if watches:
+                _watch(runs, sources, output, report, stop)
             else:
-                runs.upscale(*pairs[0])
+                pairs = pair_films(sources, output, report.message)
+                if is_batch:
+                    runs.upscale_each(pairs, output)
+                else:
+                    runs.upscale(*pairs[0])
 
 
 class _Runs:

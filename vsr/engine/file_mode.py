@@ -4,13 +4,13 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+from vsr.engine.parallel.workers import Workers
 from vsr.engine.result import UpscaleResult
-from vsr.engine.resume.journal import Journal, SegmentStart, is_published
-from vsr.engine.resume.segment_file import SegmentWriter, concat_segments, first_pts, last_frame
-from vsr.engine.resume.segments import FrameWriter
+from vsr.engine.resume.journal import Journal, is_published
+from vsr.engine.resume.segment_file import concat_segments, first_pts, last_frame
+from vsr.engine.resume.writers import FilmWriters
 from vsr.engine.run import RunOptions, check_strict, make_result, report_losses, report_start
 from vsr.engine.segment_run import (
-    SegmentRun,
     check_disk_space,
     report_resuming,
     resume_hint,
@@ -26,7 +26,11 @@ from vsr.media.mux.writer import check_output
 
 
 def upscale_to_file(
-    source: Path, output: Path, options: UpscaleOptions, run_options: RunOptions
+    source: Path,
+    output: Path,
+    options: UpscaleOptions,
+    run_options: RunOptions,
+    workers: Workers,
 ) -> UpscaleResult:
     """Upscale `source` into `output`, or resume an interrupted run. Raises `VsrError`."""
     published = run_options.resume and is_published(output)
@@ -36,13 +40,9 @@ def upscale_to_file(
         copy_plan = session.plan_streams(output.suffix.lower())
         left_out = session.left_out(copy_plan)
         check_strict(output, left_out, copy_plan, run_options)
-        journal = Journal(output, session.identity(), run_options.resume)
-
-        def open_writer(start: SegmentStart) -> FrameWriter:
-            path, settings = journal.segment(start.number), session.options.settings
-            return SegmentWriter(path, output, info=session.info, settings=settings)
-
-        run = SegmentRun(session, journal, run_options)
+        journal = Journal(output, session.identity(), run_options.resume, session.encoder_threads)
+        writers = FilmWriters(output, session.info, session.encoding(journal.encoder_threads))
+        run = workers.run(session, journal, run_options)
         try:
             if not published:
                 report_resuming(journal, run_options)
@@ -50,7 +50,7 @@ def upscale_to_file(
             report_losses(session, left_out, run_options)
             report_start(session, output, left_out, run_options, journal.frames)
             if not published:
-                run.upscale_pending(open_writer)
+                run.upscale_pending(writers)
                 session.dropped = _join(session, journal, copy_plan, run_options.overwrite)
         except VsrError as error:
             if journal.release():
@@ -73,6 +73,7 @@ def upscale_to_file(
             damaged=[pts - first for segment in journal.finished for pts in segment.damaged],
             first_frame_seconds=run.counter.first_frame_seconds,
             stages=run.stages,
+            workers=workers.names,
         )
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from vsr.engine.parallel.workers import Workers
 from vsr.engine.picture_source import PICTURES
 from vsr.engine.result import UpscaleResult
-from vsr.engine.resume.journal import Journal, SegmentStart, work_folder
-from vsr.engine.resume.picture_segment import PictureSegmentWriter, discard_changed
+from vsr.engine.resume.journal import Journal, work_folder
+from vsr.engine.resume.picture_segment import discard_changed
 from vsr.engine.resume.segment_file import first_pts
-from vsr.engine.resume.segments import FrameWriter
+from vsr.engine.resume.writers import PictureWriters
 from vsr.engine.run import RunOptions, check_strict, make_result, report_losses, report_start
-from vsr.engine.segment_run import SegmentRun, check_disk_space, report_resuming, resume_hint
+from vsr.engine.segment_run import check_disk_space, report_resuming, resume_hint
 from vsr.engine.session import UpscaleSession
 from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import OutputError, VsrError
@@ -34,7 +35,11 @@ _SHARE_OF_RAW = {".jpg": 0.15, ".jpeg": 0.15, ".webp": 0.1, ".avif": 0.1}
 
 
 def upscale_to_pictures(
-    source: Path, output: Path, options: UpscaleOptions, run_options: RunOptions
+    source: Path,
+    output: Path,
+    options: UpscaleOptions,
+    run_options: RunOptions,
+    workers: Workers,
 ) -> UpscaleResult:
     """Upscale `source` into the pictures that the pattern `output` names, or resume that.
 
@@ -66,23 +71,20 @@ def upscale_to_pictures(
         journal = Journal(output, session.identity(), run_options.resume)
         _remove_partial(pattern)
 
-        def open_writer(start: SegmentStart) -> FrameWriter:
-            return PictureSegmentWriter(
-                journal.segment(start.number),
-                pattern,
-                first + start.frame,
-                matrix=colour_spec(session.info).matrix,
-                dtype=dtype,
-                overwrite=is_free,
-            )
-
-        run = SegmentRun(session, journal, run_options)
+        writers = PictureWriters(
+            pattern,
+            first,
+            matrix=colour_spec(session.info).matrix,
+            dtype=dtype,
+            overwrite=is_free,
+        )
+        run = workers.run(session, journal, run_options)
         try:
             report_resuming(journal, run_options)
             _check_disk(pattern, session, dtype, journal, run_options)
             report_losses(session, left_out, run_options)
             report_start(session, output, left_out, run_options, journal.frames)
-            run.upscale_pending(open_writer)
+            run.upscale_pending(writers)
         except VsrError as error:
             if journal.release():
                 raise type(error)(f"{error}; {resume_hint(journal)}") from error
@@ -105,6 +107,7 @@ def upscale_to_pictures(
             damaged=[pts - origin for segment in journal.finished for pts in segment.damaged],
             first_frame_seconds=run.counter.first_frame_seconds,
             stages=run.stages,
+            workers=workers.names,
         )
 
 

@@ -30,6 +30,13 @@ class StageTime:
     blocked: float = 0.0
     """Time waiting for room in the output queue."""
 
+    def __add__(self, other: "StageTime") -> "StageTime":
+        return StageTime(
+            busy=self.busy + other.busy,
+            starved=self.starved + other.starved,
+            blocked=self.blocked + other.blocked,
+        )
+
 
 @dataclass
 class StageTimes:
@@ -38,6 +45,28 @@ class StageTimes:
     decode: StageTime = field(default_factory=StageTime)
     upscale: StageTime = field(default_factory=StageTime)
     encode: StageTime = field(default_factory=StageTime)
+
+    def add(self, other: "StageTimes") -> None:
+        """Add the times of another process."""
+        self.decode += other.decode
+        self.upscale += other.upscale
+        self.encode += other.encode
+
+    def take(self) -> "StageTimes":
+        """Return the times, and count from zero on.
+
+        While stages run, what they add at the same moment may be lost.
+        """
+        taken = StageTimes()
+        for own, other in (
+            (self.decode, taken.decode),
+            (self.upscale, taken.upscale),
+            (self.encode, taken.encode),
+        ):
+            other.busy, own.busy = own.busy, 0.0
+            other.starved, own.starved = own.starved, 0.0
+            other.blocked, own.blocked = own.blocked, 0.0
+        return taken
 
     @property
     def limit(self) -> StageName:

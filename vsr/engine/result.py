@@ -6,6 +6,16 @@ from vsr.engine.pipeline import StageTimes
 
 
 @dataclass(frozen=True)
+class WorkerProgress:
+    """Progress of one of several workers."""
+
+    name: str
+    """Its device, such as `cuda:1`, or its number, such as `worker 2`."""
+    frames: int
+    """Frames that it has written in this run, without those that were lost with a process."""
+
+
+@dataclass(frozen=True)
 class UpscaleProgress:
     """Progress of an upscaling run."""
 
@@ -18,7 +28,9 @@ class UpscaleProgress:
     before: int = 0
     """Frames that earlier runs had finished."""
     stages: StageTimes = field(default_factory=StageTimes)
-    """Times of the stages until now; they grow with the run."""
+    """Times of the stages until now; they grow with the run, by all workers."""
+    workers: tuple[WorkerProgress, ...] = ()
+    """Of a run with several workers."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,8 @@ class UpscaleStart:
     """Contents of the source that the output will lack, and which format could hold them."""
     notes: tuple[str, ...]
     """Findings about the source."""
+    workers: tuple[str, ...] = ()
+    """Names of the workers of a run with several."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,8 @@ class UpscaleResult:
     first_frame_seconds: float
     """Time from the call to the first frame handed to the encoder."""
     stages: StageTimes
+    workers: tuple[str, ...] = ()
+    """Names of the workers of a run with several."""
 
     @property
     def frames_per_second(self) -> float:

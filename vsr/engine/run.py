@@ -3,13 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from vsr.config import check_dataclass
 from vsr.engine.pipeline import SpanObserver, StageTimes
-from vsr.engine.result import UpscaleProgress, UpscaleResult, UpscaleStart
+from vsr.engine.result import UpscaleProgress, UpscaleResult, UpscaleStart, WorkerProgress
 from vsr.engine.session import UpscaleSession
 from vsr.errors import OutputError
 from vsr.media.mux.copy_plan import CopyPlan
@@ -32,6 +32,8 @@ class RunOptions:
     on_start: Callable[[UpscaleStart], None] = lambda start: None
     on_progress: Callable[[UpscaleProgress], None] = lambda progress: None
     on_message: Callable[[str], None] = lambda line: None
+    workers: tuple[str, ...] = ()
+    """Names of the worker processes; empty if there are none."""
     on_span: SpanObserver | None = None
     """Called with each span of each stage's time."""
 
@@ -49,21 +51,25 @@ class FrameCounter:
         on_progress: Callable[[UpscaleProgress], None],
         stages: StageTimes,
         before: int = 0,
+        workers: Sequence[str] = (),
     ) -> None:
         """`stages` are the times of this run, which grow.
 
-        `before` is the count of frames that earlier runs finished.
+        `before` is the count of frames that earlier runs finished; `workers` are names.
         """
         self.frames = before
+        self._workers = [WorkerProgress(name, 0) for name in workers]
         self.first_frame_seconds = 0.0
         self._session = session
         self._on_progress = on_progress
         self._stages = stages
         self._before = before
 
-    def add(self) -> None:
-        """Count a frame."""
+    def add(self, worker: int | None = None) -> None:
+        """Count a frame, of one of the workers if there are several."""
         self.frames += 1
+        if worker is not None:
+            self._count(worker, 1)
         seconds = time.perf_counter() - self._session.started
         self.first_frame_seconds = self.first_frame_seconds or seconds
         self._on_progress(
@@ -73,8 +79,18 @@ class FrameCounter:
                 seconds=seconds,
                 before=self._before,
                 stages=self._stages,
+                workers=tuple(self._workers),
             )
         )
+
+    def discard(self, worker: int, frames: int) -> None:
+        """Subtract the frames of an unfinished segment, which are upscaled again."""
+        self.frames -= frames
+        self._count(worker, -frames)
+
+    def _count(self, worker: int, frames: int) -> None:
+        before = self._workers[worker]
+        self._workers[worker] = replace(before, frames=before.frames + frames)
 
 
 def check_strict(
@@ -108,7 +124,7 @@ def report_start(
             output=str(output),
             model=session.model,
             detail=session.detail,
-            device=str(session.device),
+            device=_device(session, options.workers),
             backend=session.backend.name,
             width=info.width,
             height=info.height,
@@ -116,6 +132,7 @@ def report_start(
             resumed_frames=before,
             left_out=left_out,
             notes=tuple(session.reader.notes),
+            workers=options.workers,
         )
     )
 
@@ -132,6 +149,7 @@ def make_result(
     damaged: Sequence[int],
     first_frame_seconds: float,
     stages: StageTimes,
+    workers: tuple[str, ...] = (),
 ) -> UpscaleResult:
     """Describe a finished run; `damaged` are pts of damaged frames."""
     info = session.info
@@ -139,7 +157,7 @@ def make_result(
         output=str(output),
         model=session.model,
         detail=session.detail,
-        device=str(session.device),
+        device=_device(session, workers),
         backend=session.backend.name,
         width=info.width,
         height=info.height,
@@ -153,4 +171,10 @@ def make_result(
         seconds=time.perf_counter() - session.started,
         first_frame_seconds=first_frame_seconds,
         stages=stages,
+        workers=workers,
     )
+
+
+def _device(session: UpscaleSession, workers: Sequence[str]) -> str:
+    """Name the device of a run, or all of them: workers on GPUs are named by their devices."""
+    return ", ".join(workers) if workers and session.device.type == "cuda" else str(session.device)

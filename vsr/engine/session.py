@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vsr.engine.backends import pick_backend
+from vsr.engine.backends import after_trial, pick_backend, place
 from vsr.engine.digests import film_digest, pictures_digest, weights_digest
 from vsr.engine.field_notes import field_advice
 from vsr.engine.output_size import OutputSize, SizeRequest, input_frame
@@ -24,6 +24,7 @@ from vsr.imaging.grain import Grain
 from vsr.media.decode.comb import FieldFinding
 from vsr.media.decode.completeness import ENDS_EARLY
 from vsr.media.decode.conform import is_specified
+from vsr.media.decode.decoder import automatic_threads
 from vsr.media.decode.field_watch import FieldWatch
 from vsr.media.decode.part_times import locate_part
 from vsr.media.decode.picture_reader import FilmReader, PictureReader
@@ -32,6 +33,7 @@ from vsr.media.decode.reader import VideoReader
 from vsr.media.decode.side_data import TIMECODE
 from vsr.media.decode.survey import Survey, survey_film
 from vsr.media.encode.settings import (
+    EncoderSettings,
     check_frame_size,
     output_info,
     stores_aspect_ratio,
@@ -39,6 +41,7 @@ from vsr.media.encode.settings import (
     unsupported_features,
     with_film_grain,
 )
+from vsr.media.encode.threads import encoder_threads, with_encoder_threads
 from vsr.media.encode.trial import check_encoder
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.mux.copy_plan import CopyPlan, Selection
@@ -53,7 +56,7 @@ from vsr.media.side_data_support import (
 )
 from vsr.models import Generator
 from vsr.system.address import is_pipe
-from vsr.system.machine import memory_bytes, pick_device
+from vsr.system.machine import memory_bytes, usable_cores
 from vsr.zoo import choose_model, default_detail, default_scale, load
 
 _QUEUE_FRAMES, _QUEUE_PIXELS = 8, 100_000_000
@@ -63,6 +66,7 @@ _LATER_OPTIONS = (
     "audio",
     "subtitles",
     "denoise",
+    "steady",
     "deblock",
     "grain",
     "inverse_telecine",
@@ -80,9 +84,21 @@ class UpscaleSession:
     """
 
     def __init__(
-        self, source: Path, options: UpscaleOptions, suffix: str, survey: Survey | None = None
+        self,
+        source: Path,
+        options: UpscaleOptions,
+        suffix: str,
+        survey: Survey | None = None,
+        memory: int | None = None,
+        decoder_threads: int | None = None,
     ) -> None:
-        """Prepare to upscale `source` to a container of `suffix`; `survey` saves a survey."""
+        """Prepare to upscale `source` to a container of `suffix`; `survey` saves a survey.
+
+        Tiles are chosen for a device of `memory` bytes, by default that of the device. The source
+        is decoded by `decoder_threads`, by default those that FFmpeg would choose.
+        """
+        self.given_options = options
+        """As given; `options` have settings for the encoder's film grain."""
         if options.grain and synthesizes_grain(options.settings):
             settings = with_film_grain(options.settings, options.grain)
             options = replace(options, settings=settings)
@@ -96,14 +112,18 @@ class UpscaleSession:
         )
         self.dropped = Dropped()
         self.started = time.perf_counter()
-        self.device = pick_device(options.device)
-        self._suffix = suffix
-        keep_on_gpu = self.device.type == "cuda" and not options.deblock
-        self.reader: FilmReader = open_source(source, options, keep_on_gpu)
+        placement = place(options.backend, options.device, options.provider, options.precision)
+        self.suffix = suffix
+        self.decoder_threads = decoder_threads or automatic_threads(len(usable_cores()))
+        keep_on_gpu = placement.device.type == "cuda" and not options.deblock
+        self.reader: FilmReader = open_source(source, options, keep_on_gpu, self.decoder_threads)
         try:
             source_info = self.reader.info
             self.part, self.found_part = locate_part(self.reader, options.part)
             generator, size = self._load(source_info)
+            placement, note = after_trial(placement, generator)
+            self.device = placement.device
+            self.reader.notes += [note] if note else []
             self.weights = weights_digest(generator.state_dict())
             self.scale = generator.scale
             read_as = colour_spec(source_info)
@@ -131,6 +151,9 @@ class UpscaleSession:
                 size=(source_info.height, source_info.width),
                 frames=source_info.frame_count,
                 tiling=options.tiling,
+                memory=memory,
+                openvino_device=placement.openvino_device,
+                provider=placement.provider,
             )
             if self.part is not None:
                 found = self.found_part
@@ -165,6 +188,15 @@ class UpscaleSession:
             full_range=info.colour.full_range,
         )
 
+    @property
+    def encoder_threads(self) -> int | None:
+        """Threads of the encoder on this machine; None if its output doesn't depend on them."""
+        return encoder_threads(self.options.settings, self.info.height, len(usable_cores()))
+
+    def encoding(self, threads: int | None) -> EncoderSettings:
+        """Return the settings of each segment's encoder, with so many threads."""
+        return with_encoder_threads(self.options.settings, threads)
+
     def another_reader(self) -> FilmReader:
         """Open the source again, to read the same frames independently of `reader`."""
         return reopen_source(self.reader, self.options)
@@ -183,7 +215,7 @@ class UpscaleSession:
             start=first * part.time_base,
             end=last if end is None else end,
             origin=part.origin * part.time_base,
-            keeps_negative=self._suffix not in ("", ".nut"),
+            keeps_negative=self.suffix not in ("", ".nut"),
         )
 
     def _load(self, source: StreamInfo) -> tuple[Generator[Any], OutputSize]:
@@ -196,14 +228,15 @@ class UpscaleSession:
         own_scale = load(self.model, None, 0.0).scale
         if request.is_default and self.model == options.model:
             size = request.resolve(frame, own_scale)
-            needed = size.network_scale(frame)
+        needed = size.network_scale(frame, own_scale)
         scale = min(needed, own_scale)
         default = default_detail(self.model, scale)
         self.detail = default if options.detail is None else options.detail
         is_enlarged = size.width > scale * source.width or size.height > scale * source.height
         enlarged = f"{self.model} upscales by {scale}: enlarged to {size.width}x{size.height}"
         self.reader.notes += [note for note in (size.note, enlarged if is_enlarged else "") if note]
-        return load(self.model, scale, self.detail, options.denoise), size
+        generator = load(self.model, scale, self.detail, options.denoise, options.steady)
+        return generator, size
 
     def _computed_info(self, source: StreamInfo) -> StreamInfo:
         """Describe the frames that the backend computes: as written, or deeper and to resample."""
@@ -282,7 +315,7 @@ class UpscaleSession:
             self.reader.info,
             survey,
             self.info,
-            self._suffix,
+            self.suffix,
             settings,
             tags,
             is_rotated=self.reader.is_rotated,

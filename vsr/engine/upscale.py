@@ -2,14 +2,15 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 from vsr.engine.animation_mode import upscale_to_animation
-from vsr.engine.backends import BackendName, Precision, Tiling
+from vsr.engine.backend_options import BackendName, Precision, Tiling
 from vsr.engine.file_mode import upscale_to_file
+from vsr.engine.parallel.workers import Workers
 from vsr.engine.picture_mode import upscale_to_pictures
 from vsr.engine.picture_source import names_pictures
 from vsr.engine.pipe_mode import upscale_pipe
@@ -48,6 +49,7 @@ def upscale_video(
     size: str | None = None,
     square_pixels: bool = False,
     backend: BackendName = "auto",
+    provider: str = "auto",
     precision: Precision = "auto",
     tiling: Tiling = "auto",
     deinterlace: Deinterlace = "auto",
@@ -57,6 +59,7 @@ def upscale_video(
     audio: AudioMode = "auto",
     subtitles: SubtitleMode = "copy",
     denoise: float | None = None,
+    steady: float = 0.0,
     deblock: float = 0.0,
     grain: float = 0.0,
     part: Part | None = None,
@@ -67,6 +70,8 @@ def upscale_video(
     strict: bool = False,
     pipe_format: PipeFormat = "nut",
     trace: Path | str | None = None,
+    workers: int | Workers | None = None,
+    cluster: str | None = None,
     stop: threading.Event | None = None,
     on_start: Callable[[UpscaleStart], None] = lambda start: None,
     watch: Callable[[UpscaleProgress], None] = lambda progress: None,
@@ -86,10 +91,20 @@ def upscale_video(
     model for the size. `detail` goes from 0, faithful,
     to 1, where a twin of the model invents texture; the model's card has its default.
 
-    **Computing.** `backend` "auto" is OpenVINO on a CPU if the film is long enough to be worth its
-    start-up time, else torch. `precision` "auto" is "int8" with OpenVINO if the model is
-    calibrated for it, "f16" on a GPU, else "f32". Frames that don't fit into memory are computed
-    in overlapping tiles; `tiling` is "auto", "off", or the side of tiles in low-resolution pixels.
+    **Computing.** `device` is "cpu", "cuda", "cuda:1", "xpu", "mps", "intel-gpu" or "intel-npu";
+    "auto" is a GPU if there is one. `backend` "auto" is OpenVINO on a CPU if the film is long
+    enough to be worth its start-up time, else torch. "onnx" is ONNX Runtime, by an execution
+    `provider` such as "cuda:1", "directml", "coreml" or "cpu". `precision` "auto" is "int8" with
+    OpenVINO if the model is calibrated for it, "f16" by CUDA, else "f32". Frames that don't fit
+    into memory are computed in overlapping tiles; `tiling` is "auto", "off", or the side of tiles
+    in low-resolution pixels.
+
+    **Several processes.** `device` "cuda:0,cuda:1", or "all", gives each GPU a process, and
+    `workers` is a count of processes that divide the cores of the CPU. They upscale shots at the
+    same time; the output has the same bytes. `workers` can also be `vsr.Workers`, which several
+    films share. `cluster` is the address of a Ray cluster, or "auto" for the one of this machine:
+    each GPU has a worker or, without GPUs, each machine has `workers`. Processes import the main
+    script, so that it needs `if __name__ == "__main__":`.
 
     **Source.** `deinterlace` applies to frames flagged as interlaced ("auto"), to all ("on"), or
     to none ("off"); "double" returns a frame for each field. `inverse_telecine` restores the
@@ -109,8 +124,8 @@ def upscale_video(
     is an error, unless `audio` is "none".
 
     **Restoration.** `denoise` is the strength of the model's temporal filter: 0 is off, 0.5 as
-    trained, 1 the most. `deblock` removes blocks and ringing of codecs before the model, from 0,
-    off, to 1.
+    trained, 1 the most. `steady` is one for the output of models of single pictures: 0 is off.
+    `deblock` removes blocks and ringing of codecs before the model, from 0, off, to 1.
 
     **Encoding.** `settings` are codec, quality and further options of the encoder. `grain` is the
     strength of film grain, from 0 to 1: noise that depends on a frame's time alone or, by av1 on
@@ -138,6 +153,7 @@ def upscale_video(
         detail=detail,
         device=device,
         backend=backend,
+        provider=provider,
         precision=precision,
         tiling=tiling,
         settings=settings,
@@ -148,6 +164,7 @@ def upscale_video(
         audio=audio,
         subtitles=subtitles,
         denoise=denoise,
+        steady=steady,
         deblock=deblock,
         grain=grain,
         part=part,
@@ -165,7 +182,12 @@ def upscale_video(
         on_message=tell,
     )
     trace_file = None if trace is None else Path(trace)
-    return upscale_film(Path(source), Path(output), options, run_options, trace_file)
+    if isinstance(workers, Workers):
+        shared: AbstractContextManager[Workers] = nullcontext(workers)
+    else:
+        shared = Workers(device, workers, cluster)
+    with shared as used:
+        return upscale_film(Path(source), Path(output), options, run_options, trace_file, used)
 
 
 def upscale_film(
@@ -174,8 +196,15 @@ def upscale_film(
     options: UpscaleOptions = UpscaleOptions(),
     run_options: RunOptions = RunOptions(),
     trace: Path | None = None,
+    workers: Workers | None = None,
 ) -> UpscaleResult:
-    """Upscale a film as `upscale_video` does, with options as objects. Raises `VsrError`."""
+    """Upscale a film as `upscale_video` does, with options as objects. Raises `VsrError`.
+
+    The device of `workers`, if given, takes the place of that of `options`.
+    """
+    workers = workers or Workers(options.device)
+    options = replace(options, device=workers.device)
+    run_options = replace(run_options, workers=workers.names)
     if output.is_dir() and output != PIPE:
         raise OutputError(f"{output}: is a folder; name a file in it")
     if output == PIPE:
@@ -194,6 +223,14 @@ def upscale_film(
         )
     if options.audio == "copy" and output == PIPE and run_options.pipe_format == "y4m":
         raise OutputError("-: y4m holds video alone; --audio copy needs --format nut")
+    if workers.names:
+        _check_workers(source, output, is_animation, trace)
+    if line := workers.unlike_machines(options):
+        run_options.on_message(line)
+    if workers.is_cluster and is_pattern:
+        raise OutputError(
+            f"{output}: pictures are written by one machine; leave out --cluster, or name a film"
+        )
     check_distinct([trace, output], [source, Path(options.model) if options.model else None])
     with Trace(trace, run_options.overwrite) if trace else nullcontext() as spans:
         if spans is not None:
@@ -203,8 +240,20 @@ def upscale_film(
         if output == PIPE or is_pipe(source):
             return upscale_pipe(source, output, options, run_options)
         if is_pattern:
-            return upscale_to_pictures(source, output, options, run_options)
-        return upscale_to_file(source, output, options, run_options)
+            return upscale_to_pictures(source, output, options, run_options, workers)
+        return upscale_to_file(source, output, options, run_options, workers)
+
+
+def _check_workers(source: Path, output: Path, is_animation: bool, trace: Path | None) -> None:
+    """Raise `VsrError` where only one process can upscale."""
+    if output == PIPE or is_pipe(source) or is_animation:
+        what = "an animation" if is_animation else "a pipe"
+        raise OutputError(
+            f"{output}: {what} is upscaled by one process; leave out --workers and "
+            "--cluster, and name one --device"
+        )
+    if trace is not None:
+        raise ConfigError(f"--trace {trace}: is of one process; leave it out with several workers")
 
 
 def _check_pictures(source: Path, output: Path, options: UpscaleOptions, is_pattern: bool) -> None:

@@ -1,17 +1,17 @@
 """The options of an upscaling run that determine its output."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from vsr.config import check_dataclass
-from vsr.engine.backends import BackendName, Precision, Tiling
+from vsr.engine.backend_options import BackendName, Precision, Tiling
 from vsr.media.decode.decoder import Decoder
 from vsr.media.decode.deinterlace import Deinterlace
 from vsr.media.decode.part import Part
-from vsr.media.encode.settings import EncoderSettings
+from vsr.media.encode.settings import EncoderSettings, synthesizes_grain
 from vsr.media.mux.copy_plan import AudioMode, SubtitleMode
 
 Rotate = Literal["keep", "apply"]
@@ -34,6 +34,8 @@ class UpscaleOptions:
     detail: _Share | None = None
     device: str = "auto"
     backend: BackendName = "auto"
+    provider: str = "auto"
+    """Execution provider of ONNX Runtime, such as "cuda:1"."""
     precision: Precision = "auto"
     tiling: Tiling = "auto"
     settings: EncoderSettings = field(default_factory=EncoderSettings)
@@ -41,6 +43,7 @@ class UpscaleOptions:
     rotate: Rotate = "keep"
     decoder: Decoder = "cpu"
     denoise: _Share | None = None
+    steady: _Share = 0.0
     deblock: _Share = 0.0
     video: int | None = None
     """The video stream to upscale, from 1; None for the default one."""
@@ -55,3 +58,16 @@ class UpscaleOptions:
     def __post_init__(self) -> None:
         """Check the values."""
         check_dataclass(self)
+
+
+def picture_options(options: UpscaleOptions) -> UpscaleOptions:
+    """Return options with the same frames, without all that doesn't change them.
+
+    Film grain that decoders would add is drawn into the frames.
+    """
+    codec = options.settings.codec
+    if options.grain and synthesizes_grain(options.settings):
+        codec = "hevc"
+    return replace(
+        options, settings=EncoderSettings(codec), audio="auto", subtitles="copy", part=None
+    )

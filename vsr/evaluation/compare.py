@@ -3,17 +3,14 @@
 import base64
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from html import escape
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
-from string import Template
 from urllib.parse import quote
 
 import torch
 
 from vsr.errors import ConfigError, DataError
-from vsr.evaluation.html import as_script_data, asset, render_page
+from vsr.evaluation.comparison_page import ComparedFilm, comparison_page
 from vsr.frames.yuv import colour_spec, planes_to_rgb, rgb_to_planes
 from vsr.media.decode.frame_times import frame_times
 from vsr.media.decode.reader import VideoReader
@@ -29,19 +26,6 @@ _COPY_SETTINGS = EncoderSettings("h264", 10, "veryfast")
 _LONGEST_STEM = 200
 """Bytes of the file name of a copy."""
 _CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class ComparedFilm:
-    """A film on the page."""
-
-    address: str
-    """URL of the file to play: the film, or a copy that browsers can play."""
-    label: str
-    width: int
-    height: int
-    times: list[float]
-    """Presentation times of the frames in seconds."""
 
 
 def write_comparison(
@@ -81,27 +65,6 @@ def write_comparison(
             ComparedFilm(address, label, info.width, info.height, times=frame_times(played))
         )
     write_text(page, comparison_page(shown))
-
-
-def comparison_page(films: Sequence[ComparedFilm], assets: str | None = None) -> str:
-    """Render the page as HTML; see `render_page` for `assets`."""
-    largest = max(film.width * film.height for film in films)
-    described = []
-    for film in films:
-        smaller = film.width * film.height < largest
-        label = f"source: {film.label}" if smaller else film.label
-        entry = {"label": label, "width": film.width, "height": film.height}
-        described.append(entry | _describe_times(film.times))
-    videos = "".join(
-        f'<video id="film-{index}" muted playsinline preload="auto" src="{escape(film.address)}">'
-        "</video>\n"
-        for index, film in enumerate(films)
-    )
-    title = " | ".join(film.label for film in films)
-    body = Template(asset("compare.html")).substitute(
-        title=escape(title, quote=True), videos=videos, data=as_script_data({"films": described})
-    )
-    return render_page(f"{title}: comparison", body, "compare", assets)
 
 
 def _labels(films: Sequence[Path]) -> list[str]:
@@ -148,13 +111,3 @@ def _address(film: Path, page: Path) -> str:
     except ValueError:  # on another drive
         return film.absolute().as_uri()
     return quote(os.fsencode(relative.replace(os.sep, "/")))
-
-
-def _describe_times(times: list[float]) -> dict[str, object]:
-    """Presentation times: their count and step if evenly spaced, else all of them."""
-    count, first = len(times), times[0]
-    step = (times[-1] - first) / (count - 1) if count > 1 else 0.04
-    even = all(abs(b - a - step) < 1e-3 * step for a, b in pairwise(times))
-    if even:
-        return {"count": count, "first": first, "step": step}
-    return {"times": [round(time, 6) for time in times]}

@@ -14,14 +14,17 @@ from vsr.data.rgb_frames import rgb_frames
 from vsr.errors import DataError
 from vsr.frames.shots import mark_cuts
 from vsr.frames.yuv import colour_spec, planes_to_rgb
+from vsr.imaging.colour import Matrix
 from vsr.imaging.tensors import on_8_bit_levels
 from vsr.media.decode.reader import VideoReader
-from vsr.media.frame import Frame
+from vsr.media.frame import ColourTags, Frame
 from vsr.media.image_sequence import ImageSequence, images_in
 from vsr.media.still import Still
 from vsr.system.folders import FILM_SUFFIXES, visible_in
 
 _FOLDER_RATE = 25.0
+_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+"""Transfer functions of H.273."""
 
 
 class TimedFrame(NamedTuple):
@@ -47,6 +50,12 @@ class FrameSequence:
     """Average frames a second; 25 in a folder."""
     count: int | None
     """Frames, if the container reports them."""
+    matrix: Matrix
+    """Of the film's own luma; BT.709 in a folder."""
+    bit_depth: int
+    """Bits of the pictures; 16 in a folder of more than 8."""
+    hdr: str
+    """"PQ", "HLG" or "linear light"; empty for SDR."""
     read: Callable[[torch.device, bool], Iterator[TimedFrame]]
     """Frames on a device; the second argument enables the detection of cuts."""
     notes: set[str] = field(default_factory=set)
@@ -83,13 +92,22 @@ def open_sequence(path: Path) -> FrameSequence:
         time_base=info.time_base,
         frame_rate=float(info.frame_rate),
         count=info.frame_count,
+        matrix=colour_spec(info).matrix,
+        bit_depth=info.layout.bit_depth,
+        hdr=hdr_transfer(info.colour),
         read=frames,
     )
 
 
+def hdr_transfer(colour: ColourTags) -> str:
+    """Name the HDR transfer function, "PQ" or "HLG"; empty for SDR."""
+    return _HDR_TRANSFERS.get(colour.transfer, "")
+
+
 def _open_folder(folder: Path) -> FrameSequence:
     sequence = ImageSequence.in_folder(folder)
-    height, width = sequence.size
+    first = next(sequence.frames())
+    height, width = first.rgb.shape[:2]
     notes: set[str] = set()
 
     def noted() -> Iterator[Still]:
@@ -111,6 +129,9 @@ def _open_folder(folder: Path) -> FrameSequence:
         time_base=Fraction(0),
         frame_rate=_FOLDER_RATE,
         count=len(sequence.files),
+        matrix=Matrix.BT709,
+        bit_depth=8 if first.rgb.dtype == np.uint8 else 16,
+        hdr="linear light" if first.linear else "",
         read=frames,
         notes=notes,
     )

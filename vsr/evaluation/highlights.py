@@ -72,7 +72,8 @@ class Highlights:
 
     def add(self, index: int, panels: dict[str, Tensor], row: Row) -> None:
         """Add a frame in all its versions, RGB (3, H, W) in [0, 1], the output first."""
-        output, other = list(panels.values())[:2]
+        output, *others = panels.values()
+        other = others[0] if others else output
         if Metric.PSNR_Y in row:
             self._update_worst(index, panels, row[Metric.PSNR_Y], output - other)
         if self.flicker_metric is None:

@@ -2,20 +2,17 @@
 
 import base64
 import io
-import json
 import math
 from html import escape
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from vsr.evaluation.highlights import Highlights, Pixels, Second
+from vsr.evaluation.page import as_script_data, render_page
 from vsr.evaluation.report import FilmReport, Report, summary_rows
 from vsr.metrics.protocol import Metric
 
-ASSETS = Path(__file__).parent / "assets"
-"""Folder of the styles and scripts of pages."""
 _MOST_POINTS = 3000
 _STRIP_ZOOM = 2
 
@@ -37,47 +34,6 @@ def report_page(report: Report) -> str:
 </main>
 <script type="application/json" id="data">{_data(report)}</script>"""
     return render_page(f"{report.subject}: report", body, "report")
-
-
-def render_page(title: str, body: str, asset_name: str, assets: str | None = None) -> str:
-    """Render a page with `assets/{asset_name}.css` and `.js`, embedded or linked.
-
-    They are linked where `assets` is the address of their folder: the page then has neither scripts
-    nor styles of its own, as strict content security policies demand.
-    """
-    names = ("page.css", f"{asset_name}.css")
-    script = f"{asset_name}.js"
-    if assets is None:
-        style = f"<style>\n{''.join(map(asset, names))}</style>"
-        code = f"<script>\n{asset(script)}</script>"
-    else:
-        style = "\n".join(f'<link rel="stylesheet" href="{assets}/{name}">' for name in names)
-        code = f'<script src="{assets}/{script}"></script>'
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>{escape(title)}</title>
-{style}
-</head>
-<body>
-{body}
-{code}
-</body>
-</html>
-"""
-
-
-def as_script_data(value: object) -> str:
-    """Serialise as JSON that is safe inside a script element."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def asset(name: str) -> str:
-    """Read a packaged part of a page."""
-    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 def _table(report: Report) -> str:
@@ -177,10 +133,10 @@ def _data(report: Report) -> str:
         curves = []
         for metric in report.metrics:
             curve: dict[str, object] = {"title": metric.heading, "digits": metric.digits}
-            curve["ours"] = _points(film.values(metric, report.protocol), metric, stride)
-            if film.bicubic:
-                values = film.values(metric, report.protocol, True)
-                curve["bicubic"] = _points(values, metric, stride)
+            for version in report.versions_of(metric):
+                values = film.values(metric, report.protocol, version)
+                name = "ours" if version == "output" else version
+                curve[name] = _points(values, metric, stride)
             curves.append(curve)
         films.append({"name": film.name, "frames": frames, "curves": curves})
     return as_script_data({"films": films})

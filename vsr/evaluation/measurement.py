@@ -12,6 +12,8 @@ from vsr.errors import ConfigError, DataError
 from vsr.evaluation.highlights import Highlights
 from vsr.evaluation.metric_plan import MetricPlan
 from vsr.evaluation.report import FilmReport, Report
+from vsr.evaluation.vmaf import FilmVmaf, ffmpeg_version
+from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.metrics.meter import FilmMeter, Row
 from vsr.metrics.protocol import PROTOCOLS, Metric, Protocol
 
@@ -56,8 +58,13 @@ class Measurement:
         for network in plan.networks.values():
             network.to(device)
 
-    def measure(self, name: str, frames: Iterable[MeasuredFrame], frame_rate: float) -> FilmReport:
-        """Measure one film; raises `DataError` where the protocol or a metric doesn't apply."""
+    def measure(
+        self, name: str, frames: Iterable[MeasuredFrame], frame_rate: float, luma: ColourSpec
+    ) -> FilmReport:
+        """Measure one film; raises `DataError` where the protocol or a metric doesn't apply.
+
+        `luma` is that in which VMAF is computed, see `vmaf_luma`.
+        """
         meter = FilmMeter(
             self._plan.metrics,
             self._protocol,
@@ -68,25 +75,45 @@ class Measurement:
         highlights = Highlights(frame_rate) if self._gallery else None
         rows: list[Row] = []
         bicubic: list[Row] = []
-        for index, frame in enumerate(frames):
-            outputs = [frame.panels[key] for key in (OUTPUT, BICUBIC) if key in frame.panels]
-            if frame.target is None and frame.low is not None:
-                outputs = outputs[:1]
-            measured = meter.add(outputs, frame.target, frame.starts_shot, frame.low)
-            rows.append(measured[0])
-            bicubic += measured[1:]
-            if highlights:
-                highlights.add(index, frame.panels, measured[0])
-            self._done += 1
-            self._watch(self._done, self._total)
+        reference: list[Row] = []
+        has_absolute = any(metric.is_absolute for metric in self._plan.metrics)
+        part = self._protocol.part
+        with FilmVmaf(self._plan.metrics, luma) as vmaf:
+            for index, frame in enumerate(frames):
+                outputs = [frame.panels[key] for key in (OUTPUT, BICUBIC) if key in frame.panels]
+                if frame.target is None and not has_absolute:
+                    outputs = outputs[:1]  # the flicker of bicubic is 0 by definition
+                measured = meter.add(outputs, frame.target, frame.starts_shot, frame.low)
+                rows.append(measured[0])
+                bicubic += measured[1:]
+                if frame.target is not None:
+                    vmaf.add([part(output) for output in outputs], part(frame.target))
+                    if has_absolute:
+                        reference.append(meter.absolute(frame.target))
+                if highlights:
+                    highlights.add(index, frame.panels, measured[0])
+                self._done += 1
+                self._watch(self._done, self._total)
+            for film_rows, scores in zip((rows, bicubic), vmaf.scores(), strict=False):
+                for row, score in zip(film_rows, scores, strict=True):
+                    row |= score
         self._check_count(name, len(rows))
-        return FilmReport(name, rows, bicubic or None, frame_rate=frame_rate, gallery=highlights)
+        return FilmReport(
+            name=name,
+            rows=rows,
+            bicubic=bicubic or None,
+            reference=reference or None,
+            frame_rate=frame_rate,
+            gallery=highlights,
+        )
 
     def report(self, films: Sequence[FilmReport], subject: str, command: str) -> Report:
         """Collect the films in a report, with the versions of the packages used."""
         packages = ["torch", "av", "opencv-python", "lpips"]
         packages += ["cvvdp"] if Metric.CVVDP in self._plan.metrics else []
         versions = {name: version(name) for name in packages}
+        if self._plan.has_vmaf:
+            versions["ffmpeg"] = ffmpeg_version()
         return Report(
             films=tuple(films),
             protocol=self._protocol,
@@ -117,3 +144,8 @@ def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise ConfigError(f"unknown protocol {name!r}; choose one of: {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def vmaf_luma(matrix: Matrix, depths: Iterable[int]) -> ColourSpec:
+    """Luma in which VMAF is computed: studio range, of 10 bits if a film has more than 8."""
+    return ColourSpec(matrix, bit_depth=10 if max(depths) > 8 else 8)

@@ -12,6 +12,7 @@ from vsr.data.sources import (
 )
 from vsr.errors import DataError
 from vsr.evaluation.degradation import EvaluatedDegradation, degrade_film
+from vsr.evaluation.frame_sequence import hdr_transfer
 from vsr.evaluation.measurement import (
     BICUBIC,
     OUTPUT,
@@ -20,12 +21,14 @@ from vsr.evaluation.measurement import (
     MeasuredFrame,
     Measurement,
     find_protocol,
+    vmaf_luma,
 )
 from vsr.evaluation.metric_plan import MetricPlan
 from vsr.evaluation.report import Report
+from vsr.frames.yuv import colour_spec
 from vsr.metrics.protocol import COMPARING, Metric
 from vsr.scoring import Pictures, upscale_pairs
-from vsr.system.machine import pick_device
+from vsr.system.machine import pick_torch_device
 from vsr.zoo import load
 
 
@@ -35,6 +38,7 @@ def evaluate_model(
     degradation: EvaluatedDegradation = "bi",
     *,
     detail: float = 0.0,
+    steady: float = 0.0,
     protocol: str = "plain",
     metrics: Sequence[str] | None = None,
     device: str = "auto",
@@ -48,8 +52,8 @@ def evaluate_model(
     `degradation` is explained at `degrade_film`. `gallery` collects pictures for the HTML page.
     Raises `VsrError`.
     """
-    rules, torch_device = find_protocol(protocol), pick_device(device)
-    generator = load(model, detail=detail).to(torch_device)
+    rules, torch_device = find_protocol(protocol), pick_torch_device(device)
+    generator = load(model, detail=detail, steady=steady).to(torch_device)
     sources = [
         source for source in find_sources([data]) if source.type is not SourceType.PHOTOGRAPH
     ]
@@ -60,7 +64,9 @@ def evaluate_model(
         )
     plan = MetricPlan.create(metrics, (*COMPARING, Metric.FLICKER))
     infos = [source_info(source) for source in sources]
-    plan.require_side(min(min(info.height, info.width) for info in infos) // 8 * 8)
+    for source, info in zip(sources, infos, strict=True):
+        plan.require_sdr(source.name, hdr_transfer(info.colour))
+        plan.require_size(info.height // 8 * 8, info.width // 8 * 8, rules)
     measurement = Measurement(
         plan=plan,
         protocol=rules,
@@ -77,8 +83,11 @@ def evaluate_model(
             _measured(pictures, starts_shot)
             for pictures, starts_shot in upscale_pairs(generator, pairs)
         )
-        films.append(measurement.measure(source.name, upscaled, float(info.frame_rate)))
-    name = f"{model} at detail {detail:g}" if detail else model
+        luma = vmaf_luma(colour_spec(info).matrix, [8])
+        films.append(measurement.measure(source.name, upscaled, float(info.frame_rate), luma))
+    choices = {"detail": detail, "steady": steady}
+    named = [f"{choice} {value:g}" for choice, value in choices.items() if value]
+    name = f"{model} at {' and '.join(named)}" if named else model
     return measurement.report(films, f"{name} on {data}, degraded by {degradation}", command)
 
 

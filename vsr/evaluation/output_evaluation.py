@@ -16,13 +16,14 @@ from vsr.evaluation.measurement import (
     MeasuredFrame,
     Measurement,
     find_protocol,
+    vmaf_luma,
 )
 from vsr.evaluation.metric_plan import MetricPlan
 from vsr.evaluation.pairing import Align, Pairing
 from vsr.evaluation.report import Report
 from vsr.imaging.tensors import resize_bicubic
 from vsr.metrics.protocol import COMPARING, Metric, Protocol
-from vsr.system.machine import pick_device
+from vsr.system.machine import pick_torch_device
 
 
 def evaluate(
@@ -42,15 +43,16 @@ def evaluate(
 
     `output` and `reference` are two films, two folders of numbered images, or two folders of
     either with the same names. `source` is the film that the output was made from; flicker is
-    measured along its motion, and without a reference nothing else is. Without `metrics`, all that
+    measured along its motion. Without a reference, only flicker and NIQE are measured, and NIQE
+    needs no source. Without `metrics`, all that
     the films allow are measured. Frames are paired by time and streamed. `gallery` collects
     pictures for the HTML page.
 
     Raises `VsrError` where the films don't fit. With `align="crop"`, the frames and the area that
     both have are compared, and the report names them.
     """
-    if reference is None and source is None:
-        raise ConfigError("nothing to evaluate against: give a reference, or --source for flicker")
+    if reference is None and align == "crop":
+        raise ConfigError("--align crop needs a reference")
     if source is not None and align == "crop":
         raise ConfigError("--align crop and --source can't be combined")
     rules = find_protocol(protocol)
@@ -60,11 +62,14 @@ def evaluate(
         for name, paths in _matched(output, reference, source)
     ]
     plan = _plan(metrics, reference is not None, source is not None)
-    plan.require_side(min(min(films[0].height, films[0].width) for _, films in clips))
+    for _, films in clips:
+        for film in films:
+            plan.require_sdr(film.path.name, film.hdr)
+        plan.require_size(films[0].height, films[0].width, rules)
     measurement = Measurement(
         plan=plan,
         protocol=rules,
-        device=pick_device(device),
+        device=pick_torch_device(device),
         gallery=gallery,
         watch=watch,
         counts=[films[0].count for _, films in clips],
@@ -79,16 +84,20 @@ def evaluate(
             has_reference=reference is not None,
             has_source=source is not None,
         )
-        report = measurement.measure(name, frames, films[0].frame_rate)
+        luma = vmaf_luma(films[-1 if reference is None else 1].matrix, [f.bit_depth for f in films])
+        report = measurement.measure(name, frames, films[0].frame_rate, luma)
         reports.append(replace(report, notes=tuple(pairing.notes)))
-    against = f"{reference}" if reference is not None else f"its source {source}"
-    return measurement.report(reports, f"{output} against {against}", command)
+    against = reference if reference is not None else source and f"its source {source}"
+    subject = f"{output} against {against}" if against else f"{output}"
+    return measurement.report(reports, subject, command)
 
 
 def _matched(
     output: Path, reference: Path | str | None, source: Path | str | None
 ) -> list[tuple[str, list[Path]]]:
     """Name and paths of each clip: the output, then the reference, then the source."""
+    if reference is None and source is None:
+        return [(name, [path]) for name, path, _ in find_clips(output, output)]
     matched: dict[str, list[Path]] = {}
     for other in (reference, source):
         if other is not None:
@@ -99,9 +108,11 @@ def _matched(
 
 def _plan(names: Sequence[str] | None, has_reference: bool, has_source: bool) -> MetricPlan:
     default = [*(COMPARING if has_reference else ()), *([Metric.FLICKER] if has_source else [])]
+    if not default and not names:
+        raise ConfigError("nothing to evaluate against: give a reference, or --source for flicker")
     plan = MetricPlan.create(names, default)
     if not has_reference and any(metric.needs_target for metric in plan.metrics):
-        raise ConfigError("only flicker can be measured without a reference")
+        raise ConfigError("only flicker and niqe can be measured without a reference")
     for metric in plan.metrics:
         if not has_source and metric.needs_source:
             raise ConfigError(
@@ -127,4 +138,5 @@ def _paired_frames(
         if low is not None:
             size = (output.shape[-2], output.shape[-1])
             panels[BICUBIC] = resize_bicubic(low[None], size)[0].clamp(0, 1)
-        yield MeasuredFrame(panels, target, low, frames[1].starts_shot)
+        # Set in the second clip only.
+        yield MeasuredFrame(panels, target, low, any(frame.starts_shot for frame in frames))

@@ -20,6 +20,7 @@ class Pairing:
     def __init__(self, clips: Sequence[FrameSequence], align: Align, sizes_agree: bool) -> None:
         """Pair `clips`, the output first; `sizes_agree` requires the second to have its size.
 
+        A single clip is read as it is.
         Raises `DataError` where the sizes must agree and differ, unless `align` is "crop".
         """
         self._clips = clips
@@ -29,7 +30,7 @@ class Pairing:
         self._common_size: tuple[int, int] | None = None
         # Cropping is not available with a source beside or instead of the reference.
         self._may_crop = sizes_agree and len(clips) == 2
-        output, reference = clips[0], clips[1]
+        output, reference = clips[0], clips[-1 if len(clips) == 1 else 1]
         if sizes_agree and output.size != reference.size:
             if align == "strict":
                 raise DataError(

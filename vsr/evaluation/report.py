@@ -6,12 +6,17 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from vsr.evaluation.highlights import Highlights
+from vsr.evaluation.vmaf import VMAF_METRICS, harmonic_mean
 from vsr.metrics.cvvdp import pooled
 from vsr.metrics.meter import Row, mean_of
 from vsr.metrics.protocol import Metric, Protocol
+
+Version = Literal["output", "bicubic", "reference"]
+"""Version of a film that was measured."""
+_VERSIONS: tuple[Version, ...] = ("output", "bicubic", "reference")
 
 
 class MetricSummary(NamedTuple):
@@ -31,26 +36,35 @@ class FilmReport:
     rows: list[Row]
     bicubic: list[Row] | None = None
     """The same for bicubic interpolation, if the source is known."""
+    reference: list[Row] | None = None
+    """Metrics of the reference by itself, such as NIQE, if one was requested."""
     notes: tuple[str, ...] = ()
     frame_rate: float = 25.0
     gallery: Highlights | None = None
     """Pictures for the HTML page, if requested."""
 
-    def values(self, metric: Metric, protocol: Protocol, of_bicubic: bool = False) -> list[float]:
+    def rows_of(self, version: Version) -> list[Row]:
+        """Measurements of a version; empty if it wasn't measured."""
+        rows = {"output": self.rows, "bicubic": self.bicubic, "reference": self.reference}
+        return rows[version] or []
+
+    def values(
+        self, metric: Metric, protocol: Protocol, version: Version = "output"
+    ) -> list[float]:
         """Values of the frames that the protocol includes; NaN where the metric is undefined.
 
         Temporal metrics are undefined at the first of these frames.
         """
-        rows = (self.bicubic or []) if of_bicubic else self.rows
+        rows = self.rows_of(version)
         included = rows[protocol.dropped : len(rows) - protocol.dropped]
         values = [row.get(metric, math.nan) for row in included]
         if metric.is_temporal and values:
             values[0] = math.nan
         return values
 
-    def mean(self, metric: Metric, protocol: Protocol, of_bicubic: bool = False) -> float:
+    def mean(self, metric: Metric, protocol: Protocol, version: Version = "output") -> float:
         """Mean over the frames that the protocol includes; NaN where the metric is undefined."""
-        return mean_over_frames(metric, self.values(metric, protocol, of_bicubic))
+        return mean_over_frames(metric, self.values(metric, protocol, version))
 
 
 @dataclass(frozen=True)
@@ -73,9 +87,18 @@ class Report:
             raise KeyError(f"{metric} was not measured; {', '.join(self.metrics)} were")
         return self.summary(Metric(metric))
 
-    def summary(self, metric: Metric, of_bicubic: bool = False) -> MetricSummary:
+    def versions_of(self, metric: Metric) -> list[Version]:
+        """Versions of the films that a metric was measured on."""
+        measured: list[Version] = ["output"]
+        if any(film.bicubic for film in self.films):
+            measured.append("bicubic")
+        if metric.is_absolute and any(film.reference for film in self.films):
+            measured.append("reference")
+        return measured
+
+    def summary(self, metric: Metric, version: Version = "output") -> MetricSummary:
         """Summarise a metric over all films."""
-        films = [film.values(metric, self.protocol, of_bicubic) for film in self.films]
+        films = [film.values(metric, self.protocol, version) for film in self.films]
         every = [value for film in films for value in film]
         if self.protocol.averages == "frames":
             mean = mean_over_frames(metric, every)
@@ -107,25 +130,15 @@ def mean_over_frames(metric: Metric, values: Sequence[float]) -> float:
 
 def summary_rows(report: Report) -> list[list[str]]:
     """Table cells: headings, a row for each film, and the mean of several films last."""
-    both = any(film.bicubic for film in report.films)
-    head = ["film", "frames"]
-    for metric in report.metrics:
-        head += [metric.heading, *(["bicubic"] if both else [])]
-    rows = [head]
+    columns = [(metric, v) for metric in report.metrics for v in report.versions_of(metric)]
+    head = [metric.heading if v == "output" else v for metric, v in columns]
+    rows = [["film", "frames", *head]]
     for film in report.films:
-        cells = [film.name, str(len(film.rows))]
-        for metric in report.metrics:
-            cells.append(format_value(film.mean(metric, report.protocol), metric))
-            if both:
-                cells.append(format_value(film.mean(metric, report.protocol, True), metric))
-        rows.append(cells)
+        means = [(film.mean(metric, report.protocol, v), metric) for metric, v in columns]
+        rows.append([film.name, str(len(film.rows)), *(format_value(*mean) for mean in means)])
     if len(report.films) > 1:
-        cells = ["mean", str(report.frames)]
-        for metric in report.metrics:
-            cells.append(format_value(report.summary(metric).mean, metric))
-            if both:
-                cells.append(format_value(report.summary(metric, True).mean, metric))
-        rows.append(cells)
+        means = [(report.summary(metric, v).mean, metric) for metric, v in columns]
+        rows.append(["mean", str(report.frames), *(format_value(*mean) for mean in means)])
     return rows
 
 
@@ -145,30 +158,29 @@ def as_json(report: Report) -> str:
     """Serialise a report with all frames as JSON; NaN and infinity become null."""
     films: list[dict[str, Any]] = []
     for film in report.films:
-        described: dict[str, Any] = {
-            "name": film.name,
-            "frames": len(film.rows),
-            "mean": _means(film, report),
-            "notes": list(film.notes),
-            "per_frame": [_plain(row) for row in film.rows],
-        }
-        if film.bicubic is not None:
-            described["bicubic_mean"] = _means(film, report, of_bicubic=True)
-            described["bicubic_per_frame"] = [_plain(row) for row in film.bicubic]
+        described: dict[str, Any] = {"name": film.name, "frames": len(film.rows)}
+        if harmonic := _harmonic_means(film, report):
+            described["harmonic_mean"] = harmonic
+        described["notes"] = list(film.notes)
+        for version in _VERSIONS:
+            if rows := film.rows_of(version):
+                prefix = "" if version == "output" else f"{version}_"
+                described[f"{prefix}mean"] = _film_means(film, report, version)
+                described[f"{prefix}per_frame"] = [_plain(row) for row in rows]
         films.append(described)
     whole = {
         "subject": report.subject,
         "protocol": report.protocol.name,
         "rules": str(report.protocol),
-        "mean": {metric: _known(report.summary(metric).mean) for metric in report.metrics},
+        "mean": _means(report, "output"),
         "films": films,
         "notes": report.notes,
         "command": report.command,
         "versions": report.versions,
     }
-    if any(film.bicubic for film in report.films):
-        means = {metric: _known(report.summary(metric, True).mean) for metric in report.metrics}
-        whole["bicubic_mean"] = means
+    for version in _VERSIONS[1:]:
+        if means := _means(report, version):
+            whole[f"{version}_mean"] = means
     return json.dumps(whole, indent=1)
 
 
@@ -176,22 +188,38 @@ def as_csv(report: Report) -> str:
     """Serialise a report as CSV, a line for each frame."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
-    both = any(film.bicubic for film in report.films)
-    heads = [*report.metrics, *(f"bicubic_{metric}" for metric in report.metrics if both)]
+    columns = [(m, v) for v in _VERSIONS for m in report.metrics if v in report.versions_of(m)]
+    heads = [metric if v == "output" else f"{v}_{metric}" for metric, v in columns]
     lines.writerow(["film", "frame", "counts", *heads])
     for film in report.films:
         first, last = report.protocol.dropped, len(film.rows) - report.protocol.dropped
-        for index, row in enumerate(film.rows):
-            rows = [row, *([film.bicubic[index]] if film.bicubic else [])]
-            cells = [_cell(each.get(metric)) for each in rows for metric in report.metrics]
+        for index in range(len(film.rows)):
+            rows = {v: film.rows_of(v)[index : index + 1] or [{}] for v in _VERSIONS}
+            cells = [_cell(rows[v][0].get(metric)) for metric, v in columns]
             lines.writerow([film.name, index, int(first <= index < last), *cells])
     return text.getvalue()
 
 
-def _means(film: FilmReport, report: Report, of_bicubic: bool = False) -> dict[str, float | None]:
+def _film_means(film: FilmReport, report: Report, version: Version) -> dict[str, float | None]:
     return {
-        metric: _known(film.mean(metric, report.protocol, of_bicubic)) for metric in report.metrics
+        metric: _known(film.mean(metric, report.protocol, version))
+        for metric in report.metrics
+        if version in report.versions_of(metric)
     }
+
+
+def _means(report: Report, version: Version) -> dict[str, float | None]:
+    return {
+        metric: _known(report.summary(metric, version).mean)
+        for metric in report.metrics
+        if version in report.versions_of(metric)
+    }
+
+
+def _harmonic_means(film: FilmReport, report: Report) -> dict[str, float | None]:
+    """Of VMAF, as libvmaf pools it."""
+    values = {m: film.values(m, report.protocol) for m in report.metrics if m in VMAF_METRICS}
+    return {metric: _known(harmonic_mean(scores)) for metric, scores in values.items()}
 
 
 def _plain(row: Row) -> dict[str, float | None]:

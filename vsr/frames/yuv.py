@@ -27,7 +27,10 @@ def colour_spec(info: StreamInfo) -> ColourSpec:
 
 def planes_to_rgb(planes: Sequence[Plane], spec: ColourSpec, device: torch.device) -> Tensor:
     """Convert Y, Cb and Cr arrays to float RGB (3, H, W), on `device`."""
-    return to_rgb([torch.from_numpy(plane).to(device) for plane in planes[:3]], spec)
+    codes = [torch.from_numpy(plane) for plane in planes[:3]]
+    if device.type not in ("cpu", "cuda"):  # torch's support for uint16 is limited
+        codes = [plane.float() for plane in codes]
+    return to_rgb([plane.to(device) for plane in codes], spec)
 
 
 def rgb_to_planes(rgb: Tensor, spec: ColourSpec) -> tuple[Plane, ...]:

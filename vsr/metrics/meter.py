@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vsr.errors import DataError
 from vsr.metrics.cvvdp import ColorVideoVdp
 from vsr.metrics.image import ms_ssim_y, psnr, psnr_y, sharpness, ssim_y
+from vsr.metrics.niqe import niqe
 from vsr.metrics.protocol import Metric, Protocol
 from vsr.metrics.temporal import (
     Motion,
@@ -77,7 +78,8 @@ class FilmMeter:
         """Measure the next frame, RGB (3, H, W) in [0, 1]: a row for each output.
 
         Flicker is measured along the motion of `low`, the input that the outputs were made from.
-        Metrics that need a target are omitted without one. Raises `DataError` for values that are
+        Metrics that need a target are omitted without one. VMAF, which a process computes, is NaN.
+        Raises `DataError` for values that are
         NaN or infinite, and ValueError where frames are too small for a metric.
         """
         for picture in (*outputs, target):
@@ -90,6 +92,8 @@ class FilmMeter:
         requested = [m for m in self._metrics if target is not None or not m.needs_target]
         current = _Frame(list(outputs), target, low, self._greys(requested, outputs, target))
         rows: list[Row] = [dict.fromkeys(requested, math.nan) for _ in outputs]
+        for row, output in zip(rows, outputs, strict=True):
+            row |= self.absolute(output)
         if target is not None:
             for row, output in zip(rows, outputs, strict=True):
                 row |= self._spatial(requested, output, target)
@@ -107,6 +111,11 @@ class FilmMeter:
             ):
                 row |= temporal
         return rows
+
+    def absolute(self, picture: Tensor) -> Row:
+        """Measure a picture, RGB (3, H, W) in [0, 1], by the metrics that need nothing else."""
+        part = self._protocol.part(picture)
+        return {metric: niqe(part) for metric in self._metrics if metric.is_absolute}
 
     def _spatial(self, requested: Sequence[Metric], output: Tensor, target: Tensor) -> Row:
         """Metrics that need no previous frame, except `features` and `cvvdp`."""

@@ -28,6 +28,10 @@ class Metric(StrEnum):
     EXCESS_FLICKER = "excess_flicker"
     FEATURES = "features"
     CVVDP = "cvvdp"
+    VMAF = "vmaf"
+    VMAF_NEG = "vmaf_neg"
+    VMAF_4K = "vmaf_4k"
+    NIQE = "niqe"
 
     @property
     def heading(self) -> str:
@@ -49,6 +53,9 @@ class Metric(StrEnum):
             Metric.MS_SSIM_Y,
             Metric.SHARPNESS,
             Metric.CVVDP,
+            Metric.VMAF,
+            Metric.VMAF_NEG,
+            Metric.VMAF_4K,
         )
 
     @property
@@ -65,7 +72,23 @@ class Metric(StrEnum):
     @property
     def needs_target(self) -> bool:
         """Whether it needs a reference."""
-        return self is not Metric.FLICKER
+        return self not in (Metric.FLICKER, Metric.NIQE)
+
+    @property
+    def is_absolute(self) -> bool:
+        """Whether it measures a picture by itself, so that the reference has a value, too."""
+        return self is Metric.NIQE
+
+    @property
+    def is_for_sdr(self) -> bool:
+        """Whether it models how pictures are seen, and is undefined for the code values of HDR."""
+        return self in (
+            Metric.CVVDP,
+            Metric.VMAF,
+            Metric.VMAF_NEG,
+            Metric.VMAF_4K,
+            Metric.NIQE,
+        )
 
     @property
     def needs_source(self) -> bool:
@@ -88,6 +111,10 @@ _HEADINGS = {
     Metric.EXCESS_FLICKER: ("excess flicker", 3),
     Metric.FEATURES: ("features", 4),
     Metric.CVVDP: ("ColorVideoVDP JOD", 2),
+    Metric.VMAF: ("VMAF", 2),
+    Metric.VMAF_NEG: ("VMAF NEG", 2),
+    Metric.VMAF_4K: ("VMAF 4K", 2),
+    Metric.NIQE: ("NIQE", 3),
 }
 
 COMPARING = (

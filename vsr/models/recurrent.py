@@ -84,14 +84,18 @@ class TemporalFilter(nn.Module):
     def forward(self, low: Tensor, past: Tensor) -> Tensor:
         """Filter a frame with the warped past; all (B, 3, H, W)."""
         change = past - low
+        return low + self.weight(change) * change
+
+    def weight(self, change: Tensor) -> Tensor:
+        """Predict the weight of the past (B, 1, H, W) from its difference (B, 3, H, W)."""
         size = change.abs()
         # The absolute value leaves the means of sizes as they are: they are never negative.
         means = F.avg_pool2d(
             torch.cat((change, size), dim=1), _WINDOW, 1, _WINDOW // 2, count_include_pad=False
         ).abs()
         inputs = _INPUT_GAIN * torch.cat((size, means), dim=1)
-        weight = _MAX_PAST_WEIGHT * torch.sigmoid(self.second(F.relu(self.first(inputs))))
-        return low + weight * change
+        weight = torch.sigmoid(self.second(F.relu(self.first(inputs))))
+        return _MAX_PAST_WEIGHT * weight
 
     @torch.no_grad()
     def set_strength(self, strength: float) -> None:

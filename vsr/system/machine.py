@@ -3,6 +3,7 @@
 Modules and files of some systems only (`resource`, `/proc`) are used nowhere else.
 """
 
+import os
 import platform
 import re
 import sys
@@ -13,29 +14,94 @@ import torch
 
 from vsr.errors import VsrError
 
+_DEVICES = "auto, cpu, cuda, xpu, mps, intel-gpu or intel-npu, or a device by number: cuda:1"
+_INTEL_DEVICES = {"intel-gpu": "GPU", "intel-npu": "NPU"}
+
 
 def pick_device(name: str) -> torch.device:
-    """Return the device named `auto`, `cpu`, `cuda` or `cuda:N`; raises `VsrError` if missing."""
+    """Return torch's device for a name, such as `auto`, `cpu`, `cuda:1`, `xpu` or `mps`.
+
+    `auto` is CUDA or the CPU; see `other_accelerator`. For `intel-gpu` and `intel-npu`, which only
+    OpenVINO computes on, it is the CPU, see `openvino_device`. Raises `VsrError` for an unknown
+    name, and if torch finds no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if openvino_device(name) is not None:
+        return torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise VsrError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise VsrError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N")
-    if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise VsrError(f"device {name} not found: there are {count} CUDA devices; use cpu")
+        raise VsrError(f"unknown device {name!r}; use {_DEVICES}") from error
+    if device.type not in ("cpu", "cuda", "xpu", "mps"):
+        raise VsrError(f"unknown device {name!r}; use {_DEVICES}")
+    if device.type != "cpu" and (device.index or 0) >= (count := _device_count(device.type)):
+        kind = device.type.upper()
+        raise VsrError(f"device {name} not found: torch finds {count} {kind} devices; use cpu")
     return device
+
+
+def usable_cores() -> list[int]:
+    """List the logical processors that this process may use; all of them where none are pinned."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def pick_torch_device(name: str) -> torch.device:
+    """Return torch's device for work that only torch computes. Raises `VsrError`."""
+    if openvino_device(name) is not None:
+        raise VsrError(f"device {name} computes films alone, by OpenVINO; use cpu here")
+    return pick_device(name)
+
+
+def openvino_device(name: str) -> str | None:
+    """Return OpenVINO's name of the device `intel-gpu`, `intel-npu` or `intel-gpu:N`, else None.
+
+    Raises `VsrError` for an index that is no number.
+    """
+    kind, colon, index = name.partition(":")
+    if kind not in _INTEL_DEVICES:
+        return None
+    if colon and not (index.isascii() and index.isdigit()):
+        raise VsrError(f"unknown device {name!r}; use {_DEVICES}")
+    return f"{_INTEL_DEVICES[kind]}.{int(index)}" if colon else _INTEL_DEVICES[kind]
+
+
+def other_accelerator() -> torch.device | None:
+    """Return the GPU that torch computes on without CUDA: `xpu` (Intel) or `mps` (Apple)."""
+    return next((torch.device(kind) for kind in ("xpu", "mps") if _device_count(kind)), None)
+
+
+def list_devices() -> list[str]:
+    """List the devices that torch computes on, with their names."""
+    cuda = [f"cuda:{n} {torch.cuda.get_device_name(n)}" for n in range(_device_count("cuda"))]
+    xpu = [f"xpu:{n} {torch.xpu.get_device_name(n)}" for n in range(_device_count("xpu"))]
+    return ["cpu", *cuda, *xpu, *(["mps"] if _device_count("mps") else [])]
+
+
+def _device_count(kind: str) -> int:
+    if kind == "mps":
+        return int(torch.backends.mps.is_available())
+    return torch.xpu.device_count() if kind == "xpu" else torch.cuda.device_count()
 
 
 def memory_bytes(device: torch.device) -> int:
     """Return the total memory of a device; for the CPU, of the machine."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[1])
+    if device.type == "xpu":
+        return int(torch.xpu.get_device_properties(device).total_memory)
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory())
     return int(psutil.virtual_memory().total)
+
+
+def free_cached_memory() -> None:
+    """Return memory that torch caches to its GPUs."""
+    for kind, module in (("cuda", torch.cuda), ("xpu", torch.xpu), ("mps", torch.mps)):
+        if _device_count(kind):
+            module.empty_cache()
 
 
 def peak_memory_bytes() -> int:
@@ -73,7 +139,12 @@ def describe_machine(device: torch.device) -> str:
     """Describe the GPU, or the processor and its threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{processor_name()}, {torch.get_num_threads()} threads, no GPU"
+    if device.type == "xpu":
+        return torch.xpu.get_device_name(device)
+    if device.type == "mps":
+        return f"{processor_name()}, GPU by Metal"
+    count = torch.get_num_threads()
+    return f"{processor_name()}, {count} thread{'' if count == 1 else 's'}, no GPU"
 
 
 def _proc_text(name: str) -> str:

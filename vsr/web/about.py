@@ -63,13 +63,18 @@ class CodecAbout(Config):
     """Preset if none is given."""
 
 
+class Device(Config):
+    """Where models are computed."""
+
+    name: str
+    """The GPU, or the processor and its threads."""
+
+
 class About(Config):
     """What a server can do."""
 
     version: str
     """Version of vsr."""
-    device: str
-    """Where models are computed."""
     models: list[ModelAbout]
     """Included models without the twins of others, the fastest first."""
     profiles: list[ProfileAbout]
@@ -87,14 +92,12 @@ class About(Config):
 
 
 def describe_server(settings: ServerSettings) -> About:
-    """Describe a server. Imports torch; call it in a thread."""
+    """Describe a server. Imports the engine's options without torch; call it in a thread."""
     from vsr.engine.output_size import SCREENS
     from vsr.engine.profile import list_profiles
-    from vsr.system.machine import describe_machine, pick_device
 
     return About(
         version=__version__,
-        device=describe_machine(pick_device("auto")),
         models=_models(),
         profiles=[ProfileAbout(name=k, summary=v) for k, v in list_profiles().items()],
         screens=[ScreenAbout(name=k, width=v[0], height=v[1]) for k, v in SCREENS.items()],

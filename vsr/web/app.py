@@ -11,8 +11,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-import vsr
 from vsr import __version__
+from vsr.evaluation.page import ASSETS
 from vsr.web.about import describe_server
 from vsr.web.database import Database
 from vsr.web.errors import add_error_handlers, describe_errors
@@ -37,8 +37,6 @@ from vsr.web.uploads import Uploads
 from vsr.web.views import Views
 
 STATIC = Path(__file__).parent / "static"
-_COMPARE_FILES = Path(vsr.__file__).parent / "evaluation" / "assets"
-"""Script and styles of the comparison page; importing `vsr.evaluation` would import torch."""
 
 
 class _Application(FastAPI):
@@ -67,7 +65,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # The first description imports torch, which takes seconds.
+        # The first description imports modules, which takes half a second.
         describing = run_sync(describe_server, settings, abandon_on_cancel=True)
         warming_up = asyncio.create_task(describing)
         await services.queue.start()
@@ -102,7 +100,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
-    app.mount(results.COMPARE_ASSETS, StaticFiles(directory=_COMPARE_FILES))
+    app.mount(results.COMPARE_ASSETS, StaticFiles(directory=ASSETS))
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_middleware(Guard, settings=settings, traffic=services.traffic)
     return app

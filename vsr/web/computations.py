@@ -88,9 +88,9 @@ class Computations:
                 future.set_result(found)
                 return found, future
             computation = Computation(key, subject)
+            partial = self._cache.begin(key)  # first: it fails where the disk is full
             self._remember(computation)
             self._futures[key] = future
-            partial = self._cache.begin(key)
         self._on_change(computation)
         try:
             task = self._lane.submit(

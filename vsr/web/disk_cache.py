@@ -32,10 +32,13 @@ class DiskCache:
         return entry
 
     def begin(self, key: str) -> Path:
-        """Return a new folder for the files of an entry, to be passed to `finish`."""
+        """Return a new folder for the files of an entry, to be passed to `finish`.
+
+        Raises OSError.
+        """
         partial = self._folder / f"{key}{_PARTIAL}"
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
+        partial.mkdir(parents=True)  # a user may have removed the whole cache
         return partial
 
     def finish(self, key: str, partial: Path) -> Path:

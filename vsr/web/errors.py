@@ -1,5 +1,7 @@
 """Errors as JSON: `{"error": "one line"}`."""
 
+import logging
+import sqlite3
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,8 +12,10 @@ from starlette.requests import ClientDisconnect
 
 from vsr.config import Config
 from vsr.errors import VsrError
-from vsr.web.refusals import Busy, Conflict, NotFound, Refused, WrongOffset
+from vsr.web.refusals import Conflict, NotFound, Refused, WrongOffset
 from vsr.web.services import services_of
+
+_log = logging.getLogger(__name__)
 
 
 class Error(Config):
@@ -25,7 +29,7 @@ class Error(Config):
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": Error, "description": "The request is refused"},
-    503: {"model": Error, "description": "Too many requests at once"},
+    503: {"model": Error, "description": "Too many requests at once, or the disk is full"},
 }
 """Responses of all routes, for the OpenAPI document."""
 
@@ -49,6 +53,8 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
+    for failure in (OSError, sqlite3.Error):
+        app.add_exception_handler(failure, _answer_disk)
 
 
 def status_of(error: VsrError) -> int:
@@ -57,8 +63,6 @@ def status_of(error: VsrError) -> int:
         return error.status
     if isinstance(error, NotFound):
         return 404
-    if isinstance(error, Busy):
-        return 503
     return 409 if isinstance(error, Conflict) else 400
 
 
@@ -71,6 +75,13 @@ async def _answer_vsr_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _answer_nobody(request: Request, error: Exception) -> JSONResponse:
     return _answer(400, "the client left before the end of its request")
+
+
+async def _answer_disk(request: Request, error: Exception) -> JSONResponse:
+    """The disk is full, or a folder of the server was removed: the log has the rest."""
+    _log.error("%s %s", request.method, request.url.path, exc_info=error)
+    reason = error.strerror if isinstance(error, OSError) else error
+    return _answer(503, f"a folder of the server can't be used: {reason}", {"retry-after": "10"})
 
 
 async def _answer_http_error(request: Request, error: Exception) -> JSONResponse:

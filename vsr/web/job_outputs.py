@@ -43,6 +43,12 @@ class Outputs:
         """Whether a run has ended with this output."""
         return self.path(name).is_file() and not self.work(name).exists()
 
+    def finished_frames(self, name: str) -> int:
+        """Return the frames of the finished segments of an unfinished output."""
+        from vsr.engine.resume.journal import finished_frames
+
+        return finished_frames(self.path(name))
+
     def remove_work(self, name: str) -> None:
         """Remove the finished segments of an unfinished output."""
         shutil.rmtree(self.work(name), ignore_errors=True)

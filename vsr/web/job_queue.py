@@ -22,7 +22,7 @@ from vsr.web.job_outputs import Outputs
 from vsr.web.job_runner import RunningJob, end_orphan
 from vsr.web.job_store import JobStore
 from vsr.web.jobs import Job, JobProcess, JobRecord, NewJob
-from vsr.web.refusals import Conflict, NotFound, Refused
+from vsr.web.refusals import Conflict, NotFound, PictureRefused, Refused
 from vsr.web.settings import Limits
 
 _INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
@@ -103,7 +103,9 @@ class JobQueue:
     async def add(self, new: NewJob) -> Job:
         """Append a job to the queue. Raises `VsrError`."""
         source = await run_sync(self._roots.resolve_media, new.file)
-        if kind_of(source) is None:
+        if (kind := kind_of(source)) == "picture":
+            raise PictureRefused(new.file)
+        if kind is None:
             raise VsrError(f"{new.file}: its suffix is that of no film")
         await run_sync(new.options.upscale_options)
         await self._check_disk()
@@ -125,8 +127,9 @@ class JobQueue:
                 state="waiting",
                 created=time.time(),
             )
-            record = self._records[job.job] = JobRecord(job=job, rank=self._next_rank())
+            record = JobRecord(job=job, rank=self._next_rank())
             await run_sync(self._store.save, record)
+            self._records[job.job] = record
         await self._forget_oldest()
         self._publish(job.job)
         self._wake.set()
@@ -330,7 +333,10 @@ class JobQueue:
             await self._set_cancelled(job)
         else:
             state = "paused" if job.stopping == "pause" else "waiting"
-            await self._change(job.job, state=state, stopping=None, seconds_left=None)
+            frames = await run_sync(self._outputs.finished_frames, job.name)
+            await self._change(
+                job.job, state=state, stopping=None, frames=frames, seconds_left=None
+            )
 
     async def _set_cancelled(self, job: Job) -> None:
         await run_sync(self._outputs.remove_work, job.name)

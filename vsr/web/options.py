@@ -87,7 +87,7 @@ class JobOptions(Config):
     def upscale_options(self) -> "UpscaleOptions":
         """Return the options as those of the engine, checked as `vsr upscale` does.
 
-        Imports torch; call it in a thread. Raises `VsrError`.
+        Imports the engine's options; call it in a thread. Raises `VsrError`.
         """
         from vsr.engine.output_size import SizeRequest
         from vsr.engine.profile import as_keywords, read_profile, without_overridden

@@ -16,6 +16,13 @@ BEFORE, AFTER, CLIP = "before.webp", "after.webp", "clip.mp4"
 """Names of files."""
 
 
+def describe_device() -> str:
+    """Describe the device that computes models."""
+    from vsr.system.machine import describe_machine, pick_device
+
+    return describe_machine(pick_device("auto"))
+
+
 def warm_up() -> None:
     """Import all that previews need, so that the first one doesn't wait for it."""
     _previewer()

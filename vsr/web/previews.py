@@ -38,7 +38,7 @@ class Previews:
 
         `reference` names the source for clients. Raises `MediaError` where the source is missing.
         """
-        from vsr.engine.preview_frame import picture_options
+        from vsr.engine.upscale_options import picture_options
 
         seconds = round(seconds, 3)
         options = picture_options(options)

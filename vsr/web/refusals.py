@@ -1,5 +1,8 @@
 """Errors of clients, beside those of the engine."""
 
+import shlex
+from pathlib import PurePosixPath
+
 from vsr.errors import VsrError
 
 
@@ -29,5 +32,11 @@ class Refused(VsrError):
         self.status = status
 
 
-class Busy(VsrError):
-    """As much is going on as the server allows; the same request may succeed later."""
+class PictureRefused(VsrError):
+    """A picture was named where a film is wanted."""
+
+    def __init__(self, file: str) -> None:
+        """`file` is the reference of the picture."""
+        name = PurePosixPath(file)
+        command = shlex.join(("vsr", "image", name.name, f"{name.stem}-large.png"))
+        super().__init__(f"{file}: is a picture, not a film; upscale it in a terminal: {command}")

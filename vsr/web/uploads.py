@@ -122,7 +122,11 @@ class Uploads:
             created=time.time(),
         )
         self._writers[upload.upload] = _Writer(upload)  # now: it counts for the limit
-        await run_sync(self._create_files, upload)
+        try:
+            await run_sync(self._create_files, upload)
+        except BaseException:  # the disk is full
+            del self._writers[upload.upload]
+            raise
         return upload
 
     async def append(self, identifier: str, offset: int, chunks: AsyncIterator[bytes]) -> Upload:

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 from vsr.web.computations import Computation, Computations
 from vsr.web.disk_cache import DiskCache
 from vsr.web.films import Films
 from vsr.web.plans import Plans
-from vsr.web.preview_worker import warm_up
-from vsr.web.previews import PLAN_PRIORITY, Previews
+from vsr.web.preview_worker import describe_device, warm_up
+from vsr.web.previews import FRAME_PRIORITY, PLAN_PRIORITY, Previews
 from vsr.web.results import Results
 from vsr.web.workers import Lane
 
@@ -27,6 +28,7 @@ class Views:
         self._media, self._heavy = Lane("media", workers=2), Lane("preview")
         self._reports = Lane("report", workers=2, niceness=10)
         self._is_warm = False
+        self._device: Future[str] | None = None
         self.films = Films(
             Computations(self._media, DiskCache(folder / "films", _FILM_BYTES)),
         )
@@ -42,6 +44,12 @@ class Views:
     def start(self, publish: Callable[[Computation], None]) -> None:
         """Publish changes of previews and plans in the running event loop."""
         self._loop, self._publish = asyncio.get_running_loop(), publish
+
+    def device(self) -> Future[str]:
+        """Describe the device, in the process of previews: the server itself imports no torch."""
+        if self._device is None or (self._device.done() and self._device.exception()):
+            self._device = self._heavy.submit(describe_device, priority=FRAME_PRIORITY)
+        return self._device
 
     def warm_up(self) -> None:
         """Start the process of previews, unless that was done: one is likely to be asked for."""

@@ -156,14 +156,13 @@ class Lane:
             kept, result, error = self._call(None if task.is_fresh else worker, task)
             if not task.is_fresh:
                 worker = kept
-            elif kept is not None:
+            else:
                 self._stop(kept)
             if error is None:
                 task.future.set_result(result)
             else:
                 task.future.set_exception(error)
-        if worker is not None:
-            self._stop(worker)
+        self._stop(worker)
 
     def _call(
         self, worker: "_Worker | None", task: _Task
@@ -174,8 +173,8 @@ class Lane:
         """
         died: _Died | None = None
         for _ in range(2):
-            worker = worker or self._start()
             try:
+                worker = worker or self._start()
                 return worker, worker.call(task.function, task.arguments, task.seconds), None
             except VsrError as error:
                 return worker, None, error
@@ -187,6 +186,10 @@ class Lane:
                 worker, died = None, error
                 if self._is_closed:
                     break
+            except Exception as error:  # no process can be started, or no result be unpickled
+                _log.exception("%s failed", task.function.__name__)
+                self._stop(worker)
+                return None, None, TaskFailed(f"failed: {type(error).__name__}: {error}")
         return None, None, TaskFailed(str(died))
 
     def _start(self) -> "_Worker":
@@ -198,10 +201,11 @@ class Lane:
             worker.kill()
         return worker
 
-    def _stop(self, worker: "_Worker") -> None:
-        with self._condition:
-            self._running.discard(worker)
-        worker.close()
+    def _stop(self, worker: "_Worker | None") -> None:
+        if worker is not None:
+            with self._condition:
+                self._running.discard(worker)
+            worker.close()
 
 
 class _Worker:

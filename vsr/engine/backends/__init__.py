@@ -3,22 +3,28 @@
 from vsr.engine.backends.adaptive import AdaptiveTilingBackend
 from vsr.engine.backends.base import Backend
 from vsr.engine.backends.cuda_graph import GraphBackend
-from vsr.engine.backends.openvino import OpenVinoBackend, openvino_version
-from vsr.engine.backends.select import BackendName, Precision, pick_backend
-from vsr.engine.backends.tile_size import Tiling
+from vsr.engine.backends.onnx import OnnxBackend
+from vsr.engine.backends.onnx_providers import Provider, installed_providers, onnxruntime_version
+from vsr.engine.backends.openvino import OpenVinoBackend, openvino_core, openvino_version
+from vsr.engine.backends.placement import after_trial, place
+from vsr.engine.backends.select import pick_backend
 from vsr.engine.backends.tiling import TiledBackend
 from vsr.engine.backends.torch_eager import TorchBackend
 
 __all__ = [
     "AdaptiveTilingBackend",
     "Backend",
-    "BackendName",
     "GraphBackend",
+    "OnnxBackend",
     "OpenVinoBackend",
-    "Precision",
+    "Provider",
     "TiledBackend",
-    "Tiling",
     "TorchBackend",
+    "after_trial",
+    "installed_providers",
+    "onnxruntime_version",
+    "openvino_core",
     "openvino_version",
     "pick_backend",
+    "place",
 ]

@@ -1,4 +1,7 @@
-"""Compute frames by OpenVINO on the CPU: one call per frame, from planes to planes."""
+"""Compute frames by OpenVINO: one call per frame, from planes to planes.
+
+On the CPU; Intel's GPUs and NPUs take the same way, untested on hardware.
+"""
 
 import hashlib
 import json
@@ -19,6 +22,7 @@ from torch import Tensor, nn
 from vsr.engine.backends.base import Backend, Planes
 from vsr.engine.backends.openvino_convert import converted, import_openvino, sample_by_rows
 from vsr.engine.backends.yuv_step import Layout, YuvStep, build_yuv_step, unsigned
+from vsr.errors import VsrError, first_line
 from vsr.frames.yuv import planes_to_rgb
 from vsr.imaging.colour import ColourSpec
 from vsr.media.frame import Plane
@@ -62,16 +66,20 @@ class OpenVinoBackend(Backend):
         size: tuple[int, int],
         precision: str = "f32",
         tiled: bool = False,
+        device: str = "CPU",
     ) -> None:
         """`specs` are the colour formats of input and output; `size` is (height, width).
 
-        `precision` names the generator's arithmetic. `tiled` is for tiles.
+        `precision` names the generator's arithmetic. `tiled` is for tiles. `device` is OpenVINO's
+        name of a device, see `check_openvino_device`.
         """
         self.name = f"openvino {openvino_version()} {precision}"
+        self.name += "" if device == "CPU" else f" on {device.partition('.')[0]}"
         self._read_as = specs[0]
         self._step, layout = build_yuv_step(generator, specs, size, tiled=tiled)
         network = _file_name(generator, layout, specs)
-        self._request = _compiled(self._step, layout, network).create_infer_request()
+        compiled = _compiled(self._step, layout, network, device, precision)
+        self._request = compiled.create_infer_request()
         outputs = self._request.model_outputs
         self._outputs = [
             np.empty(tuple(output.shape), output.element_type.to_dtype())
@@ -118,22 +126,50 @@ class OpenVinoBackend(Backend):
         self._has_state = True
 
 
-def _compiled(step: YuvStep, layout: Layout, file_name: str) -> Any:
+def check_openvino_device(device: str, name: str) -> None:
+    """Raise `VsrError` unless OpenVINO lists `device`, such as "GPU.1"; `name` is the user's."""
+    if openvino_version() is None:
+        raise VsrError(f"device {name} needs OpenVINO: pip install openvino")
+    listed = openvino_core().available_devices
+    if device not in {*listed, *(one.partition(".")[0] for one in listed)}:
+        raise VsrError(
+            f"device {name} not found: OpenVINO lists {', '.join(listed)}; "
+            "install Intel's driver for it, or use cpu"
+        )
+
+
+def _compiled(step: YuvStep, layout: Layout, file_name: str, device: str, precision: str) -> Any:
     def convert() -> Any:
         model = converted(step, (*layout.frame, *layout.state))
         sample_by_rows(model)
         return model
 
-    return compile_network(read_network(file_name, convert))
+    return compile_network(read_network(file_name, convert), device, precision)
 
 
-def compile_network(model: Any) -> Any:
-    """Compile a network for the CPU, with as many threads as torch: one setting limits both."""
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    threads = torch.get_num_threads()
-    return openvino_core().compile_model(
-        model, "CPU", {**settings, "INFERENCE_NUM_THREADS": threads}
-    )
+def compile_network(model: Any, device: str = "CPU", precision: str = "f32") -> Any:
+    """Compile a network, on the CPU with as many threads as torch: one setting limits both."""
+    settings = _settings(device, precision)
+    try:
+        return openvino_core().compile_model(model, device, settings)
+    except RuntimeError as error:
+        if device == "CPU":
+            raise
+        raise VsrError(
+            f"OpenVINO can't compile the model for {device} ({first_line(error)}); use --device cpu"
+        ) from error
+
+
+def _settings(device: str, precision: str) -> dict[str, Any]:
+    """Return OpenVINO's settings; an NPU has no f32."""
+    is_half = precision == "f16" or device.startswith("NPU")
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f16" if is_half else "f32",
+    }
+    if device == "CPU":
+        settings["INFERENCE_NUM_THREADS"] = torch.get_num_threads()
+    return settings
 
 
 def read_network(file_name: str, convert: Callable[[], Any]) -> Any:

@@ -1,23 +1,24 @@
 """Choose the backend and the arithmetic for a film and a device."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from vsr.engine.backend_options import BackendName, Precision, Tiling
 from vsr.engine.backends.adaptive import AdaptiveTilingBackend, is_out_of_memory
 from vsr.engine.backends.base import Backend
 from vsr.engine.backends.cuda_graph import GraphBackend
+from vsr.engine.backends.onnx import OnnxBackend
+from vsr.engine.backends.onnx_providers import Provider
 from vsr.engine.backends.openvino import OpenVinoBackend, openvino_version
-from vsr.engine.backends.tile_size import Tiling, pick_tile_size
+from vsr.engine.backends.tile_size import pick_tile_size, tile_margin
 from vsr.engine.backends.torch_eager import TorchBackend
 from vsr.errors import VsrError, first_line
 from vsr.imaging.colour import ColourSpec
 from vsr.models import Generator, multiplies_per_pixel
+from vsr.models.half import to_half
 from vsr.models.int8 import is_calibrated, quantise
 from vsr.system.machine import computes_int8
-
-BackendName = Literal["auto", "torch", "openvino"]
-Precision = Literal["auto", "f32", "f16", "int8"]
 
 _MIN_MULTIPLIES_TO_COMPILE = 700e9
 """Multiply-accumulates of a film from which on a network compiled for its frame size saves more
@@ -33,21 +34,37 @@ def pick_backend(
     size: tuple[int, int],
     frames: int | None,
     tiling: Tiling = "auto",
-) -> Backend:
+    memory: int | None = None,
+    openvino_device: str = "CPU",
+    provider: Provider = Provider("cpu"),
+) -> AdaptiveTilingBackend:
     """Return the backend for films of `size` = (height, width).
 
     `specs` are the colour formats of input and output; `frames` is the length of the film, if
-    known. On a CPU, "auto" is OpenVINO if that is installed and the film is long enough to be
-    worth its start-up time; its precision is int8 if the model is calibrated and the processor
-    computes int8 exactly. On a GPU, "auto" is torch in f16, compiled for long films. Frames that
-    don't fit into memory are computed in tiles. Raises `VsrError` if a requested combination isn't
-    available.
+    known. `openvino_device` is where OpenVINO computes, and `provider` what ONNX Runtime computes
+    by, see `placement.place`.
+
+    On a CPU, "auto" is OpenVINO if that is installed and the film is long enough to be worth its
+    start-up time; its precision is int8 if the model is calibrated and the processor computes int8
+    exactly. By CUDA, "auto" is torch in f16, compiled for long films; on other GPUs, in f32. Frames
+    that don't fit into `memory` bytes, by default all of the device's, are computed in tiles.
+    Raises `VsrError` if a requested combination isn't available.
     """
-    is_long = frames is None or (
-        frames * size[0] * size[1] * multiplies_per_pixel(generator) >= _MIN_MULTIPLIES_TO_COMPILE
+    on_intel = openvino_device != "CPU"
+    if not generator.compiles and (name in ("openvino", "onnx") or precision == "int8" or on_intel):
+        raise VsrError("models of other projects run on backend torch, in f32 or f16")
+    is_long = generator.compiles and (
+        frames is None
+        or frames * size[0] * size[1] * multiplies_per_pixel(generator)
+        >= _MIN_MULTIPLIES_TO_COMPILE
     )
-    runtime = _runtime(name, precision, device, is_long)
-    arithmetic = _arithmetic(precision, runtime, generator, device)
+    runtime = _runtime(name, precision, device, is_long or on_intel)
+    if runtime == "onnx":
+        arithmetic = _provider_arithmetic(precision, provider)
+    elif on_intel:
+        arithmetic = _intel_arithmetic(precision, openvino_device, generator)
+    else:
+        arithmetic = _arithmetic(precision, runtime, generator, device)
     if arithmetic == "int8":
         generator = quantise(generator, generator.int8_ranges)
 
@@ -56,10 +73,27 @@ def pick_backend(
     def build(size: tuple[int, int], tiled: bool) -> Backend:
         if runtime == "openvino":
             return OpenVinoBackend(
-                generator, specs=specs, size=size, precision=arithmetic, tiled=tiled
+                generator,
+                specs=specs,
+                size=size,
+                precision=arithmetic,
+                tiled=tiled,
+                device=openvino_device,
+            )
+        if runtime == "onnx":
+            return OnnxBackend(
+                generator,
+                specs=specs,
+                size=size,
+                provider=provider,
+                precision=arithmetic,
+                tiled=tiled,
             )
         if device.type != "cuda":
             return TorchBackend(generator, device, specs)
+        if not generator.compiles:
+            half = to_half(generator) if arithmetic == "f16" else generator
+            return TorchBackend(half, device, specs)
         return _build_graph(
             generator,
             device,
@@ -74,12 +108,13 @@ def pick_backend(
     return AdaptiveTilingBackend(
         build=build,
         size=size,
-        tile=pick_tile_size(tiling, generator, device, size),
+        tile=pick_tile_size(tiling, generator, device, size, memory),
         scale=generator.scale,
         specs=specs,
         flow=generator.flow,
         shrinks=tiling != "off",
         notes=notes,
+        margin=lambda: tile_margin(generator),
     )
 
 
@@ -123,7 +158,9 @@ def _build_graph(
 
 
 def _runtime(name: BackendName, precision: Precision, device: torch.device, is_long: bool) -> str:
-    """Choose "torch" or "openvino"."""
+    """Choose "torch", "openvino" or "onnx"."""
+    if name == "onnx":
+        return name
     if name == "openvino" or (precision == "int8" and name == "auto"):
         if device.type != "cpu":
             raise VsrError(f"backend openvino computes on the CPU, not on {device}")
@@ -135,6 +172,27 @@ def _runtime(name: BackendName, precision: Precision, device: torch.device, is_l
     return "torch"
 
 
+def _provider_arithmetic(precision: Precision, provider: Provider) -> str:
+    """Choose "f32" or "f16" for ONNX Runtime."""
+    if precision == "int8":
+        raise VsrError("int8 needs backend openvino; backend onnx computes in f32 or f16")
+    if precision == "f16" and not provider.is_gpu:
+        raise VsrError(f"f16 is for GPUs, and slower than f32 by provider {provider}; use f32")
+    return "f16" if precision == "f16" else "f32"
+
+
+def _intel_arithmetic(precision: Precision, device: str, generator: Generator[Any]) -> str:
+    """Choose "f32", "f16" or "int8" for an Intel GPU or NPU; an NPU has no f32."""
+    if precision == "int8" and not is_calibrated(generator):
+        raise VsrError("int8 needs a model with measured ranges (tools/calibrate.py)")
+    is_npu = device.startswith("NPU")
+    if precision == "f32" and is_npu:
+        raise VsrError("intel-npu computes in f16 or int8; omit --precision f32")
+    if precision != "auto":
+        return precision
+    return "f16" if is_npu else "f32"
+
+
 def _arithmetic(
     precision: Precision, runtime: str, generator: Generator[Any], device: torch.device
 ) -> str:
@@ -144,10 +202,12 @@ def _arithmetic(
         raise VsrError("int8 needs backend openvino")
     if precision == "int8" and not calibrated:
         raise VsrError("int8 needs a model with measured ranges (tools/calibrate.py); use f32")
+    if precision == "f16" and not generator.supports_half:
+        raise VsrError("f16: this model computes in f32 alone; leave out --precision")
     if precision == "f16" and device.type != "cuda":
         raise VsrError(f"f16 is for GPUs, and slower than f32 on {device}; use f32")
     if precision != "auto":
         return precision
     if runtime == "openvino":
         return "int8" if calibrated and computes_int8() else "f32"
-    return "f16" if device.type == "cuda" else "f32"
+    return "f16" if device.type == "cuda" and generator.supports_half else "f32"

@@ -4,7 +4,9 @@ import json
 import os
 import re
 import shutil
+from bisect import insort
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +23,10 @@ _RECORD = "journal.jsonl"
 _WHOLE = "whole"
 """Key of the last line, written before the output gets its name."""
 _OWN_FILES = re.compile(
-    r"lock|journal\.(jsonl|partial)|\d{6}\.(segment|state)(\.partial)?|whole\..*"
+    r"lock|journal\.(jsonl|partial)|\d{6}\.(segment|state)(\.partial)?|whole\..*|worker-.*"
 )
+_ENCODER_THREADS = "encoder_threads"
+"""Key of the first line, beside those of the identity."""
 
 
 class SegmentStart(NamedTuple):
@@ -63,16 +67,25 @@ class Journal:
     later work depends on it. So after a crash or power failure, all that the record lists exists.
     """
 
-    def __init__(self, output: Path, identity: Mapping[str, Any], resume: bool) -> None:
+    def __init__(
+        self,
+        output: Path,
+        identity: Mapping[str, Any],
+        resume: bool,
+        encoder_threads: int | None = None,
+    ) -> None:
         """Open the work folder of `output`, or create it.
 
-        `identity` holds all that the result depends on. If `resume` is False, earlier work is
-        discarded. Raises `OutputError` if earlier work has another identity, or if another process
-        uses the folder.
+        `identity` holds all that the result depends on. `encoder_threads` are those of new work.
+        If `resume` is False, earlier work is discarded. Raises `OutputError` if earlier work has
+        another identity, or if another process uses the folder.
         """
         self.output = output
         self.folder = work_folder(output)
         self.finished: list[FinishedSegment] = []
+        """Finished segments by number; some before them may be pending."""
+        self.encoder_threads = encoder_threads
+        """Threads of each encoder, on which its output depends; those of the run that started."""
         self.video: CodedVideo | None = None
         self.resumed_frames = 0
         """Frames that earlier runs finished."""
@@ -98,9 +111,15 @@ class Journal:
             raise
 
     @property
-    def next_start(self) -> SegmentStart | None:
-        """Start of the first pending segment; None if all are finished."""
-        return self.finished[-1].following if self.finished else FIRST_SEGMENT
+    def pending(self) -> list[SegmentStart]:
+        """Starts of the pending segments that follow no pending one, in order."""
+        finished = {segment.number for segment in self.finished}
+        starts = [segment.following for segment in self.finished]
+        return [
+            start
+            for start in (FIRST_SEGMENT, *starts)
+            if start is not None and start.number not in finished
+        ]
 
     @property
     def frames(self) -> int:
@@ -115,11 +134,36 @@ class Journal:
         """Return the path of the state at the start of a segment in mid-shot."""
         return self.folder / f"{index:06}.state"
 
+    def worker_folder(self, name: str) -> Path:
+        """Create and return a folder for the unfinished files of a worker. Raises `OutputError`."""
+        folder = self.folder / f"worker-{name}"
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise write_failure(self.output, error) from error
+        return folder
+
+    def take(
+        self, finished: FinishedSegment, video: CodedVideo, file: Path, state: Path | None
+    ) -> None:
+        """Move the files of a segment here, and record it; `add` for another process's files.
+
+        Both are on disk. `state` is that at the start of the following segment, if it is in
+        mid-shot.
+        """
+        try:
+            if state is not None and finished.following is not None:
+                state.replace(self.state(finished.following.number))
+            file.replace(self.segment(finished.number))
+        except OSError as error:
+            raise write_failure(self.output, error) from error
+        self.add(finished, video)
+
     def add(self, finished: FinishedSegment, video: CodedVideo) -> None:
         """Record a segment whose files are on disk."""
         self.video = video
         self._append(_line_of(finished, video))
-        self.finished.append(finished)
+        insort(self.finished, finished, key=attrgetter("number"))
         self.state(finished.number).unlink(missing_ok=True)  # no longer needed
 
     def publish(self, whole: Path) -> None:
@@ -157,29 +201,36 @@ class Journal:
         wanted = {"format": _FORMAT, **identity}
         lines = _lines(record) if record.exists() and resume else []
         if lines:
+            self.encoder_threads = lines[0].pop(_ENCODER_THREADS, self.encoder_threads)
             if lines[0] != wanted:
+                mismatch = describe_mismatch(lines[0], wanted)
                 raise OutputError(
-                    f"{self.output}: unfinished work beside it is {_mismatch(lines[0], wanted)}; "
-                    "--no-resume discards it"
+                    f"{self.output}: unfinished work beside it is {mismatch}; --no-resume discards "
+                    "it"
                 )
             for line in lines[1:]:
                 if _WHOLE in line:
                     break
                 finished = _finished(line)
                 if not self._is_intact(finished):
-                    break
+                    continue
                 codec, extradata, tag = line["video"]
                 self.video = CodedVideo(codec, bytes.fromhex(extradata), tag)
-                self.finished.append(finished)
-            # Used states have been removed: go back to a segment that can start.
-            while self.finished and not self._can_start(self.next_start):
-                self.finished.pop()
+                insort(self.finished, finished, key=attrgetter("number"))
+            # Used states have been removed: go back to segments that can start.
+            while lost := [start for start in self.pending if not self._can_start(start)]:
+                before = {start.number - 1 for start in lost}
+                self.finished = [done for done in self.finished if done.number not in before]
         self.resumed_frames = self.frames
         self._rewrite(record, wanted)
 
     def _rewrite(self, record: Path, wanted: Mapping[str, Any]) -> None:
         """Rewrite the record with the intact segments, and remove all other files."""
-        kept = _lines(record)[1 : 1 + len(self.finished)] if self.finished else []
+        finished = {segment.number for segment in self.finished}
+        lines = _lines(record)[1:] if finished else []
+        kept = [line for line in lines if line.get("number") in finished]
+        if self.encoder_threads is not None:
+            wanted = {**wanted, _ENCODER_THREADS: self.encoder_threads}
         partial = record.with_suffix(".partial")
         try:
             with partial.open("w", encoding="utf-8") as file:
@@ -190,11 +241,11 @@ class Journal:
             partial.replace(record)
             flush_folder(self.folder)
             known = {self.segment(segment.number) for segment in self.finished}
-            start = self.next_start
-            if start is not None and not start.begins_shot:
-                known.add(self.state(start.number))
+            known |= {self.state(start.number) for start in self.pending if not start.begins_shot}
             for path in self.folder.iterdir():
-                if path not in known and path.name not in ("lock", record.name):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)  # of a worker
+                elif path not in known and path.name not in ("lock", record.name):
                     path.unlink()
         except OSError as error:
             raise write_failure(self.output, error) from error
@@ -209,8 +260,8 @@ class Journal:
         except OSError as error:
             raise write_failure(self.output, error) from error
 
-    def _can_start(self, start: SegmentStart | None) -> bool:
-        return start is None or start.begins_shot or self.state(start.number).is_file()
+    def _can_start(self, start: SegmentStart) -> bool:
+        return start.begins_shot or self.state(start.number).is_file()
 
     def _is_intact(self, finished: FinishedSegment) -> bool:
         try:
@@ -243,6 +294,15 @@ def newest_segment(output: Path) -> tuple[Path, CodedVideo] | None:
     codec, extradata, tag = lines[-1]["video"]
     video = CodedVideo(codec, bytes.fromhex(extradata), tag)
     return folder / _segment_name(lines[-1]["number"]), video
+
+
+def finished_frames(output: Path) -> int:
+    """Return the frames that an unfinished run keeps; another process may write the journal."""
+    try:
+        lines = _lines(work_folder(output) / _RECORD)[1:]
+    except OSError:
+        return 0
+    return sum(line.get("frames", 0) for line in lines)
 
 
 def work_folder(output: Path) -> Path:
@@ -310,7 +370,7 @@ def _finished(line: Mapping[str, Any]) -> FinishedSegment:
     )
 
 
-def _mismatch(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+def describe_mismatch(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Describe the difference between two identities."""
     if found.get("source") != wanted.get("source"):
         return "of another source"

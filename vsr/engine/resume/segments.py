@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from vsr.engine.resume.journal import FIRST_SEGMENT, FinishedSegment, Journal, SegmentStart
+from vsr.engine.resume.journal import FIRST_SEGMENT, FinishedSegment, SegmentStart
 from vsr.engine.resume.segment_file import SegmentFile
 from vsr.engine.warm_up import WarmUp
 from vsr.errors import Interrupted
@@ -121,25 +121,38 @@ class FrameWriter(Protocol):
         """Remove what was written of an unfinished segment."""
 
 
+class SegmentStore(Protocol):
+    """Takes finished segments; see `Journal`."""
+
+    output: Path
+    """The output, which errors name."""
+
+    def state(self, index: int) -> Path:
+        """Return the path of the state at the start of a segment in mid-shot."""
+
+    def add(self, finished: FinishedSegment, video: CodedVideo) -> None:
+        """Record a segment whose files are on disk."""
+
+
 class SegmentSink:
     """Encodes upscaled frames in order; each segment is on disk before the next starts."""
 
     def __init__(
         self,
-        journal: Journal,
+        store: SegmentStore,
         open_writer: Callable[[SegmentStart], FrameWriter],
         *,
         damaged: Sequence[int],
         stop: threading.Event,
         on_frame: Callable[[], None],
     ) -> None:
-        """`open_writer` starts a segment, whose file the journal names.
+        """`open_writer` starts a segment, which is added to `store` when it is finished.
 
         `damaged` grows while the source is read; `on_frame` is called after every frame.
 
         Once `stop` is set, `Interrupted` is raised at the end of the current segment.
         """
-        self._journal = journal
+        self._store = store
         self._open_writer = open_writer
         self._damaged = damaged
         self._stop = stop
@@ -167,9 +180,9 @@ class SegmentSink:
         self._writer.write(item.frame)
         self._on_frame()
 
-    def finish(self) -> None:
-        """Finish the last segment."""
-        self._finish(None)
+    def finish(self, following: SegmentFrame | None = None) -> None:
+        """Finish the last segment; `following` is the first frame of the next one, if any."""
+        self._finish(following)
 
     def abandon(self) -> None:
         """Remove the file of an unfinished segment."""
@@ -187,8 +200,8 @@ class SegmentSink:
         self._writer = None  # free the encoder's memory before the next one allocates
         start = following.start if following else None
         if following and start and following.state is not None:
-            path = self._journal.state(start.number)
-            save_state(path, following.state, self._journal.output)
+            path = self._store.state(start.number)
+            save_state(path, following.state, self._store.output)
         end = following.frame.pts if following else None
         damaged = tuple(
             pts
@@ -204,7 +217,7 @@ class SegmentSink:
             damaged=damaged,
             following=start,
         )
-        self._journal.add(segment, video)
+        self._store.add(segment, video)
 
 
 def save_state(path: Path, state: State, output: Path) -> None:

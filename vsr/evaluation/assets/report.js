@@ -23,10 +23,10 @@ class Chart {
     this.reading = element("span", { class: "faint reading", "aria-live": "polite" });
     head.append(this.reading);
     const svg = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none" }, SVG);
-    const known = [...curve.ours, ...(curve.bicubic || [])].filter((value) => value !== null);
+    const known = [...curve.ours, ...(curve.bicubic || []), ...(curve.reference || [])].filter((value) => value !== null);
     this.low = Math.min(...known);
     this.high = Math.max(...known);
-    for (const series of ["bicubic", "ours"]) if (curve[series]) svg.append(...this.lines(curve[series], series));
+    for (const series of ["reference", "bicubic", "ours"]) if (curve[series]) svg.append(...this.lines(curve[series], series));
     this.cursor = element("line", { y1: 0, y2: HEIGHT, x1: -9, x2: -9 }, SVG);
     svg.append(this.cursor);
     this.box.append(head, svg);
@@ -68,8 +68,9 @@ class Chart {
     this.at = index;
     for (const end of ["x1", "x2"]) this.cursor.setAttribute(end, this.x(index));
     const format = (values) => (values[index] === null ? "–" : values[index].toFixed(this.curve.digits));
-    const bicubic = this.curve.bicubic ? `, bicubic ${format(this.curve.bicubic)}` : "";
-    this.reading.textContent = `frame ${this.frames[index]}: ${format(this.curve.ours)}${bicubic}`;
+    const others = ["bicubic", "reference"].filter((name) => this.curve[name])
+      .map((name) => `, ${name} ${format(this.curve[name])}`).join("");
+    this.reading.textContent = `frame ${this.frames[index]}: ${format(this.curve.ours)}${others}`;
   }
 }
 

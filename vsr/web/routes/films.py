@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query
-from fastapi.responses import FileResponse
 
-from vsr.errors import DataError
 from vsr.web.computations import Computation
 from vsr.web.errors import ERRORS
+from vsr.web.file_answer import FileAnswer
 from vsr.web.files import kind_of
 from vsr.web.film_info import FilmInfo, PictureInfo
 from vsr.web.filmstrip import MAX_TILES, STRIP
+from vsr.web.refusals import PictureRefused
 from vsr.web.services import Services, ServicesDep
 from vsr.web.view_models import Filmstrip
 
@@ -38,18 +38,16 @@ async def describe_file(services: ServicesDep, file: File) -> FilmInfo | Picture
 @router.get("/filmstrip")
 async def get_filmstrip(services: ServicesDep, file: File, count: Count = 12) -> Filmstrip:
     """Draw frames of a film at equal distances."""
-    found = await _strip(services, file, count)
+    found = await draw_strip(services, file, count)
     return Filmstrip.of(found.result, file, count)
 
 
-@router.get("/filmstrip.jpg", response_class=FileResponse, responses=_JPEG)
-async def get_filmstrip_picture(
-    services: ServicesDep, file: File, count: Count = 12
-) -> FileResponse:
+@router.get("/filmstrip.jpg", response_class=FileAnswer, responses=_JPEG)
+async def get_filmstrip_picture(services: ServicesDep, file: File, count: Count = 12) -> FileAnswer:
     """Return the picture of a filmstrip."""
-    found = await _strip(services, file, count)
+    found = await draw_strip(services, file, count)
     assert found.folder is not None
-    return FileResponse(
+    return FileAnswer(
         found.folder / STRIP, media_type="image/jpeg", headers={"cache-control": "no-cache"}
     )
 
@@ -76,14 +74,15 @@ async def finished(future: Future[Computation]) -> Computation:
     return found
 
 
-async def film_path(services: Services, file: str) -> Path:
-    """Return the path of a film; raises `VsrError` for pictures."""
+async def find_film(services: Services, file: str) -> tuple[Path, FilmInfo]:
+    """Return the path of a film, and what it holds; raises `VsrError`, also for pictures."""
     info = await describe(services, file)
     if isinstance(info, PictureInfo):
-        raise DataError(f"{file}: is a picture, and `vsr image` upscales pictures; choose a film")
-    return await run_sync(services.roots.resolve_media, file)
+        raise PictureRefused(file)
+    return await run_sync(services.roots.resolve_media, file), info
 
 
-async def _strip(services: Services, file: str, count: int) -> Computation:
-    path = await film_path(services, file)
+async def draw_strip(services: Services, file: str, count: int) -> Computation:
+    """Draw a filmstrip; raises `VsrError`."""
+    path, _ = await find_film(services, file)
     return await finished(await run_sync(services.views.films.strip, path, count))

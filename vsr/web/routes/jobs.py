@@ -3,9 +3,9 @@
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse
 
 from vsr.web.errors import ERRORS
+from vsr.web.file_answer import FileAnswer
 from vsr.web.jobs import Job, NewJob, NewPosition
 from vsr.web.services import ServicesDep
 
@@ -73,9 +73,9 @@ async def move_job(services: ServicesDep, job: str, new: NewPosition) -> Job:
     return await services.queue.move(job, new.position)
 
 
-@router.get("/jobs/{job}/output", response_class=FileResponse, responses=_FILE)
+@router.get("/jobs/{job}/output", response_class=FileAnswer, responses=_FILE)
 @router.head("/jobs/{job}/output", include_in_schema=False)
-async def download_output(services: ServicesDep, job: str) -> FileResponse:
+async def download_output(services: ServicesDep, job: str) -> FileAnswer:
     """Download the output of a job; Range and If-Range are supported."""
     path = services.queue.output(job)
-    return FileResponse(path, filename=path.name, media_type="application/octet-stream")
+    return FileAnswer(path, filename=path.name, media_type="application/octet-stream")

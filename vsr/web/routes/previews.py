@@ -4,15 +4,15 @@ from typing import Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Response
-from fastapi.responses import FileResponse
 
 from vsr.errors import DataError
 from vsr.web.computations import Computation
 from vsr.web.errors import ERRORS
-from vsr.web.film_info import FilmInfo, PictureInfo
+from vsr.web.file_answer import FileAnswer
+from vsr.web.film_info import FilmInfo
 from vsr.web.preview_worker import AFTER, BEFORE, CLIP
 from vsr.web.refusals import NotFound
-from vsr.web.routes.films import describe, film_path
+from vsr.web.routes.films import find_film
 from vsr.web.services import Services, ServicesDep
 from vsr.web.view_models import Plan, PlanRequest, Preview, PreviewRequest
 
@@ -40,11 +40,8 @@ async def request_preview(
     services: ServicesDep, response: Response, request: PreviewRequest
 ) -> Preview:
     """Show a moment of a film before and after upscaling; an equal request computes nothing."""
-    info = await describe(services, request.file)
-    if isinstance(info, PictureInfo):
-        raise DataError(f"{request.file}: is a picture; previews show films")
+    path, info = await find_film(services, request.file)
     _check_time(info, request.time)
-    path = await run_sync(services.roots.resolve_media, request.file)
     options = await run_sync(request.options.upscale_options)
     found, _ = await run_sync(
         services.views.previews.request, path, request.file, request.time, request.kind, options
@@ -60,25 +57,23 @@ async def get_preview(services: ServicesDep, preview: str) -> Preview:
 
 
 @router.get(
-    "/previews/{preview}/before.webp", response_class=FileResponse, responses=_file("image/webp")
+    "/previews/{preview}/before.webp", response_class=FileAnswer, responses=_file("image/webp")
 )
-async def get_before(services: ServicesDep, preview: str) -> FileResponse:
+async def get_before(services: ServicesDep, preview: str) -> FileAnswer:
     """Return the frame upscaled bicubically."""
     return await _preview_file(services, preview, BEFORE)
 
 
 @router.get(
-    "/previews/{preview}/after.webp", response_class=FileResponse, responses=_file("image/webp")
+    "/previews/{preview}/after.webp", response_class=FileAnswer, responses=_file("image/webp")
 )
-async def get_after(services: ServicesDep, preview: str) -> FileResponse:
+async def get_after(services: ServicesDep, preview: str) -> FileAnswer:
     """Return the frame upscaled by the model."""
     return await _preview_file(services, preview, AFTER)
 
 
-@router.get(
-    "/previews/{preview}/clip.mp4", response_class=FileResponse, responses=_file("video/mp4")
-)
-async def get_clip(services: ServicesDep, preview: str) -> FileResponse:
+@router.get("/previews/{preview}/clip.mp4", response_class=FileAnswer, responses=_file("video/mp4"))
+async def get_clip(services: ServicesDep, preview: str) -> FileAnswer:
     """Return the clip; Range is supported."""
     return await _preview_file(services, preview, CLIP)
 
@@ -86,7 +81,7 @@ async def get_clip(services: ServicesDep, preview: str) -> FileResponse:
 @router.post("/plans", responses=_STARTED | {202: {"model": Plan}})
 async def request_plan(services: ServicesDep, response: Response, request: PlanRequest) -> Plan:
     """Measure time, memory and disk of upscaling a film on this machine."""
-    path = await film_path(services, request.file)
+    path, _ = await find_film(services, request.file)
     options = await run_sync(request.options.upscale_options)
     found, _ = await run_sync(
         services.views.plans.request, path, request.file, request.options.suffix, options
@@ -139,9 +134,9 @@ async def _find_preview(services: Services, preview: str) -> Computation:
     return found
 
 
-async def _preview_file(services: Services, preview: str, name: str) -> FileResponse:
+async def _preview_file(services: Services, preview: str, name: str) -> FileAnswer:
     found = await _find_preview(services, preview)
     path = None if found.folder is None else found.folder / name
     if path is None or not await run_sync(path.is_file):
         raise NotFound(f"{name}: the preview has no such file, or isn't done")
-    return FileResponse(path, media_type=_TYPES[name], headers=_UNCHANGING)
+    return FileAnswer(path, media_type=_TYPES[name], headers=_UNCHANGING)

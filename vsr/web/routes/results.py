@@ -5,15 +5,17 @@ from typing import Any, Literal
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Response
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import HTMLResponse
 
-from vsr.errors import MediaError
+from vsr.errors import MediaError, VsrError
 from vsr.web.computations import Computation
 from vsr.web.errors import ERRORS
+from vsr.web.file_answer import FileAnswer
+from vsr.web.filmstrip import STRIP
 from vsr.web.guard import API
 from vsr.web.refusals import Conflict
 from vsr.web.report_worker import COPY, LAST_FRAME
-from vsr.web.routes.films import finished
+from vsr.web.routes.films import draw_strip, finished
 from vsr.web.services import Services, ServicesDep
 from vsr.web.view_models import Stability, Verification
 
@@ -60,7 +62,7 @@ async def get_flicker(services: ServicesDep, job: str) -> Stability:
 
 @router.get(
     "/jobs/{job}/last-frame.jpg",
-    response_class=FileResponse,
+    response_class=FileAnswer,
     responses=_file("image/jpeg") | {204: {"description": "No segment is finished yet"}},
 )
 async def get_last_frame(services: ServicesDep, job: str) -> Response:
@@ -76,8 +78,26 @@ async def get_last_frame(services: ServicesDep, job: str) -> Response:
     if found is None:  # no segment is finished, or the run has just ended
         return Response(status_code=204)
     assert found.folder is not None
-    return FileResponse(
+    return FileAnswer(
         found.folder / LAST_FRAME, media_type="image/jpeg", headers={"cache-control": "no-cache"}
+    )
+
+
+@router.get(
+    "/jobs/{job}/still.jpg",
+    response_class=FileAnswer,
+    responses=_file("image/jpeg") | {204: {"description": "The film can't be read"}},
+)
+async def get_still(services: ServicesDep, job: str) -> Response:
+    """Return a small frame from the middle of a job's output, or of its film before that."""
+    found = services.queue.get(job)
+    try:
+        strip = await draw_strip(services, found.output or found.file, 1)
+    except VsrError:  # the job tells why, or will
+        return Response(status_code=204)
+    assert strip.folder is not None
+    return FileAnswer(
+        strip.folder / STRIP, media_type="image/jpeg", headers={"cache-control": "no-cache"}
     )
 
 
@@ -97,8 +117,8 @@ async def compare_job(services: ServicesDep, job: str) -> HTMLResponse:
     return HTMLResponse(page)
 
 
-@router.get("/jobs/{job}/media/{which}", response_class=FileResponse, responses=_file("video/mp4"))
-async def play(services: ServicesDep, job: str, which: Literal["source", "output"]) -> FileResponse:
+@router.get("/jobs/{job}/media/{which}", response_class=FileAnswer, responses=_file("video/mp4"))
+async def play(services: ServicesDep, job: str, which: Literal["source", "output"]) -> FileAnswer:
     """Return the source or output as browsers play it; Range is supported."""
     source, output, _ = await _films(services, job)
     film = source if which == "source" else output
@@ -109,12 +129,12 @@ async def play(services: ServicesDep, job: str, which: Literal["source", "output
         assert found.folder is not None
         film = found.folder / COPY
     media_type = "video/webm" if film.suffix.lower() == ".webm" else "video/mp4"
-    return FileResponse(film, media_type=media_type, headers={"cache-control": "no-cache"})
+    return FileAnswer(film, media_type=media_type, headers={"cache-control": "no-cache"})
 
 
 def _page(job: str, films: tuple[Path, Path], found: list[Computation], options: Any) -> str:
     """Render the comparison page; the times of the source are those of the part."""
-    from vsr.evaluation.compare import ComparedFilm, comparison_page
+    from vsr.evaluation.comparison_page import ComparedFilm, comparison_page
 
     shown = []
     for which, film, playable in zip(("source", "output"), films, found, strict=True):

@@ -73,13 +73,17 @@ export async function openFilm(reference) {
   for (const id of ["trial", "variants", "settings", "plan"]) find(id).hidden = !isFilm;
   body.classList.remove("loading");
   if (!isFilm) {
-    showError(find("film-error"), "This is a picture. `vsr image` upscales pictures; this page upscales films.");
+    const names = [info.name, `${info.name.replace(/\.[^.]+$/, "")}-large.png`].map(quoted);
+    showError(find("film-error"), `This page upscales films. Upscale this picture in a terminal: vsr image ${names.join(" ")}`);
     return;
   }
   settings.open(info);
   plan.open(info);
   trial.open(info);
 }
+
+/** A name as a word of a shell. */
+const quoted = (name) => (/^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
 
 /** Show what matters before any choice: advice, and what a default output can't keep. */
 function showNotes({ notes, left_out: losses = [] }) {

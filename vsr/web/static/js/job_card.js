@@ -1,6 +1,6 @@
 /** A job in the queue. */
 
-import { BASE, post, put, query, remove } from "./api.js";
+import { BASE, post, put, remove } from "./api.js";
 import { ask, h, setText, showError } from "./dom.js";
 import { baseName, bytes, duration, number, percent, plural, short, size, speed } from "./format.js";
 
@@ -130,26 +130,27 @@ export class JobCard {
       const now = performance.now();
       if (job.frames === this.shownFrames || now - (this.shownAt ?? -Infinity) < FRAME_SECONDS * 1000) return;
       Object.assign(this, { shownAt: now, shownFrames: job.frames });
-      this.showLastFrame();
+      this.load("last-frame.jpg", "Last finished frame");
     } else if (job.state === "done" ? isChanged : !this.hasStill && job.state !== "failed") {
       this.hasStill = true;
-      const file = job.state === "done" ? job.output : job.file;
-      this.picture.src = `${BASE}/filmstrip.jpg?${query({ file, count: 1 })}`;
+      this.load("still.jpg", "");
     }
   }
 
-  /** The answer is empty while no segment is finished. */
-  async showLastFrame() {
+  /** Show a picture of the job in its present state. The answer is empty where there is none. */
+  async load(name, alt) {
+    const { state } = this.job;
     try {
-      const answer = await fetch(`${BASE}/jobs/${this.identifier}/last-frame.jpg`);
+      const answer = await fetch(`${BASE}/jobs/${this.identifier}/${name}`);
       if (answer.status !== 200) return;
       const address = URL.createObjectURL(await answer.blob());
-      if (this.address) URL.revokeObjectURL(this.address);
-      this.address = address;
-      if (this.job.state === "running") {
-        this.picture.src = address;
-        this.picture.alt = "Last finished frame";
+      if (this.job.state !== state || !this.element.isConnected) {
+        URL.revokeObjectURL(address);
+        return;
       }
+      if (this.address) URL.revokeObjectURL(this.address);
+      Object.assign(this, { address });
+      Object.assign(this.picture, { src: address, alt });
     } catch {
       // the server is gone: a later event asks again
     }

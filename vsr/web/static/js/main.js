@@ -55,8 +55,14 @@ async function describe() {
     showConnection(error.status === 401 ? "Open the address that `vsr serve` printed: it holds the token." : "");
     return;
   }
-  setText(find("machine"), `${about.device} · vsr ${about.version}`);
+  setText(find("machine"), `vsr ${about.version}`);
   describeFilmOptions(about);
+  try {
+    const { name } = await get("/device");
+    setText(find("machine"), `${name} · vsr ${about.version}`);
+  } catch {
+    // the page works without the name
+  }
 }
 
 function showConnection(text) {

@@ -1,0 +1,10 @@
+"""Values of the options that choose a backend and its arithmetic; importing them needs no torch."""
+
+from typing import Literal
+
+BackendName = Literal["auto", "torch", "openvino", "onnx"]
+"""Software that computes the model."""
+Precision = Literal["auto", "f32", "f16", "int8"]
+"""Arithmetic of the model."""
+Tiling = int | Literal["auto", "off"]
+"""Side of a tile in low-resolution pixels, overlap included."""
