@@ -1,5 +1,6 @@
 """The filter in VapourSynth itself."""
 
+import gc
 import io
 import runpy
 import shutil
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 import vsr
 from tests.helpers.films import scenes, write_film
 from tests.helpers.models import write_model
+from vsr.engine.backends import pick_backend
+from vsr.engine.backends.base import Backend
 from vsr.engine.backends.torch_eager import TorchBackend
 from vsr.engine.frame_server import load_generator
 from vsr.imaging.colour import ColourSpec, Matrix, Siting
@@ -24,15 +27,15 @@ from vsr.imaging.colour import ColourSpec, Matrix, Siting
 vs = pytest.importorskip(
     "vapoursynth", reason="VapourSynth isn't installed; its wheels need Python 3.12"
 )
+from vsr import vapoursynth as filter_module  # noqa: E402  (needs VapourSynth)
+
 core = vs.core
 WIDTH, HEIGHT, LENGTH = 96, 64, 24
 
 
 @pytest.fixture(scope="module")
 def upscale() -> Any:
-    from vsr.vapoursynth import upscale
-
-    return upscale
+    return filter_module.upscale
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +171,27 @@ def test_interlaced_frames_are_reported_once(upscale: Any, options: dict[str, An
     list(upscale(film_clip()[:3].std.SetFrameProps(_FieldBased=2), **options).frames())
     core.remove_log_handler(handler)
     assert lines[1:] == ["vsr: frame 0 is interlaced; deinterlace the clip before it is upscaled"]
+
+
+def test_a_backend_is_used_again_when_its_clip_is_gone(
+    upscale: Any, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Backend] = []
+
+    def pick(**options: Any) -> Backend:
+        built.append(pick_backend(**options))
+        return built[-1]
+
+    monkeypatch.setattr(filter_module, "pick_backend", pick)
+    source = film_clip()[:7]
+    expected = [planes_of(frame) for frame in upscale(source, **options).frames()]
+    gc.collect()
+    clip, another = (upscale(source, **options) for _ in range(2))
+    for low, high in zip(clip.frames(), another.frames(), strict=True):
+        assert_equal_frames(low, high)
+    for plane, right in zip(planes_of(clip.get_frame(6)), expected[6], strict=True):
+        np.testing.assert_array_equal(plane, right)
+    assert len(built) == 2
 
 
 def _bad_clips() -> Iterator[tuple[Any, str]]:
