@@ -1,5 +1,6 @@
 """What `import vsr` offers."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -36,3 +37,10 @@ def test_extras_require_the_same_version_of_a_package() -> None:
         for requirement in extra:
             found[re.split(r"[<>=\[ ]", requirement)[0]].add(requirement)
     assert {name: lines for name, lines in found.items() if len(lines) > 1} == {}
+
+
+def test_the_filter_says_how_to_get_vapoursynth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vapoursynth", None)
+    monkeypatch.delitem(sys.modules, "vsr.vapoursynth", raising=False)
+    with pytest.raises(vsr.VsrError, match=r"pip install vapoursynth.*Python 3\.12"):
+        importlib.import_module("vsr.vapoursynth")

@@ -1,16 +1,25 @@
 """The filter in VapourSynth itself."""
 
+import gc
 import io
+import runpy
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.helpers.films import scenes
+import vsr
+from tests.helpers.films import scenes, write_film
+from tests.helpers.models import write_model
+from vsr.engine.backends import pick_backend
+from vsr.engine.backends.base import Backend
 from vsr.engine.backends.torch_eager import TorchBackend
 from vsr.engine.frame_server import load_generator
 from vsr.imaging.colour import ColourSpec, Matrix, Siting
@@ -18,22 +27,20 @@ from vsr.imaging.colour import ColourSpec, Matrix, Siting
 vs = pytest.importorskip(
     "vapoursynth", reason="VapourSynth isn't installed; its wheels need Python 3.12"
 )
+from vsr import vapoursynth as filter_module  # noqa: E402  (needs VapourSynth)
+
 core = vs.core
 WIDTH, HEIGHT, LENGTH = 96, 64, 24
 
 
 @pytest.fixture(scope="module")
 def upscale() -> Any:
-    from vsr.vapoursynth import upscale
-
-    return upscale
+    return filter_module.upscale
 
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Options for a small model, x4, that torch computes in f32."""
-    from tests.helpers.models import write_model
-
     path = write_model(tmp_path_factory.mktemp("model") / "small.safetensors")
     return {"model": str(path), "backend": "torch"}
 
@@ -166,6 +173,27 @@ def test_interlaced_frames_are_reported_once(upscale: Any, options: dict[str, An
     assert lines[1:] == ["vsr: frame 0 is interlaced; deinterlace the clip before it is upscaled"]
 
 
+def test_a_backend_is_used_again_when_its_clip_is_gone(
+    upscale: Any, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Backend] = []
+
+    def pick(**options: Any) -> Backend:
+        built.append(pick_backend(**options))
+        return built[-1]
+
+    monkeypatch.setattr(filter_module, "pick_backend", pick)
+    source = film_clip()[:7]
+    expected = [planes_of(frame) for frame in upscale(source, **options).frames()]
+    gc.collect()
+    clip, another = (upscale(source, **options) for _ in range(2))
+    for low, high in zip(clip.frames(), another.frames(), strict=True):
+        assert_equal_frames(low, high)
+    for plane, right in zip(planes_of(clip.get_frame(6)), expected[6], strict=True):
+        np.testing.assert_array_equal(plane, right)
+    assert len(built) == 2
+
+
 def _bad_clips() -> Iterator[tuple[Any, str]]:
     clip = film_clip()
     yield None, "expected a video clip, got NoneType"
@@ -211,3 +239,33 @@ def test_a_clip_is_written_as_y4m(upscale: Any, options: dict[str, Any], tmp_pat
     header, rest = written.getvalue().split(b"\n", 1)
     assert b"W384 H256" in header
     assert len(rest) == LENGTH * (len(b"FRAME\n") + 384 * 256 * 3 // 2)
+
+
+@pytest.mark.parametrize(("height", "output"), [(64, 128), (720, 720)])
+def test_the_script_for_mpv_upscales_small_films(upscale: Any, height: int, output: int) -> None:
+    film = core.std.BlankClip(format=vs.YUV420P8, width=96, height=height)
+    runpy.run_path(str(Path(vsr.__file__).with_name("mpv.vpy")), {"video_in": film})
+    assert vs.get_output(0).clip.height == output
+    vs.clear_outputs()
+
+
+def has_vapoursynth(mpv: str | None) -> bool:
+    if mpv is None:
+        return False
+    listed = subprocess.run([mpv, "--vf=help"], capture_output=True, text=True, check=False)
+    return "vapoursynth" in listed.stdout
+
+
+@pytest.mark.slow
+def test_mpv_shows_all_frames_upscaled(tmp_path: Path) -> None:
+    mpv = shutil.which("mpv")
+    if mpv is None or not has_vapoursynth(mpv):
+        pytest.skip("there is no mpv with VapourSynth")
+    film = write_film(tmp_path / "in.mp4", scenes(WIDTH, HEIGHT, [14, 10]), codec="libx264")
+    script = Path(vsr.__file__).with_name("mpv.vpy")
+    options = ["--no-config", "--no-audio", f"--vf=vapoursynth={script}"]
+    output = tmp_path / "out.mkv"
+    subprocess.run([mpv, *options, f"--o={output}", "--ovc=ffv1", str(film)], check=True)
+    with av.open(output) as container:
+        sizes = [(frame.width, frame.height) for frame in container.decode(video=0)]
+    assert sizes == [(2 * WIDTH, 2 * HEIGHT)] * LENGTH

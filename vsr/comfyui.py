@@ -3,25 +3,27 @@
 A file in ComfyUI's folder `custom_nodes` imports `NODE_CLASS_MAPPINGS` from here.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from vsr.engine.backends import pick_backend
+from vsr.engine.backends import after_trial, pick_backend, place
 from vsr.engine.backends.base import Backend
 from vsr.engine.frame_server import ClipFrame, FrameServer, load_generator
 from vsr.errors import MediaError, VsrError
 from vsr.frames.yuv import planes_to_rgb, rgb_to_planes
 from vsr.imaging.colour import ColourSpec, Matrix, Subsampling
 from vsr.imaging.tensors import resize_bicubic
-from vsr.system.machine import memory_bytes, pick_device
+from vsr.system.machine import memory_bytes, other_accelerator
 from vsr.zoo import QUALITIES, list_models
 
 _SPEC = ColourSpec(Matrix.BT709, bit_depth=14, subsampling=Subsampling(across=1, down=1))
 """Format in which backends take frames. 14 bits keep RGB of 12 bits, and limited range keeps
 overshoot, which is clamped only when it is RGB again."""
+_log = logging.getLogger(__name__)
 _CPU = torch.device("cpu")
 _OF_THE_MODEL = -1.0
 """Value of `detail` for the default of the model."""
@@ -41,6 +43,9 @@ class UpscaleVideo:
         """Describe the inputs, as ComfyUI expects it."""
         models = [*QUALITIES, *(card.name for card in list_models())]
         devices = ["auto", "cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        if accelerator := other_accelerator():
+            devices.append(str(accelerator))
+        devices += ["intel-gpu", "intel-npu"]
         return {
             "required": {
                 "images": ("IMAGE", {"tooltip": "Frames in order."}),
@@ -98,7 +103,9 @@ class UpscaleVideo:
         )
         size = generator.scale * height, generator.scale * width
         _check_memory(count, *size, channels)
-        torch_device = pick_device(device)
+        placement, note = after_trial(place("auto", device, "auto"), generator)
+        if note:
+            _log.warning(note)
 
         def read(index: int) -> ClipFrame:
             rgb = images[index, ..., :3].permute(2, 0, 1).float().clamp(0, 1)
@@ -110,10 +117,11 @@ class UpscaleVideo:
                 name="auto",
                 precision="auto",
                 generator=generator,
-                device=torch_device,
+                device=placement.device,
                 specs=(spec, spec),
                 size=(height, width),
                 frames=count,
+                openvino_device=placement.openvino_device,
             )
 
         server = FrameServer(read, count, build)

@@ -1,13 +1,15 @@
 """A VapourSynth filter: `clip = vsr.vapoursynth.upscale(clip)`."""
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Hashable
 from typing import Any, get_args
 
 import numpy as np
 
 from vsr.engine.backend_options import BackendName, Precision, Tiling
-from vsr.engine.backends import pick_backend
+from vsr.engine.backends import after_trial, pick_backend, place
 from vsr.engine.backends.base import Backend
+from vsr.engine.digests import weights_digest
 from vsr.engine.frame_server import WARM_UP_FRAMES, ClipFrame, FrameServer, load_generator
 from vsr.errors import VsrError
 from vsr.imaging.colour import (
@@ -18,8 +20,6 @@ from vsr.imaging.colour import (
     matrix_from_code,
 )
 from vsr.media.decode.conform import is_specified
-from vsr.models import Generator
-from vsr.system.machine import pick_device
 
 try:
     import vapoursynth as vs
@@ -45,6 +45,7 @@ def upscale(
     *,
     device: str = "auto",
     backend: BackendName = "auto",
+    provider: str = "auto",
     precision: Precision = "auto",
     tiling: Tiling = "auto",
     warm_up: int | None = WARM_UP_FRAMES,
@@ -52,8 +53,8 @@ def upscale(
     """Upscale a clip, and return the clip of the upscaled frames, in the same format.
 
     The clip has a constant size and format: YUV 4:2:0, 4:2:2 or 4:4:4, RGB or GRAY, of integers or
-    floats. `model`, `scale`, `detail`, `device`, `backend`, `precision` and `tiling` are those of
-    `vsr upscale`; `scale` is an integer up to the scale of the model.
+    floats. `scale` is an integer up to the scale of the model. All options but `warm_up` are those
+    of `vsr upscale`.
 
     Frames are read in order with two frames of look-ahead. The state is reset at cuts: where frames
     have the property `_SceneChangePrev`, where it is 1, and else where the detector finds a cut.
@@ -73,22 +74,35 @@ def upscale(
             raise VsrError(f"warm_up is a count of frames or None, not {warm_up}")
         _check_format(clip)
         generator = load_generator(model, scale, detail, clip.height)
-        torch_device = pick_device(device)
+        placement, note = after_trial(place(backend, device, provider, precision), generator)
+        if note:
+            vs.core.log_message(vs.MESSAGE_TYPE_WARNING, f"vsr: {note}")
         source, restore = _with_planes(clip)
+        weights = weights_digest(generator.state_dict())
+        options = (backend, precision, tiling, clip.num_frames)
+        built: dict[Hashable, Backend] = {}
 
         def build(spec: ColourSpec) -> Backend:
-            return pick_backend(
+            key = (weights, placement, options, spec, clip.width, clip.height)
+            found = _SPARE.take(key)
+            built.clear()
+            built[key] = found or pick_backend(
                 name=backend,
                 precision=precision,
                 generator=generator,
-                device=torch_device,
+                device=placement.device,
                 specs=(spec, spec),
                 size=(clip.height, clip.width),
                 frames=clip.num_frames,
                 tiling=tiling,
+                openvino_device=placement.openvino_device,
+                provider=placement.provider,
             )
+            return built[key]
 
-        return restore(_served(source, generator, build, warm_up))
+        server = FrameServer(_reader(source), clip.num_frames, build, warm_up)
+        weakref.finalize(server, _SPARE.give, built).atexit = False
+        return restore(_served(source, server, generator.scale))
     except VsrError as error:
         raise vs.Error(f"vsr: {error}") from None
 
@@ -146,15 +160,30 @@ def _format(family: Any, bits: int, across: int = 0, down: int = 0) -> int:
     return int(vs.core.query_video_format(family, vs.INTEGER, bits, across, down).id)
 
 
-def _served(
-    clip: Any,
-    generator: Generator[Any],
-    build: Callable[[ColourSpec], Backend],
-    warm_up: int | None,
-) -> Any:
-    """Return the upscaled clip of one with planes that backends take."""
-    size = {"width": generator.scale * clip.width, "height": generator.scale * clip.height}
-    canvas = vs.core.std.BlankClip(clip, keep=True, **size)
+class _Spare:
+    """Keeps the backend of the last freed filter for the next one with the same options.
+
+    Players create the filter again after each seek.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, Backend] = {}
+
+    def take(self, key: Hashable) -> Backend | None:
+        """Return a backend, which nobody else uses, or None."""
+        return self._kept.pop(key, None)
+
+    def give(self, built: dict[Hashable, Backend]) -> None:
+        """Keep a backend instead of the last one."""
+        if built:
+            self._kept = built
+
+
+_SPARE = _Spare()
+
+
+def _reader(clip: Any) -> Callable[[int], ClipFrame]:
+    """Return a function that reads frames of a clip by number."""
     warned: list[int] = []
 
     def read(index: int) -> ClipFrame:
@@ -171,7 +200,14 @@ def _served(
             source=frame,
         )
 
-    server = FrameServer(read, clip.num_frames, build, warm_up)
+    return read
+
+
+def _served(clip: Any, server: FrameServer, scale: int) -> Any:
+    """Return the upscaled clip of one with planes that backends take."""
+    canvas = vs.core.std.BlankClip(
+        clip, width=scale * clip.width, height=scale * clip.height, keep=True
+    )
 
     def write(n: int, f: Any) -> Any:
         try:

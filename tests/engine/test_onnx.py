@@ -90,6 +90,17 @@ def test_f16_differs_by_no_more_than_one_code_value(
     assert backend.get_state()[1].dtype == torch.float16
 
 
+def test_the_count_of_threads_is_that_of_every_machine() -> None:
+    """The last bits depend on it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        backend = OnnxBackend(still_generator(), (BT601, BT601), (16, 16))
+    finally:
+        torch.set_num_threads(threads)
+    assert backend._session.get_session_options().intra_op_num_threads == 4
+
+
 @pytest.mark.slow
 def test_tiles_equal_those_of_torch(tiny_model: Path) -> None:
     def backend(name: Any) -> Any:
@@ -137,7 +148,7 @@ def test_the_provider_is_part_of_the_identity_of_a_job(tmp_path: Path, tiny_mode
         ("cuda:x", "auto", "provider 'cuda:x': cuda takes a number after the colon"),
         ("cpu:1", "auto", "provider 'cpu:1': cpu takes no number"),
         ("auto", "mps", "no installed provider of ONNX Runtime computes on mps; installed: cpu"),
-        ("cpu", "cuda", "provider cpu doesn't compute on cuda; omit --device"),
+        ("cpu", "cuda", "provider cpu doesn't compute on cuda; omit --device and --workers"),
     ],
 )
 def test_a_provider_that_cannot_be_used_is_one_line(

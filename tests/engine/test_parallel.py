@@ -1,5 +1,6 @@
 """Films that several workers upscale: the bytes of one process, whatever happens to the workers."""
 
+import multiprocessing
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,21 +11,26 @@ import torch
 from tests.helpers.models import write_model
 from tests.helpers.shots import write_shots
 from tests.helpers.thread_pool import ThreadPool
+from vsr.engine import session
 from vsr.engine.parallel import workers
 from vsr.engine.parallel.placement import Placement, place_workers, split_devices
 from vsr.engine.parallel.pool import Chain
+from vsr.engine.plan import plan_video
 from vsr.engine.resume import segments
 from vsr.engine.upscale import UpscaleProgress, UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import Interrupted, OutputError, VsrError
 from vsr.media.decode.part import Part
+from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
+from vsr.media.fingerprint import fingerprint_of
 
 FAST = EncoderSettings(preset="ultrafast")
 LENGTHS = (18, 30, 8, 12)
 """Frames of the shots: with segments of 5 to 12 frames, the second chain has three."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "LONGEST_FRAMES", 12)
     monkeypatch.setattr(segments, "SHORTEST_FRAMES", 5)
@@ -41,7 +47,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def whole(film: Path, model: Path, whole_films: dict[str, bytes], tmp_path: Path) -> bytes:
+def whole(
+    short_segments: None, film: Path, model: Path, whole_films: dict[str, bytes], tmp_path: Path
+) -> bytes:
     """The film as one process upscales it."""
     if not whole_films:
         make(film, tmp_path / "whole.mp4", model)
@@ -58,7 +66,7 @@ Pools = Callable[..., list[ThreadPool]]
 
 
 @pytest.fixture
-def threads(monkeypatch: pytest.MonkeyPatch) -> Pools:
+def threads(short_segments: None, monkeypatch: pytest.MonkeyPatch) -> Pools:
     """Use pools of threads, and list them."""
     pools: list[ThreadPool] = []
 
@@ -148,6 +156,63 @@ def test_a_part_and_pictures_are_those_of_one_process(
     assert [path.read_bytes() for path in two] == [path.read_bytes() for path in one]
 
 
+def test_damaged_frames_are_those_of_one_process(
+    model: Path, tmp_path: Path, threads: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = write_shots(tmp_path / "a.mkv", LENGTHS)
+    data = bytearray(broken.read_bytes())
+    for place in range(len(data) // 3, len(data) // 2, 90):
+        data[place] ^= 0x10
+    broken.write_bytes(data)
+    with VideoReader(broken, threads=1) as alone, VideoReader(broken, threads=3) as several:
+        assert list(map(fingerprint_of, alone.frames())) != list(
+            map(fingerprint_of, several.frames())
+        )
+    is_main = lambda: threading.current_thread() is threading.main_thread()  # noqa: E731
+    monkeypatch.setattr(session, "usable_cores", lambda: [0, 1] if is_main() else [0])
+    one = make(broken, tmp_path / "one.mkv", model)
+    threads()
+    two = make(broken, tmp_path / "two.mkv", model, workers=2)
+    assert two.damaged_seconds == one.damaged_seconds != ()
+    assert (tmp_path / "two.mkv").read_bytes() == (tmp_path / "one.mkv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_replaced(model: Path, tmp_path: Path) -> None:
+    film = write_shots(tmp_path / "a.mp4", (48, 48))
+    make(film, tmp_path / "one.mp4", model)
+    killed: list[int] = []
+
+    def kill(progress: UpscaleProgress) -> None:
+        if progress.frames == 8 and not killed:
+            (worker,) = multiprocessing.active_children()
+            assert worker.pid
+            killed.append(worker.pid)
+            worker.kill()
+
+    reported: list[str] = []
+    make(film, tmp_path / "b.mp4", model, workers=1, watch=kill, tell=reported.append)
+    assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "one.mp4").read_bytes()
+    assert len(killed) == sum("killed by SIGKILL" in line for line in reported) == 1
+    assert multiprocessing.active_children() == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4", "one.mp4"]
+
+
+def test_the_speeds_of_workers_are_added(
+    film: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call_twice(
+        self: workers.Workers, function: Callable[..., object], *given: object
+    ) -> list[object]:
+        return [function("cpu", *given)._replace(seconds_per_frame=0.5)] * 2  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(workers.Workers, "call_each", call_twice)
+    options = UpscaleOptions(str(model), device="cpu")
+    plan = plan_video(film, options=options, workers=workers.Workers("cpu", 2))
+    assert (plan.frames_per_second, plan.seconds) == (4, 17)
+    assert plan.workers == ("worker 1", "worker 2")
+
+
 def test_pipes_animations_and_traces_are_for_one_process(film: Path, tmp_path: Path) -> None:
     for output in (Path("-"), tmp_path / "b.gif"):
         with pytest.raises(OutputError, match=r"by one process; leave out --workers"):
@@ -161,6 +226,8 @@ def test_cores_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = [placement.cores for placement in place_workers(["cpu"], 2)]
     assert shares == [(0, 2), (4, 6, 8)]
     assert [one.threads for one in place_workers(["cpu"], 7)] == [1] * 7
+    with pytest.raises(VsrError, match="--workers 2: is for the CPU"):
+        place_workers(["intel-gpu"], 2)
 
 
 def test_devices_are_listed_or_all(monkeypatch: pytest.MonkeyPatch) -> None:

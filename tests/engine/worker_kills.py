@@ -17,6 +17,7 @@ import torch
 
 from tests.helpers.models import write_model
 from tests.helpers.shots import write_shots
+from vsr.engine.resume.journal import work_folder
 
 _LENGTHS = (60, 100, 50, 70, 520)
 """Frames of each shot: the last one has three segments, which hand the state on."""
@@ -53,10 +54,12 @@ def disturb(kills: int, seed: int = 0) -> tuple[int, int, int]:
             if process.returncode not in (0, -signal.SIGKILL):
                 print(f"exit code {process.returncode}", file=sys.stderr)
                 different += 1
-            if process.returncode != 0:
+            is_complete = output.exists() and not work_folder(output).exists()
+            if process.returncode != 0 and not is_complete:  # else killed after the end of its work
                 _finish(source, output, model, chance.choice((None, 2)))
             different += output.read_bytes() != wanted
             different += any(path.name.startswith(".") for path in folder.iterdir())
+            print(f"{number} films, kills {hit}, {different} differ", flush=True)
     return hit["worker"], hit["driver"], different
 
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,7 @@ def fuzz(count: int, seed: int = 0, keep: Path | None = None) -> tuple[int, list
     A film at fault is copied into `keep`.
     """
     torch.set_num_threads(1)  # threads and forks don't go together
+    import_module("vsr.engine.upscale")  # once, not in each child
     made, faults = 0, []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -14,6 +14,7 @@ from vsr.web.options import JobOptions
 NOT_OF_THE_FILM = {
     "sources",
     "output",
+    "workers",
     "strict",
     "no_resume",
     "pipe_format",

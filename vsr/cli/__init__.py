@@ -18,7 +18,7 @@ from vsr.cli.doctor import doctor_command
 from vsr.cli.evaluate import evaluate_command
 from vsr.cli.export import export_command
 from vsr.cli.image import image_command
-from vsr.cli.models import models_command
+from vsr.cli.models import models_group
 from vsr.cli.plan import plan_command
 from vsr.cli.profiles import profiles_command
 from vsr.cli.progress import INTERRUPTED
@@ -89,7 +89,7 @@ for command in (
     compare_command,
     serve_command,
     export_command,
-    models_command,
+    models_group,
     profiles_command,
     doctor_command,
 ):

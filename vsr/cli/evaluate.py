@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from vsr.cli.options import FILE, detail_option, device_option, overwrite_option
+from vsr.cli.options import (
+    FILE,
+    detail_option,
+    device_option,
+    overwrite_option,
+    steady_option,
+)
 from vsr.cli.progress import progress_bar
 from vsr.cli.streams import print_message, print_result
 
@@ -30,6 +36,7 @@ from vsr.cli.streams import print_message, print_result
     "web: as uploads, DVDs and camcorders are. real: random blur, noise and compression.",
 )
 @detail_option
+@steady_option
 @click.option(
     "--source", type=FILE, help="The film that OUT was made from. Needed to measure flicker."
 )
@@ -60,6 +67,7 @@ def evaluate_command(
     data: Path | None,
     degradation: Any,
     detail: float,
+    steady: float,
     source: Path | None,
     protocol: str,
     metrics: str | None,
@@ -108,7 +116,9 @@ def evaluate_command(
     with progress_bar([]) as update:
         if model is not None:
             assert data is not None
-            report = evaluate_model(model, data, degradation, detail=detail, **shared, watch=update)
+            report = evaluate_model(
+                model, data, degradation, detail=detail, steady=steady, **shared, watch=update
+            )
         else:
             assert output is not None
             report = evaluate(output, reference, **shared, source=source, align=align, watch=update)

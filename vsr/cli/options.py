@@ -107,9 +107,10 @@ _film_device_option = click.option(
     "--device",
     default="auto",
     show_default=True,
-    metavar="auto|cpu|cuda|cuda:N,...|all",
-    help="Where the model is computed. auto: on a GPU if there is one. A list such as "
-    "cuda:0,cuda:1, or all, gives each GPU a process that upscales shots of its own.",
+    metavar="auto|cpu|cuda|cuda:N,...|all|xpu|mps|intel-gpu|intel-npu",
+    help="Where the model is computed. auto: on a GPU if there is one. `vsr doctor` lists those of "
+    "this machine. A list such as cuda:0,cuda:1, or all, gives each NVIDIA GPU a process that "
+    "upscales shots of its own.",
 )
 workers_option = click.option(
     "--workers",
@@ -117,11 +118,19 @@ workers_option = click.option(
     metavar="N",
     help="Upscale on the CPU in N processes, which divide its cores. The output is the same.",
 )
+cluster_option = click.option(
+    "--cluster",
+    metavar="auto|ADDRESS",
+    help="Upscale on the machines of a Ray cluster, with a worker on each GPU or, without GPUs, on "
+    "each machine; --workers N: N on each. auto: the cluster that this machine belongs to. The "
+    "output is that of one such machine. Needs vsr[cluster].",
+)
 model_option = click.option(
     "--model",
     metavar="fast|best|NAME|FILE",
     help="fast, best (the largest included model of the scale), a name from `vsr models`, or a "
-    "model file. Default: fast. `vsr plan` measures the speed of each.",
+    "model file, also of other projects (.safetensors, .pth, .onnx). Default: fast. `vsr plan` "
+    "measures the speed of each.",
 )
 detail_option = click.option(
     "--detail",
@@ -150,6 +159,15 @@ denoise_option = click.option(
     metavar="NUMBER",
     help="Remove noise and flicker by the model's temporal filter. 0: off. 0.5: as trained, the "
     "default. 1: strongest, with less detail in motion.",
+)
+steady_option = click.option(
+    "--steady",
+    type=FiniteRange(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="NUMBER",
+    help="For models of single pictures: make films flicker less, by a temporal filter along "
+    "motion. 0: off. 0.5: as trained. 1: strongest.",
 )
 video_option = click.option(
     "--video",
@@ -314,6 +332,7 @@ _film_options = (
         help="keep: copy the rotation tag for players. apply: rotate the frames.",
     ),
     denoise_option,
+    steady_option,
     click.option(
         "--deblock",
         type=FiniteRange(0, 1),

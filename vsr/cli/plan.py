@@ -9,11 +9,13 @@ import click
 
 from vsr.cli.options import (
     FILE,
+    cluster_option,
     film_options,
     json_option,
     named_model,
     overwrite_option,
     parse_film_options,
+    workers_option,
 )
 from vsr.cli.sections import SectionedCommand
 from vsr.cli.streams import print_result
@@ -22,6 +24,8 @@ from vsr.cli.streams import print_result
 @click.command("plan", cls=SectionedCommand)
 @click.argument("source", metavar="IN", type=FILE)
 @film_options
+@workers_option
+@cluster_option
 @click.option(
     "--container", default=".mp4", show_default=True, help="Container of the planned output."
 )
@@ -35,6 +39,8 @@ from vsr.cli.streams import print_result
 @json_option
 def plan_command(
     source: Path,
+    workers: int | None,
+    cluster: str | None,
     container: str,
     preview: Path | None,
     overwrite: bool,
@@ -44,19 +50,22 @@ def plan_command(
     """Estimate time, memory and disk before upscaling a film.
 
     The plan also lists what can't be kept. The estimate is measured: frames from the middle of IN
-    are upscaled for two seconds. The preview shows one of them, bicubic on the left, upscaled on
-    the right. A clip shows two seconds, from the middle or from --from, in both ways side by side.
+    are upscaled for two seconds, by all --workers or GPUs at once. The preview shows one of them,
+    bicubic on the left, upscaled on the right. A clip shows two seconds, from the middle or from
+    --from, in both ways side by side.
 
     \b
     vsr plan holiday.mp4 --preview preview.png
     vsr plan holiday.mp4 --preview clip.mp4 --from 1:30
     """
+    from vsr.engine.parallel.workers import Workers
     from vsr.engine.plan import plan_video
     from vsr.engine.upscale_options import UpscaleOptions
 
     container = f".{container.lower().lstrip('.')}"
     options = UpscaleOptions(**parse_film_options(container, film))
-    plan = plan_video(source, container, options, preview, overwrite)
+    with Workers(options.device, workers, cluster) as processes:
+        plan = plan_video(source, container, options, preview, overwrite, processes)
     if as_json:
         print_result(json.dumps(asdict(plan)))
     else:
@@ -65,10 +74,11 @@ def plan_command(
 
 def _lines(source: Path, plan: Any) -> list[str]:
     about = "" if plan.frames_are_counted else "about "
+    workers = f", {len(plan.workers)} workers" if plan.workers else ""
     frames = f"{about}{plan.frames} frames" if plan.frames else "frames"
     lines = [
         f"{source}: {frames} to {plan.width}x{plan.height} ({named_model(plan.model, plan.detail)} "
-        f"by {plan.backend})",
+        f"by {plan.backend}{workers})",
         f"time    {_duration(plan.seconds)}, {plan.frames_per_second:.1f} frames/s",
         f"memory  {plan.memory_bytes / 1e9:.1f} GB",
     ]
@@ -83,6 +93,11 @@ def _lines(source: Path, plan: Any) -> list[str]:
     lines.append(f"tested  {plan.tried_frames} frames from the middle")
     lines += [f"lost    {what}" for what in plan.left_out]
     lines += [f"note    {note}" for note in plan.notes]
+    if plan.workers:
+        lines.append(
+            "note    the time is for many shots, which keep all workers busy; one shot is "
+            "upscaled by one worker"
+        )
     return lines
 
 

@@ -16,10 +16,27 @@ _SECTIONS = {
         "detail",
     ),
     "Part of the film": ("from_time", "to_time", "duration"),
-    "Restoration": ("deinterlace", "inverse_telecine", "denoise", "deblock", "grain", "rotate"),
+    "Restoration": (
+        "deinterlace",
+        "inverse_telecine",
+        "denoise",
+        "steady",
+        "deblock",
+        "grain",
+        "rotate",
+    ),
     "Streams": ("video", "rate", "audio", "subtitles"),
     "Encoding": ("codec", "crf", "preset", "encoder", "encoder_option"),
-    "Computing": ("device", "workers", "backend", "precision", "tile", "decoder"),
+    "Computing": (
+        "device",
+        "workers",
+        "cluster",
+        "backend",
+        "provider",
+        "precision",
+        "tile",
+        "decoder",
+    ),
 }
 """Options by section, in the order of the help. All others follow under "Run and output"."""
 _OTHERS = "Run and output"

@@ -10,6 +10,7 @@ import click
 
 from vsr.cli.options import (
     FILE,
+    cluster_option,
     film_options,
     inputs_argument,
     json_option,
@@ -32,6 +33,7 @@ _STREAM = Path("-")
 @click.argument("output", metavar="OUT", type=FILE)
 @film_options
 @workers_option
+@cluster_option
 @click.option(
     "--strict", is_flag=True, help="Fail before any work if anything in IN can't be kept in OUT."
 )
@@ -71,6 +73,7 @@ def upscale_command(
     sources: tuple[Path, ...],
     output: Path,
     workers: int | None,
+    cluster: str | None,
     strict: bool,
     no_resume: bool,
     pipe_format: Any,
@@ -122,7 +125,7 @@ def upscale_command(
             raise VsrError("--trace is of one film; name a film, not a folder")
         from vsr.engine.parallel.workers import Workers
 
-        with Workers(settings["device"], workers) as shared:
+        with Workers(settings["device"], workers, cluster) as shared:
             runs = _Runs(settings | {"workers": shared}, report)
             if watches:
                 _watch(runs, sources, output, report, stop)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from vsr.engine.image import StillUpscaler
-from vsr.engine.output_size import InputFrame, OutputSize
+from vsr.engine.output_size import InputFrame
 from vsr.engine.still_samples import resize_plane, without_rim
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import OutputError
@@ -87,8 +87,10 @@ class _FrameUpscaler:
         self._upscaler, self._size = upscaler, size
         self._count = 0
         height, width = low_size
-        needed = OutputSize(size[1], size[0]).network_scale(InputFrame(width, height))
+        needed = upscaler.network_scale(size, InputFrame(width, height))
         lines = max(2 * _OVERLAP_LINES, _BAND_PIXELS // width)
+        if upscaler.is_foreign:  # bands would show seams
+            lines = height
         self._bands = [
             (top, min(top + lines, height), upscaler.network(needed))
             for top in range(0, height, lines)

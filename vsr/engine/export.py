@@ -59,6 +59,8 @@ def export_model(
         check_writable(path, overwrite)
     check_distinct(_files(output), [Path(name)])
     generator = load(name, scale, detail, denoise)
+    if not generator.compiles:
+        raise VsrError(f"{name}: models of other projects can't be exported; use the file itself")
     low = torch.zeros(1, 3, *size)
     state = tuple(generator.start(low))
     step = Step(generator).eval()

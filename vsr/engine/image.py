@@ -40,6 +40,7 @@ from vsr.media.picture_colours import colours_for, rgb_of_inks
 from vsr.media.picture_memory import check_memory
 from vsr.media.still import Samples, Still
 from vsr.media.still_rows import Band, joined_bands, write_rows, writes_rows
+from vsr.models import CommunityNetwork
 from vsr.system.files import check_distinct
 from vsr.system.machine import pick_torch_device
 from vsr.zoo import choose_model, default_detail, load
@@ -79,7 +80,10 @@ class StillUpscaler:
         """Models with digests of their weights, by scale."""
         self.ranges: dict[Path, Any] = {}
         """Ranges of measured values, by file of a series."""
-        self._default = load(choose_model(model, None, 0)).scale
+        default = load(choose_model(model, None, 0))
+        self._default = default.scale
+        self.is_foreign = isinstance(default, CommunityNetwork)
+        """Whether the model is another project's."""
         # The model is checked before any picture is read.
         self._backends.generator(math.ceil(size.scale or self._default))
 
@@ -93,6 +97,10 @@ class StillUpscaler:
         """Return the (height, width) of the output for a picture of this size."""
         size = self._request.resolve(InputFrame(width, height), self._default)
         return size.height, size.width
+
+    def network_scale(self, size: tuple[int, int], frame: InputFrame) -> int:
+        """Return the scale of the network for an output of (height, width)."""
+        return OutputSize(size[1], size[0]).network_scale(frame, self._default)
 
     def upscale_array(self, pixels: Samples, dtype: np.dtype[Any] | None = None) -> Samples:
         """Upscale RGB (H, W, 3) to the requested size.
@@ -132,7 +140,7 @@ class StillUpscaler:
     def _bands(self, pixels: Samples, dtype: np.dtype[Any]) -> Iterator[Samples]:
         height, width = pixels.shape[:2]
         size = self.output_size(height, width)
-        needed = OutputSize(size[1], size[0]).network_scale(InputFrame(width, height))
+        needed = self.network_scale(size, InputFrame(width, height))
         whole = self._backends.generator(needed).scale
         network_size = (whole * height, whole * width)
         is_direct = size == network_size
@@ -186,7 +194,7 @@ class StillUpscaler:
     def describe(self, height: int, width: int) -> str:
         """Describe in one line how measured values of this size are upscaled, and by what."""
         rows, columns = self.output_size(height, width)
-        needed = OutputSize(columns, rows).network_scale(InputFrame(width, height))
+        needed = self.network_scale((rows, columns), InputFrame(width, height))
         if needed not in self._digests:
             name = choose_model(self._model, needed, 0, self._detail)
             digest = weights_digest(load(name).state_dict())[:8]
@@ -206,7 +214,9 @@ class StillUpscaler:
         Raises `ConfigError` where this one would invent values, unless that is allowed.
         """
         is_twin = Path(self._model or "").stem.endswith("-gan")
-        if not self._allow_invented_detail and (self._detail or self._grain or is_twin):
+        if not self._allow_invented_detail and (
+            self._detail or self._grain or is_twin or self.is_foreign
+        ):
             choice = "detail" if self._detail else "grain" if self._grain else f"{self._model}"
             raise ConfigError(
                 f"{source}: holds measured values, and {choice} would invent some; leave it out, "

@@ -65,17 +65,19 @@ class OutputSize:
     note: str | None = None
     """A line for the user if the size isn't the requested one."""
 
-    def network_scale(self, frame: InputFrame) -> int:
-        """Return the smallest scale, 1 to 4, whose frames cover this size and end in whole cells.
+    def network_scale(self, frame: InputFrame, own_scale: int = _MAX_SCALE) -> int:
+        """Return the smallest scale whose frames cover this size and end in whole cells.
 
-        A larger size enlarges the frames of scale 4.
+        It is at most 4, or `own_scale`, that of the model, if that is larger. A larger size
+        enlarges the frames of that scale.
         """
+        largest = max(_MAX_SCALE, own_scale)
         ratio = max(Fraction(self.width, frame.width), Fraction(self.height, frame.height))
-        for scale in range(math.ceil(ratio), _MAX_SCALE):
+        for scale in range(math.ceil(ratio), largest):
             sides = ((frame.width, frame.steps[0]), (frame.height, frame.steps[1]))
             if all(scale * side % step == 0 for side, step in sides):
                 return scale
-        return _MAX_SCALE
+        return largest
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,10 @@ def names_pictures(source: Path) -> bool:
     )
 
 
-def open_source(source: Path, options: UpscaleOptions, keep_on_gpu: bool) -> FilmReader:
-    """Open a film or numbered pictures. Raises `VsrError`."""
+def open_source(
+    source: Path, options: UpscaleOptions, keep_on_gpu: bool, threads: int = 0
+) -> FilmReader:
+    """Open a film, with so many threads of its decoder, or numbered pictures. Raises `VsrError`."""
     if names_pictures(source):
         _check_options(source, options)
         return PictureReader(find_pictures(source), options.rate)
@@ -52,6 +54,7 @@ def open_source(source: Path, options: UpscaleOptions, keep_on_gpu: bool) -> Fil
         once=is_pipe(source),
         video=options.video,
         inverse_telecine=options.inverse_telecine,
+        threads=threads,
     )
 
 
@@ -67,6 +70,7 @@ def reopen_source(reader: FilmReader, options: UpscaleOptions) -> FilmReader:
         video=options.video,
         inverse_telecine=options.inverse_telecine,
         is_bottom_first=reader.field_mode.is_bottom_first,
+        threads=reader.threads,
     )
 
 

@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vsr.engine.parallel.workers import Workers
 from vsr.engine.picture_source import reopen_source
 from vsr.engine.pipeline import run_stages
 from vsr.engine.preview_clip import check_preview_clip, write_preview_clip
@@ -72,7 +74,7 @@ class Plan:
     seconds: float | None
     """Time for the whole film."""
     memory_bytes: int
-    """Peak memory of this process."""
+    """Peak memory of this process, or of all worker processes."""
     output_bytes: int | None
     disk_bytes: int | None
     """Peak disk space: finished segments, and the file that they are joined into."""
@@ -81,7 +83,9 @@ class Plan:
     notes: tuple[str, ...] = ()
     """Findings about the source."""
     alternatives: tuple[Alternative, ...] = ()
-    """Other models that `--model` offers by quality, unless one was named."""
+    """Other models that `--model` offers by quality, unless one was named, or there are workers."""
+    workers: tuple[str, ...] = ()
+    """Names of the worker processes; the estimate assumes shots that keep all of them busy."""
 
 
 def plan_video(
@@ -90,13 +94,17 @@ def plan_video(
     options: UpscaleOptions = UpscaleOptions(),
     preview: Path | None = None,
     overwrite: bool = False,
+    workers: Workers | None = None,
 ) -> Plan:
     """Upscale frames from the middle of a film for two seconds, and extrapolate.
 
     `suffix` is that of the planned output. `preview` is a picture or a clip to write: a frame
     upscaled bicubically on the left half and by the model on the right, or two seconds upscaled in
-    both ways, side by side. Nothing else is written. Raises `VsrError`.
+    both ways, side by side. Nothing else is written. With several `workers`, all of them upscale
+    the same frames at the same time, and their speeds are added. Raises `VsrError`.
     """
+    workers = workers or Workers(options.device)
+    options = replace(options, device=workers.device)
     clip = preview if preview and preview.suffix.lower() in VIDEO_SUFFIXES else None
     preview = None if clip else preview
     if is_pipe(source):
@@ -122,6 +130,11 @@ def plan_video(
             _write_preview(preview, *trial.last, session, overwrite)
     if clip is not None:
         write_preview_clip(clip, source, options, suffix, overwrite)
+    seconds_per_frame, memory = trial.seconds_per_frame, peak_memory_bytes()
+    if workers.names:
+        tried = workers.call_each(_try_alone, source, suffix, options)
+        seconds_per_frame = 1 / sum(1 / one.seconds_per_frame for one in tried)
+        memory = sum(one.memory_bytes for one in tried)
     frames, are_counted = _frame_count(session)
     video = None if frames is None else trial.coded_bytes * frames // trial.frames
     copied = source.stat().st_size if isinstance(session.reader, VideoReader) else 0
@@ -135,14 +148,17 @@ def plan_video(
         frames=frames,
         frames_are_counted=are_counted,
         tried_frames=trial.frames,
-        frames_per_second=1 / trial.seconds_per_frame,
-        seconds=None if frames is None else trial.seconds_per_frame * frames,
-        memory_bytes=peak_memory_bytes(),
+        frames_per_second=1 / seconds_per_frame,
+        seconds=None if frames is None else seconds_per_frame * frames,
+        memory_bytes=memory,
         output_bytes=video,
         disk_bytes=None if video is None else 2 * video + size,
         left_out=left_out,
         notes=notes,
-        alternatives=tuple(
+        workers=workers.names,
+        alternatives=()
+        if workers.names
+        else tuple(
             _alternatives(
                 source,
                 suffix,
@@ -153,6 +169,22 @@ def plan_video(
             )
         ),
     )
+
+
+class _Cost(NamedTuple):
+    """Cost of upscaling in one of several processes."""
+
+    seconds_per_frame: float
+    memory_bytes: int
+
+
+def _try_alone(device: str, source: Path, suffix: str, options: UpscaleOptions) -> _Cost:
+    """Run a trial in a worker process, while the other workers run theirs."""
+    session = UpscaleSession(source, replace(options, device=device), suffix)
+    with session.reader:
+        trial = _Trial(session)
+        trial.run()
+    return _Cost(trial.seconds_per_frame, peak_memory_bytes())
 
 
 def _alternatives(

@@ -24,6 +24,7 @@ from vsr.imaging.grain import Grain
 from vsr.media.decode.comb import FieldFinding
 from vsr.media.decode.completeness import ENDS_EARLY
 from vsr.media.decode.conform import is_specified
+from vsr.media.decode.decoder import automatic_threads
 from vsr.media.decode.field_watch import FieldWatch
 from vsr.media.decode.part_times import locate_part
 from vsr.media.decode.picture_reader import FilmReader, PictureReader
@@ -65,6 +66,7 @@ _LATER_OPTIONS = (
     "audio",
     "subtitles",
     "denoise",
+    "steady",
     "deblock",
     "grain",
     "inverse_telecine",
@@ -88,10 +90,12 @@ class UpscaleSession:
         suffix: str,
         survey: Survey | None = None,
         memory: int | None = None,
+        decoder_threads: int | None = None,
     ) -> None:
         """Prepare to upscale `source` to a container of `suffix`; `survey` saves a survey.
 
-        Tiles are chosen for a device of `memory` bytes, by default that of the device.
+        Tiles are chosen for a device of `memory` bytes, by default that of the device. The source
+        is decoded by `decoder_threads`, by default those that FFmpeg would choose.
         """
         self.given_options = options
         """As given; `options` have settings for the encoder's film grain."""
@@ -110,8 +114,9 @@ class UpscaleSession:
         self.started = time.perf_counter()
         placement = place(options.backend, options.device, options.provider, options.precision)
         self.suffix = suffix
+        self.decoder_threads = decoder_threads or automatic_threads(len(usable_cores()))
         keep_on_gpu = placement.device.type == "cuda" and not options.deblock
-        self.reader: FilmReader = open_source(source, options, keep_on_gpu)
+        self.reader: FilmReader = open_source(source, options, keep_on_gpu, self.decoder_threads)
         try:
             source_info = self.reader.info
             self.part, self.found_part = locate_part(self.reader, options.part)
@@ -223,14 +228,15 @@ class UpscaleSession:
         own_scale = load(self.model, None, 0.0).scale
         if request.is_default and self.model == options.model:
             size = request.resolve(frame, own_scale)
-            needed = size.network_scale(frame)
+        needed = size.network_scale(frame, own_scale)
         scale = min(needed, own_scale)
         default = default_detail(self.model, scale)
         self.detail = default if options.detail is None else options.detail
         is_enlarged = size.width > scale * source.width or size.height > scale * source.height
         enlarged = f"{self.model} upscales by {scale}: enlarged to {size.width}x{size.height}"
         self.reader.notes += [note for note in (size.note, enlarged if is_enlarged else "") if note]
-        return load(self.model, scale, self.detail, options.denoise), size
+        generator = load(self.model, scale, self.detail, options.denoise, options.steady)
+        return generator, size
 
     def _computed_info(self, source: StreamInfo) -> StreamInfo:
         """Describe the frames that the backend computes: as written, or deeper and to resample."""

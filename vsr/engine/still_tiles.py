@@ -1,7 +1,8 @@
 """Upscale pictures of any size in overlapping tiles of one shape.
 
 Tiles overlap by twice the reach of the network, so that seams equal a picture that is computed at
-once. Output comes in bands of whole lines, from top to bottom; only one is in memory.
+once. A network that depends on the whole picture computes it at once, or not at all. Output comes
+in bands of whole lines, from top to bottom; only one is in memory.
 """
 
 import math
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsr.engine.backends.still import StillBackend
+from vsr.errors import ModelError
+from vsr.system.machine import memory_bytes
 
 _LARGEST_SIDE = 512
 """Side of the largest tile, overlap included."""
@@ -20,6 +23,8 @@ _STEP = 32
 _MAX_TILE_BYTES = 1_200_000_000
 """Memory of a run on a tile, as for films."""
 _MAX_BAND_BYTES = 1 << 27
+_MEMORY_SHARE = 0.6
+"""Share of a device's memory that a picture as a whole may take."""
 _LEAST_LINES = 16
 """Lines of a band below which overlap would cost too much."""
 
@@ -34,18 +39,22 @@ class Span(NamedTuple):
     inner_end: int
 
 
-def spans(length: int, longest: int, reach: int) -> list[Span]:
+def spans(length: int, longest: int, reach: int, grid: int = 1) -> list[Span]:
     """Cover a side by tiles of one length, of at most `longest` pixels, that overlap.
 
-    A side of at most `longest` is one tile. Other tiles are as short as their count allows.
+    A side of at most `longest` is one tile. Other tiles are as short as their count allows, and
+    start at multiples of `grid`.
     """
     if length <= longest:
         return [Span(0, length, 0, length)]
-    shared = 2 * reach
+    shared = 2 * reach + (grid - 1)
+    longest -= (longest - length) % grid
     count = math.ceil((length - shared) / (longest - shared))
     tile = -(-(length + (count - 1) * shared) // count)
-    tile = min(longest, math.ceil(tile / _STEP) * _STEP)
-    starts = [(length - tile) * index // (count - 1) for index in range(count)]
+    tile = math.ceil(tile / _STEP) * _STEP
+    tile = min(longest, tile + (length - tile) % grid)
+    last = (length - tile) // grid
+    starts = [last * index // (count - 1) * grid for index in range(count)]
     seams = [(starts[n] + tile + starts[n + 1]) // 2 for n in range(count - 1)]
     borders = [0, *seams, length]
     return [Span(start, start + tile, borders[n], borders[n + 1]) for n, start in enumerate(starts)]
@@ -87,12 +96,34 @@ def tiles(
     backend: StillBackend, height: int, width: int, sample_bytes: int
 ) -> tuple[list[Span], list[Span]]:
     """Choose the rows and the columns of tiles for a picture of a size."""
-    reach, scale = backend.reach, backend.scale
+    scale = backend.scale
     largest = int((_MAX_TILE_BYTES / backend.bytes_per_pixel) ** 0.5) // _STEP * _STEP
-    longest = max(min(_LARGEST_SIDE, largest), 2 * reach + _LEAST_LINES)
+    longest = min(_LARGEST_SIDE, largest)
     line_bytes = scale * scale * width * 3 * sample_bytes
     lines = max(_LEAST_LINES, _MAX_BAND_BYTES // line_bytes)
-    return spans(height, min(longest, lines + 2 * reach), reach), spans(width, longest, reach)
+    if max(height, width) <= longest and height <= lines:
+        return spans(height, height, 0), spans(width, width, 0)
+    reach = backend.reach
+    if reach is None:
+        _check_whole(backend, height, width)
+        return spans(height, height, 0), spans(width, width, 0)
+    shared = 2 * reach.pixels + reach.grid - 1
+    longest = max(longest, shared + max(_LEAST_LINES, reach.pixels))
+    return (
+        spans(height, min(longest, lines + shared), reach.pixels, reach.grid),
+        spans(width, longest, reach.pixels, reach.grid),
+    )
+
+
+def _check_whole(backend: StillBackend, height: int, width: int) -> None:
+    """Raise `ModelError` if a picture that can't be computed in tiles doesn't fit into memory."""
+    memory = memory_bytes(backend.device)
+    needed = backend.bytes_per_pixel * height * width
+    if needed > _MEMORY_SHARE * memory:
+        raise ModelError(
+            "the output of this model depends on the whole picture, which needs about "
+            f"{needed / 1e9:.1f} GB of {memory / 1e9:.1f} GB; use a smaller one or another model"
+        )
 
 
 def _unit(tile: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -59,6 +59,7 @@ def upscale_video(
     audio: AudioMode = "auto",
     subtitles: SubtitleMode = "copy",
     denoise: float | None = None,
+    steady: float = 0.0,
     deblock: float = 0.0,
     grain: float = 0.0,
     part: Part | None = None,
@@ -70,6 +71,7 @@ def upscale_video(
     pipe_format: PipeFormat = "nut",
     trace: Path | str | None = None,
     workers: int | Workers | None = None,
+    cluster: str | None = None,
     stop: threading.Event | None = None,
     on_start: Callable[[UpscaleStart], None] = lambda start: None,
     watch: Callable[[UpscaleProgress], None] = lambda progress: None,
@@ -100,7 +102,9 @@ def upscale_video(
     **Several processes.** `device` "cuda:0,cuda:1", or "all", gives each GPU a process, and
     `workers` is a count of processes that divide the cores of the CPU. They upscale shots at the
     same time; the output has the same bytes. `workers` can also be `vsr.Workers`, which several
-    films share. Processes import the main script, so that it needs `if __name__ == "__main__":`.
+    films share. `cluster` is the address of a Ray cluster, or "auto" for the one of this machine:
+    each GPU has a worker or, without GPUs, each machine has `workers`. Processes import the main
+    script, so that it needs `if __name__ == "__main__":`.
 
     **Source.** `deinterlace` applies to frames flagged as interlaced ("auto"), to all ("on"), or
     to none ("off"); "double" returns a frame for each field. `inverse_telecine` restores the
@@ -120,8 +124,8 @@ def upscale_video(
     is an error, unless `audio` is "none".
 
     **Restoration.** `denoise` is the strength of the model's temporal filter: 0 is off, 0.5 as
-    trained, 1 the most. `deblock` removes blocks and ringing of codecs before the model, from 0,
-    off, to 1.
+    trained, 1 the most. `steady` is one for the output of models of single pictures: 0 is off.
+    `deblock` removes blocks and ringing of codecs before the model, from 0, off, to 1.
 
     **Encoding.** `settings` are codec, quality and further options of the encoder. `grain` is the
     strength of film grain, from 0 to 1: noise that depends on a frame's time alone or, by av1 on
@@ -160,6 +164,7 @@ def upscale_video(
         audio=audio,
         subtitles=subtitles,
         denoise=denoise,
+        steady=steady,
         deblock=deblock,
         grain=grain,
         part=part,
@@ -177,7 +182,10 @@ def upscale_video(
         on_message=tell,
     )
     trace_file = None if trace is None else Path(trace)
-    shared = nullcontext(workers) if isinstance(workers, Workers) else Workers(device, workers)
+    if isinstance(workers, Workers):
+        shared: AbstractContextManager[Workers] = nullcontext(workers)
+    else:
+        shared = Workers(device, workers, cluster)
     with shared as used:
         return upscale_film(Path(source), Path(output), options, run_options, trace_file, used)
 
@@ -217,6 +225,12 @@ def upscale_film(
         raise OutputError("-: y4m holds video alone; --audio copy needs --format nut")
     if workers.names:
         _check_workers(source, output, is_animation, trace)
+    if line := workers.unlike_machines(options):
+        run_options.on_message(line)
+    if workers.is_cluster and is_pattern:
+        raise OutputError(
+            f"{output}: pictures are written by one machine; leave out --cluster, or name a film"
+        )
     check_distinct([trace, output], [source, Path(options.model) if options.model else None])
     with Trace(trace, run_options.overwrite) if trace else nullcontext() as spans:
         if spans is not None:
@@ -235,8 +249,8 @@ def _check_workers(source: Path, output: Path, is_animation: bool, trace: Path |
     if output == PIPE or is_pipe(source) or is_animation:
         what = "an animation" if is_animation else "a pipe"
         raise OutputError(
-            f"{output}: {what} is upscaled by one process; leave out --workers, and name one "
-            "--device"
+            f"{output}: {what} is upscaled by one process; leave out --workers and "
+            "--cluster, and name one --device"
         )
     if trace is not None:
         raise ConfigError(f"--trace {trace}: is of one process; leave it out with several workers")

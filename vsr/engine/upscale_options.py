@@ -43,6 +43,7 @@ class UpscaleOptions:
     rotate: Rotate = "keep"
     decoder: Decoder = "cpu"
     denoise: _Share | None = None
+    steady: _Share = 0.0
     deblock: _Share = 0.0
     video: int | None = None
     """The video stream to upscale, from 1; None for the default one."""

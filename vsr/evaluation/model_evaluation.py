@@ -38,6 +38,7 @@ def evaluate_model(
     degradation: EvaluatedDegradation = "bi",
     *,
     detail: float = 0.0,
+    steady: float = 0.0,
     protocol: str = "plain",
     metrics: Sequence[str] | None = None,
     device: str = "auto",
@@ -52,7 +53,7 @@ def evaluate_model(
     Raises `VsrError`.
     """
     rules, torch_device = find_protocol(protocol), pick_torch_device(device)
-    generator = load(model, detail=detail).to(torch_device)
+    generator = load(model, detail=detail, steady=steady).to(torch_device)
     sources = [
         source for source in find_sources([data]) if source.type is not SourceType.PHOTOGRAPH
     ]
@@ -84,7 +85,9 @@ def evaluate_model(
         )
         luma = vmaf_luma(colour_spec(info).matrix, [8])
         films.append(measurement.measure(source.name, upscaled, float(info.frame_rate), luma))
-    name = f"{model} at detail {detail:g}" if detail else model
+    choices = {"detail": detail, "steady": steady}
+    named = [f"{choice} {value:g}" for choice, value in choices.items() if value]
+    name = f"{model} at {' and '.join(named)}" if named else model
     return measurement.report(films, f"{name} on {data}, degraded by {degradation}", command)
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from vsr.models.community import CommunityNetwork
 from vsr.models.generator import Generator, multiplies_per_pixel
 from vsr.models.recurrent import Recurrent, RecurrentConfig
 from vsr.models.rrdbnet import Rrdbnet, RrdbnetConfig
@@ -27,6 +28,7 @@ def build_generator(config: GeneratorConfig) -> Generator[Any]:
 
 
 __all__ = [
+    "CommunityNetwork",
     "Generator",
     "GeneratorConfig",
     "Recurrent",

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from vsr.imaging.tensors import resize_bicubic
 from vsr.models.generator import Generator
+from vsr.models.reach import Reach
 from vsr.models.recurrent import Recurrent
 
 _REACH = 2
@@ -33,6 +34,8 @@ class Resampled(Generator[Any]):
         self.state_type = generator.state_type
         self.flow = generator.flow
         self.filters_input = generator.filters_input
+        self.supports_half, self.compiles = generator.supports_half, generator.compiles
+        self.is_recurrent = generator.is_recurrent
         taps = resampling_taps(generator.scale, scale).float()
         cells = torch.einsum("irp,jcq->ijpqrc", taps, taps)
         self.register_buffer("weight", cells.flatten(2, 3).flatten(0, 1).contiguous())
@@ -61,6 +64,11 @@ class Resampled(Generator[Any]):
     def step_bytes_per_pixel(self) -> int:
         """Estimate the memory of a step per low-resolution pixel, states and buffers included."""
         return self.inner.step_bytes_per_pixel() + 24 * self.inner.scale**2
+
+    def reach(self) -> Reach | None:
+        """Return the reach of outputs, that of the filter included."""
+        inner = self.inner.reach()
+        return None if inner is None else Reach(inner.pixels + _REACH, inner.grid)
 
     def description(self) -> dict[str, Any]:
         """Describe all that determines the output besides the tensors, for cache keys."""

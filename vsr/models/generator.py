@@ -6,6 +6,7 @@ supports instead of testing its class.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -13,6 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from vsr.models.flow import PyramidFlow
+from vsr.models.reach import Reach, measure_reach, remembered_reach
+
+_SMALL_REACH = 32
+"""Reach in low-resolution pixels up to which measuring it gains nothing."""
 
 State = TypeVar("State", bound=tuple[Tensor, ...])
 """The recurrent state between two frames: a (named) tuple of tensors, batch first."""
@@ -31,6 +36,12 @@ class Generator(nn.Module, ABC, Generic[State]):
     """Whether `step` denoises its input; the first tensor of the state is then the result."""
     architecture: ClassVar[str] = ""
     """Identifies the network's class in cache keys; empty for a network that is never cached."""
+    supports_half: bool = True
+    """Whether the network can compute in f16."""
+    is_recurrent: bool = True
+    """Whether frames depend on those before; if not, the state is empty."""
+    compiles: bool = True
+    """Whether compilers can convert `step`; if not, torch computes it operation by operation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,6 +94,14 @@ class Generator(nn.Module, ABC, Generic[State]):
         widest = max((w.shape[0] for w in weights), default=1)
         return 4 * int(widest) * (8 + 3 * self.scale**2)
 
+    def reach(self) -> Reach | None:
+        """Return the reach of outputs, which the overlap of tiles depends on.
+
+        None if outputs depend on the whole frame, so that tiles would show seams. By default that
+        of trunk, head and the finer levels of motion, 7 to 20 pixels, with a reserve.
+        """
+        return Reach(30, 16)
+
     def description(self) -> dict[str, Any]:
         """Describe all that determines the output besides the tensors, for cache keys.
 
@@ -99,6 +118,7 @@ class StillGenerator(Generator[NoState]):
     """A generator that upscales each picture independently."""
 
     state_type = NoState
+    is_recurrent = False
 
     def start(self, low: Tensor) -> NoState:
         """Return the empty state."""
@@ -111,6 +131,21 @@ class StillGenerator(Generator[NoState]):
     @abstractmethod
     def upscale(self, low: Tensor) -> Tensor:
         """Upscale (B, 3, H, W) to (B, 3, sH, sW), RGB in [0, 1]."""
+
+    def reach(self) -> Reach | None:
+        """Return the sum over kernels if it is small; that of a deep network is measured."""
+        convolutions = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
+        total = 2 + sum(layer.kernel_size[0] // 2 for layer in convolutions)
+        return Reach(total, 1) if total <= _SMALL_REACH else self._measured_reach
+
+    @cached_property
+    def _measured_reach(self) -> Reach | None:
+        return remembered_reach(self, lambda: measure_reach(self.upscale_probe, self.scale))
+
+    def upscale_probe(self, low: Tensor) -> Tensor:
+        """Upscale a picture (1, 3, H, W) on the device of the weights; the result is f32."""
+        like = next(self.parameters(), low)
+        return self.upscale(low.to(like.device, like.dtype)).float().to(low.device)
 
 
 def multiplies_per_pixel(generator: Generator[Any]) -> int:

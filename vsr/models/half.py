@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from vsr.models.generator import Generator
 from vsr.models.recurrent import EntryConv
+from vsr.models.steady import Steadied
 
 
 class HalfConv(nn.Module):
@@ -62,6 +63,8 @@ def to_half(generator: Generator[Any]) -> Generator[Any]:
     If the generator has `trunk_layers`, these alone become f16: of a `Recurrent` generator's
     state, the frame stays f32 and the memory becomes f16.
     """
+    if isinstance(generator, Steadied):
+        return Steadied(to_half(generator.inner), generator.flow, generator.filter)
     if not generator.trunk_layers():
         return HalfGenerator(generator)
     twin = copy.deepcopy(generator)

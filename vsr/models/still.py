@@ -8,6 +8,7 @@ pixels around it.
 """
 
 import copy
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,11 +18,9 @@ from torch.nn import functional as F
 from vsr.imaging.tensors import resize_bicubic
 from vsr.models.generator import Generator
 from vsr.models.int8 import quantise
+from vsr.models.reach import Reach
 from vsr.models.recurrent import Recurrent
 
-_MAX_REACH = 32
-"""Largest assumed reach, in low-resolution pixels. Distant pixels hardly influence the output of
-deep networks of single pictures."""
 _PROBE_PIXELS, _PROBE_SEED = 128, 7
 """Side and seed of the picture on which the shift is measured."""
 
@@ -32,12 +31,16 @@ class StillNetwork(nn.Module):
     def __init__(self, generator: Generator[Any]) -> None:
         super().__init__()
         self.scale = generator.scale
-        self.reach = _reach(generator)
-        """Distance, in low-resolution pixels, up to which an output depends on the input."""
+        self._own_reach = generator.reach
         self.bytes_per_pixel = generator.step_bytes_per_pixel()
         """Memory of a run per low-resolution pixel, estimated."""
         self._description = {"still": generator.description()} if generator.architecture else {}
         self._generator = self._without_state(generator)
+
+    @cached_property
+    def reach(self) -> Reach | None:
+        """How tiles must be cut; None if only whole pictures are right."""
+        return self._own_reach()
 
     def description(self) -> dict[str, Any]:
         """Describe all that determines the output besides the tensors; empty if unknown."""
@@ -78,6 +81,7 @@ class RecurrentStill(StillNetwork):
             twin = quantise(twin, twin.int8_ranges)
         self.trunk, self.exit, self.head = twin.trunk, twin.exit, twin.head
         self.register_buffer("shift", shift_kernel(*rest_motion(generator)))
+        self._own_reach = lambda: _reach(generator)
         self.eval()
 
     shift: Tensor
@@ -129,14 +133,11 @@ def shift_kernel(x: float, y: float) -> Tensor:
     return torch.outer(down, across).expand(3, 1, 3, 3).contiguous()
 
 
-def _reach(generator: Generator[Any]) -> int:
+def _reach(generator: Recurrent) -> Reach:
     """Return the reach of an output: the sum over kernels, the shift and the resampling."""
-    if isinstance(generator, Recurrent):
-        layers = [generator.entry, *generator.trunk.modules(), generator.exit, generator.head]
-    else:
-        layers = list(generator.modules())
-    reach = sum(layer.kernel_size[0] // 2 for layer in layers if isinstance(layer, nn.Conv2d))
-    return min(2 + reach, _MAX_REACH)
+    layers = [generator.entry, *generator.trunk.modules(), generator.exit, generator.head]
+    total = sum(layer.kernel_size[0] // 2 for layer in layers if isinstance(layer, nn.Conv2d))
+    return Reach(2 + total, 1)
 
 
 def _by_sample(scale: int) -> list[int]:

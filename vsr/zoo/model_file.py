@@ -68,6 +68,15 @@ def add_ranges(path: Path, ranges: Mapping[str, tuple[float, float]]) -> None:
     _write(path, tensors, metadata | {_RANGES_KEY: json.dumps(dict(ranges))})
 
 
+def is_own_model(path: Path) -> bool:
+    """Whether a safetensors file has a configuration of vsr, or is no safetensors file at all."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _CONFIG_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return True
+
+
 def load_generator(path: Path) -> Generator[Any]:
     """Load the generator in a file, in evaluation mode, on the CPU in f32.
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from vsr.engine.backends.base import Backend, Planes
-from vsr.engine.backends.tile_size import MIN_TILE_PIXELS
-from vsr.engine.backends.tiling import Build, TiledBackend
+from vsr.engine.backends.tiling import Build, Margin, TiledBackend
 from vsr.errors import VsrError
 from vsr.imaging.colour import ColourSpec
 from vsr.media.frame import Plane
@@ -43,15 +42,16 @@ class AdaptiveTilingBackend(Backend):
         flow: PyramidFlow | None = None,
         shrinks: bool = True,
         notes: list[str] | None = None,
+        margin: Callable[[], Margin] = Margin,
     ) -> None:
         """Take the parameters of `TiledBackend`; if `tile` is None, start with whole frames.
 
-        Unless `shrinks`, running out of memory is a `VsrError`. `notes` are lines for the user,
-        to which `build` may append.
+        `margin` is called for tiles only; it may raise `VsrError`. Unless `shrinks`, running out of
+        memory is a `VsrError`. `notes` are lines for the user, to which `build` may append.
         """
         self._build, self._size, self._scale, self._specs = build, size, scale, specs
         self._flow, self._shrinks = flow, shrinks
-        self._tile = tile
+        self._tile, self._margin = tile, margin
         self._frames = 0
         self._notes = [] if notes is None else notes
         self._inner: Backend | None = None
@@ -119,15 +119,17 @@ class AdaptiveTilingBackend(Backend):
             scale=self._scale,
             specs=self._specs,
             flow=self._flow,
+            margin=self._margin(),
         )
 
     def _shrink(self, error: Exception) -> None:
         tile = min(self._tile or max(self._size), max(self._size))
         if not self._shrinks:
             raise VsrError("not enough memory for whole frames; use --tile auto") from error
-        if tile <= MIN_TILE_PIXELS:
+        smallest = self._margin().smallest_tile
+        if tile <= smallest:
             raise VsrError(f"not enough memory for tiles of {tile} pixels") from error
-        self._tile = max(tile // 2, MIN_TILE_PIXELS)
+        self._tile = max(tile // 2, smallest)
         where = f"at frame {self._frames}" if self._frames else "at the start"
         self._notes.append(f"out of memory {where}: continued with tiles of {self._tile} pixels")
 

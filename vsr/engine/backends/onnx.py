@@ -24,6 +24,9 @@ from vsr.media.frame import Plane
 from vsr.models import Generator
 from vsr.models.half import to_half
 
+_THREADS = 4
+"""Threads on every machine, however many cores it has: the last bits depend on their count, since
+sums are divided by it, and a run may be resumed, or shared, by machines with other cores."""
 _ERRORS_ONLY = 3
 """ONNX Runtime's level of its log: without warnings of operators that a provider lacks."""
 
@@ -105,7 +108,8 @@ def _session(step: YuvStep, layout: Layout, provider: Provider) -> Any:
     """Build the step for a provider; operators that the provider lacks run on the CPU."""
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()  # one setting limits torch and this
+    options.intra_op_num_threads = _THREADS
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # on fewer cores
     options.log_severity_level = _ERRORS_ONLY
     options.use_deterministic_compute = True
     options.enable_mem_pattern = provider.name != "directml"  # which doesn't support it

@@ -168,7 +168,9 @@ def pick_provider(name: str, device: str) -> Provider:
             f"installed: {', '.join(installed)}"
         )
     if kind != AUTO and kind not in hardware.devices:
-        raise VsrError(f"provider {wanted} doesn't compute on {device}; omit --device")
+        raise VsrError(
+            f"provider {wanted} doesn't compute on {device}; omit --device and --workers"
+        )
     return _provider(wanted, index or device_index or "0", kind)
 
 

@@ -11,11 +11,12 @@ from vsr.engine.backends.cuda_graph import GraphBackend
 from vsr.engine.backends.onnx import OnnxBackend
 from vsr.engine.backends.onnx_providers import Provider
 from vsr.engine.backends.openvino import OpenVinoBackend, openvino_version
-from vsr.engine.backends.tile_size import pick_tile_size
+from vsr.engine.backends.tile_size import pick_tile_size, tile_margin
 from vsr.engine.backends.torch_eager import TorchBackend
 from vsr.errors import VsrError, first_line
 from vsr.imaging.colour import ColourSpec
 from vsr.models import Generator, multiplies_per_pixel
+from vsr.models.half import to_half
 from vsr.models.int8 import is_calibrated, quantise
 from vsr.system.machine import computes_int8
 
@@ -49,10 +50,14 @@ def pick_backend(
     that don't fit into `memory` bytes, by default all of the device's, are computed in tiles.
     Raises `VsrError` if a requested combination isn't available.
     """
-    is_long = frames is None or (
-        frames * size[0] * size[1] * multiplies_per_pixel(generator) >= _MIN_MULTIPLIES_TO_COMPILE
-    )
     on_intel = openvino_device != "CPU"
+    if not generator.compiles and (name in ("openvino", "onnx") or precision == "int8" or on_intel):
+        raise VsrError("models of other projects run on backend torch, in f32 or f16")
+    is_long = generator.compiles and (
+        frames is None
+        or frames * size[0] * size[1] * multiplies_per_pixel(generator)
+        >= _MIN_MULTIPLIES_TO_COMPILE
+    )
     runtime = _runtime(name, precision, device, is_long or on_intel)
     if runtime == "onnx":
         arithmetic = _provider_arithmetic(precision, provider)
@@ -86,6 +91,9 @@ def pick_backend(
             )
         if device.type != "cuda":
             return TorchBackend(generator, device, specs)
+        if not generator.compiles:
+            half = to_half(generator) if arithmetic == "f16" else generator
+            return TorchBackend(half, device, specs)
         return _build_graph(
             generator,
             device,
@@ -106,6 +114,7 @@ def pick_backend(
         flow=generator.flow,
         shrinks=tiling != "off",
         notes=notes,
+        margin=lambda: tile_margin(generator),
     )
 
 
@@ -193,10 +202,12 @@ def _arithmetic(
         raise VsrError("int8 needs backend openvino")
     if precision == "int8" and not calibrated:
         raise VsrError("int8 needs a model with measured ranges (tools/calibrate.py); use f32")
+    if precision == "f16" and not generator.supports_half:
+        raise VsrError("f16: this model computes in f32 alone; leave out --precision")
     if precision == "f16" and device.type != "cuda":
         raise VsrError(f"f16 is for GPUs, and slower than f32 on {device}; use f32")
     if precision != "auto":
         return precision
     if runtime == "openvino":
         return "int8" if calibrated and computes_int8() else "f32"
-    return "f16" if device.type == "cuda" else "f32"
+    return "f16" if device.type == "cuda" and generator.supports_half else "f32"

@@ -21,6 +21,7 @@ from vsr.engine.backends.openvino import (
 )
 from vsr.engine.backends.openvino_convert import converted
 from vsr.models import Generator
+from vsr.models.reach import Reach
 from vsr.models.still import StillNetwork
 
 _MAX_SHAPES = 8
@@ -55,8 +56,14 @@ class StillBackend(ABC):
     def __init__(self, step: StillStep) -> None:
         self.step = step.eval()
         self.scale = step.network.scale
-        self.reach = step.network.reach
         self.bytes_per_pixel = step.network.bytes_per_pixel
+
+    device = torch.device("cpu")
+
+    @property
+    def reach(self) -> Reach | None:
+        """How tiles must be cut; None if only whole pictures are right."""
+        return self.step.network.reach
 
     @abstractmethod
     def cells(self, tile: NDArray[Any]) -> NDArray[Any]:
@@ -68,13 +75,13 @@ class TorchStill(StillBackend):
 
     def __init__(self, step: StillStep, device: torch.device) -> None:
         super().__init__(step)
-        self._device = device
+        self.device = device
         self.step.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def cells(self, tile: NDArray[Any]) -> NDArray[Any]:
         """Upscale samples (H, W, 3) to cells (H, W, s s 3)."""
-        samples = torch.from_numpy(np.array(tile)).to(self._device)[None]
+        samples = torch.from_numpy(np.array(tile)).to(self.device)[None]
         cells: NDArray[Any] = self.step(samples)[0].cpu().numpy()
         return cells
 
@@ -127,4 +134,5 @@ class OpenVinoStill(StillBackend):
 
 def has_openvino(generator: Generator[Any], device: torch.device) -> bool:
     """Whether OpenVINO can compute a generator's network of pictures on a device."""
-    return device.type == "cpu" and openvino_version() is not None and bool(generator.architecture)
+    can_compile = generator.compiles and bool(generator.architecture)
+    return device.type == "cpu" and openvino_version() is not None and can_compile

@@ -5,12 +5,11 @@ from typing import Any
 import torch
 
 from vsr.engine.backend_options import Tiling
-from vsr.engine.backends.tiling import OVERLAP_PIXELS
+from vsr.engine.backends.tiling import Margin, margin_for
 from vsr.errors import VsrError
 from vsr.models import Generator
 from vsr.system.machine import memory_bytes
 
-MIN_TILE_PIXELS = 4 * OVERLAP_PIXELS
 _FRAME_SHARE, _TILE_SHARE = 0.4, 0.15
 """Shares of the device's memory: decoder, encoder and queues of frames need some too, and so does
 the state of a whole frame beside a tile. The shares are of total memory, not of free memory: the
@@ -29,8 +28,8 @@ def pick_tile_size(
     """Return the side of a tile for frames of `size` = (height, width); None for whole frames.
 
     "auto" chooses whole frames if they fit into 40 % of `memory`, by default the device's, and on a
-    CPU into 5 GB. Raises `VsrError` if not even the smallest tile fits, or if `tiling` is smaller
-    than it.
+    CPU into 5 GB. Raises `VsrError` if not even the smallest tile fits, if `tiling` is smaller than
+    it, or if tiles of the network would show seams.
     """
     if tiling == "off":
         return None
@@ -44,9 +43,24 @@ def pick_tile_size(
         if pixel_bytes * size[0] * size[1] <= frame_bytes:
             return None
         side = int((tile_bytes / pixel_bytes) ** 0.5)
-        if side < MIN_TILE_PIXELS:
-            raise VsrError(f"not enough memory on {device} for tiles of {MIN_TILE_PIXELS} pixels")
+        smallest = tile_margin(generator).smallest_tile
+        if side < smallest:
+            raise VsrError(f"not enough memory on {device} for tiles of {smallest} pixels")
         return side
-    if tiling < MIN_TILE_PIXELS:
-        raise VsrError(f"tiles of {tiling} pixels are too small; use {MIN_TILE_PIXELS} or more")
-    return None if tiling >= max(size) else tiling
+    if tiling >= max(size):
+        return None
+    smallest = tile_margin(generator).smallest_tile
+    if tiling < smallest:
+        raise VsrError(f"tiles of {tiling} pixels are too small; use {smallest} or more")
+    return tiling
+
+
+def tile_margin(generator: Generator[Any]) -> Margin:
+    """Return the overlap of a generator's tiles; raises `VsrError` if tiles would show seams."""
+    reach = generator.reach()
+    if reach is None:
+        raise VsrError(
+            "the output of this model depends on the whole frame, so that tiles would show seams; "
+            "use --tile off with enough memory, smaller frames, or another model"
+        )
+    return margin_for(reach)

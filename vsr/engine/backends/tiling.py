@@ -5,6 +5,7 @@ part of the next state, without the overlap. Errors at a tile's borders therefor
 inwards.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -17,15 +18,38 @@ from vsr.engine.backends.coarse_motion import CoarseMotion
 from vsr.imaging.colour import ColourSpec
 from vsr.media.frame import Plane
 from vsr.models.flow import PyramidFlow
+from vsr.models.reach import Reach
 
 OVERLAP_PIXELS = 64
-"""Minimal overlap of two neighbours in low-resolution pixels; the seam is in its middle. The
-receptive field of trunk, head and the finer levels of motion is 7 to 20 pixels."""
+"""Minimal overlap of two neighbours in low-resolution pixels; the seam is in its middle."""
 GRID_PIXELS = 16
 """Tiles start on the grid of the motion network's coarsest level, as whole frames do."""
 
+_ROUNDING = 2
+"""Pixels by which a seam may be off the middle of the overlap."""
+
 Build = Callable[[tuple[int, int], bool], Backend]
 """Builds a backend for (height, width), of whole frames, or if True, of tiles."""
+
+
+class Margin(NamedTuple):
+    """How tiles overlap, in low-resolution pixels."""
+
+    overlap: int = OVERLAP_PIXELS
+    """Minimal overlap of two neighbours."""
+    grid: int = GRID_PIXELS
+    """Tiles start at multiples of this."""
+
+    @property
+    def smallest_tile(self) -> int:
+        """Side of the smallest tile: with less, most of the work would be overlap."""
+        return max(4 * OVERLAP_PIXELS, 2 * (self.overlap + self.grid))
+
+
+def margin_for(reach: Reach) -> Margin:
+    """Return the overlap of tiles for a network of some reach."""
+    overlap = max(OVERLAP_PIXELS, 2 * (reach.pixels + _ROUNDING))
+    return Margin(overlap, math.lcm(GRID_PIXELS, reach.grid))
 
 
 class Span(NamedTuple):
@@ -37,17 +61,17 @@ class Span(NamedTuple):
     inner_end: int
 
 
-def spans(length: int, tile: int) -> list[Span]:
+def spans(length: int, tile: int, margin: Margin = Margin()) -> list[Span]:
     """Cover a side by tiles of one length that start on the grid.
 
     `length` must exceed `tile` by a multiple of the grid.
     """
     if tile >= length:
         return [Span(0, 0, length)]
-    last, stride = length - tile, tile - OVERLAP_PIXELS - GRID_PIXELS
+    last, stride = length - tile, tile - margin.overlap - margin.grid
     count = 1 - (-last // stride)
     starts = [
-        round(last * index / (count - 1) / GRID_PIXELS) * GRID_PIXELS for index in range(count)
+        round(last * index / (count - 1) / margin.grid) * margin.grid for index in range(count)
     ]
     # Seams are in the middle of the overlap, at even positions because of subsampled chroma.
     seams = [(following + start + tile) // 4 * 2 for start, following in pairwise(starts)]
@@ -58,18 +82,18 @@ def spans(length: int, tile: int) -> list[Span]:
     ]
 
 
-def tile_length(side: int, tile: int) -> int:
+def tile_length(side: int, tile: int, margin: Margin = Margin()) -> int:
     """Return the length of tiles along a side: at most `tile`, and with the last on the grid.
 
     It is the smallest length that needs no more tiles; excess overlap is wasted work.
     """
     if tile >= side:
         return side
-    shared = OVERLAP_PIXELS + GRID_PIXELS
-    longest = tile - (tile - side) % GRID_PIXELS
+    shared = margin.overlap + margin.grid
+    longest = tile - (tile - side) % margin.grid
     count = 1 - (longest - side) // (longest - shared)
     shortest = -(-(side + (count - 1) * shared) // count)
-    return shortest + (side - shortest) % GRID_PIXELS
+    return shortest + (side - shortest) % margin.grid
 
 
 class TiledBackend(Backend):
@@ -83,19 +107,21 @@ class TiledBackend(Backend):
         scale: int,
         specs: tuple[ColourSpec, ColourSpec],
         flow: PyramidFlow | None = None,
+        margin: Margin = Margin(),
     ) -> None:
         """`size` is (height, width) of frames, `tile` the maximal side of a tile.
 
         `specs` are the colour formats of input and output. `flow` is the generator's motion
         network, if it has one.
         """
-        height, width = (tile_length(side, tile) for side in size)
+        height, width = (tile_length(side, tile, margin) for side in size)
         self._tile = (height, width)
         self._inner = build((height, width), flow is not None)
         self._motion = None if flow is None else CoarseMotion(flow, specs[0])
         self.name = f"{self._inner.name} in tiles of {width}x{height}"
         self._size, self._scale, self._specs = size, scale, specs
-        self._tiles = [(y, x) for y in spans(size[0], height) for x in spans(size[1], width)]
+        rows, columns = spans(size[0], height, margin), spans(size[1], width, margin)
+        self._tiles = [(y, x) for y in rows for x in columns]
         self._state: tuple[Tensor, ...] = ()
 
     def upscale(

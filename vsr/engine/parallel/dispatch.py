@@ -13,6 +13,7 @@ from vsr.engine.parallel.pool import (
     SegmentDone,
     WorkerDied,
     WorkerFailed,
+    WorkerLost,
 )
 from vsr.engine.parallel.scan import Scanner
 from vsr.engine.pipeline import StageTimes
@@ -85,6 +86,7 @@ class ParallelRun:
             identity=session.identity(),
             writers=writers,
             memory=self._memory,
+            decoder_threads=session.decoder_threads,
             warm_up=frames.warm_up,
         )
         self._pool.open(job, self._journal.folder)
@@ -146,6 +148,8 @@ class ParallelRun:
                 self._idle.add(event.worker)
             case WorkerDied():
                 self._repeat(event)
+            case WorkerLost():
+                self._lose(event.worker)
             case WorkerFailed():
                 raise event.error
 
@@ -185,3 +189,16 @@ class ParallelRun:
             )
         self._options.on_message(f"{name} died ({event.reason}); its shot is upscaled again")
         self._retries.append(replace(chain, deaths=deaths))
+
+    def _lose(self, worker: int) -> None:
+        """Let another worker upscale the rest of the chain of one whose machine is lost."""
+        chain = self._running.pop(worker, None)
+        self._idle.discard(worker)
+        if chain is not None:
+            self.counter.discard(worker, self._unfinished[worker])
+            if chain.segments:
+                self._retries.append(chain)
+        name = self._pool.names[worker]
+        if not self._idle and not self._running:
+            raise VsrError(f"{self._session.reader.path}: all workers are lost, the last is {name}")
+        self._options.on_message(f"{name} is lost; other workers upscale its shots")

@@ -28,7 +28,7 @@ from vsr.engine.parallel.pool import (
 from vsr.engine.parallel.worker import SegmentWorker
 from vsr.errors import VsrError
 
-_SPAWN = multiprocessing.get_context("spawn")
+SPAWN = multiprocessing.get_context("spawn")
 _END_SECONDS = 10.0
 
 
@@ -138,8 +138,8 @@ class _Process:
 
     def __init__(self, worker: int, placement: Placement) -> None:
         self.worker = worker
-        self.connection, other = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(
+        self.connection, other = SPAWN.Pipe()
+        self._process = SPAWN.Process(
             target=_serve, args=(other, worker, placement), name=f"vsr-{placement.name}"
         )
         self._process.daemon = True

@@ -7,7 +7,7 @@ import cv2
 import torch
 
 from vsr.errors import VsrError
-from vsr.system.machine import memory_bytes, pick_device, usable_cores
+from vsr.system.machine import memory_bytes, openvino_device, pick_device, usable_cores
 
 ALL_DEVICES = "all"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -89,7 +89,8 @@ def place_workers(devices: list[str], workers: int | None) -> tuple[Placement, .
         )
     if workers is None:
         return ()
-    if pick_device(devices[0]).type != "cpu":
+    device = devices[0]
+    if openvino_device(device) is not None or pick_device(device).type != "cpu":
         raise VsrError(
             f"--workers {workers}: is for the CPU; give --device cpu, or --device all for all GPUs"
         )

@@ -38,6 +38,8 @@ class Job:
     """Opens the files of segments, with the encoder threads of the driver."""
     memory: int
     """Bytes of device memory by which the tiles are chosen, the same for all workers."""
+    decoder_threads: int
+    """Threads of the driver's decoder, on which damaged frames depend."""
     warm_up: WarmUp | None = None
     """Start of the part to upscale, if there is one."""
 
@@ -113,6 +115,13 @@ class WorkerDied:
 
 
 @dataclass(frozen=True)
+class WorkerLost:
+    """A worker has ended, and no other one takes its place, since its machine is lost."""
+
+    worker: int
+
+
+@dataclass(frozen=True)
 class WorkerFailed:
     """A worker can't upscale a chain; it has ended it."""
 
@@ -120,7 +129,7 @@ class WorkerFailed:
     error: VsrError
 
 
-Event = FrameDone | SegmentDone | ChainEnded | WorkerDied | WorkerFailed
+Event = FrameDone | SegmentDone | ChainEnded | WorkerDied | WorkerLost | WorkerFailed
 
 
 class Pool(Protocol):

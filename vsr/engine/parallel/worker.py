@@ -32,7 +32,12 @@ class SegmentWorker:
         """
         options = replace(job.options, device=device)
         self._session = UpscaleSession(
-            job.source, options, job.suffix, survey=job.survey, memory=job.memory
+            job.source,
+            options,
+            job.suffix,
+            survey=job.survey,
+            memory=job.memory,
+            decoder_threads=job.decoder_threads,
         )
         self._job, self._folder = job, folder
         self._frames = PendingFrames(self._session, job.warm_up)

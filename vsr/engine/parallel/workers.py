@@ -1,8 +1,14 @@
 """The workers of a command: chosen by its options, started once, shared by its films."""
 
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
+
 from vsr.engine.parallel.dispatch import ParallelRun
-from vsr.engine.parallel.local_pool import LocalPool
+from vsr.engine.parallel.local_pool import SPAWN, LocalPool
 from vsr.engine.parallel.placement import (
+    Placement,
     least_memory,
     place_workers,
     split_devices,
@@ -13,6 +19,13 @@ from vsr.engine.resume.journal import Journal
 from vsr.engine.run import RunOptions
 from vsr.engine.segment_run import SegmentRun
 from vsr.engine.session import UpscaleSession
+from vsr.engine.upscale_options import UpscaleOptions
+from vsr.errors import VsrError
+
+if TYPE_CHECKING:
+    from vsr.engine.parallel.ray_pool import RayPool
+
+Result = TypeVar("Result")
 
 
 class Workers:
@@ -22,15 +35,32 @@ class Workers:
     the same, whatever their count.
     """
 
-    def __init__(self, device: str = "auto", count: int | None = None) -> None:
+    def __init__(
+        self, device: str = "auto", count: int | None = None, cluster: str | None = None
+    ) -> None:
         """Use one process for each of several GPUs, or `count` processes on the CPU.
 
         `device` is `auto`, `cpu`, `cuda`, `cuda:N`, a list such as `cuda:0,cuda:1`, or `all`, all
         GPUs. Raises `VsrError` for devices that are missing, and for a `count` on a GPU.
+
+        `cluster` is the address of a Ray cluster, or `auto`: it has a worker on each GPU or,
+        without GPUs, `count` workers on each machine.
         """
+        self.is_cluster = cluster is not None
+        """Whether the processes may be on other machines."""
+        self._cluster: RayPool | None = None
+        self._pool: Pool | None = None
+        self._placements: tuple[Placement, ...] = ()
+        if cluster is not None:
+            from vsr.engine.parallel import ray_pool
+
+            self._pool = self._cluster = ray_pool.RayPool(cluster, device, count)
+            self._devices = [self._cluster.machines[0].device]
+            return
         self._devices = split_devices(device)
         self._placements = place_workers(self._devices, count)
-        self._pool: Pool | None = None
+        if count is not None and len(self._devices) == 1:
+            self._devices = ["cpu"]  # `auto` may be another device without CUDA
 
     def __enter__(self) -> "Workers":
         return self
@@ -40,18 +70,39 @@ class Workers:
 
     @property
     def device(self) -> str:
-        """The device of the calling process."""
-        return self._devices[0]
+        """The device of the calling process; that of the workers, if they are on the CPU."""
+        on_cpu = self._placements and len(self._devices) == 1
+        return "cpu" if on_cpu else self._devices[0]
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the processes; empty if there are none."""
+        if self._cluster is not None:
+            return self._cluster.names
         return tuple(placement.name for placement in self._placements)
+
+    def unlike_machines(self, options: UpscaleOptions) -> str | None:
+        """Return a line about machines whose samples may differ.
+
+        Raises `VsrError` for them, unless backend and precision are given.
+        """
+        line = None if self._cluster is None else self._cluster.unlike
+        if line is None:
+            return None
+        if options.backend == "auto" or options.precision == "auto":
+            raise VsrError(
+                f"--cluster: {line}; give --backend and --precision, and samples may still differ "
+                "in the last bit"
+            )
+        return f"{line}: samples may differ in the last bit from those of one machine"
 
     def run(
         self, session: UpscaleSession, journal: Journal, run_options: RunOptions
     ) -> SegmentRun | ParallelRun:
         """Return the run that upscales the pending segments of an output."""
+        if self._cluster is not None:
+            memory = self._cluster.memory
+            return ParallelRun(session, journal, run_options, self._cluster, memory)
         if not self._placements:
             return SegmentRun(session, journal, run_options)
         if len(self._devices) > 1 and (line := unlike_devices(self._devices)):
@@ -60,6 +111,22 @@ class Workers:
             self._pool = LocalPool(self._placements)
         memory = least_memory(self._devices)
         return ParallelRun(session, journal, run_options, self._pool, memory)
+
+    def call_each(self, function: Callable[..., Result], *arguments: Any) -> list[Result]:
+        """Call a function in a process for each worker at the same time, and return its results.
+
+        Its first argument is the device of the worker. Raises what it raises.
+        """
+        if self._cluster is not None:
+            return self._cluster.call_each(function, *arguments)
+        with ExitStack() as stack:
+            calls = [
+                stack.enter_context(
+                    ProcessPoolExecutor(1, mp_context=SPAWN, initializer=placement.apply)
+                ).submit(function, placement.device, *arguments)
+                for placement in self._placements
+            ]
+            return [call.result() for call in calls]
 
     def close(self) -> None:
         """End the processes."""

@@ -15,6 +15,7 @@ from vsr.media.pyav import is_rgb
 
 Decoder = Literal["cpu", "gpu"]
 
+_MOST_THREADS = 16
 _DECODER_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
@@ -29,6 +30,15 @@ def decoder_of(stream: VideoStream, device: Decoder, keep_on_gpu: bool) -> Video
         assert isinstance(decoder, VideoCodecContext)
         return decoder
     return (_decoder_on_gpu(own, keep_on_gpu) if device == "gpu" else None) or own
+
+
+def automatic_threads(cores: int) -> int:
+    """Return the threads that FFmpeg chooses for a decoder on so many cores.
+
+    Source: `ff_frame_thread_init`. Damaged frames depend on them, since a thread may read parts of
+    a frame before another one has concealed them.
+    """
+    return min(cores + 1, _MOST_THREADS) if cores > 1 else 1
 
 
 def layout_of(stream: VideoStream, decoder: VideoCodecContext) -> PixelLayout:

@@ -71,6 +71,7 @@ class VideoReader:
         video: int | None = None,
         inverse_telecine: bool = False,
         is_bottom_first: bool = False,
+        threads: int = 0,
     ) -> None:
         """Open a file; standard input (`-`) or a named pipe only if it is read `once`.
 
@@ -83,7 +84,8 @@ class VideoReader:
         matrix. `apply_rotation` rotates frames as players would, and implies
         `probe_first_frame`. `deinterlace` "double" returns a frame for each field, and
         `inverse_telecine` removes 3:2 pulldown; `info` describes the frames that are returned.
-        `is_bottom_first` is the field order of frames whose flags don't tell it.
+        `is_bottom_first` is the field order of frames whose flags don't tell it. Damaged frames
+        depend on the `threads` of the decoder; 0 leaves them to FFmpeg.
         """
         self._field_mode = FieldMode(deinterlace, inverse_telecine, is_bottom_first)
         self.path = Path(path)
@@ -96,6 +98,8 @@ class VideoReader:
         self.watch: FieldWatch | None = None
         """Analyses the fields of some frames that pass, if set before they are read."""
         self._decoder_choice, self._keep_on_gpu = decoder, keep_on_gpu
+        self.threads = threads
+        """Threads of the decoder; 0 for FFmpeg's choice."""
         self._pending: Iterator[Frame | AnyPacket] | None = None
         self._rotation: Rotation | None = None
         self._lead = 0
@@ -326,6 +330,7 @@ class VideoReader:
     def _open_decoder(self) -> None:
         self._decoder = decoder_of(self.stream, self._decoder_choice, self._keep_on_gpu)
         self._decoder.thread_type = "AUTO"
+        self._decoder.thread_count = self.threads
         self._concealing = ConcealingDecoder(self._decoder)
 
     def _conformer_to(self, like: FrameFormat) -> Conformer:

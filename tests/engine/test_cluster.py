@@ -1,0 +1,175 @@
+"""Films that the workers of a Ray cluster upscale: the bytes of one process."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.helpers.models import write_model
+from tests.helpers.shots import write_shots
+from vsr.engine.digests import film_digest
+from vsr.engine.parallel.cluster_worker import (
+    ClusterWorker,
+    check_versions,
+    this_machine,
+    unlike_machines,
+)
+from vsr.engine.parallel.placement import Placement
+from vsr.engine.parallel.workers import Workers
+from vsr.engine.upscale import UpscaleResult, upscale_video
+from vsr.engine.upscale_options import UpscaleOptions
+from vsr.errors import MediaError, OutputError, VsrError
+from vsr.media.encode.settings import EncoderSettings
+
+LENGTHS = (60, 50, 250, 60)
+"""Frames of the shots: the third has two segments."""
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shots(tmp_path_factory.mktemp("cluster") / "a.mp4", LENGTHS)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "a.safetensors")
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClusterWorker:
+    """A worker in this process, on a machine with a folder of its own for temporary files."""
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(Placement, "apply", lambda self: None)
+    return ClusterWorker(Placement("worker", "cpu", 1))
+
+
+def make(film: Path, output: Path, model: Path, **more: Any) -> UpscaleResult:
+    settings = EncoderSettings(preset="ultrafast")
+    return upscale_video(film, output, model, device="cpu", settings=settings, **more)
+
+
+def test_without_ray_the_error_names_the_extra(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "vsr.engine.parallel.ray_pool", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(VsrError, match=r"--cluster needs Ray: pip install 'vsr\[cluster\]'"):
+        upscale_video(film, tmp_path / "b.mp4", cluster="auto")
+
+
+def test_machines_with_another_version_are_refused() -> None:
+    own = this_machine("cpu")
+    other = replace(own, host="b", versions={**own.versions, "torch": "2.0"})
+    check_versions([own], own)
+    with pytest.raises(VsrError, match=r"--cluster: b has torch 2\.0, this machine .*; install"):
+        check_versions([own, other], own)
+
+
+def test_machines_of_other_arithmetic_are_listed() -> None:
+    own = replace(this_machine("cpu"), host="a", arithmetic="AVX512, VNNI")
+    assert unlike_machines([own, own]) is None
+    other = replace(own, host="b", arithmetic="AVX2")
+    assert unlike_machines([own, other]) == "unlike machines (a: AVX512, VNNI, b: AVX2)"
+
+
+def test_unlike_machines_need_a_backend_and_a_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = Workers("cpu")
+    assert workers.unlike_machines(UpscaleOptions()) is None
+    monkeypatch.setattr(workers, "_cluster", SimpleNamespace(unlike="unlike machines (a: x, b: y)"))
+    with pytest.raises(VsrError, match=r"--cluster: unlike machines .*; give --backend"):
+        workers.unlike_machines(UpscaleOptions(backend="torch"))
+    given = UpscaleOptions(backend="torch", precision="f32")
+    assert "may differ in the last bit" in (workers.unlike_machines(given) or "")
+
+
+def test_a_film_at_the_same_path_is_not_copied(film: Path, worker: ClusterWorker) -> None:
+    assert worker.find_film(film, film_digest(film)) == film
+    assert worker.find_film(film, "0" * 32) is None
+
+
+def test_a_film_is_copied_in_pieces_and_the_copy_removed(film: Path, worker: ClusterWorker) -> None:
+    data, digest = film.read_bytes(), film_digest(film)
+    elsewhere = Path("/nowhere/a.mp4")
+    assert worker.find_film(elsewhere, digest) is None
+    assert worker.receive(elsewhere, digest, data[:1000], is_last=False) is None
+    copy = worker.receive(elsewhere, digest, data[1000:], is_last=True)
+    assert copy is not None
+    assert copy.read_bytes() == data
+    assert worker.find_film(elsewhere, digest) == copy
+    worker.remove_copy(copy)
+    worker.remove_copy(film)  # no copy
+    assert (copy.exists(), film.exists()) == (False, True)
+
+
+def test_a_film_that_changes_while_it_is_copied_is_an_error(worker: ClusterWorker) -> None:
+    with pytest.raises(MediaError, match=r"/nowhere/a\.mp4: has changed while it was copied"):
+        worker.receive(Path("/nowhere/a.mp4"), "0" * 32, b"other", is_last=True)
+
+
+def test_folders_of_killed_workers_are_removed(tmp_path: Path, worker: ClusterWorker) -> None:
+    left = tmp_path / "vsr-worker-4194305-abc"  # above the largest process identifier
+    left.mkdir()
+    ClusterWorker(Placement("worker", "cpu", 1))
+    assert not left.exists()
+    own = list(tmp_path.glob(f"vsr-worker-{os.getpid()}-*"))
+    assert len(own) == 2
+    worker.close()
+    assert len(list(tmp_path.glob("vsr-worker-*"))) == 1
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster of two machines with a processor each."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "120")
+    utils = pytest.importorskip("ray.cluster_utils")
+    small = {"include_dashboard": False, "object_store_memory": 100_000_000}
+    cluster = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **small})
+    try:
+        cluster.add_node(num_cpus=1, **small)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # of Ray
+def test_a_cluster_gives_the_bytes_of_one_process_though_a_worker_and_a_machine_are_killed(
+    film: Path, model: Path, cluster: Any, tmp_path: Path
+) -> None:
+    make(film, tmp_path / "whole.mp4", model)
+    killed = threading.Event()
+    reported: list[str] = []
+    with Workers("cpu", cluster=cluster.address) as workers:
+        import ray
+
+        pool: Any = workers._pool
+        assert len(workers.names) == 2
+        pid = ray.get(pool._actors[0].pid.remote())
+
+        def kill(progress: Any) -> None:
+            if not killed.is_set():
+                killed.set()
+                os.kill(pid, signal.SIGKILL)
+
+        options = {"workers": workers, "tell": reported.append}
+        result = make(film, tmp_path / "worker.mp4", model, watch=kill, **options)
+        assert result.frames == sum(LENGTHS)
+        assert any("died" in line for line in reported)
+        copy = pool._send_film(pool._actor(1), film, film_digest(film))
+        assert copy.read_bytes() == film.read_bytes()
+        copy.unlink()
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+        make(film, tmp_path / "machine.mp4", model, **options)
+        with pytest.raises(OutputError, match="pictures are written by one machine"):
+            make(film, tmp_path / "%03d.png", model, workers=workers)
+    whole = (tmp_path / "whole.mp4").read_bytes()
+    assert (tmp_path / "worker.mp4").read_bytes() == whole
+    assert (tmp_path / "machine.mp4").read_bytes() == whole

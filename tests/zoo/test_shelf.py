@@ -1,0 +1,71 @@
+"""The user's own models, from the command line."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.cli import complaint, vsr
+from tests.helpers.models import write_model
+from vsr.zoo import load
+from vsr.zoo.shelf import shelf_folder
+
+
+@pytest.fixture(autouse=True)
+def _data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "My_Model v2.safetensors")
+
+
+def test_added_model_is_listed_shown_and_removed(model: Path) -> None:
+    added = vsr("models", "add", model, "--licence", "CC-BY-4.0")
+    assert added.returncode == 0, added.stderr
+    assert "my-model-v2 x4" in added.stdout
+    assert "CC-BY-4.0" in vsr("models").stdout
+    shown = json.loads(vsr("models", "show", "my-model-v2", "--json").stdout)
+    assert shown["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert shown["scale"] == 4
+    assert {card["name"] for card in json.loads(vsr("models", "list", "--json").stdout)} >= {
+        "tiny-x4",
+        "my-model-v2",
+    }
+    model.unlink()
+    assert load("my-model-v2").scale == 4
+    assert vsr("models", "remove", "my-model-v2").returncode == 0
+    assert list(shelf_folder().iterdir()) == []
+    assert "unknown model" in complaint("models", "show", "my-model-v2")
+
+
+def test_names_are_checked(model: Path) -> None:
+    for name in ("tiny-x4", "best"):
+        assert "name of an included model" in complaint("models", "add", model, "--name", name)
+    for name in ("../up", "Upper", "a b", "-a", "x" * 61):
+        assert "can't be a name" in complaint("models", "add", model, f"--name={name}")
+    assert vsr("models", "add", model, "--name", "mine").returncode == 0
+    assert "mine exists" in complaint("models", "add", model, "--name", "mine")
+    assert "none of your own models" in complaint("models", "remove", "tiny-x4")
+
+
+def test_changed_file_is_refused(model: Path) -> None:
+    assert vsr("models", "add", model, "--name", "mine").returncode == 0
+    path = shelf_folder() / "mine.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(ValueError, match="has changed since it was added"):
+        load("mine")
+
+
+def test_file_that_is_no_model_is_not_added(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_text("no model")
+    assert "not an ONNX file" in complaint("models", "add", path)
+    assert not shelf_folder().exists()
+
+
+def test_included_model_and_file_are_shown(model: Path) -> None:
+    assert "licence" in vsr("models", "show", "tiny-x4").stdout
+    assert "unknown" in vsr("models", "show", model).stdout
