@@ -105,6 +105,7 @@ def long_films(request: pytest.FixtureRequest) -> tuple[LongFilm, LongFilm]:
     return still_film, trembling_film
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_frame_that_stands_still_stays_good_forever(
     long_films: tuple[LongFilm, LongFilm],
@@ -116,6 +117,7 @@ def test_a_frame_that_stands_still_stays_good_forever(
     assert film.gain[-1] >= film.gain[29] - 0.05
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_micro_motion_does_no_harm_however_long(long_films: tuple[LongFilm, LongFilm]) -> None:
     _, film = long_films
