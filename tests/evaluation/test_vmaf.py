@@ -11,6 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.helpers.ffmpeg import ffmpeg, needs_ffmpeg, pictures
 from tests.helpers.films import as_tensor, scenes, write_film
@@ -166,6 +168,14 @@ def test_hdr_is_refused(tmp_path: Path) -> None:
     ffmpeg(*pictures(0.2), "-c:v", "ffv1", "-color_trc", "smpte2084", path)
     with pytest.raises(DataError, match=r"hdr\.mkv: is HDR \(PQ\), for which vmaf isn't defined"):
         evaluate(path, path, metrics=["psnr", "vmaf"], device="cpu")
+
+
+def test_a_folder_of_hdr_pictures_is_refused(tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add(b"cICP", bytes([9, 16, 0, 1]))
+    Image.new("RGB", (192, 192)).save(tmp_path / "0001.png", pnginfo=info)
+    with pytest.raises(DataError, match=r": is HDR \(PQ\), for which niqe isn't defined"):
+        evaluate(tmp_path, metrics=["niqe"], device="cpu")
 
 
 def test_a_machine_without_libvmaf_is_one_line(

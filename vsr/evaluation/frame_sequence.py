@@ -17,14 +17,13 @@ from vsr.frames.yuv import colour_spec, planes_to_rgb
 from vsr.imaging.colour import Matrix
 from vsr.imaging.tensors import on_8_bit_levels
 from vsr.media.decode.reader import VideoReader
-from vsr.media.frame import ColourTags, Frame
+from vsr.media.frame import HDR_TRANSFERS, ColourTags, Frame
 from vsr.media.image_sequence import ImageSequence, images_in
+from vsr.media.picture_hdr import hdr_of
 from vsr.media.still import Still
 from vsr.system.folders import FILM_SUFFIXES, visible_in
 
 _FOLDER_RATE = 25.0
-_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
-"""Transfer functions of H.273."""
 
 
 class TimedFrame(NamedTuple):
@@ -101,7 +100,12 @@ def open_sequence(path: Path) -> FrameSequence:
 
 def hdr_transfer(colour: ColourTags) -> str:
     """Name the HDR transfer function, "PQ" or "HLG"; empty for SDR."""
-    return _HDR_TRANSFERS.get(colour.transfer, "")
+    return HDR_TRANSFERS.get(colour.transfer, "")
+
+
+def hdr_of_picture(still: Still) -> str:
+    """Name the HDR transfer function of a picture, or "linear light"; empty for SDR."""
+    return "linear light" if still.linear else hdr_of(still)
 
 
 def _open_folder(folder: Path) -> FrameSequence:
@@ -131,7 +135,7 @@ def _open_folder(folder: Path) -> FrameSequence:
         count=len(sequence.files),
         matrix=Matrix.BT709,
         bit_depth=8 if first.rgb.dtype == np.uint8 else 16,
-        hdr="linear light" if first.linear else "",
+        hdr=hdr_of_picture(first),
         read=frames,
         notes=notes,
     )
