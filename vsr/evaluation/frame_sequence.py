@@ -13,7 +13,7 @@ from torch import Tensor
 from vsr.data.rgb_frames import rgb_frames
 from vsr.errors import DataError
 from vsr.frames.shots import mark_cuts
-from vsr.frames.yuv import colour_spec, planes_to_rgb
+from vsr.frames.yuv import colour_spec, planes_to_rgb, unit_luma
 from vsr.imaging.colour import Matrix
 from vsr.imaging.tensors import on_8_bit_levels
 from vsr.media.decode.reader import VideoReader
@@ -34,6 +34,13 @@ class TimedFrame(NamedTuple):
     picture: Tensor
     """RGB (3, H, W) in [0, 1]: on 8-bit levels, or unrounded for a film of more bits."""
     starts_shot: bool = False
+    luma: Tensor | None = None
+    """Luma as coded, (H, W), from 0 for black to 1 for white, not clipped; None in a folder."""
+
+    def cropped(self, height: int, width: int) -> "TimedFrame":
+        """Return the upper left part of the frame."""
+        luma = None if self.luma is None else self.luma[:height, :width]
+        return self._replace(picture=self.picture[:, :height, :width], luma=luma)
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,8 @@ def open_sequence(path: Path) -> FrameSequence:
             for frame, starts_shot in _with_cuts(reader.frames(), detect_cuts):
                 rgb = planes_to_rgb(frame.planes, spec, device)
                 picture = on_8_bit_levels(rgb) if spec.bit_depth == 8 else rgb.clamp(0, 1)
-                yield TimedFrame(frame.pts * time_base, picture, starts_shot)
+                luma = unit_luma(frame.planes[0], spec, device)
+                yield TimedFrame(frame.pts * time_base, picture, starts_shot, luma)
 
     return FrameSequence(
         path=path,
