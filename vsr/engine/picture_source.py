@@ -11,7 +11,7 @@ from vsr.errors import ConfigError
 from vsr.media.decode.picture_reader import FilmReader, PictureReader
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
-from vsr.media.frame import ColourTags, PixelLayout, StreamInfo
+from vsr.media.frame import HDR_TRANSFERS, ColourTags, PixelLayout, StreamInfo
 from vsr.media.image_writer import sample_type, still_losses
 from vsr.media.numbered_pictures import find_pictures, is_picture_pattern
 from vsr.media.picture_planes import PICTURE_DEPTH
@@ -22,7 +22,6 @@ PICTURES = EncoderSettings("pictures")
 """The settings of an output of numbered pictures."""
 _PLAYED_CHROMA = ("h264", "hevc", "av1")
 """Codecs whose players expect 4:2:0."""
-_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 _WIDE_PRIMARIES = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 
 
@@ -156,7 +155,7 @@ def _losses_of_film(reader: VideoReader) -> Iterator[str]:
     if info.sample_aspect_ratio != 1:
         yield f"pixel aspect {info.sample_aspect_ratio}: --square-pixels makes the pixels square"
     colour: ColourTags = info.colour
-    if name := _HDR_TRANSFERS.get(colour.transfer) or _WIDE_PRIMARIES.get(colour.primaries):
+    if name := HDR_TRANSFERS.get(colour.transfer) or _WIDE_PRIMARIES.get(colour.primaries):
         yield f"colours of {name}: the pictures have no description of them"
 
 

@@ -13,18 +13,17 @@ from torch import Tensor
 from vsr.data.rgb_frames import rgb_frames
 from vsr.errors import DataError
 from vsr.frames.shots import mark_cuts
-from vsr.frames.yuv import colour_spec, planes_to_rgb
+from vsr.frames.yuv import colour_spec, planes_to_rgb, unit_luma
 from vsr.imaging.colour import Matrix
 from vsr.imaging.tensors import on_8_bit_levels
 from vsr.media.decode.reader import VideoReader
-from vsr.media.frame import ColourTags, Frame
+from vsr.media.frame import HDR_TRANSFERS, ColourTags, Frame
 from vsr.media.image_sequence import ImageSequence, images_in
+from vsr.media.picture_hdr import hdr_of
 from vsr.media.still import Still
 from vsr.system.folders import FILM_SUFFIXES, visible_in
 
 _FOLDER_RATE = 25.0
-_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
-"""Transfer functions of H.273."""
 
 
 class TimedFrame(NamedTuple):
@@ -35,6 +34,13 @@ class TimedFrame(NamedTuple):
     picture: Tensor
     """RGB (3, H, W) in [0, 1]: on 8-bit levels, or unrounded for a film of more bits."""
     starts_shot: bool = False
+    luma: Tensor | None = None
+    """Luma as coded, (H, W), from 0 for black to 1 for white, not clipped; None in a folder."""
+
+    def cropped(self, height: int, width: int) -> "TimedFrame":
+        """Return the upper left part of the frame."""
+        luma = None if self.luma is None else self.luma[:height, :width]
+        return self._replace(picture=self.picture[:, :height, :width], luma=luma)
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,8 @@ def open_sequence(path: Path) -> FrameSequence:
             for frame, starts_shot in _with_cuts(reader.frames(), detect_cuts):
                 rgb = planes_to_rgb(frame.planes, spec, device)
                 picture = on_8_bit_levels(rgb) if spec.bit_depth == 8 else rgb.clamp(0, 1)
-                yield TimedFrame(frame.pts * time_base, picture, starts_shot)
+                luma = unit_luma(frame.planes[0], spec, device)
+                yield TimedFrame(frame.pts * time_base, picture, starts_shot, luma)
 
     return FrameSequence(
         path=path,
@@ -101,7 +108,12 @@ def open_sequence(path: Path) -> FrameSequence:
 
 def hdr_transfer(colour: ColourTags) -> str:
     """Name the HDR transfer function, "PQ" or "HLG"; empty for SDR."""
-    return _HDR_TRANSFERS.get(colour.transfer, "")
+    return HDR_TRANSFERS.get(colour.transfer, "")
+
+
+def hdr_of_picture(still: Still) -> str:
+    """Name the HDR transfer function of a picture, or "linear light"; empty for SDR."""
+    return "linear light" if still.linear else hdr_of(still)
 
 
 def _open_folder(folder: Path) -> FrameSequence:
@@ -131,7 +143,7 @@ def _open_folder(folder: Path) -> FrameSequence:
         count=len(sequence.files),
         matrix=Matrix.BT709,
         bit_depth=8 if first.rgb.dtype == np.uint8 else 16,
-        hdr="linear light" if first.linear else "",
+        hdr=hdr_of_picture(first),
         read=frames,
         notes=notes,
     )

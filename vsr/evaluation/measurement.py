@@ -1,8 +1,9 @@
 """Measure films frame by frame and collect the results in a report."""
 
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -32,6 +33,16 @@ class MeasuredFrame(NamedTuple):
     low: Tensor | None
     """The input that the output was made from."""
     starts_shot: bool
+    coded_luma: Mapping[str, Tensor] = MappingProxyType({})
+    """By name, (H, W) from 0 for black to 1 for white, where it is known."""
+
+    def luma_of(self, name: str, matrix: Matrix) -> Tensor:
+        """Return the luma (H, W) of a panel: as coded if that is known, else that of its RGB."""
+        if name in self.coded_luma:
+            return self.coded_luma[name]
+        red, green, blue = self.panels[name].unbind(0)
+        weights = matrix.luma_weights
+        return weights[0] * red + weights[1] * green + weights[2] * blue
 
 
 class Measurement:
@@ -87,7 +98,13 @@ class Measurement:
                 rows.append(measured[0])
                 bicubic += measured[1:]
                 if frame.target is not None:
-                    vmaf.add([part(output) for output in outputs], part(frame.target))
+                    if self._plan.has_vmaf:
+                        *lumas, target = (
+                            part(frame.luma_of(key, luma.matrix))
+                            for key in (OUTPUT, BICUBIC, REFERENCE)
+                            if key in frame.panels
+                        )
+                        vmaf.add(lumas, target)
                     if has_absolute:
                         reference.append(meter.absolute(frame.target))
                 if highlights:

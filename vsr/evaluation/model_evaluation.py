@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vsr.data.sources import (
     MIN_NUMBERED_FRAMES,
+    Source,
     SourceType,
     find_sources,
     source_frames,
@@ -12,7 +13,7 @@ from vsr.data.sources import (
 )
 from vsr.errors import DataError
 from vsr.evaluation.degradation import EvaluatedDegradation, degrade_film
-from vsr.evaluation.frame_sequence import hdr_transfer
+from vsr.evaluation.frame_sequence import hdr_of_picture, hdr_transfer
 from vsr.evaluation.measurement import (
     BICUBIC,
     OUTPUT,
@@ -26,6 +27,8 @@ from vsr.evaluation.measurement import (
 from vsr.evaluation.metric_plan import MetricPlan
 from vsr.evaluation.report import Report
 from vsr.frames.yuv import colour_spec
+from vsr.media.frame import StreamInfo
+from vsr.media.image import read_still
 from vsr.metrics.protocol import COMPARING, Metric
 from vsr.scoring import Pictures, upscale_pairs
 from vsr.system.machine import pick_torch_device
@@ -65,7 +68,7 @@ def evaluate_model(
     plan = MetricPlan.create(metrics, (*COMPARING, Metric.FLICKER))
     infos = [source_info(source) for source in sources]
     for source, info in zip(sources, infos, strict=True):
-        plan.require_sdr(source.name, hdr_transfer(info.colour))
+        plan.require_sdr(source.name, _hdr(source, info))
         plan.require_size(info.height // 8 * 8, info.width // 8 * 8, rules)
     measurement = Measurement(
         plan=plan,
@@ -89,6 +92,12 @@ def evaluate_model(
     named = [f"{choice} {value:g}" for choice, value in choices.items() if value]
     name = f"{model} at {' and '.join(named)}" if named else model
     return measurement.report(films, f"{name} on {data}, degraded by {degradation}", command)
+
+
+def _hdr(source: Source, info: StreamInfo) -> str:
+    if source.type is SourceType.FILM:
+        return hdr_transfer(info.colour)
+    return hdr_of_picture(read_still(source.files[0]))
 
 
 def _measured(pictures: Pictures, starts_shot: bool) -> MeasuredFrame:

@@ -77,14 +77,16 @@ def evaluate(
     reports = []
     for name, films in clips:
         pairing = Pairing(films, align, sizes_agree=reference is not None)
+        matrix = films[-1 if reference is None else 1].matrix
         frames = _paired_frames(
             pairing,
             measurement.device,
             rules,
             has_reference=reference is not None,
             has_source=source is not None,
+            matrices_agree=films[0].matrix is matrix,
         )
-        luma = vmaf_luma(films[-1 if reference is None else 1].matrix, [f.bit_depth for f in films])
+        luma = vmaf_luma(matrix, [film.bit_depth for film in films])
         report = measurement.measure(name, frames, films[0].frame_rate, luma)
         reports.append(replace(report, notes=tuple(pairing.notes)))
     against = reference if reference is not None else source and f"its source {source}"
@@ -127,16 +129,22 @@ def _paired_frames(
     protocol: Protocol,
     has_reference: bool,
     has_source: bool,
+    matrices_agree: bool,
 ) -> Iterator[MeasuredFrame]:
+    """Read the frames to measure; luma of another matrix than the reference's isn't comparable."""
     for frames in pairing.frames(device, protocol.minds_cuts):
         output = frames[0].picture
         target = frames[1].picture if has_reference else None
         low = frames[-1].picture if has_source else None
         panels = {OUTPUT: output}
+        coded = {OUTPUT: frames[0].luma if matrices_agree else None}
         if target is not None:
             panels[REFERENCE] = target
+            coded[REFERENCE] = frames[1].luma
         if low is not None:
             size = (output.shape[-2], output.shape[-1])
             panels[BICUBIC] = resize_bicubic(low[None], size)[0].clamp(0, 1)
         # Set in the second clip only.
-        yield MeasuredFrame(panels, target, low, any(frame.starts_shot for frame in frames))
+        starts_shot = any(frame.starts_shot for frame in frames)
+        known = {name: luma for name, luma in coded.items() if luma is not None}
+        yield MeasuredFrame(panels, target, low, starts_shot, known)

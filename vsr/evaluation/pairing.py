@@ -68,8 +68,7 @@ class Pairing:
         pairs = self._strictly if self._align == "strict" else self._where_equal
         for frames in pairs(streams):
             if self._common_size:
-                height, width = self._common_size
-                frames[:2] = [f._replace(picture=f.picture[:, :height, :width]) for f in frames[:2]]
+                frames[:2] = [frame.cropped(*self._common_size) for frame in frames[:2]]
             yield frames
 
     def _strictly(self, streams: Sequence[Iterator[TimedFrame]]) -> Iterator[list[TimedFrame]]:

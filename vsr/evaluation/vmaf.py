@@ -70,12 +70,10 @@ class FilmVmaf:
             process.end()
 
     def add(self, outputs: Sequence[Tensor], target: Tensor) -> None:
-        """Add the next frame, RGB (3, H, W) in [0, 1] each, of one size in all frames.
+        """Add luma of the next frame, (H, W) from 0 for black to 1 for white, of one size in all.
 
         Raises `VsrError` where no FFmpeg has libvmaf, or a process fails.
         """
-        if not self._metrics:
-            return
         height, width = target.shape[-2:]
         while len(self._processes) < len(outputs):
             self._processes.append(_Process(self._metrics, self._luma, height, width))
@@ -90,12 +88,10 @@ class FilmVmaf:
         """
         return [process.scores() for process in self._processes]
 
-    def _codes(self, picture: Tensor) -> Codes:
-        """Luma of a picture in code values, (H, W)."""
-        red, green, blue = picture.unbind(0)
-        weights, (black, white) = self._luma.matrix.luma_weights, self._luma.luma_range
-        luma = weights[0] * red + weights[1] * green + weights[2] * blue
-        codes = (luma * (white - black) + black).round()
+    def _codes(self, luma: Tensor) -> Codes:
+        """Convert luma to code values, (H, W)."""
+        black, white = self._luma.luma_range
+        codes = (luma * (white - black) + black).round().clamp(0, 2**self._luma.bit_depth - 1)
         return codes.cpu().numpy().astype(_sample_type(self._luma))
 
 

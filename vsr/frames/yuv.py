@@ -33,6 +33,12 @@ def planes_to_rgb(planes: Sequence[Plane], spec: ColourSpec, device: torch.devic
     return to_rgb([plane.to(device) for plane in codes], spec)
 
 
+def unit_luma(plane: Plane, spec: ColourSpec, device: torch.device) -> Tensor:
+    """Convert a Y array to floats (H, W) from 0 for black to 1 for white, not clipped."""
+    black, white = spec.luma_range
+    return (torch.from_numpy(plane).float().to(device) - black) / (white - black)
+
+
 def rgb_to_planes(rgb: Tensor, spec: ColourSpec) -> tuple[Plane, ...]:
     """Convert float RGB (3, H, W), on its device, to Y, Cb and Cr arrays."""
     return tuple(_as_array(plane, spec.bit_depth) for plane in from_rgb(rgb, spec))

@@ -1,7 +1,7 @@
 """Read and write AVIF pictures of 10 and 12 bits per sample, by the package imagecodecs.
 
-imagecodecs has the samples alone: the profile, Exif data and XMP are added as a property and as
-items of the file (ISO/IEC 23008-12).
+imagecodecs has the samples alone: the transfer function is read from the boxes of the file. The
+profile, Exif data and XMP are added as a property and as items (ISO/IEC 23008-12).
 """
 
 import struct
@@ -41,6 +41,48 @@ def read_avif16(file: BinaryIO, bits: int, orientation: int) -> NDArray[np.uint1
         samples = samples[..., [0, 0, 0, 1][: 2 + samples.shape[2]]]
     values: NDArray[np.uint16] = np.rint(samples * (65535 / ((1 << bits) - 1))).astype(np.uint16)
     return rotate_samples(values, orientation)
+
+
+def avif_transfer(file: BinaryIO) -> int | None:
+    """Return the transfer function of an AVIF picture, by H.273; None if the file names none.
+
+    Only the properties of the primary item count: others may describe an HDR rendition of it.
+    """
+    file.seek(0)
+    data = file.read()
+    try:
+        meta = next(part for part in boxes(data) if part.kind == b"meta")
+        inside = {part.kind: part for part in boxes(data, meta.start + 4, meta.end)}
+        wide = data[inside[b"pitm"].start] > 0
+        primary = int.from_bytes(data[inside[b"pitm"].start + 4 :][: 4 if wide else 2], "big")
+        parts = {part.kind: part for part in boxes(data, *inside[b"iprp"][1:])}
+        used = _properties_of(data[parts[b"ipma"].start : parts[b"ipma"].end], primary)
+        for index, (kind, start, _) in enumerate(boxes(data, *parts[b"ipco"][1:]), 1):
+            if index in used and kind == b"colr" and data[start : start + 4] == b"nclx":
+                return int.from_bytes(data[start + 6 : start + 8], "big")
+    except (ValueError, LookupError, StopIteration, struct.error):
+        pass  # the decoder has read the picture nevertheless
+    return None
+
+
+def _properties_of(uses: bytes, item: int) -> set[int]:
+    """Return the indices, from 1, of the properties of an item in a box `ipma`."""
+    id_bytes = 4 if uses[0] else 2
+    index_bytes = 2 if uses[3] & 1 else 1
+    unessential = (1 << (8 * index_bytes - 1)) - 1
+    (entries,) = struct.unpack_from(">I", uses, 4)
+    at = 8
+    for _ in range(entries):
+        number = int.from_bytes(uses[at : at + id_bytes], "big")
+        at += id_bytes + 1
+        end = at + index_bytes * uses[at - 1]
+        if number == item:
+            return {
+                int.from_bytes(uses[start : start + index_bytes], "big") & unessential
+                for start in range(at, end, index_bytes)
+            }
+        at = end
+    return set()
 
 
 def write_avif16(path: Path, samples: NDArray[Any], bits: int, options: dict[str, Any]) -> None:

@@ -48,6 +48,10 @@ LAYOUTS = {
 """Layouts that need no conversion, by FFmpeg's names."""
 
 
+HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+"""Transfer functions of H.273."""
+
+
 @dataclass(frozen=True)
 class ColourTags:
     """Colour description of a stream, as ITU-T H.273 code points; 2 is "unspecified"."""

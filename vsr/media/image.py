@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vsr.errors import MediaError, first_line
-from vsr.media.avif import read_avif16
+from vsr.media.avif import avif_transfer, read_avif16
 from vsr.media.exr import read_exr
 from vsr.media.jxl import read_jxl
 from vsr.media.mpo import mpo_page
@@ -91,6 +91,7 @@ def _read(file: Any, path: Path, page: int) -> Still:
         orientation = orientation_of(opened)
         upright = upright_copy(opened)
         bits = bits_of(opened, file)
+        nclx = opened.info.get("nclx_profile") or {}  # of HEIF
         tags, lost_tags = tags_of(opened, upright, file, orientation)
         profile = opened.info.get("icc_profile")
         name, mode = str(opened.format), upright.mode
@@ -142,6 +143,7 @@ def _read(file: Any, path: Path, page: int) -> Still:
         bits=bits,
         inks=inks,
         ink_profile=ink_profile,
+        transfer=avif_transfer(file) if name == "AVIF" else nclx.get("transfer_characteristics"),
         lost=(*lost, *lost_tags),
         pages=pages,
         is_animation=name in _ANIMATED_FORMATS,

@@ -70,6 +70,7 @@ def read_jxl(file: BinaryIO, path: Path) -> Still | None:
         grey=header.grey,
         bits=header.bits,
         lost=tuple(lost),
+        transfer=header.transfer,
         linear=linear,
         chromaticities=header.chromaticities if linear and profile else None,
     )
@@ -147,7 +148,7 @@ def _full_range(samples: NDArray[Any], header: JxlHeader, path: Path) -> NDArray
 
 def _profile(header: JxlHeader, data: bytes, lost: list[str]) -> bytes | None:
     """Return the profile of a picture, or None if it is sRGB or can't be described."""
-    is_simple = not header.has_profile and not header.other_curve
+    is_simple = not header.has_profile and not header.has_other_curve
     if is_simple and header.gamma is None and header.chromaticities in (BT709, None):
         return None
     if is_simple and header.chromaticities:

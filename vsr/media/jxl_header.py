@@ -49,8 +49,8 @@ class JxlHeader:
     """None for grey, and for a profile."""
     gamma: float | None = None
     """Exponent of light; None for the curve of sRGB."""
-    other_curve: bool = False
-    """Whether the curve is neither that of sRGB nor a power, as in HDR."""
+    transfer: int | None = None
+    """The curve by H.273; None for a power, and for a profile."""
     is_original: bool = False
     """Whether samples are stored in the colours of the file, rather than in XYB."""
     colours_start: int = 0
@@ -61,6 +61,11 @@ class JxlHeader:
     def alpha(self) -> int | None:
         """The extra channel of transparency."""
         return self.extra.index(_ALPHA) if _ALPHA in self.extra else None
+
+    @property
+    def has_other_curve(self) -> bool:
+        """Whether the curve is neither that of sRGB nor a power, as in HDR."""
+        return self.transfer not in (None, _LINEAR, _SRGB)
 
     @property
     def has_black(self) -> bool:
@@ -271,7 +276,7 @@ def _read_colours(bits: _Bits, header: JxlHeader) -> None:
     else:
         curve = bits.choice(_ENUM)
         header.gamma = 1.0 if curve == _LINEAR else None
-        header.other_curve = curve not in (_LINEAR, _SRGB)
+        header.transfer = curve
     bits.choice(_ENUM)  # the intent of rendering
 
 

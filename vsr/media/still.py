@@ -41,6 +41,8 @@ class Still:
     """(H, W, 4): cyan, magenta, yellow and black of CMYK, 255 for full ink, as `rgb` shows them."""
     ink_profile: bytes | None = None
     """The ICC profile of `inks`."""
+    transfer: int | None = None
+    """Transfer function by H.273 that AVIF, HEIF or JPEG XL names; see `picture_hdr.hdr_of`."""
     linear: bool = False
     """Whether `rgb` is linear light, as in OpenEXR, rather than values for a display."""
     chromaticities: tuple[float, ...] | None = None

@@ -131,11 +131,11 @@ COMPARING = (
 
 def parse_metrics(names: Sequence[str]) -> tuple[Metric, ...]:
     """Look metrics up by name; raises `ConfigError` for one that doesn't exist."""
-    try:
-        return tuple(dict.fromkeys(Metric(name.strip()) for name in names))
-    except ValueError as error:
-        known = ", ".join(Metric)
-        raise ConfigError(f"unknown metric: {error}; there are: {known}") from error
+    wanted = [name.strip() for name in names]
+    for name in wanted:
+        if name not in list(Metric):
+            raise ConfigError(f"unknown metric {name!r}; there are: {', '.join(Metric)}")
+    return tuple(dict.fromkeys(map(Metric, wanted)))
 
 
 @dataclass(frozen=True)
