@@ -108,6 +108,7 @@ def test_images_of_odd_size_have_any_scale(
         ({"images": torch.zeros(0, 8, 8, 3)}, r"expected images \(B, H, W, 3 or 4\)"),
         ({"images": torch.zeros(8, 8, 3)}, "got \\(8, 8, 3\\)"),
         ({"model_file": "/nowhere.safetensors"}, "nowhere"),
+        ({"steady": 0.5}, "steady is for models of single pictures"),
         ({"overlap": 1}, "an overlap of 1 leaves none of 1 images"),
         ({"device": "cuda:99"}, "device cuda:99 not found"),
         ({"images": torch.zeros(1, 64, 64, 3).expand(10**7, 64, 64, 3)}, "use fewer images"),

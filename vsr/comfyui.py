@@ -85,6 +85,16 @@ class UpscaleVideo:
                     "STRING",
                     {"default": "", "tooltip": "A model file, which replaces the model above."},
                 ),
+                "steady": (
+                    "FLOAT",
+                    {
+                        "default": 0.0,
+                        "min": 0.0,
+                        "max": 1.0,
+                        "step": 0.05,
+                        "tooltip": "Less flicker of model files that know single pictures only.",
+                    },
+                ),
             },
         }
 
@@ -98,6 +108,7 @@ class UpscaleVideo:
         device: str = "auto",
         overlap: int = 0,
         model_file: str = "",
+        steady: float = 0.0,
     ) -> tuple[Tensor]:
         """Upscale images (B, H, W, C) in [0, 1] to (B - overlap, sH, sW, C), on the CPU.
 
@@ -111,6 +122,7 @@ class UpscaleVideo:
             None if scale == "auto" else int(scale),
             None if detail < 0 else detail,
             height,
+            steady=steady,
         )
         if overlap >= count:
             raise VsrError(f"an overlap of {overlap} leaves none of {count} images")
