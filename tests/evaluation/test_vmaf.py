@@ -214,9 +214,10 @@ def test_a_failure_of_ffmpeg_is_one_line(
     films: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = tmp_path / "ffmpeg"
-    answers = 'case "$*" in *filter=*) echo " model ";; *) echo no >&2; exit 3;; esac'
+    fails = "echo '[Parsed_libvmaf_0 @ 0x55c5] no model' >&2; echo 'Error : Invalid argument' >&2"
+    answers = f'case "$*" in *filter=*) echo " model ";; *) {fails}; exit 3;; esac'
     script.write_text(f"#!/bin/sh\n{answers}\n")
     script.chmod(0o755)
     monkeypatch.setenv("VSR_FFMPEG", str(script))
-    with pytest.raises(VsrError, match=r"^vmaf: .*ffmpeg failed: no$"):
+    with pytest.raises(VsrError, match=r"^vmaf: .*ffmpeg failed: no model$"):
         evaluate(*films, metrics=["vmaf"], device="cpu")
