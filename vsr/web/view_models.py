@@ -112,6 +112,7 @@ class PlanResult(Config):
     left_out: list[str]
     notes: list[str]
     alternatives: list[OtherQuality]
+    workers: list[str]
 
 
 class Plan(Config):
