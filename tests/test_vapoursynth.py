@@ -232,6 +232,16 @@ def test_an_unsupported_chroma_location_is_reported(upscale: Any, options: dict[
         clip.get_frame(0)
 
 
+@pytest.mark.parametrize("name", ["YUV422P8", "YUV444P8", "GRAY8"])
+def test_vertical_chroma_locations_matter_only_in_420(
+    upscale: Any, options: dict[str, Any], name: str
+) -> None:
+    clip = film_clip(getattr(vs, name))[0]
+    bottom_left = upscale(clip.std.SetFrameProps(_ChromaLocation=4), **options).get_frame(0)
+    left = upscale(clip.std.SetFrameProps(_ChromaLocation=0), **options).get_frame(0)
+    assert_equal_frames(bottom_left, left)
+
+
 def test_a_clip_is_written_as_y4m(upscale: Any, options: dict[str, Any], tmp_path: Path) -> None:
     clip = upscale(film_clip(), **options)
     written = io.BytesIO()

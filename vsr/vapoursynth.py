@@ -226,10 +226,12 @@ def _served(clip: Any, server: FrameServer, scale: int) -> Any:
 def _colour_spec(frame: Any) -> ColourSpec:
     """Return the colour description of a YUV frame; raises `VsrError`."""
     props, form = frame.props, frame.format
-    location = props.get("_ChromaLocation", 0)
+    location = int(props.get("_ChromaLocation", 0))
+    if not form.subsampling_h:
+        location %= 2  # locations that differ only vertically
     if location not in _SITINGS:
         raise VsrError(
-            f"chroma location {int(location)} isn't supported; convert the clip, such as by "
+            f"chroma location {location} isn't supported; convert the clip, such as by "
             'core.resize.Bicubic(clip, chromaloc_s="left")'
         )
     return ColourSpec(

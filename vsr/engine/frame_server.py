@@ -178,9 +178,12 @@ class _Scan:
                 return
 
     def _read_next(self) -> None:
-        frame = self._read(self.index + len(self._ahead))
+        index = self.index + len(self._ahead)
+        frame = self._read(index)
         if frame.is_cut is not None and not self._ahead:
             self._detector = None
+        elif frame.is_cut is None and self._detector is None:
+            self._detector = LocalCutDetector(index)
         if self._detector is not None:
             depth = frame.spec.bit_depth
             self._detector.push(Frame(frame.planes, pts=0, bit_depth=depth))
