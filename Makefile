@@ -12,6 +12,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests start many processes: none compiles the modules of another again.
+unexport PYTHONDONTWRITEBYTECODE
 # One process per core.
 PARALLEL := -n logical --dist worksteal
 INSTALLED := .venv/installed

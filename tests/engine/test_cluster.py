@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.helpers.shots import write_shots
 from vsr.engine.digests import film_digest
 from vsr.engine.parallel.cluster_worker import (
     ClusterWorker,
+    check_address,
     check_versions,
     this_machine,
     unlike_machines,
@@ -62,6 +64,17 @@ def test_without_ray_the_error_names_the_extra(
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(VsrError, match=r"--cluster needs Ray: pip install 'vsr\[cluster\]'"):
         upscale_video(film, tmp_path / "b.mp4", cluster="auto")
+
+
+def test_an_address_without_a_cluster_is_an_error_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        check_address(f"127.0.0.1:{port}")
+    with pytest.raises(VsrError, match=rf"--cluster 127\.0\.0\.1:{port}: can't be reached"):
+        check_address(f"127.0.0.1:{port}")
+    with pytest.raises(VsrError, match="name auto, or HOST:PORT such as first:6379"):
+        check_address("ray://first:x")
+    check_address("auto")
 
 
 def test_machines_with_another_version_are_refused() -> None:

@@ -16,6 +16,7 @@ from vsr.engine import still_tiles
 from vsr.engine.backends import pick_backend
 from vsr.engine.backends.still import StillStep, TorchStill
 from vsr.engine.backends.tile_size import pick_tile_size
+from vsr.engine.output_size import InputFrame, OutputSize
 from vsr.engine.still_tiles import upscale_in_bands
 from vsr.errors import ModelError, VsrError
 from vsr.models import CommunityNetwork
@@ -126,3 +127,11 @@ def test_other_runtimes_are_refused_in_one_line(small_film: Path, tmp_path: Path
         assert said in text
     text = complaint("upscale", small_film, out, "--steady", 0.5, "--device", "cpu")
     assert "use denoise" in text
+
+
+def test_scales_above_4_are_those_of_the_model_alone() -> None:
+    eightfold = OutputSize(800, 400)
+    frame = InputFrame(100, 50)
+    assert eightfold.network_scale(frame, own_scale=8) == 8
+    assert eightfold.network_scale(frame, own_scale=4) == 4
+    assert OutputSize(300, 150).network_scale(frame, own_scale=8) == 3

@@ -261,6 +261,14 @@ OUT_OF_MEMORY = {
 }
 
 
+@pytest.fixture(scope="module")
+def whole_frames() -> list[tuple[Plane, ...]]:
+    """The frames that tiles are compared with, upscaled whole by tiny-x2."""
+    backend = TorchBackend(vsr.load("tiny-x2"), CPU, (SPEC, SPEC))
+    films = film_planes(SPEC, 600, 280, 5)
+    return [backend.upscale(planes, number == 0) for number, planes in enumerate(films)]
+
+
 @pytest.mark.parametrize(
     ("error", "fails_at"),
     [
@@ -271,19 +279,18 @@ OUT_OF_MEMORY = {
         ),
     ],
 )
-def test_without_memory_it_goes_on_in_smaller_tiles(error: str, fails_at: int) -> None:
+def test_without_memory_it_goes_on_in_smaller_tiles(
+    whole_frames: list[tuple[Plane, ...]], error: str, fails_at: int
+) -> None:
     """No frame is lost or made twice, and all are what whole frames would be."""
     films = film_planes(SPEC, 600, 280, 5)
-    whole = TorchBackend(vsr.load("tiny-x2"), CPU, (SPEC, SPEC))
     fitting = AdaptiveTilingBackend(
         lambda size, tiled: Greedy(size, 100_000, fails_at, OUT_OF_MEMORY[error]),
         *((280, 600), None, 2, (SPEC, SPEC), vsr.load("tiny-x2").flow),
     )
     for number, planes in enumerate(films):
-        pairs = zip(
-            whole.upscale(planes, number == 0), fitting.upscale(planes, number == 0), strict=True
-        )
-        for one, other in pairs:
+        tiled = fitting.upscale(planes, number == 0)
+        for one, other in zip(whole_frames[number], tiled, strict=True):
             assert np.abs(one.astype(int) - other.astype(int)).max() <= 2
     where = f"at frame {fails_at}" if fails_at > 0 else "at the start"
     assert fitting.notes() == (f"out of memory {where}: continued with tiles of 300 pixels",)

@@ -1,8 +1,6 @@
 """The two pages as a person uses them: in a real browser, from a file, with no network."""
 
 import io
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from selenium.webdriver import Chrome
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.helpers.browser import start_browser
 from tests.helpers.films import write_film
 from vsr.evaluation import compare, evaluate
 from vsr.evaluation.compare import write_comparison
@@ -50,21 +47,7 @@ def film(path: Path, zoom: int, square: int) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        # CI installs them: there, the pages have to be looked at.
-        assert not os.environ.get("CI"), "no chromium and chromedriver"
-        pytest.skip("needs chromium and chromedriver")
-    options = Options()
-    options.binary_location = chromium
-    for argument in (
-        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *("--force-device-scale-factor=1", "--force-color-profile=srgb", "--window-size=1000,700"),
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = Chrome(options=options, service=Service(driver))
+    started = start_browser()
     yield started
     started.quit()
 

@@ -8,6 +8,7 @@ import pytest
 from tests.helpers.ffmpeg import needs_ffmpeg
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @needs_ffmpeg
 def test_broken_films_end_in_a_film_or_in_one_line() -> None:

@@ -468,6 +468,7 @@ def test_every_recipe_fits_its_classes(path: Path) -> None:
     assert not named or scale[0] == str(recipe.model.scale)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(recipe: TrainConfig, tmp_path: Path) -> None:
     """Gradients averaged over gloo: the same weights but for the order of sums."""

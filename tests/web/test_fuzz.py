@@ -16,6 +16,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.helpers.films import scenes, write_film
 from tests.web.client import Client
+from tests.web.server import PATIENCE_SECONDS
 from vsr.web.app import create_app
 from vsr.web.guard import API
 from vsr.web.jobs import Job, JobRecord, JobState
@@ -111,6 +112,6 @@ def check_requests(fuzzed: Fuzzed, operation: Any) -> None:
     def check(case: Any) -> None:
         if (state := next(states, None)) is not None:
             fuzzed.aim(case, state)
-        case.call_and_validate(checks=CHECKS)
+        case.call_and_validate(checks=CHECKS, timeout=PATIENCE_SECONDS)
 
     check()

@@ -15,6 +15,7 @@ NOT_OF_THE_FILM = {
     "sources",
     "output",
     "workers",
+    "cluster",
     "strict",
     "no_resume",
     "pipe_format",

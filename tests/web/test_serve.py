@@ -1,4 +1,4 @@
-"""A server process whose jobs are paused, killed and resumed, and that is killed itself."""
+"""A server process whose jobs are paused, killed and resumed; `test_page` kills the server."""
 
 import json
 import re
@@ -7,17 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-import torch
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.helpers.cli import complaint
 from tests.helpers.films import scenes, write_film
 from tests.web.client import Client
 from tests.web.server import ServerProcess, wait_for
-from vsr.engine.upscale import upscale_video
-from vsr.media.encode.settings import EncoderSettings
 from vsr.web.app import create_app
 from vsr.web.settings import make_settings
 
@@ -28,7 +24,7 @@ OPTIONS = {"model": "tiny-x2", "backend": "torch", "preset": "ultrafast"}
 
 @dataclass
 class Story:
-    """What was seen of one server, its jobs and its successor."""
+    """What was seen of a server and its jobs."""
 
     server: ServerProcess
     film: Path
@@ -39,13 +35,11 @@ class Story:
     """Types of events that a listener received."""
     segments: int = 0
     """Finished segments when the job was paused."""
-    orphans: list[psutil.Process] = field(default_factory=list)
-    """Processes of jobs when the server was killed."""
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """Pause, resume, kill the job, retry, kill the server, restart, finish."""
+    """Pause, resume, kill the job, retry, finish."""
     folder = tmp_path_factory.mktemp("serve")
     films, data = folder / "films", folder / "data"
     films.mkdir()
@@ -73,11 +67,6 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     story.jobs["killed"] = server.wait(job, "failed")
 
     server.request("POST", f"/jobs/{job}/retry")
-    story.orphans = wait_for(server.children)
-    server.kill()
-
-    story.server = server = ServerProcess(data, "--root", str(films))
-    story.jobs["restarted"] = server.request("GET", f"/jobs/{job}")
     with server.client.stream("GET", "/api/v1/events") as stream:
         for line in stream.iter_lines():
             if line.startswith("event: "):
@@ -109,32 +98,6 @@ def test_a_broken_film_fails_in_one_line_without_paths(story: Story) -> None:
 def test_a_killed_process_is_a_failed_job(story: Story) -> None:
     assert "ended by SIGKILL" in story.jobs["killed"]["error"]
     assert "\n" not in story.jobs["killed"]["error"]
-
-
-def test_the_process_of_a_job_ends_with_a_killed_server(story: Story) -> None:
-    assert story.orphans
-    assert not any(process.is_running() for process in story.orphans)
-
-
-def test_a_job_is_still_queued_after_the_server_was_killed(story: Story) -> None:
-    assert story.jobs["restarted"]["state"] in ("waiting", "running")
-
-
-def test_the_output_is_that_of_an_undisturbed_run(story: Story, tmp_path: Path) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        upscale_video(
-            story.film,
-            tmp_path / "whole.mp4",
-            model="tiny-x2",
-            backend="torch",
-            settings=EncoderSettings(preset="ultrafast"),
-        )
-    finally:
-        torch.set_num_threads(threads)
-    output = story.outputs / "film.mp4"
-    assert output.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 
 def test_a_finished_job_tells_what_was_done(story: Story) -> None:

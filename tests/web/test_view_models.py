@@ -1,4 +1,4 @@
-"""Responses that repeat the fields of the engine's results, which only processes with torch import."""
+"""Responses repeat the fields of results whose classes only processes with torch import."""
 
 from dataclasses import fields
 from typing import Any

@@ -36,6 +36,7 @@ Result = TypeVar("Result")
 
 VERSIONS = ("vsr", "torch", "av", "openvino")
 """Packages whose versions must be the same on all machines."""
+_CONNECT_SECONDS = 5.0
 _FRAMES_SECONDS = 0.2
 """Time after which finished frames are reported."""
 _FOLDER = re.compile(r"vsr-worker-(\d+)-\w+")
@@ -137,6 +138,22 @@ def this_machine(device: str) -> Machine:
         arithmetic=arithmetic,
         memory=memory_bytes(chosen),
     )
+
+
+def check_address(address: str) -> None:
+    """Raise `VsrError` unless a program listens at "HOST:PORT"; Ray itself waits for minutes."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise VsrError(f"--cluster {address}: name auto, or HOST:PORT such as first:6379")
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise VsrError(
+            f"--cluster {address}: can't be reached ({error}); is it the address that `ray start "
+            "--head` printed?"
+        ) from error
 
 
 def check_versions(machines: Sequence[Machine], own: Machine) -> None:

@@ -25,6 +25,7 @@ from vsr.engine.parallel.cluster_worker import (
     ModelFile,
     Segment,
     Task,
+    check_address,
     check_versions,
     digest_of,
     this_machine,
@@ -405,6 +406,7 @@ def _reason(error: RayError) -> str:
 
 def _connect(address: str) -> None:
     """Connect to a cluster as its driver. Raises `VsrError`."""
+    check_address(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray prints deaths of workers to standard output, which holds results of vsr alone.
     ray._private.worker.print_to_stdstream = lambda *args, **more: None

@@ -33,7 +33,7 @@ async def create_upload(services: ServicesDep, new: NewUpload) -> Upload:
 
 @router.get("/uploads/{upload}")
 async def get_upload(services: ServicesDep, upload: str, response: Response) -> Upload:
-    """Return an upload: `offset` is where to go on after a break."""
+    """Return an upload: `offset` is where to resume after a break."""
     found = services.uploads.get(upload)
     response.headers["upload-offset"] = str(found.offset)
     return found

@@ -67,6 +67,7 @@ export async function openFilm(reference) {
   }
   if (file !== reference) return;
   find("film-facts").textContent = filmFacts(info);
+  find("holds-title").textContent = `What the ${info.kind} holds`;
   find("holds").replaceChildren(filmTable(info));
   showNotes(info);
   const isFilm = info.kind === "film";

@@ -115,7 +115,7 @@ class Sending {
     }
   }
 
-  /** Continue the upload that this file began, or announce a new one. */
+  /** Resume the unfinished upload of this file, or announce a new one. */
   async create() {
     const marks = readMarks();
     const uploads = await get("/uploads");
@@ -131,7 +131,7 @@ class Sending {
 
   async sendChunk(upload) {
     const chunk = this.file.slice(upload.offset, upload.offset + this.chunk);
-    const begun = performance.now();
+    const started = performance.now();
     let next;
     try {
       next = await patch(`/uploads/${upload.upload}`, chunk, { "Upload-Offset": String(upload.offset) });
@@ -139,7 +139,7 @@ class Sending {
       if (error.status !== 409) throw error;
       next = await get(`/uploads/${upload.upload}`); // a break: the server knows how much it has
     }
-    const seconds = (performance.now() - begun) / 1000;
+    const seconds = (performance.now() - started) / 1000;
     if (seconds < CHUNK_SECONDS[0]) this.chunk = Math.min(2 * this.chunk, MOST_CHUNK);
     if (seconds > CHUNK_SECONDS[1]) this.chunk = Math.max(this.chunk / 2, LEAST_CHUNK);
     this.show(next);
