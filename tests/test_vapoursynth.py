@@ -214,7 +214,10 @@ def test_clips_that_cannot_be_upscaled_are_one_clear_line(upscale: Any) -> None:
         ({"model": "nope"}, "unknown model 'nope'"),
         ({"scale": 7}, "not by 7"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
-        ({"backend": "x"}, "unknown backend 'x'; use auto, torch"),
+        ({"backend": "x"}, "vsr: backend = 'x'"),
+        ({"scale": "2"}, "vsr: scale = '2'"),
+        ({"tiling": "x"}, "vsr: tiling = 'x'"),
+        ({"steady": 0.5}, "steady is for models of single pictures"),
         ({"warm_up": -1}, "warm_up is a count of frames or None, not -1"),
     ],
 )

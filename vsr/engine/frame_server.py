@@ -191,7 +191,12 @@ class _Scan:
 
 
 def load_generator(
-    model: str | None, scale: int | None, detail: float | None, height: int
+    model: str | None,
+    scale: int | None,
+    detail: float | None,
+    height: int,
+    denoise: float | None = None,
+    steady: float = 0.0,
 ) -> Generator[Any]:
     """Load the generator for clips of `height` lines, by the defaults of `vsr upscale`.
 
@@ -200,4 +205,4 @@ def load_generator(
     name = choose_model(model, scale, height, detail)
     own_scale = load(name).scale
     detail = default_detail(name, scale or own_scale) if detail is None else detail
-    return load(name, scale, detail)
+    return load(name, scale, detail, denoise, steady)
