@@ -8,7 +8,10 @@ import pytest
 
 from tests.helpers.cli import complaint, vsr
 from tests.helpers.models import write_model
-from vsr.zoo import load
+from vsr.errors import ModelError
+from vsr.models import Srresnet, SrresnetConfig
+from vsr.zoo import add_to_shelf, load
+from vsr.zoo.model_file import save_generator
 from vsr.zoo.shelf import shelf_folder
 
 
@@ -63,6 +66,15 @@ def test_file_that_is_no_model_is_not_added(tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
     path.write_text("no model")
     assert "not an ONNX file" in complaint("models", "add", path)
+    assert not shelf_folder().exists()
+
+
+def test_model_without_finite_output_is_not_added(tmp_path: Path) -> None:
+    config = SrresnetConfig(channels=4, blocks=1, scale=2)
+    weights = {name: 0 * one + 1e30 for name, one in Srresnet(config).state_dict().items()}
+    save_generator(tmp_path / "a.safetensors", weights, config)
+    with pytest.raises(ModelError, match="aren't finite"):
+        add_to_shelf(tmp_path / "a.safetensors", None)
     assert not shelf_folder().exists()
 
 

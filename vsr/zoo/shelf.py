@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from vsr.config import Config, load_toml
-from vsr.errors import ConfigError, ModelError
+from vsr.errors import ConfigError, ModelError, first_line
 from vsr.system.cache import data_folder
 from vsr.system.files import atomic_path, make_folder
 from vsr.zoo.card import write_tables
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _NAME = r"[a-z0-9][a-z0-9-]*"
 _LONGEST_NAME = 60
 """Names are those that the server accepts as well."""
+_PROBE_SIZE = (24, 32)
+"""Height and width of the picture that an added model must compute."""
 
 
 class ShelfCard(Config):
@@ -106,7 +108,11 @@ def add_model(
         raise ModelError(f"{name} is the name of an included model; use another --name")
     if read_shelf_card(name) is not None:
         raise ModelError(f"{name} exists; use another --name, or: vsr models remove {name}")
-    card = describe_file(source, name, licence)
+    from vsr.zoo.files import read_generator  # here: cards are listed without torch
+
+    generator = read_generator(source)
+    _check_output(generator, source)
+    card = _describe(generator, source, name, licence)
     folder = shelf_folder()
     make_folder(folder)
     with atomic_path(shelf_path(card)) as partial:
@@ -140,6 +146,22 @@ def remove_model(name: str) -> None:
 def default_name(source: Path) -> str:
     """Return the name for a file: its own in lower case, other characters replaced by hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", source.stem.lower()).strip("-")[:_LONGEST_NAME].rstrip("-")
+
+
+def _check_output(generator: "Generator[Any]", source: Path) -> None:
+    """Compute a small picture; raise `ModelError` if that fails, or if the output is no picture."""
+    import torch  # here: cards are listed without torch
+
+    low = torch.full((1, 3, *_PROBE_SIZE), 0.5)
+    try:
+        with torch.inference_mode():
+            high, _ = generator.step(low, generator.start(low))
+    except Exception as error:  # whatever unusual weights lead to
+        raise ModelError(f"{source}: can't compute a picture: {first_line(error)}") from error
+    if high.shape[-2:] != tuple(generator.scale * side for side in _PROBE_SIZE):
+        raise ModelError(f"{source}: its output isn't {generator.scale} times as large as its input")
+    if not bool(high.isfinite().all()):
+        raise ModelError(f"{source}: its output has values that aren't finite numbers")
 
 
 def _describe(
