@@ -51,6 +51,8 @@ class Facts:
     sizes: SizeRules = field(default_factory=SizeRules)
     supports_half: bool = False
     """Whether it can compute in f16."""
+    software: str = ""
+    """Package, with its version, that defines or computes the network."""
     licence: str = ""
     """Licence of the weights, if the file names it."""
     bytes_per_pixel: int = 0
@@ -76,7 +78,7 @@ class CommunityNetwork(StillGenerator):
         self.network = network
         self.facts = facts
         self.scale = facts.scale
-        self.supports_half = facts.supports_half
+        self.supports_half, self.software = facts.supports_half, facts.software
         self._call = call or (lambda network, low: network(low))
 
     def upscale(self, low: Tensor) -> Tensor:

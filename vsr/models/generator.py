@@ -40,6 +40,8 @@ class Generator(nn.Module, ABC, Generic[State]):
     """Whether the network can compute in f16."""
     is_recurrent: bool = True
     """Whether frames depend on those before; if not, the state is empty."""
+    software: str = ""
+    """Package of another project, with its version, that defines or computes the network."""
     compiles: bool = True
     """Whether compilers can convert `step`; if not, torch computes it operation by operation."""
 

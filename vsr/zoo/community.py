@@ -8,6 +8,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def read_community_model(path: Path) -> CommunityNetwork:
         scale=found.scale,
         sizes=SizeRules(max(1, rules.multiple_of), max(1, rules.minimum), rules.square),
         supports_half=found.supports_half,
+        software=f"spandrel {version('spandrel')}",
         licence=next((metadata[key] for key in _LICENCE_KEYS if key in metadata), ""),
     )
     call = found._call_fn  # some architectures return more than the picture

@@ -21,6 +21,8 @@ _MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 """Multiples of sides that are tried, since a file doesn't state them."""
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _MAX_SCALE = 16
+_THREADS = 4
+"""Threads on every machine: the last bits depend on their count, and workers have fewer cores."""
 _MAX_FIXED_PIXELS = 1 << 24
 """Pixels of the largest fixed size."""
 _FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
@@ -37,13 +39,16 @@ class OnnxNetwork(nn.Module):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = _THREADS
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # on fewer cores
+        options.use_deterministic_compute = True
         options.log_severity_level = 4
         with TemporaryDirectory() as empty:  # by default, the working directory
             options.add_session_config_entry(_FOLDER_OF_WEIGHTS, empty)
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
+        self.version: str = onnxruntime.__version__
         digest = hashlib.sha256(content).digest()
         self.register_buffer("digest", torch.frombuffer(bytearray(digest), dtype=torch.uint8))
         self.inputs = self._session.get_inputs()
@@ -96,6 +101,7 @@ def read_onnx_model(path: Path) -> CommunityNetwork:
     facts = Facts(
         architecture="ONNX",
         scale=scale,
+        software=f"onnxruntime {network.version}",
         sizes=SizeRules(multiple=multiple, fixed=fixed),
         bytes_per_pixel=4 * _ASSUMED_CHANNELS * (8 + 3 * scale**2),
     )
