@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ def test_added_model_is_listed_shown_and_removed(model: Path) -> None:
 def test_names_are_checked(model: Path) -> None:
     for name in ("tiny-x4", "best"):
         assert "name of an included model" in complaint("models", "add", model, "--name", name)
+    with pytest.raises(ModelError, match="a device on Windows"):
+        add_to_shelf(model, "nul")
     for name in ("../up", "Upper", "a b", "-a", "x" * 61):
         assert "can't be a name" in complaint("models", "add", model, f"--name={name}")
     assert vsr("models", "add", model, "--name", "mine").returncode == 0
@@ -76,6 +79,20 @@ def test_model_without_finite_output_is_not_added(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="aren't finite"):
         add_to_shelf(tmp_path / "a.safetensors", None)
     assert not shelf_folder().exists()
+
+
+def test_one_of_several_parallel_additions_under_a_name_succeeds(model: Path) -> None:
+    def add(number: int) -> bool:
+        try:
+            add_to_shelf(model, "mine", f"licence {number}")
+        except ModelError as error:
+            assert "mine exists" in str(error)
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(add, range(4))) == 1
+    assert load("mine").scale == 4
 
 
 def test_included_model_and_file_are_shown(model: Path) -> None:
