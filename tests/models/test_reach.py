@@ -80,9 +80,13 @@ def test_reach_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tracing_does_not_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tracing reads all properties of modules."""
-    monkeypatch.setattr("vsr.models.generator.measure_reach", lambda *arguments: pytest.fail())
+    calls: list[int] = []
+    monkeypatch.setattr(
+        "vsr.models.generator.measure_reach", lambda *arguments: calls.append(1) or Reach(5, 16)
+    )
     network = CommunityNetwork(nn.Conv2d(3, 3, 3, padding=1), Facts("Test", 1)).eval()
     assert traced(still_network(network), [torch.rand(1, 3, 8, 8)])
+    assert calls == []
 
 
 def test_fixed_size_keeps_its_own_reach(tmp_path: Path) -> None:

@@ -179,7 +179,9 @@ def _check_output(generator: "Generator[Any]", source: Path) -> None:
     except Exception as error:  # whatever unusual weights lead to
         raise ModelError(f"{source}: can't compute a picture: {first_line(error)}") from error
     if high.shape[-2:] != tuple(generator.scale * side for side in _PROBE_SIZE):
-        raise ModelError(f"{source}: its output isn't {generator.scale} times as large as its input")
+        raise ModelError(
+            f"{source}: its output isn't {generator.scale} times as large as its input"
+        )
     if not bool(high.isfinite().all()):
         raise ModelError(f"{source}: its output has values that aren't finite numbers")
 
