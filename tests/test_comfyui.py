@@ -69,6 +69,15 @@ def test_a_batch_is_upscaled_with_the_state_of_earlier_frames(
     assert float((high - expected).abs().max()) < 0.002
 
 
+def test_an_overlap_continues_the_batch_before(node: type[Any], tiny_model: Path) -> None:
+    images = batch(30, size=(48, 32))
+    (whole,) = execute(node, {"images": images, "model_file": str(tiny_model)})
+    inputs = {"images": images[2:], "model_file": str(tiny_model), "overlap": 24}
+    (rest,) = execute(node, inputs)
+    assert rest.shape[0] == 4
+    assert float((rest - whole[26:]).abs().max()) < 1 / 255
+
+
 def test_separate_pictures_have_no_influence_on_each_other(
     node: type[Any], tiny_model: Path
 ) -> None:
@@ -99,6 +108,8 @@ def test_images_of_odd_size_have_any_scale(
         ({"images": torch.zeros(0, 8, 8, 3)}, r"expected images \(B, H, W, 3 or 4\)"),
         ({"images": torch.zeros(8, 8, 3)}, "got \\(8, 8, 3\\)"),
         ({"model_file": "/nowhere.safetensors"}, "nowhere"),
+        ({"steady": 0.5}, "steady is for models of single pictures"),
+        ({"overlap": 1}, "an overlap of 1 leaves none of 1 images"),
         ({"device": "cuda:99"}, "device cuda:99 not found"),
         ({"images": torch.zeros(1, 64, 64, 3).expand(10**7, 64, 64, 3)}, "use fewer images"),
     ],

@@ -214,7 +214,10 @@ def test_clips_that_cannot_be_upscaled_are_one_clear_line(upscale: Any) -> None:
         ({"model": "nope"}, "unknown model 'nope'"),
         ({"scale": 7}, "not by 7"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
-        ({"backend": "x"}, "unknown backend 'x'; use auto, torch"),
+        ({"backend": "x"}, "vsr: backend = 'x'"),
+        ({"scale": "2"}, "vsr: scale = '2'"),
+        ({"tiling": "x"}, "vsr: tiling = 'x'"),
+        ({"steady": 0.5}, "steady is for models of single pictures"),
         ({"warm_up": -1}, "warm_up is a count of frames or None, not -1"),
     ],
 )
@@ -230,6 +233,16 @@ def test_an_unsupported_chroma_location_is_reported(upscale: Any, options: dict[
     clip = upscale(film_clip().std.SetFrameProps(_ChromaLocation=4), **options)
     with pytest.raises(vs.Error, match="vsr: chroma location 4 isn't supported"):
         clip.get_frame(0)
+
+
+@pytest.mark.parametrize("name", ["YUV422P8", "YUV444P8", "GRAY8"])
+def test_vertical_chroma_locations_matter_only_in_420(
+    upscale: Any, options: dict[str, Any], name: str
+) -> None:
+    clip = film_clip(getattr(vs, name))[0]
+    bottom_left = upscale(clip.std.SetFrameProps(_ChromaLocation=4), **options).get_frame(0)
+    left = upscale(clip.std.SetFrameProps(_ChromaLocation=0), **options).get_frame(0)
+    assert_equal_frames(bottom_left, left)
 
 
 def test_a_clip_is_written_as_y4m(upscale: Any, options: dict[str, Any], tmp_path: Path) -> None:

@@ -71,9 +71,29 @@ class UpscaleVideo:
                 "device": (devices, {"tooltip": "auto is the first GPU, or the CPU."}),
             },
             "optional": {
+                "overlap": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 1000,
+                        "tooltip": "First images that only warm the network up and aren't "
+                        "returned: the last ones of the batch before, where a film is split.",
+                    },
+                ),
                 "model_file": (
                     "STRING",
                     {"default": "", "tooltip": "A model file, which replaces the model above."},
+                ),
+                "steady": (
+                    "FLOAT",
+                    {
+                        "default": 0.0,
+                        "min": 0.0,
+                        "max": 1.0,
+                        "step": 0.05,
+                        "tooltip": "Less flicker of model files that know single pictures only.",
+                    },
                 ),
             },
         }
@@ -86,9 +106,11 @@ class UpscaleVideo:
         detail: float = _OF_THE_MODEL,
         images_are: str = "a film",
         device: str = "auto",
+        overlap: int = 0,
         model_file: str = "",
+        steady: float = 0.0,
     ) -> tuple[Tensor]:
-        """Upscale images (B, H, W, C) in [0, 1] to (B, sH, sW, C), on the CPU.
+        """Upscale images (B, H, W, C) in [0, 1] to (B - overlap, sH, sW, C), on the CPU.
 
         C is 3, or 4 with opacity, which is upscaled bicubically. Raises `VsrError`.
         """
@@ -100,9 +122,12 @@ class UpscaleVideo:
             None if scale == "auto" else int(scale),
             None if detail < 0 else detail,
             height,
+            steady=steady,
         )
+        if overlap >= count:
+            raise VsrError(f"an overlap of {overlap} leaves none of {count} images")
         size = generator.scale * height, generator.scale * width
-        _check_memory(count, *size, channels)
+        _check_memory(count - overlap, *size, channels)
         placement, note = after_trial(place("auto", device, "auto"), generator)
         if note:
             _log.warning(note)
@@ -125,15 +150,19 @@ class UpscaleVideo:
             )
 
         server = FrameServer(read, count, build)
-        output = torch.empty((count, *size, channels))
+        output = torch.empty((count - overlap, *size, channels))
         report = _progress(count)
         for index in range(count):
-            rgb = planes_to_rgb(server.upscale(index).planes, _SPEC, _CPU)
-            output[index, ..., :3] = rgb.clamp(0, 1).permute(1, 2, 0)
+            planes = server.upscale(index).planes
+            report()
+            if index < overlap:
+                continue
+            target = output[index - overlap]
+            rgb = planes_to_rgb(planes, _SPEC, _CPU)
+            target[..., :3] = rgb.clamp(0, 1).permute(1, 2, 0)
             if channels == 4:
                 alpha = images[index, ..., 3].to(_CPU, torch.float32)
-                output[index, ..., 3] = resize_bicubic(alpha[None, None], size)[0, 0].clamp(0, 1)
-            report()
+                target[..., 3] = resize_bicubic(alpha[None, None], size)[0, 0].clamp(0, 1)
         return (output,)
 
 

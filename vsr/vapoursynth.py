@@ -2,7 +2,8 @@
 
 import weakref
 from collections.abc import Callable, Hashable
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from vsr.engine.backends import after_trial, pick_backend, place
 from vsr.engine.backends.base import Backend
 from vsr.engine.digests import weights_digest
 from vsr.engine.frame_server import WARM_UP_FRAMES, ClipFrame, FrameServer, load_generator
+from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import VsrError
 from vsr.imaging.colour import (
     CODE_OF_MATRIX,
@@ -39,10 +41,12 @@ _SUBSAMPLINGS = (1, 1), (1, 0), (0, 0)
 
 def upscale(
     clip: Any,
-    model: str | None = None,
+    model: str | Path | None = None,
     scale: int | None = None,
     detail: float | None = None,
     *,
+    denoise: float | None = None,
+    steady: float = 0.0,
     device: str = "auto",
     backend: BackendName = "auto",
     provider: str = "auto",
@@ -68,12 +72,23 @@ def upscale(
     Raises `vs.Error`.
     """
     try:
-        _check_option("backend", backend, get_args(BackendName))
-        _check_option("precision", precision, get_args(Precision))
-        if warm_up is not None and warm_up < 0:
-            raise VsrError(f"warm_up is a count of frames or None, not {warm_up}")
+        name = None if model is None else str(model)
+        UpscaleOptions(  # checks the values
+            model=name,
+            scale=scale,
+            detail=detail,
+            denoise=denoise,
+            steady=steady,
+            device=device,
+            backend=backend,
+            provider=provider,
+            precision=precision,
+            tiling=tiling,
+        )
+        if warm_up is not None and (not isinstance(warm_up, int) or warm_up < 0):
+            raise VsrError(f"warm_up is a count of frames or None, not {warm_up!r}")
         _check_format(clip)
-        generator = load_generator(model, scale, detail, clip.height)
+        generator = load_generator(name, scale, detail, clip.height, denoise, steady)
         placement, note = after_trial(place(backend, device, provider, precision), generator)
         if note:
             vs.core.log_message(vs.MESSAGE_TYPE_WARNING, f"vsr: {note}")
@@ -105,11 +120,6 @@ def upscale(
         return restore(_served(source, server, generator.scale))
     except VsrError as error:
         raise vs.Error(f"vsr: {error}") from None
-
-
-def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise VsrError(f"unknown {name} {value!r}; use {', '.join(known)}")
 
 
 def _check_format(clip: Any) -> None:
@@ -226,10 +236,12 @@ def _served(clip: Any, server: FrameServer, scale: int) -> Any:
 def _colour_spec(frame: Any) -> ColourSpec:
     """Return the colour description of a YUV frame; raises `VsrError`."""
     props, form = frame.props, frame.format
-    location = props.get("_ChromaLocation", 0)
+    location = int(props.get("_ChromaLocation", 0))
+    if not form.subsampling_h:
+        location %= 2  # locations that differ only vertically
     if location not in _SITINGS:
         raise VsrError(
-            f"chroma location {int(location)} isn't supported; convert the clip, such as by "
+            f"chroma location {location} isn't supported; convert the clip, such as by "
             'core.resize.Bicubic(clip, chromaloc_s="left")'
         )
     return ColourSpec(

@@ -1,5 +1,6 @@
 """Films and pictures by networks of other projects."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +73,15 @@ def test_pictures_in_tiles_equal_the_whole(tmp_path: Path, monkeypatch: pytest.M
     assert np.abs(found - whole.permute(1, 2, 0).numpy()).max() < 1 / 255
 
 
-def test_frames_in_tiles_equal_the_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("steady", [0.0, 0.75])
+def test_frames_in_tiles_equal_the_whole(steady: float, tmp_path: Path) -> None:
     """Odd sides, chroma too."""
     model, spec = write_weights("SwinIR", tmp_path), SPECS["left"]
     whole, tiled = (
         pick_backend(
             name="auto",
             precision="auto",
-            generator=load(model),
+            generator=load(model, steady=steady),
             device=CPU,
             specs=(spec, spec),
             size=(61, 403),
@@ -89,6 +91,7 @@ def test_frames_in_tiles_equal_the_whole(tmp_path: Path) -> None:
         for tiling in ("off", 256)
     )
     assert "tiles" in tiled.name
+    assert f"spandrel {version('spandrel')}" in whole.name  # its networks identify a run
     for number, planes in enumerate(film_planes(spec, 403, 61, 2)):
         first = number == 0
         assert farthest(whole.upscale(planes, first), tiled.upscale(planes, first)) <= 1

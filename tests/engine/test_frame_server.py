@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -174,6 +175,28 @@ def test_frames_are_read_once_and_two_ahead() -> None:
     for index in range(30):
         server.upscale(index)
         assert numbers == list(range(index + 3))
+
+
+def test_cuts_are_detected_after_frames_whose_cuts_are_known() -> None:
+    frames = film()
+
+    def read(index: int) -> ClipFrame:
+        return replace(frames[index], is_cut=False) if index < 3 else frames[index]
+
+    starts: list[bool] = []
+
+    class Recording(History):
+        def upscale(
+            self, planes: Sequence[Plane], begins_shot: bool, coarse: Tensor | None = None
+        ) -> Planes:
+            starts.append(begins_shot)
+            return super().upscale(planes, begins_shot)
+
+    backend = Recording()
+    server = FrameServer(read, len(frames), lambda spec: backend)
+    for index in range(30):
+        server.upscale(index)
+    assert [index for index, is_first in enumerate(starts) if is_first] == [0, 12, 21]
 
 
 def test_cuts_are_those_of_a_run() -> None:

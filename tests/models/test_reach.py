@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vsr.engine.backends.torchscript import traced
 from vsr.models import CommunityNetwork
 from vsr.models.community import Facts, SizeRules
 from vsr.models.memory import peak_bytes
 from vsr.models.reach import Reach, measure_reach
+from vsr.models.still import still_network
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +76,25 @@ def test_reach_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     again = CommunityNetwork(network.network, Facts("Test", 1)).eval()
     assert again.reach() == Reach(5, 16)
     assert calls == [1]
+
+
+def test_tracing_does_not_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing reads all properties of modules."""
+    calls: list[int] = []
+    monkeypatch.setattr(
+        "vsr.models.generator.measure_reach", lambda *arguments: calls.append(1) or Reach(5, 16)
+    )
+    network = CommunityNetwork(nn.Conv2d(3, 3, 3, padding=1), Facts("Test", 1)).eval()
+    assert traced(still_network(network), [torch.rand(1, 3, 8, 8)])
+    assert calls == []
+
+
+def test_fixed_size_keeps_its_own_reach(tmp_path: Path) -> None:
+    """That of whole pictures, which consist of tiles, is another one."""
+    facts = Facts("Test", 1, SizeRules(fixed=(40, 48)))
+    network = CommunityNetwork(nn.Conv2d(3, 3, 9, padding=4), facts).eval()
+    network.reach()
+    assert len(list(tmp_path.rglob("*.json"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,21 @@ NOT_OF_THE_FILM = {
     "as_json",
 }
 
+NOT_OF_JOBS = {
+    "decoder",
+    "device",
+    "duration",
+    "encoder",
+    "encoder_option",
+    "precision",
+    "provider",
+    "rate",
+    "square_pixels",
+    "tile",
+}
+"""Options of the machine, which the server's owner chooses, and some for experts."""
+OTHER_NAMES = {"from_time": "start", "to_time": "end"}
+
 
 def of_command_line(options: JobOptions) -> UpscaleOptions:
     """What `vsr upscale` makes of the arguments."""
@@ -44,6 +59,7 @@ def of_command_line(options: JobOptions) -> UpscaleOptions:
         {"size": "1080p", "container": "webm", "audio": "none", "subtitles": "none", "video": 2},
         {"model": "best", "deinterlace": "double", "rotate": "apply", "inverse_telecine": True},
         {"start": "1:30", "end": 100.5, "backend": "torch", "container": "mkv"},
+        {"steady": 0.5, "backend": "onnx"},
         {"profile": "vhs"},
         {"profile": "vhs", "scale": 3, "crf": 10},
         {"profile": "dvd", "codec": "hevc", "container": "mkv"},
@@ -54,6 +70,11 @@ def of_command_line(options: JobOptions) -> UpscaleOptions:
 def test_options_are_those_of_the_command_line(values: dict[str, Any]) -> None:
     options = JobOptions.model_validate(values)
     assert options.upscale_options() == of_command_line(options)
+
+
+def test_each_option_of_the_film_is_one_of_jobs_or_known_to_be_none() -> None:
+    names = {OTHER_NAMES.get(str(one.name), str(one.name)) for one in upscale_command.params}
+    assert names - NOT_OF_THE_FILM == set(JobOptions.model_fields) - {"container"} | NOT_OF_JOBS
 
 
 @pytest.mark.parametrize(

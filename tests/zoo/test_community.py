@@ -139,6 +139,30 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
     assert "more weights than the file holds" in message(tmp_path / "b.pth")
 
 
+def test_archives_that_unpack_to_much_more_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1_000_000)}, tmp_path / "a.pth")
+    bomb = tmp_path / "b.pth"
+    with zipfile.ZipFile(tmp_path / "a.pth") as plain, zipfile.ZipFile(bomb, "w", 8) as packed:
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    assert "more weights than the file holds" in message(bomb)
+
+
+def test_names_of_layers_that_the_file_lacks_are_refused(tmp_path: Path) -> None:
+    """ESRGAN takes its count of blocks from the largest index."""
+    weights = dict(build("ESRGAN").state_dict())
+    weights |= {name.replace("sub.0.", "sub.99999."): weights[name] for name in weights}
+    torch.save({"params_ema": weights}, tmp_path / "a.pth")
+    assert "names layer 99999, but holds only" in message(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("change", ["to_sparse", "cfloat"])
+def test_weights_that_are_no_plain_arrays_are_refused(change: str, tmp_path: Path) -> None:
+    weights = {name: getattr(one, change)() for name, one in build("SPAN").state_dict().items()}
+    torch.save(weights, tmp_path / "a.pth")
+    assert "sparse, quantised or complex" in message(tmp_path / "a.pth")
+
+
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     weights = build("SPAN").state_dict()
     weights["conv_cat.weight"].view(-1)[0] = float("nan")

@@ -88,6 +88,39 @@ def test_files_of_another_shape_are_one_line(tmp_path: Path) -> None:
         assert str(caught.value).startswith(f"{path}: ")
 
 
+def test_weights_in_other_files_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even in the working directory, where ONNX Runtime looks for them."""
+    path = write_onnx(tmp_path / "a.onnx")
+    onnx.save(
+        onnx.load(path),
+        path,
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="has weights in other files"):
+        load(path)
+
+
+@pytest.mark.parametrize("sides", [(0, 0), (100_000, 100_000)])
+def test_fixed_sizes_that_can_not_be_computed_are_refused(
+    tmp_path: Path, sides: tuple[int, int]
+) -> None:
+    with pytest.raises(ModelError, match=f"{sides[1]}x{sides[0]}, which can't be computed"):
+        load(write_onnx(tmp_path / "a.onnx", sides=sides))
+
+
+def test_output_that_is_not_finite_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.zoo.test_onnx_file._WEIGHT", torch.full_like(_WEIGHT, torch.nan))
+    with pytest.raises(ModelError, match="aren't finite"):
+        load(write_onnx(tmp_path / "a.onnx"))
+
+
 def test_weights_are_identified_by_the_file(tmp_path: Path) -> None:
     one = load(write_onnx(tmp_path / "a.onnx")).state_dict()
     other = load(write_onnx(tmp_path / "b.onnx", sides=(32, 32))).state_dict()

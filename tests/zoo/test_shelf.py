@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.cli import complaint, vsr
 from tests.helpers.models import write_model
-from vsr.zoo import load
+from vsr.errors import ModelError
+from vsr.models import Srresnet, SrresnetConfig
+from vsr.zoo import add_to_shelf, load
+from vsr.zoo.model_file import save_generator
 from vsr.zoo.shelf import shelf_folder
 
 
@@ -44,6 +48,8 @@ def test_added_model_is_listed_shown_and_removed(model: Path) -> None:
 def test_names_are_checked(model: Path) -> None:
     for name in ("tiny-x4", "best"):
         assert "name of an included model" in complaint("models", "add", model, "--name", name)
+    with pytest.raises(ModelError, match="a device on Windows"):
+        add_to_shelf(model, "nul")
     for name in ("../up", "Upper", "a b", "-a", "x" * 61):
         assert "can't be a name" in complaint("models", "add", model, f"--name={name}")
     assert vsr("models", "add", model, "--name", "mine").returncode == 0
@@ -64,6 +70,24 @@ def test_file_that_is_no_model_is_not_added(tmp_path: Path) -> None:
     path.write_text("no model")
     assert "not an ONNX file" in complaint("models", "add", path)
     assert not shelf_folder().exists()
+
+
+def test_model_without_finite_output_is_not_added(tmp_path: Path) -> None:
+    config = SrresnetConfig(channels=4, blocks=1, scale=2)
+    weights = {name: 0 * one + 1e30 for name, one in Srresnet(config).state_dict().items()}
+    save_generator(tmp_path / "a.safetensors", weights, config)
+    with pytest.raises(ModelError, match="aren't finite"):
+        add_to_shelf(tmp_path / "a.safetensors", None)
+    assert not shelf_folder().exists()
+
+
+def test_one_of_several_parallel_additions_under_a_name_succeeds(model: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        added = [pool.submit(add_to_shelf, model, "mine") for _ in range(4)]
+    refusals = [str(one.exception()) for one in added if one.exception()]
+    assert len(refusals) == 3
+    assert all("mine exists" in refusal for refusal in refusals)
+    assert load("mine").scale == 4
 
 
 def test_included_model_and_file_are_shown(model: Path) -> None:

@@ -178,9 +178,12 @@ class _Scan:
                 return
 
     def _read_next(self) -> None:
-        frame = self._read(self.index + len(self._ahead))
+        index = self.index + len(self._ahead)
+        frame = self._read(index)
         if frame.is_cut is not None and not self._ahead:
             self._detector = None
+        elif frame.is_cut is None and self._detector is None:
+            self._detector = LocalCutDetector(index)
         if self._detector is not None:
             depth = frame.spec.bit_depth
             self._detector.push(Frame(frame.planes, pts=0, bit_depth=depth))
@@ -188,7 +191,12 @@ class _Scan:
 
 
 def load_generator(
-    model: str | None, scale: int | None, detail: float | None, height: int
+    model: str | None,
+    scale: int | None,
+    detail: float | None,
+    height: int,
+    denoise: float | None = None,
+    steady: float = 0.0,
 ) -> Generator[Any]:
     """Load the generator for clips of `height` lines, by the defaults of `vsr upscale`.
 
@@ -197,4 +205,4 @@ def load_generator(
     name = choose_model(model, scale, height, detail)
     own_scale = load(name).scale
     detail = default_detail(name, scale or own_scale) if detail is None else detail
-    return load(name, scale, detail)
+    return load(name, scale, detail, denoise, steady)

@@ -85,8 +85,8 @@ class MetricPlan:
         """Raise `DataError` where a metric is undefined for a film that is `hdr`, such as "PQ"."""
         if hdr and (undefined := [metric for metric in self.metrics if metric.is_for_sdr]):
             raise DataError(
-                f"{film}: is HDR ({hdr}), for which {' and '.join(undefined)} isn't defined; "
-                "leave it out of --metrics"
+                f"{film}: is HDR ({hdr}); leave out of --metrics what isn't defined for it: "
+                + ", ".join(undefined)
             )
 
     def require_size(self, height: int, width: int, protocol: Protocol) -> None:

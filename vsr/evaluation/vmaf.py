@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -43,6 +44,9 @@ Codes = NDArray[Any]
 _SCORES, _ERRORS = "scores.csv", "errors.txt"
 _MODEL_OPTION = " model "
 """In the help of the filter since libvmaf 2.0; older ones read models from files."""
+
+_SENDER = re.compile(r"^\[[^\]]* @ [^\]]*\] *")
+"""Part of FFmpeg that reports an error, and its address."""
 
 
 class FilmVmaf:
@@ -177,7 +181,8 @@ class _Process:
         code = self._process.wait()
         path = Path(self._folder.name, _ERRORS)
         lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else f"it ended with code {code}"
+        # The first line is the cause, such as a missing model; the last one says that all failed.
+        reason = _SENDER.sub("", lines[0]) if lines else f"it ended with code {code}"
         return VsrError(f"{', '.join(self._metrics)}: {self._ffmpeg} failed: {reason}")
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -51,6 +50,8 @@ class Facts:
     sizes: SizeRules = field(default_factory=SizeRules)
     supports_half: bool = False
     """Whether it can compute in f16."""
+    software: str = ""
+    """Package, with its version, that defines or computes the network."""
     licence: str = ""
     """Licence of the weights, if the file names it."""
     bytes_per_pixel: int = 0
@@ -64,6 +65,10 @@ class CommunityNetwork(StillGenerator):
     """
 
     compiles = False
+    _known_reach_of_size: tuple[Reach | None] | None = None
+    """The measured reach for the only size; None before it is measured."""
+    _bytes_per_pixel: int = 0
+    """Memory of a step per low-resolution pixel; 0 before it is measured."""
 
     def __init__(
         self,
@@ -76,7 +81,7 @@ class CommunityNetwork(StillGenerator):
         self.network = network
         self.facts = facts
         self.scale = facts.scale
-        self.supports_half = facts.supports_half
+        self.supports_half, self.software = facts.supports_half, facts.software
         self._call = call or (lambda network, low: network(low))
 
     def upscale(self, low: Tensor) -> Tensor:
@@ -91,13 +96,13 @@ class CommunityNetwork(StillGenerator):
 
     def reach(self) -> Reach | None:
         """Return the measured reach; None for a network that sees the whole picture."""
-        return self._measured_reach
+        return self._measured_reach()
 
     def _in_tiles(self, low: Tensor) -> Tensor:
         """Upscale a picture that is larger than the only size in tiles of this size."""
         fixed = self.facts.sizes.fixed
         assert fixed is not None
-        reach = self._reach_of_size
+        reach = self._reach_of_size(fixed)
         if reach is None:
             raise ModelError(
                 f"the model takes pictures of {fixed[1]}x{fixed[0]} alone, and sees too far for "
@@ -118,21 +123,24 @@ class CommunityNetwork(StillGenerator):
                 ]
         return high[..., : scale * height, : scale * width]
 
-    @cached_property
-    def _reach_of_size(self) -> Reach | None:
-        """The reach of a network for pictures of one size alone."""
-        fixed = self.facts.sizes.fixed
-        assert fixed is not None
-        return remembered_reach(
-            self, lambda: measure_reach_of_size(self.upscale_probe, self.scale, fixed)
-        )
+    def _reach_of_size(self, fixed: tuple[int, int]) -> Reach | None:
+        """Measure the reach of a network for pictures of one size alone, once."""
+        if self._known_reach_of_size is None:
+            found = remembered_reach(
+                self,
+                lambda: measure_reach_of_size(self.upscale_probe, self.scale, fixed),
+                f"pictures of {fixed}",
+            )
+            self._known_reach_of_size = (found,)
+        return self._known_reach_of_size[0]
 
     def step_bytes_per_pixel(self) -> int:
         """Return the memory of a step per low-resolution pixel, as measured on a small picture."""
-        return self.facts.bytes_per_pixel or self._bytes_per_pixel
+        if self._bytes_per_pixel == 0:
+            self._bytes_per_pixel = self.facts.bytes_per_pixel or self._measured_bytes_per_pixel()
+        return self._bytes_per_pixel
 
-    @cached_property
-    def _bytes_per_pixel(self) -> int:
+    def _measured_bytes_per_pixel(self) -> int:
         rows, columns = self.facts.sizes.padded(_PROBE_SIDE, _PROBE_SIDE)
         low = torch.full((1, 3, rows, columns), 0.5)
         peak = peak_bytes(lambda: self.upscale_probe(low))

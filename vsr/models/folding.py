@@ -35,7 +35,7 @@ class Resampled(Generator[Any]):
         self.flow = generator.flow
         self.filters_input = generator.filters_input
         self.supports_half, self.compiles = generator.supports_half, generator.compiles
-        self.is_recurrent = generator.is_recurrent
+        self.is_recurrent, self.software = generator.is_recurrent, generator.software
         taps = resampling_taps(generator.scale, scale).float()
         cells = torch.einsum("irp,jcq->ijpqrc", taps, taps)
         self.register_buffer("weight", cells.flatten(2, 3).flatten(0, 1).contiguous())

@@ -6,7 +6,6 @@ supports instead of testing its class.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -40,6 +39,8 @@ class Generator(nn.Module, ABC, Generic[State]):
     """Whether the network can compute in f16."""
     is_recurrent: bool = True
     """Whether frames depend on those before; if not, the state is empty."""
+    software: str = ""
+    """Package of another project, with its version, that defines or computes the network."""
     compiles: bool = True
     """Whether compilers can convert `step`; if not, torch computes it operation by operation."""
 
@@ -119,6 +120,8 @@ class StillGenerator(Generator[NoState]):
 
     state_type = NoState
     is_recurrent = False
+    _known_reach: tuple[Reach | None] | None = None
+    """The measured reach; None before it is measured."""
 
     def start(self, low: Tensor) -> NoState:
         """Return the empty state."""
@@ -136,11 +139,14 @@ class StillGenerator(Generator[NoState]):
         """Return the sum over kernels if it is small; that of a deep network is measured."""
         convolutions = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
         total = 2 + sum(layer.kernel_size[0] // 2 for layer in convolutions)
-        return Reach(total, 1) if total <= _SMALL_REACH else self._measured_reach
+        return Reach(total, 1) if total <= _SMALL_REACH else self._measured_reach()
 
-    @cached_property
     def _measured_reach(self) -> Reach | None:
-        return remembered_reach(self, lambda: measure_reach(self.upscale_probe, self.scale))
+        """Measure the reach once. No property: compilers read all properties of a module."""
+        if self._known_reach is None:
+            found = remembered_reach(self, lambda: measure_reach(self.upscale_probe, self.scale))
+            self._known_reach = (found,)
+        return self._known_reach[0]
 
     def upscale_probe(self, low: Tensor) -> Tensor:
         """Upscale a picture (1, 3, H, W) on the device of the weights; the result is f32."""

@@ -94,9 +94,14 @@ def measure_reach_of_size(upscale: Upscale, scale: int, size: tuple[int, int]) -
     return Reach(found, 1) if found <= min(size) // 4 else None
 
 
-def remembered_reach(network: nn.Module, measure: Callable[[], Reach | None]) -> Reach | None:
-    """Return the reach of a network from the user's cache, or measure it and keep it there."""
-    digest = hashlib.blake2b(f"{_FORMAT} {network}".encode(), digest_size=16)
+def remembered_reach(
+    network: nn.Module, measure: Callable[[], Reach | None], purpose: str = ""
+) -> Reach | None:
+    """Return the reach of a network from the user's cache, or measure it and keep it there.
+
+    `purpose` distinguishes several measurements of a network.
+    """
+    digest = hashlib.blake2b(f"{_FORMAT} {purpose} {network}".encode(), digest_size=16)
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {list(tensor.shape)}".encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())

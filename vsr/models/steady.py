@@ -56,6 +56,7 @@ class Steadied(Generator[SteadyState]):
         self.inner = generator
         self.scale = generator.scale
         self.supports_half, self.compiles = generator.supports_half, generator.compiles
+        self.software = generator.software
         self.flow = flow
         self.filter = temporal_filter
 

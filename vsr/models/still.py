@@ -8,7 +8,6 @@ pixels around it.
 """
 
 import copy
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -37,9 +36,8 @@ class StillNetwork(nn.Module):
         self._description = {"still": generator.description()} if generator.architecture else {}
         self._generator = self._without_state(generator)
 
-    @cached_property
     def reach(self) -> Reach | None:
-        """How tiles must be cut; None if only whole pictures are right."""
+        """Return how tiles must be cut; None if only whole pictures are right."""
         return self._own_reach()
 
     def description(self) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class JobOptions(Config):
     """Texture of the model's twin; by default that of the model."""
     denoise: _Share | None = None
     """Strength of the temporal filter."""
+    steady: _Share | None = None
+    """Strength of the filter along motion, for models of single pictures."""
     deblock: _Share | None = None
     """Removal of the blocks of compression."""
     grain: _Share | None = None
@@ -68,7 +70,7 @@ class JobOptions(Config):
     """Start of the part to upscale, such as `1:30`, `120f`, or seconds."""
     end: _Time | None = None
     """End of the part, excluded."""
-    backend: Literal["auto", "torch", "openvino"] | None = None
+    backend: Literal["auto", "torch", "openvino", "onnx"] | None = None
     """Software that computes the model."""
 
     @property

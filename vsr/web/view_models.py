@@ -112,6 +112,8 @@ class PlanResult(Config):
     left_out: list[str]
     notes: list[str]
     alternatives: list[OtherQuality]
+    workers: list[str]
+    """Names of the processes of a run with several; the server uses one."""
 
 
 class Plan(Config):

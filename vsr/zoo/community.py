@@ -4,8 +4,11 @@ Weights alone are read, and no code of a file is run. The architecture is recogn
 and shapes of the weights.
 """
 
+import re
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,12 @@ _NOT_UPSCALING = ("GFPGAN", "RestoreFormer", "LaMa")
 _LICENCE_KEYS = ("license", "licence", "modelspec.license")
 _MAX_EXPANSION = 4
 """Bytes of weights over bytes of the file. Weights that share memory take less in a file."""
+_SMALL_FILE = 4096
+"""Bytes that a file may describe whatever its size."""
+_INDEX = re.compile(r"(?<![^.])\d{1,9}(?![^.])")
+"""An index of a layer in a name, such as `23` in `model.1.sub.23.weight`."""
+_UNNAMED_LAYERS = 64
+"""Layers without weights, such as activations, that the indices in names may count."""
 
 
 def read_community_model(path: Path) -> CommunityNetwork:
@@ -52,6 +61,7 @@ def read_community_model(path: Path) -> CommunityNetwork:
         scale=found.scale,
         sizes=SizeRules(max(1, rules.multiple_of), max(1, rules.minimum), rules.square),
         supports_half=found.supports_half,
+        software=f"spandrel {version('spandrel')}",
         licence=next((metadata[key] for key in _LICENCE_KEYS if key in metadata), ""),
     )
     call = found._call_fn  # some architectures return more than the picture
@@ -88,21 +98,57 @@ def _read_weights(path: Path) -> tuple[Mapping[str, Any], Mapping[str, str]]:
                 metadata = file.metadata() or {}
                 weights: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         else:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
+            _check_archive(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                weights = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise ModelError(f"{path}: not a model file (safetensors): {error}") from error
     except OSError as error:
         raise ModelError(f"{path}: can't be read: {error.strerror or error}") from error
+    except ModelError:
+        raise
     except MemoryError as error:
         raise ModelError(f"{path}: its weights don't fit into memory") from error
     except Exception as error:  # the reader of pickles passes on what broken files lead to
         raise ModelError(f"{path}: {_refusal(error)}") from error
     if not isinstance(weights, dict):
         raise ModelError(f"{path}: holds no weights by name, as a .pth file of a network does")
-    size = path.stat().st_size
-    if sum(tensor.nbytes for tensor in _tensors(weights)) > _MAX_EXPANSION * size + 4096:
-        raise ModelError(f"{path}: describes more weights than the file holds")
+    _check_tensors(_tensors(weights), path)
+    _check_indices(_names(weights), path)
     return weights, metadata
+
+
+def _check_archive(path: Path) -> None:
+    """Raise `ModelError` for an archive whose unpacked files are much larger than itself."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            _check_expansion(sum(entry.file_size for entry in archive.infolist()), path)
+
+
+def _check_expansion(described: int, path: Path) -> None:
+    if described > _MAX_EXPANSION * path.stat().st_size + _SMALL_FILE:
+        raise ModelError(f"{path}: describes more weights than the file holds")
+
+
+def _check_tensors(tensors: list[Tensor], path: Path) -> None:
+    """Raise `ModelError` for tensors that aren't plain arrays of real numbers."""
+    for tensor in tensors:
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+            raise ModelError(f"{path}: holds sparse, quantised or complex weights; use plain ones")
+    _check_expansion(sum(tensor.nbytes for tensor in tensors), path)
+
+
+def _check_indices(names: Iterable[str], path: Path) -> None:
+    """Raise `ModelError` for names with larger indices than there are weights.
+
+    Architectures take their count of layers from the largest index: one small weight could demand
+    all memory.
+    """
+    names = list(names)
+    largest = max((int(digits) for name in names for digits in _INDEX.findall(name)), default=0)
+    if largest > 2 * len(names) + _UNNAMED_LAYERS:
+        raise ModelError(f"{path}: names layer {largest}, but holds only {len(names)} weights")
 
 
 def _refusal(error: Exception) -> str:
@@ -115,7 +161,19 @@ def _refusal(error: Exception) -> str:
     return f"not a model file of torch, or damaged: {first_line(error)}"
 
 
+def _names(tree: Mapping[Any, Any], depth: int = 3) -> list[str]:
+    """List the names of the tensors in dictionaries, and in those that they contain."""
+    found = []
+    for name, value in tree.items():
+        if isinstance(value, Tensor):
+            found.append(str(name))
+        elif isinstance(value, dict) and depth:
+            found += _names(value, depth - 1)
+    return found
+
+
 def _tensors(tree: Mapping[str, Any], depth: int = 3) -> list[Tensor]:
+    """List the tensors in dictionaries, and in those that they contain."""
     found = []
     for value in tree.values():
         if isinstance(value, Tensor):

@@ -6,6 +6,7 @@ and width are free, or fixed.
 
 import hashlib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ _MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 """Multiples of sides that are tried, since a file doesn't state them."""
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _MAX_SCALE = 16
+_THREADS = 4
+"""Threads on every machine: the last bits depend on their count, and workers have fewer cores."""
+_MAX_FIXED_PIXELS = 1 << 24
+"""Pixels of the largest fixed size."""
+_FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
 _ASSUMED_CHANNELS = 64
 """Feature maps of a network, for the estimate of its memory."""
 
@@ -33,11 +39,16 @@ class OnnxNetwork(nn.Module):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = _THREADS
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # on fewer cores
+        options.use_deterministic_compute = True
         options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
-        )
+        with TemporaryDirectory() as empty:  # by default, the working directory
+            options.add_session_config_entry(_FOLDER_OF_WEIGHTS, empty)
+            self._session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+        self.version: str = onnxruntime.__version__
         digest = hashlib.sha256(content).digest()
         self.register_buffer("digest", torch.frombuffer(bytearray(digest), dtype=torch.uint8))
         self.inputs = self._session.get_inputs()
@@ -80,12 +91,17 @@ def read_onnx_model(path: Path) -> CommunityNetwork:
         raise ModelError(f"{path}: can't be read: {error.strerror}") from error
     except Exception as error:  # ONNX Runtime has no class of its own for all of them
         reason = first_line(error)
-        raise ModelError(f"{path}: not an ONNX file, or one with other files: {reason}") from error
+        if "xternal data" in reason:
+            raise ModelError(
+                f"{path}: has weights in other files, which aren't read; save it as one file"
+            ) from error
+        raise ModelError(f"{path}: not an ONNX file, or damaged: {reason}") from error
     fixed = _fixed_size(network, path)
     scale, multiple = _measure(network, fixed, path)
     facts = Facts(
         architecture="ONNX",
         scale=scale,
+        software=f"onnxruntime {network.version}",
         sizes=SizeRules(multiple=multiple, fixed=fixed),
         bytes_per_pixel=4 * _ASSUMED_CHANNELS * (8 + 3 * scale**2),
     )
@@ -106,6 +122,8 @@ def _fixed_size(network: OnnxNetwork, path: Path) -> tuple[int, int] | None:
             raise ModelError(f"{path}: {port.name} is {shape} of {port.type}; {wanted}")
     height, width = network.inputs[0].shape[2:]
     if isinstance(height, int) and isinstance(width, int):
+        if not (min(height, width) >= 1 and height * width <= _MAX_FIXED_PIXELS):
+            raise ModelError(f"{path}: takes pictures of {width}x{height}, which can't be computed")
         return height, width
     if isinstance(height, int) or isinstance(width, int):
         raise ModelError(f"{path}: only one side of its pictures is fixed; {wanted}")
@@ -126,6 +144,9 @@ def _measure(network: OnnxNetwork, fixed: tuple[int, int] | None, path: Path) ->
         scale = high.shape[-1] // width
         if high.shape != (1, 3, scale * height, scale * width) or not 1 <= scale <= _MAX_SCALE:
             reason = f"{width}x{height} becomes {high.shape[-1]}x{high.shape[-2]}"
+            continue
+        if not bool(high.isfinite().all()):
+            reason = "its output has values that aren't finite numbers"
             continue
         return scale, multiple
     raise ModelError(f"{path}: isn't a network that upscales pictures: {reason}")

@@ -2,17 +2,19 @@
 
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
 from pydantic import Field
 
 from vsr.config import Config, load_toml
-from vsr.errors import ConfigError, ModelError
+from vsr.errors import ConfigError, ModelError, first_line
 from vsr.system.cache import data_folder
-from vsr.system.files import atomic_path, make_folder
+from vsr.system.files import atomic_path, make_folder, output_errors
 from vsr.zoo.card import write_tables
 from vsr.zoo.formats import MODEL_SUFFIXES, file_digest
 
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
     from vsr.models import Generator
 
 _NAME = r"[a-z0-9][a-z0-9-]*"
+_RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
 _LONGEST_NAME = 60
 """Names are those that the server accepts as well."""
+_PROBE_SIZE = (24, 32)
+"""Height and width of the picture that an added model must compute."""
 
 
 class ShelfCard(Config):
@@ -104,18 +109,38 @@ def add_model(
         )
     if name in taken:
         raise ModelError(f"{name} is the name of an included model; use another --name")
-    if read_shelf_card(name) is not None:
-        raise ModelError(f"{name} exists; use another --name, or: vsr models remove {name}")
-    card = describe_file(source, name, licence)
+    if _RESERVED.fullmatch(name):
+        raise ModelError(f"{name} is a device on Windows; use another --name")
+    _check_absent(name)
+    from vsr.zoo.files import read_generator  # here: cards are listed without torch
+
+    generator = read_generator(source)
+    _check_output(generator, source)
+    card = _describe(generator, source, name, licence)
     folder = shelf_folder()
     make_folder(folder)
-    with atomic_path(shelf_path(card)) as partial:
-        shutil.copyfile(source, partial)
-        if file_digest(partial) != card.sha256:
-            raise ModelError(f"{source}: changed while it was copied; add it again")
-    # A model without a card is no model: the card is written last, and removed first.
-    write_tables(_card_path(name), card.model_dump(mode="json"), {})
+    with _locked():
+        _check_absent(name)  # another process may have added it
+        with atomic_path(shelf_path(card)) as partial:
+            shutil.copyfile(source, partial)
+            if file_digest(partial) != card.sha256:
+                raise ModelError(f"{source}: changed while it was copied; add it again")
+        # A model without a card is no model: the card is written last, and removed first.
+        write_tables(_card_path(name), card.model_dump(mode="json"), {})
     return card
+
+
+def _check_absent(name: str) -> None:
+    if read_shelf_card(name) is not None:
+        raise ModelError(f"{name} exists; use another --name, or: vsr models remove {name}")
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """Exclude other processes that add or remove models."""
+    path = shelf_folder().with_suffix(".lock")
+    with output_errors(path), FileLock(path):
+        yield
 
 
 def describe_file(source: Path, name: str | None = None, licence: str | None = None) -> ShelfCard:
@@ -132,14 +157,33 @@ def remove_model(name: str) -> None:
     if not re.fullmatch(_NAME, name) or not path.is_file():
         known = ", ".join(sorted(file.stem for file in shelf_folder().glob("*.toml"))) or "none"
         raise ModelError(f"{name!r} is none of your own models; there are: {known}")
-    path.unlink()
-    for suffix in MODEL_SUFFIXES:
-        (shelf_folder() / f"{name}{suffix}").unlink(missing_ok=True)
+    with _locked():
+        path.unlink(missing_ok=True)
+        for suffix in MODEL_SUFFIXES:
+            (shelf_folder() / f"{name}{suffix}").unlink(missing_ok=True)
 
 
 def default_name(source: Path) -> str:
     """Return the name for a file: its own in lower case, other characters replaced by hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", source.stem.lower()).strip("-")[:_LONGEST_NAME].rstrip("-")
+
+
+def _check_output(generator: "Generator[Any]", source: Path) -> None:
+    """Compute a small picture; raise `ModelError` if that fails, or if the output is no picture."""
+    import torch  # here: cards are listed without torch
+
+    low = torch.full((1, 3, *_PROBE_SIZE), 0.5)
+    try:
+        with torch.inference_mode():
+            high, _ = generator.step(low, generator.start(low))
+    except Exception as error:  # whatever unusual weights lead to
+        raise ModelError(f"{source}: can't compute a picture: {first_line(error)}") from error
+    if high.shape[-2:] != tuple(generator.scale * side for side in _PROBE_SIZE):
+        raise ModelError(
+            f"{source}: its output isn't {generator.scale} times as large as its input"
+        )
+    if not bool(high.isfinite().all()):
+        raise ModelError(f"{source}: its output has values that aren't finite numbers")
 
 
 def _describe(

@@ -63,7 +63,7 @@ class StillBackend(ABC):
     @property
     def reach(self) -> Reach | None:
         """How tiles must be cut; None if only whole pictures are right."""
-        return self.step.network.reach
+        return self.step.network.reach()
 
     @abstractmethod
     def cells(self, tile: NDArray[Any]) -> NDArray[Any]:

@@ -21,7 +21,7 @@ class TorchBackend(Backend):
         self, generator: Generator[Any], device: torch.device, specs: tuple[ColourSpec, ColourSpec]
     ) -> None:
         """`specs` are the colour formats of input and output."""
-        self.name = f"torch {torch.__version__}"
+        self.name = ", ".join(filter(None, (f"torch {torch.__version__}", generator.software)))
         self._upscaler = Upscaler(generator, device)
         self._read_as, self._write_as = specs
 

@@ -171,7 +171,7 @@ export function describe(options) {
   if (options.scale) parts.push(`${short(options.scale)}×`);
   if (options.size) parts.push(options.size);
   if (options.width) parts.push(`${options.width} wide`);
-  for (const name of ["detail", "denoise", "deblock", "grain"]) {
+  for (const name of ["detail", "denoise", "steady", "deblock", "grain"]) {
     if (options[name] !== null && options[name] !== undefined) parts.push(`${name} ${short(options[name])}`);
   }
   if (options.start || options.end) parts.push(`${options.start ?? "start"} to ${options.end ?? "end"}`);

@@ -4,8 +4,8 @@ import { debounce, find, h, setText } from "./dom.js";
 import { short, size } from "./format.js";
 
 const PICTURE = [
-  "model", "scale", "width", "height", "size", "detail", "denoise", "deblock", "grain", "profile",
-  "deinterlace", "rotate", "inverse_telecine", "video", "backend",
+  "model", "scale", "width", "height", "size", "detail", "denoise", "steady", "deblock", "grain",
+  "profile", "deinterlace", "rotate", "inverse_telecine", "video", "backend",
 ];
 /** Options that change frames. */
 const SCALES = [["1", "1× (restore only)"], ["1.5", "1.5×"], ["2", "2×"], ["3", "3×"], ["4", "4×"]];
@@ -41,6 +41,7 @@ export class Settings {
       ),
       more("Clean up",
         this.range("denoise", "Denoise", "Removes noise and flicker."),
+        this.range("steady", "Steady", "Reduces flicker of models of single pictures alone."),
         this.range("deblock", "Deblock", "Removes blocks of compression; 0.25 for compressed film."),
         this.range("grain", "Grain", "Adds film grain."),
         this.select("deinterlace", "Deinterlace", [
@@ -61,7 +62,7 @@ export class Settings {
         this.input("start", "From", { placeholder: "0:00", maxlength: "60" }, "Such as 1:30, 90 (seconds) or 120f (frames)."),
         this.input("end", "To", { placeholder: "end", maxlength: "60" }),
         this.select("video", "Video stream", [["", "Default"]]),
-        this.select("backend", "Software", [["", "Automatic"], ["torch", "torch"], ["openvino", "OpenVINO"]]),
+        this.select("backend", "Software", [["", "Automatic"], ["torch", "torch"], ["openvino", "OpenVINO"], ["onnx", "ONNX Runtime"]]),
       ),
       h("button", { type: "button", class: "plain", onclick: () => this.reset() }, "Reset to defaults"),
     );
