@@ -19,6 +19,7 @@ from vsr.engine.digests import film_digest
 from vsr.engine.parallel.cluster_worker import (
     ClusterWorker,
     check_address,
+    check_device,
     check_versions,
     this_machine,
     unlike_machines,
@@ -27,7 +28,7 @@ from vsr.engine.parallel.placement import Placement
 from vsr.engine.parallel.workers import Workers
 from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.engine.upscale_options import UpscaleOptions
-from vsr.errors import MediaError, OutputError, VsrError
+from vsr.errors import ConfigError, MediaError, OutputError, VsrError
 from vsr.media.encode.settings import EncoderSettings
 
 LENGTHS = (60, 50, 250, 60)
@@ -77,6 +78,13 @@ def test_an_address_without_a_cluster_is_an_error_at_once() -> None:
     check_address("auto")
 
 
+def test_devices_that_a_cluster_does_not_have_are_refused() -> None:
+    for device in ("mps", "cuda:1", "cuda:0,cuda:1"):
+        with pytest.raises(ConfigError, match=f"--device {device}: with --cluster, use auto, cpu,"):
+            check_device(device)
+    check_device("cuda")
+
+
 def test_machines_with_another_version_are_refused() -> None:
     own = this_machine("cpu")
     other = replace(own, host="b", versions={**own.versions, "torch": "2.0"})
@@ -124,6 +132,17 @@ def test_a_film_is_copied_in_pieces_and_the_copy_removed(film: Path, worker: Clu
 def test_a_film_that_changes_while_it_is_copied_is_an_error(worker: ClusterWorker) -> None:
     with pytest.raises(MediaError, match=r"/nowhere/a\.mp4: has changed while it was copied"):
         worker.receive(Path("/nowhere/a.mp4"), "0" * 32, b"other", is_last=True)
+
+
+def test_a_full_disk_of_a_machine_is_named(
+    worker: ClusterWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object, **more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    with pytest.raises(OutputError, match=rf"{socket.gethostname()}:/.*can't be written: no space"):
+        worker.receive(Path("/nowhere/a.mp4"), "0" * 32, b"", is_last=True)
 
 
 def test_folders_of_killed_workers_are_removed(tmp_path: Path, worker: ClusterWorker) -> None:

@@ -19,7 +19,7 @@ from vsr.engine.plan import plan_video
 from vsr.engine.resume import segments
 from vsr.engine.upscale import UpscaleProgress, UpscaleResult, upscale_video
 from vsr.engine.upscale_options import UpscaleOptions
-from vsr.errors import Interrupted, OutputError, VsrError
+from vsr.errors import ConfigError, Interrupted, MediaError, OutputError, VsrError
 from vsr.media.decode.part import Part
 from vsr.media.decode.reader import VideoReader
 from vsr.media.encode.settings import EncoderSettings
@@ -177,6 +177,23 @@ def test_damaged_frames_are_those_of_one_process(
     assert (tmp_path / "two.mkv").read_bytes() == (tmp_path / "one.mkv").read_bytes()
 
 
+def test_a_film_that_was_replaced_before_a_worker_opened_it_is_an_error(
+    film: Path, model: Path, tmp_path: Path, threads: Pools
+) -> None:
+    threads()
+    source, other = tmp_path / "a.mp4", tmp_path / "other.mp4"
+    source.write_bytes(film.read_bytes())
+    other.write_bytes(film.read_bytes() + bytes(8))
+    with pytest.raises(MediaError, match=r"a\.mp4: has changed since the run started$"):
+        make(
+            source,
+            tmp_path / "b.mp4",
+            model,
+            workers=1,
+            on_start=lambda start: other.replace(source),
+        )
+
+
 @pytest.mark.slow
 def test_a_killed_process_is_replaced(model: Path, tmp_path: Path) -> None:
     film = write_shots(tmp_path / "a.mp4", (48, 48))
@@ -228,6 +245,9 @@ def test_cores_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [one.threads for one in place_workers(["cpu"], 7)] == [1] * 7
     with pytest.raises(VsrError, match="--workers 2: is for the CPU"):
         place_workers(["intel-gpu"], 2)
+    for count in (0, 1025):
+        with pytest.raises(ConfigError, match=f"--workers {count}: must be from 1 to 1024"):
+            workers.Workers("cpu", count)
 
 
 def test_devices_are_listed_or_all(monkeypatch: pytest.MonkeyPatch) -> None:

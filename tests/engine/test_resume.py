@@ -27,7 +27,7 @@ from vsr.engine.resume.journal import (
     SegmentStart,
     work_folder,
 )
-from vsr.engine.resume.segment_file import SegmentWriter
+from vsr.engine.resume.segment_file import PacketFile, SegmentWriter
 from vsr.engine.resume.segments import LONGEST_FRAMES, SHORTEST_FRAMES, mark_segments
 from vsr.engine.session import UpscaleSession
 from vsr.engine.upscale import UpscaleResult, upscale_video
@@ -35,7 +35,7 @@ from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import Interrupted, OutputError
 from vsr.media.decode.part import Part
 from vsr.media.decode.reader import VideoReader
-from vsr.media.encode.encoder import CodedVideo
+from vsr.media.encode.encoder import CodedPacket, CodedVideo
 from vsr.media.encode.settings import EncoderSettings
 from vsr.media.fingerprint import FrameFingerprint
 from vsr.media.frame import Frame
@@ -434,3 +434,15 @@ def test_ended_while_it_begins_nothing_is_left_but_what_was_there(
     monkeypatch.undo()
     journal = Journal(output, {"weights": "a"}, resume=True)  # and no lock is in the way
     journal.remove()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_segment_on_a_full_disk_is_removed(tmp_path: Path) -> None:
+    partial = tmp_path / "0.segment.partial"
+    partial.symlink_to("/dev/full")
+    file = PacketFile(tmp_path / "0.segment")
+    file.append(CodedPacket(b"packet", 0, 0, 1, True))
+    with pytest.raises(OSError, match="No space left"):
+        file.finish(1)
+    file.abandon()
+    assert list(tmp_path.iterdir()) == []

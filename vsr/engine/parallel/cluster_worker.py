@@ -13,7 +13,8 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,12 +29,15 @@ from vsr.engine.parallel.pool import Chain, Job
 from vsr.engine.parallel.worker import SegmentWorker
 from vsr.engine.pipeline import StageTimes
 from vsr.engine.resume.journal import FinishedSegment
-from vsr.errors import MediaError, VsrError
+from vsr.errors import ConfigError, MediaError, VsrError
 from vsr.media.encode.encoder import CodedVideo
+from vsr.system.files import write_failure
 from vsr.system.machine import computes_int8, memory_bytes, pick_device
 
 Result = TypeVar("Result")
 
+CLUSTER_DEVICES = ("auto", "cpu", "cuda", "all")
+"""Devices of workers; "cuda" and "all" are all GPUs of the cluster."""
 VERSIONS = ("vsr", "torch", "av", "openvino")
 """Packages whose versions must be the same on all machines."""
 _CONNECT_SECONDS = 5.0
@@ -156,6 +160,15 @@ def check_address(address: str) -> None:
         ) from error
 
 
+def check_device(device: str) -> None:
+    """Raise `ConfigError` for a device that isn't chosen by name on the machines of a cluster."""
+    if device not in CLUSTER_DEVICES:
+        raise ConfigError(
+            f"--device {device}: with --cluster, use {', '.join(CLUSTER_DEVICES[:-1])} or "
+            f"{CLUSTER_DEVICES[-1]}"
+        )
+
+
 def check_versions(machines: Sequence[Machine], own: Machine) -> None:
     """Raise `VsrError` unless all machines have the versions of this one."""
     for machine in machines:
@@ -220,12 +233,13 @@ class ClusterWorker:
     def receive(self, path: Path, digest: str, data: bytes, is_last: bool) -> Path | None:
         """Append to the copy of a film. Returns its path with the last piece."""
         copy = _copy(path, digest)
-        if self._partial is None:
-            copy.parent.mkdir(exist_ok=True, mode=0o700)
-            self._partial = copy.with_name(f"{os.getpid()}.partial")
-            self._partial.unlink(missing_ok=True)
-        with self._partial.open("ab") as file:
-            file.write(data)
+        with _writing(copy):
+            if self._partial is None:
+                copy.parent.mkdir(exist_ok=True, mode=0o700)
+                self._partial = copy.with_name(f"{os.getpid()}.partial")
+                self._partial.unlink(missing_ok=True)
+            with self._partial.open("ab") as file:
+                file.write(data)
         if not is_last:
             return None
         self._partial.replace(copy)
@@ -293,7 +307,8 @@ class ClusterWorker:
         file = None
         if state is not None:
             file = self._folder / "start.state"
-            file.write_bytes(state)
+            with _writing(file):
+                file.write_bytes(state)
         self._segments.upscale(
             chain, file, stop=self._stop, on_frame=self._count_frame, on_segment=self._finish
         )
@@ -304,7 +319,8 @@ class ClusterWorker:
         if task.model is None:
             return job
         file = self._folder / task.model.name
-        file.write_bytes(task.model.content)
+        with _writing(file):
+            file.write_bytes(task.model.content)
         return replace(job, options=replace(job.options, model=str(file)))
 
     def _film(self, task: Task) -> Path:
@@ -359,6 +375,15 @@ class ClusterWorker:
                 notes=notes,
             )
         )
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Raise `OutputError`, with the name of this machine, where a file can't be written."""
+    try:
+        yield
+    except OSError as error:
+        raise write_failure(Path(f"{socket.gethostname()}:{path}"), error) from error
 
 
 def _version(name: str) -> str:

@@ -83,7 +83,7 @@ class ParallelRun:
             suffix=session.suffix,
             options=session.given_options,
             survey=session.survey,
-            identity=session.identity(),
+            identity=self._journal.identity,
             writers=writers,
             memory=self._memory,
             decoder_threads=session.decoder_threads,

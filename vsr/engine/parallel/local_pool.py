@@ -27,6 +27,7 @@ from vsr.engine.parallel.pool import (
 )
 from vsr.engine.parallel.worker import SegmentWorker
 from vsr.errors import VsrError
+from vsr.system.files import write_failure
 
 SPAWN = multiprocessing.get_context("spawn")
 _END_SECONDS = 10.0
@@ -243,7 +244,10 @@ class _Server:
             if self._segments is not None:
                 self._segments.close()
             self._job = self._segments = None
-            folder.mkdir(exist_ok=True)
+            try:
+                folder.mkdir(exist_ok=True)
+            except OSError as error:
+                raise write_failure(job.output, error) from error
             self._segments = SegmentWorker(job, self._device, folder)
             self._job = job
         assert self._segments is not None

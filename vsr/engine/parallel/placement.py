@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import cv2
 import torch
 
-from vsr.errors import VsrError
+from vsr.errors import ConfigError, VsrError
 from vsr.system.machine import memory_bytes, openvino_device, pick_device, usable_cores
 
 ALL_DEVICES = "all"
+MOST_WORKERS = 1024
+"""Workers of one machine."""
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -38,6 +40,12 @@ class Placement:
             os.sched_setaffinity(0, self.cores)
         torch.set_num_threads(self.threads)
         cv2.setNumThreads(self.threads)
+
+
+def check_count(workers: int | None) -> None:
+    """Raise `ConfigError` unless a count of workers, if given, is in the supported range."""
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        raise ConfigError(f"--workers {workers}: must be from 1 to {MOST_WORKERS}")
 
 
 def split_devices(device: str) -> list[str]:

@@ -33,7 +33,7 @@ class Job:
     """Options of the run; a pool replaces `device` by that of each worker."""
     survey: Survey
     identity: Mapping[str, Any]
-    """Identity of the driver's session. A worker whose session has another one refuses to work."""
+    """Identity in the journal. A worker whose session has another one refuses to work."""
     writers: SegmentWriters
     """Opens the files of segments, with the encoder threads of the driver."""
     memory: int

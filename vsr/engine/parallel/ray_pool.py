@@ -26,6 +26,7 @@ from vsr.engine.parallel.cluster_worker import (
     Segment,
     Task,
     check_address,
+    check_device,
     check_versions,
     digest_of,
     this_machine,
@@ -84,9 +85,10 @@ class RayPool:
     def __init__(self, address: str, device: str = "auto", workers: int | None = None) -> None:
         """Start workers on the cluster at `address`, or the one of this machine for "auto".
 
-        `device` is "auto", "cpu" or "cuda"; "auto" is that of the GPUs if the cluster has any.
+        `device` is "auto", "cpu", "cuda" or "all"; "auto" is "cuda" if the cluster has any GPU.
         `workers` is their count on each machine without a GPU. Raises `VsrError`.
         """
+        check_device(device)
         self._address = address
         self._events: deque[Event] = deque()
         self._task: Task | None = None
@@ -457,7 +459,7 @@ def _find_slots(device: str, workers: int | None) -> Iterator[_Slot]:
     """Find the places of workers: the GPUs of a cluster, or else the processors of its machines."""
     nodes = _alive_nodes()
     gpus = any(node["Resources"].get("GPU", 0) >= 1 for node in nodes.values())
-    wants_gpus = device.startswith("cuda") or device == "all" or (device == "auto" and gpus)
+    wants_gpus = device in ("cuda", "all") or (device == "auto" and gpus)
     if wants_gpus and workers is not None:
         raise VsrError("--workers: is for clusters without GPUs; each GPU has one worker")
     for identifier, node in nodes.items():

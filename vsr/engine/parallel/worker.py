@@ -11,7 +11,7 @@ from vsr.engine.resume.journal import FinishedSegment, SegmentStart, describe_mi
 from vsr.engine.resume.segments import FrameWriter
 from vsr.engine.segment_run import PendingFrames, Span, upscale_span
 from vsr.engine.session import UpscaleSession
-from vsr.errors import Interrupted, VsrError
+from vsr.errors import Interrupted, MediaError, VsrError
 from vsr.media.encode.encoder import CodedVideo
 
 _OWN_KEYS = ("model",)
@@ -106,6 +106,8 @@ class SegmentWorker:
             {key: value for key, value in identity.items() if key not in _OWN_KEYS}
             for identity in (self._session.identity(), self._job.identity)
         )
+        if found["source"] != wanted["source"]:
+            raise MediaError(f"{self._job.source}: has changed since the run started")
         if found != wanted:
             raise VsrError(
                 f"{self._job.source}: a worker differs from this process: "

@@ -9,6 +9,7 @@ from vsr.engine.parallel.dispatch import ParallelRun
 from vsr.engine.parallel.local_pool import SPAWN, LocalPool
 from vsr.engine.parallel.placement import (
     Placement,
+    check_count,
     least_memory,
     place_workers,
     split_devices,
@@ -41,7 +42,8 @@ class Workers:
         """Use one process for each of several GPUs, or `count` processes on the CPU.
 
         `device` is `auto`, `cpu`, `cuda`, `cuda:N`, a list such as `cuda:0,cuda:1`, or `all`, all
-        GPUs. Raises `VsrError` for devices that are missing, and for a `count` on a GPU.
+        GPUs. Raises `VsrError` for devices that are missing, for a `count` on a GPU, and for one
+        that isn't from 1 to 1024.
 
         `cluster` is the address of a Ray cluster, or `auto`: it has a worker on each GPU or,
         without GPUs, `count` workers on each machine.
@@ -51,6 +53,7 @@ class Workers:
         self._cluster: RayPool | None = None
         self._pool: Pool | None = None
         self._placements: tuple[Placement, ...] = ()
+        check_count(count)
         if cluster is not None:
             from vsr.engine.parallel import ray_pool
 

@@ -81,6 +81,7 @@ class Journal:
         another identity, or if another process uses the folder.
         """
         self.output = output
+        self.identity = identity
         self.folder = work_folder(output)
         self.finished: list[FinishedSegment] = []
         """Finished segments by number; some before them may be pending."""

@@ -4,6 +4,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +65,8 @@ class PacketFile:
 
     def abandon(self) -> None:
         """Remove the file unless it is finished."""
-        self._file.close()
+        with suppress(OSError):  # on a full disk, it writes what is buffered in vain
+            self._file.close()
         self._partial.unlink(missing_ok=True)
 
 
