@@ -13,6 +13,7 @@ from skimage import data
 from tests.helpers.cli import complaint, vsr
 from tests.helpers.planes import SPECS, farthest, film_planes
 from tests.zoo.community_matrix import write_weights
+from tests.zoo.test_onnx_file import write_onnx
 from vsr.engine import still_tiles
 from vsr.engine.backends import pick_backend
 from vsr.engine.backends.still import StillStep, TorchStill
@@ -48,6 +49,14 @@ def test_film_has_the_scale_of_the_model(
     done = vsr("upscale", small_film, out, "--model", model, "--steady", 0.5, "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert frame_sizes(out) == [(96 * scale, 64 * scale)] * 12
+
+
+def test_film_is_upscaled_by_an_onnx_file(small_film: Path, tmp_path: Path) -> None:
+    out, model = tmp_path / "out.mkv", write_onnx(tmp_path / "a.onnx")
+    done = vsr("upscale", small_film, out, "--model", model, "--steady", 0.5, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "onnxruntime" in done.stdout
+    assert frame_sizes(out) == [(192, 128)] * 12
 
 
 def test_picture_is_upscaled(tmp_path: Path) -> None:

@@ -80,10 +80,8 @@ def test_reach_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tracing_does_not_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tracing reads all properties of modules."""
-    calls: list[int] = []
-    monkeypatch.setattr(
-        "vsr.models.generator.measure_reach", lambda *arguments: calls.append(1) or Reach(5, 16)
-    )
+    calls: list[tuple[object, ...]] = []
+    monkeypatch.setattr("vsr.models.generator.measure_reach", lambda *found: calls.append(found))
     network = CommunityNetwork(nn.Conv2d(3, 3, 3, padding=1), Facts("Test", 1)).eval()
     assert traced(still_network(network), [torch.rand(1, 3, 8, 8)])
     assert calls == []
