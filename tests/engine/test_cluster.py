@@ -1,6 +1,7 @@
 """Films that the workers of a Ray cluster upscale: the bytes of one process."""
 
 import os
+import queue
 import signal
 import socket
 import sys
@@ -154,6 +155,19 @@ def test_folders_of_killed_workers_are_removed(tmp_path: Path, worker: ClusterWo
     assert len(own) == 2
     worker.close()
     assert len(list(tmp_path.glob("vsr-worker-*"))) == 1
+
+
+def test_a_stop_that_overtakes_its_chain_holds(
+    worker: ClusterWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    monkeypatch.setattr(worker, "_upscale", lambda *of_chain: seen.put(worker._stop.is_set()))
+    chain: Any = None
+    for number, is_stopped in ((1, True), (1, True), (2, False)):
+        task: Any = SimpleNamespace(number=number)
+        worker.stop(1)
+        worker.submit(task, chain, None)
+        assert seen.get(timeout=10) is is_stopped
 
 
 @pytest.fixture

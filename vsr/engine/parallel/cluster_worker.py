@@ -207,7 +207,8 @@ class ClusterWorker:
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._chains: queue.SimpleQueue[tuple[Task, Chain, bytes | None]] = queue.SimpleQueue()
         self._found: queue.SimpleQueue[Path] = queue.SimpleQueue()
-        self._stop = threading.Event()
+        self._stop, self._stopped_task = threading.Event(), -1
+        self._stop_lock = threading.Lock()
         self._frames, self._reported = 0, time.monotonic()
         self._task = -1
         self._segments: SegmentWorker | None = None
@@ -258,12 +259,19 @@ class ClusterWorker:
 
         `state` is the content of a file of the state, if the chain starts in mid-shot.
         """
-        self._stop.clear()
+        with self._stop_lock:
+            if task.number != self._stopped_task:
+                self._stop.clear()
         self._chains.put((task, chain, state))
 
-    def stop(self) -> None:
-        """End the chain after the current segment."""
-        self._stop.set()
+    def stop(self, task: int) -> None:
+        """End the chain of a task after the current segment, also one that arrives later.
+
+        Ray may call `submit` and `stop` in another order than the driver.
+        """
+        with self._stop_lock:
+            self._stopped_task = task
+            self._stop.set()
 
     def poll(self, seconds: float) -> list[Message]:
         """Wait for messages, at most so long, and return those that there are."""

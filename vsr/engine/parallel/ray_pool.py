@@ -176,9 +176,10 @@ class RayPool:
 
     def stop(self) -> None:
         """Let all workers end their chains after the current segment."""
+        assert self._task is not None
         for worker in self._busy:
             if (actor := self._actors[worker]) is not None:
-                actor.stop.remote()
+                actor.stop.remote(self._task.number)
 
     def abandon(self) -> None:
         """Kill the workers that are busy."""
