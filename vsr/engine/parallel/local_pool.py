@@ -227,7 +227,7 @@ class _Server:
                     self._stop.set()
 
     def run(self) -> None:
-        """Upscale chains for ever."""
+        """Upscale chains until the process ends."""
         while True:
             job, folder, chain, state = self._chains.get()
             try:

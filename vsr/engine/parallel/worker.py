@@ -22,7 +22,7 @@ class SegmentWorker:
     """Upscales chains of one job with a reader, a network and encoders of its own.
 
     Segments and states are written into a folder under the names that the journal gives them.
-    Whoever is told of a segment removes its files from there.
+    The receiver of a report removes the files from there.
     """
 
     def __init__(self, job: Job, device: str, folder: Path) -> None:
