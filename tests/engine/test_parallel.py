@@ -2,6 +2,7 @@
 
 import multiprocessing
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from vsr.engine.parallel.placement import Placement, place_workers, split_device
 from vsr.engine.parallel.pool import Chain
 from vsr.engine.plan import plan_video
 from vsr.engine.resume import segments
+from vsr.engine.resume.journal import work_folder
 from vsr.engine.upscale import UpscaleProgress, UpscaleResult, upscale_video
 from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import ConfigError, Interrupted, MediaError, OutputError, VsrError
@@ -118,11 +120,19 @@ def test_a_chain_resumes_at_the_segment_in_which_its_worker_died(
 def test_three_deaths_in_one_segment_are_an_error_and_the_rest_is_kept(
     film: Path, model: Path, whole: bytes, tmp_path: Path, threads: Pools
 ) -> None:
-    threads(lambda chain, frame: chain.number == 2)
+    record = work_folder(tmp_path / "b.mp4") / "journal.jsonl"
+
+    def dies(chain: Chain, frame: int) -> bool:
+        """Once the other worker has finished both segments of its chain."""
+        while chain.number == 2 and len(record.read_text().splitlines()) < 3:
+            time.sleep(0.01)
+        return chain.number == 2
+
+    threads(dies)
     with pytest.raises(VsrError, match=r"3 workers died at frame 18 \(killed by SIGKILL\); use"):
         make(film, tmp_path / "b.mp4", model, workers=2)
     resumed = make(film, tmp_path / "b.mp4", model)  # by one process
-    assert resumed.resumed_frames >= 12
+    assert resumed.resumed_frames >= 18
     assert (tmp_path / "b.mp4").read_bytes() == whole
 
 
