@@ -17,8 +17,8 @@ import pytest
 from tests.helpers.models import write_model
 from tests.helpers.shots import write_shots
 from vsr.engine.digests import film_digest
-from vsr.engine.parallel.cluster_worker import (
-    ClusterWorker,
+from vsr.engine.parallel.cluster_worker import ClusterWorker
+from vsr.engine.parallel.machines import (
     check_address,
     check_device,
     check_versions,
@@ -62,7 +62,8 @@ def make(film: Path, output: Path, model: Path, **more: Any) -> UpscaleResult:
 def test_without_ray_the_error_names_the_extra(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "vsr.engine.parallel.ray_pool", raising=False)
+    for name in ("ray_pool", "ray_cluster"):
+        monkeypatch.delitem(sys.modules, f"vsr.engine.parallel.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(VsrError, match=r"--cluster needs Ray: pip install 'vsr\[cluster\]'"):
         upscale_video(film, tmp_path / "b.mp4", cluster="auto")
@@ -166,7 +167,7 @@ def test_a_stop_that_overtakes_its_chain_holds(
     for number, is_stopped in ((1, True), (1, True), (2, False)):
         task: Any = SimpleNamespace(number=number)
         worker.stop(1)
-        worker.submit(task, chain, None)
+        worker.submit(0, task, chain, None)
         assert seen.get(timeout=10) is is_stopped
 
 

@@ -132,6 +132,10 @@ class WorkerFailed:
 Event = FrameDone | SegmentDone | ChainEnded | WorkerDied | WorkerLost | WorkerFailed
 
 
+class WorkerBug(RuntimeError):
+    """An error in a worker that isn't a `VsrError`; its text has the worker's traceback."""
+
+
 class Pool(Protocol):
     """Workers that upscale chains, one at a time each. Only one thread uses a pool.
 
@@ -159,7 +163,7 @@ class Pool(Protocol):
     def next_event(self, seconds: float) -> Event | None:
         """Wait for the next event; None if there is none within `seconds`.
 
-        An error that is a bug in a worker is raised here.
+        Raises `WorkerBug`.
         """
 
     def stop(self) -> None:

@@ -55,8 +55,10 @@ class Workers:
         self._placements: tuple[Placement, ...] = ()
         check_count(count)
         if cluster is not None:
-            from vsr.engine.parallel import ray_pool
-
+            try:
+                from vsr.engine.parallel import ray_pool
+            except ImportError as error:
+                raise VsrError("--cluster needs Ray: pip install 'vsr[cluster]'") from error
             self._pool = self._cluster = ray_pool.RayPool(cluster, device, count)
             self._devices = [self._cluster.machines[0].device]
             return
