@@ -29,7 +29,7 @@ from vsr.engine.parallel.placement import Placement
 from vsr.engine.parallel.workers import Workers
 from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.engine.upscale_options import UpscaleOptions
-from vsr.errors import ConfigError, MediaError, OutputError, VsrError
+from vsr.errors import ConfigError, OutputError, VsrError
 from vsr.media.encode.settings import EncoderSettings
 
 LENGTHS = (60, 50, 250, 60)
@@ -112,41 +112,6 @@ def test_unlike_machines_need_a_backend_and_a_precision(monkeypatch: pytest.Monk
     assert "may differ in the last bit" in (workers.unlike_machines(given) or "")
 
 
-def test_a_film_at_the_same_path_is_not_copied(film: Path, worker: ClusterWorker) -> None:
-    assert worker.find_film(film, film_digest(film)) == film
-    assert worker.find_film(film, "0" * 32) is None
-
-
-def test_a_film_is_copied_in_pieces_and_the_copy_removed(film: Path, worker: ClusterWorker) -> None:
-    data, digest = film.read_bytes(), film_digest(film)
-    elsewhere = Path("/nowhere/a.mp4")
-    assert worker.find_film(elsewhere, digest) is None
-    assert worker.receive(elsewhere, digest, data[:1000], is_last=False) is None
-    copy = worker.receive(elsewhere, digest, data[1000:], is_last=True)
-    assert copy is not None
-    assert copy.read_bytes() == data
-    assert worker.find_film(elsewhere, digest) == copy
-    worker.remove_copy(copy)
-    worker.remove_copy(film)  # no copy
-    assert (copy.exists(), film.exists()) == (False, True)
-
-
-def test_a_film_that_changes_while_it_is_copied_is_an_error(worker: ClusterWorker) -> None:
-    with pytest.raises(MediaError, match=r"/nowhere/a\.mp4: has changed while it was copied"):
-        worker.receive(Path("/nowhere/a.mp4"), "0" * 32, b"other", is_last=True)
-
-
-def test_a_full_disk_of_a_machine_is_named(
-    worker: ClusterWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*given: object, **more: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "mkdir", fail)
-    with pytest.raises(OutputError, match=rf"{socket.gethostname()}:/.*can't be written: no space"):
-        worker.receive(Path("/nowhere/a.mp4"), "0" * 32, b"", is_last=True)
-
-
 def test_folders_of_killed_workers_are_removed(tmp_path: Path, worker: ClusterWorker) -> None:
     left = tmp_path / "vsr-worker-4194305-abc"  # above the largest process identifier
     left.mkdir()
@@ -189,7 +154,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of Ray
 def test_a_cluster_gives_the_bytes_of_one_process_though_a_worker_and_a_machine_are_killed(
-    film: Path, model: Path, cluster: Any, tmp_path: Path
+    film: Path, model: Path, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(film, tmp_path / "whole.mp4", model)
     killed = threading.Event()
@@ -207,12 +172,14 @@ def test_a_cluster_gives_the_bytes_of_one_process_though_a_worker_and_a_machine_
                 os.kill(pid, signal.SIGKILL)
 
         options = {"workers": workers, "tell": reported.append}
-        result = make(film, tmp_path / "worker.mp4", model, watch=kill, **options)
+        # Each process has a folder of its own at this path, so that the film is sent.
+        monkeypatch.chdir(film.parent)
+        own = Path("/proc/self/cwd", film.name)
+        result = make(own, tmp_path / "worker.mp4", model, watch=kill, **options)
         assert result.frames == sum(LENGTHS)
         assert any("died" in line for line in reported)
-        copy = pool._send_film(pool._actor(1), film, film_digest(film))
-        assert copy.read_bytes() == film.read_bytes()
-        copy.unlink()
+        copies = {copy.name for copies in pool._films.take_copies().values() for copy in copies}
+        assert copies == {f"{film_digest(film)}.mp4"}
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
         make(film, tmp_path / "machine.mp4", model, **options)
         with pytest.raises(OutputError, match="pictures are written by one machine"):

@@ -14,13 +14,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 
-from vsr.engine.parallel.film_copy import FilmReceiver, find_film, remove_copy
+from vsr.engine.parallel.film_copy import FilmReceiver, find_copy, has_film, remove_copy
 from vsr.engine.parallel.machines import Machine, this_machine, writing
 from vsr.engine.parallel.placement import Placement
 from vsr.engine.parallel.pool import (
@@ -34,12 +35,14 @@ from vsr.engine.parallel.pool import (
     WorkerFailed,
 )
 from vsr.engine.parallel.worker import SegmentWorker
-from vsr.errors import MediaError, VsrError
+from vsr.errors import Interrupted, MediaError, VsrError
 
 Result = TypeVar("Result")
 
 _FRAMES_SECONDS = 0.2
 """Time after which finished frames are reported."""
+_STOP_SECONDS = 0.5
+"""Time after which a stop is noticed while a worker waits for the film."""
 _FOLDER = re.compile(r"vsr-worker-(\d+)-\w+")
 
 
@@ -65,9 +68,12 @@ class Task:
 
 @dataclass(frozen=True)
 class FilmMissing:
-    """The machine doesn't have the film; the worker waits for `use_film`."""
+    """The machine doesn't have the film at its path; the worker waits for `use_film`."""
 
     worker: int
+    task: int
+    path: Path
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ class ClusterWorker:
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._chains: queue.SimpleQueue[tuple[int, Task, Chain, bytes | None]]
         self._chains = queue.SimpleQueue()
-        self._found: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        self._found: queue.SimpleQueue[tuple[int, Path]] = queue.SimpleQueue()
         self._receiver = FilmReceiver(self._folder / "film.partial")
         self._stop, self._stopped_task = threading.Event(), -1
         self._stop_lock = threading.Lock()
@@ -120,17 +126,19 @@ class ClusterWorker:
         """Call a function with the device of this worker, and other arguments."""
         return function(self._device, *arguments)
 
-    def find_film(self, path: Path, digest: str) -> Path | None:
-        """Return where this machine has a film; see `find_film`."""
-        return find_film(path, digest)
+    def find_copy(self, path: Path, digest: str) -> Path | None:
+        """Return the copy of a film on this machine, if there is one."""
+        return find_copy(path, digest)
 
-    def receive(self, path: Path, digest: str, data: bytes, is_last: bool) -> Path | None:
+    def receive(
+        self, path: Path, digest: str, offset: int, data: bytes, is_last: bool
+    ) -> Path | None:
         """Append to the copy of a film; see `FilmReceiver.receive`."""
-        return self._receiver.receive(path, digest, data, is_last)
+        return self._receiver.receive(path, digest, offset, data, is_last)
 
-    def use_film(self, film: Path) -> None:
-        """Tell a worker that waits where its machine has the film."""
-        self._found.put(film)
+    def use_film(self, task: int, film: Path) -> None:
+        """Tell a worker that waits with a task where its machine has the film."""
+        self._found.put((task, film))
 
     def submit(self, worker: int, task: Task, chain: Chain, state: bytes | None) -> None:
         """Upscale a chain; events name this worker by its number in the pool.
@@ -181,6 +189,8 @@ class ClusterWorker:
             last: Message = ChainEnded(worker)
             try:
                 self._upscale(worker, task, chain, state)
+            except Interrupted:
+                pass
             except VsrError as error:
                 last = WorkerFailed(worker, error)
             except Exception as error:
@@ -218,7 +228,10 @@ class ClusterWorker:
         return replace(job, options=replace(job.options, model=str(file)))
 
     def _film(self, worker: int, task: Task) -> Path:
-        """Return the path of the source on this machine; waits until it is there."""
+        """Return the path of the source on this machine; waits until it is there.
+
+        Raises `Interrupted` after `stop`.
+        """
         source = task.job.source
         if task.digest is None:
             if not source.exists():
@@ -227,10 +240,15 @@ class ClusterWorker:
                     "all machines share"
                 )
             return source
-        if (found := find_film(source, task.digest)) is not None:
-            return found
-        self._messages.put(FilmMissing(worker))
-        return self._found.get()
+        if has_film(source, task.digest):
+            return source
+        self._messages.put(FilmMissing(worker, task.number, source, task.digest))
+        while not self._stop.is_set():
+            with suppress(queue.Empty):
+                number, film = self._found.get(timeout=_STOP_SECONDS)
+                if number == task.number:
+                    return film
+        raise Interrupted("stopped")
 
     def _send(self, event: SegmentDone) -> None:
         """Send a segment, and remove its files."""

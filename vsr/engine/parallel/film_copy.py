@@ -10,9 +10,18 @@ from vsr.engine.parallel.machines import writing
 from vsr.errors import MediaError
 
 
-def find_film(path: Path, digest: str) -> Path | None:
-    """Return where this machine has a film: at the same path, or as a copy; None if nowhere."""
-    return next((one for one in (path, _copy(path, digest)) if _has(one, digest)), None)
+def has_film(path: Path, digest: str) -> bool:
+    """Whether this machine has a film at a path."""
+    try:
+        return path.is_file() and film_digest(path) == digest
+    except MediaError:
+        return False
+
+
+def find_copy(path: Path, digest: str) -> Path | None:
+    """Return the copy of a film on this machine, if there is one."""
+    copy = _copy(path, digest)
+    return copy if has_film(copy, digest) else None
 
 
 def remove_copy(film: Path) -> None:
@@ -28,20 +37,26 @@ class FilmReceiver:
         """Write to the file `partial` until the copy is complete."""
         self._partial = partial
 
-    def receive(self, path: Path, digest: str, data: bytes, is_last: bool) -> Path | None:
+    def receive(
+        self, path: Path, digest: str, offset: int, data: bytes, is_last: bool
+    ) -> Path | None:
         """Append a piece of the film at `path`. Returns the path of the copy with the last piece.
 
         Raises `OutputError` with the name of this machine, and `MediaError` if the copy differs.
         """
         copy = _copy(path, digest)
         with writing(copy):
-            with self._partial.open("ab") as file:
-                file.write(data)
-            if not is_last:
-                return None
-            copy.parent.mkdir(exist_ok=True, mode=0o700)
-            self._partial.replace(copy)
-        if not _has(copy, digest):
+            try:
+                with self._partial.open("ab" if offset else "wb") as file:
+                    file.write(data)
+                if not is_last:
+                    return None
+                copy.parent.mkdir(exist_ok=True, mode=0o700)
+                self._partial.replace(copy)
+            except OSError:
+                self._partial.unlink(missing_ok=True)
+                raise
+        if not has_film(copy, digest):
             copy.unlink()
             raise MediaError(f"{path}: has changed while it was copied to {socket.gethostname()}")
         return copy
@@ -54,10 +69,3 @@ def _folder() -> Path:
 
 def _copy(path: Path, digest: str) -> Path:
     return _folder() / f"{digest}{path.suffix}"
-
-
-def _has(path: Path, digest: str) -> bool:
-    try:
-        return path.is_file() and film_digest(path) == digest
-    except MediaError:
-        return False

@@ -116,9 +116,10 @@ class WorkerDied:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker has ended, and no other one takes its place, since its machine is lost."""
+    """A worker has ended, and no other one takes its place, since its machine can't be used."""
 
     worker: int
+    reason: str
 
 
 @dataclass(frozen=True)

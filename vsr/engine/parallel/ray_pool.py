@@ -20,6 +20,7 @@ from vsr.engine.parallel.cluster_worker import (
     Task,
     digest_of,
 )
+from vsr.engine.parallel.film_sender import FilmSender
 from vsr.engine.parallel.machines import (
     Machine,
     check_device,
@@ -54,8 +55,6 @@ Result = TypeVar("Result")
 
 _POLL_SECONDS = 2.0
 _END_SECONDS = 5.0
-_PIECE_BYTES = 32 << 20
-"""A film travels in pieces of this size."""
 
 
 class RayPool:
@@ -73,11 +72,11 @@ class RayPool:
         self._task_ref: Any = None
         self._tasks = 0
         self._folder = Path()
-        self._copies: dict[str, Path] = {}
-        """Copy of the film on machines that don't see it."""
+        self._films = FilmSender()
         self._polls: dict[Any, int] = {}
         self._busy: set[int] = set()
-        self._lost: set[int] = set()
+        self._lost: dict[int, str] = {}
+        """Workers whose machine can't be used any more, with the reasons."""
         join_cluster(address)
         try:
             started = start_workers(address, find_slots(address, device, workers))
@@ -143,7 +142,7 @@ class RayPool:
     def submit(self, worker: int, chain: Chain, state: Path | None) -> None:
         """Let an idle worker upscale a chain; see `Pool.submit`."""
         if worker in self._lost:
-            self._events.append(WorkerLost(worker))
+            self._events.append(WorkerLost(worker, self._lost[worker]))
             return
         self._busy.add(worker)
         content = None if state is None else state.read_bytes()
@@ -158,6 +157,7 @@ class RayPool:
     def stop(self) -> None:
         """Let all workers end their chains after the current segment."""
         assert self._task is not None
+        self._films.cancel()
         for worker in self._busy:
             if (actor := self._actors[worker]) is not None:
                 actor.stop.remote(self._task.number)
@@ -186,14 +186,18 @@ class RayPool:
 
     def _remove_copies(self) -> None:
         """Remove the copies of the last film."""
-        nodes = {slot.node: actor for slot, actor in zip(self._slots, self._actors, strict=True)}
+        nodes = {
+            slot.node: actor
+            for slot, actor in zip(self._slots, self._actors, strict=True)
+            if actor is not None
+        }
         removed = [
-            actor.remove_copy.remote(self._copies[node])
-            for node, actor in nodes.items()
-            if actor is not None and node in self._copies
+            nodes[node].remove_copy.remote(copy)
+            for node, copies in self._films.take_copies().items()
+            for copy in copies
+            if node in nodes
         ]
         _wait(removed, _END_SECONDS)
-        self._copies = {}
 
     def _actor(self, worker: int) -> Any:
         """Return the actor of a worker, which is started if necessary."""
@@ -202,60 +206,58 @@ class RayPool:
             self._poll(worker)
         return self._actors[worker]
 
-    def _supply_film(self, worker: int) -> None:
-        """Copy the film to the machine of a worker, unless another worker has got it meanwhile."""
-        task, actor = self._task, self._actors[worker]
-        assert task is not None
-        assert task.digest is not None
-        source = task.job.source
-        try:
-            film: Path | None = _get(actor.find_film.remote(source, task.digest))
-            if film is None:
-                film = self._send_film(actor, source, task.digest)
-            self._copies[self._slots[worker].node] = film
-            actor.use_film.remote(film)
-        except RayActorError as error:
-            self._bury(worker, error)
-
-    def _send_film(self, actor: Any, source: Path, digest: str) -> Path:
-        """Send a film in pieces through the object store, and return the path of the copy."""
-        size, sent = source.stat().st_size, 0
-        pending = None
-        with source.open("rb") as file:
-            while True:
-                data = file.read(_PIECE_BYTES)
-                sent += len(data)
-                is_last = sent >= size or not data
-                # Read a piece while the last one travels; each is written before the next is sent.
-                if pending is not None:
-                    _get(pending)
-                pending = actor.receive.remote(source, digest, data, is_last)
-                if is_last:
-                    copy: Path = _get(pending)
-                    return copy
-
     def _poll(self, worker: int) -> None:
         """Ask a worker for its messages."""
         self._polls[self._actors[worker].poll.remote(_POLL_SECONDS)] = worker
 
     def _receive(self, seconds: float) -> None:
         """Receive the messages that arrive within some seconds."""
-        if not self._polls:
+        refs = [*self._polls, *self._films.pending]
+        if not refs:
             time.sleep(seconds)
             return
-        ready, _ = ray.wait(list(self._polls), num_returns=1, timeout=seconds)
+        ready, _ = ray.wait(refs, num_returns=1, timeout=seconds)
         for ref in ready:
-            worker = self._polls.pop(ref)
-            try:
-                messages: list[Message] = ray.get(ref)
-            except RayTaskError:
-                raise
-            except RayError as error:
-                self._bury(worker, error)
-                continue
-            self._poll(worker)
-            for message in messages:
-                self._handle(message)
+            if ref in self._polls:
+                self._read(ref)
+            else:
+                self._continue_transfer(ref)
+
+    def _read(self, ref: Any) -> None:
+        """Handle the messages of a worker."""
+        worker = self._polls.pop(ref)
+        try:
+            messages: list[Message] = ray.get(ref)
+        except RayTaskError:
+            raise
+        except RayError as error:
+            self._bury(worker, error)
+            return
+        self._poll(worker)
+        for message in messages:
+            self._handle(message)
+
+    def _continue_transfer(self, ref: Any) -> None:
+        """Send the next piece of a film. A machine that can't have it is not used any more."""
+        try:
+            self._films.advance(ref, _get(ref))
+        except RayActorError as error:
+            self._bury(self._films.receiver(ref), error)
+        except OutputError as error:
+            self._lose_waiting(ref, str(error))
+        except VsrError as error:
+            self._events += [WorkerFailed(worker, error) for worker in self._films.fail(ref)]
+        except RayTaskError:
+            raise
+        except RayError as error:
+            self._lose_waiting(ref, reason_of(error))
+
+    def _lose_waiting(self, ref: Any, reason: str) -> None:
+        """Note that the workers which wait for a film can't have it."""
+        for worker in self._films.fail(ref):
+            self._busy.discard(worker)
+            self._kill(worker)
+            self._lose(worker, reason)
 
     def _handle(self, message: Message) -> None:
         """Append the event of a message."""
@@ -263,7 +265,8 @@ class RayPool:
             case WorkerBug():
                 raise message
             case FilmMissing():
-                self._supply_film(message.worker)
+                node, actor = self._slots[message.worker].node, self._actors[message.worker]
+                self._films.request(node, actor, message)
             case SegmentSent():
                 self._events.append(self._write(message))
             case _:
@@ -300,16 +303,21 @@ class RayPool:
         self._busy.discard(worker)
         node = self._slots[worker].node
         if not is_alive(node) or "node has died" in str(error):
-            self._lost.add(worker)
-            self._events.append(WorkerLost(worker))
+            self._lose(worker, "its machine has left the cluster")
         elif was_busy:
             self._events.append(WorkerDied(worker, reason_of(error)))
+
+    def _lose(self, worker: int, reason: str) -> None:
+        """Note that no other worker takes the place of one that has ended."""
+        self._lost[worker] = reason
+        self._events.append(WorkerLost(worker, reason))
 
     def _kill(self, worker: int) -> None:
         if (actor := self._actors[worker]) is not None:
             kill_actor(actor)
         self._actors[worker] = None
         self._polls = {ref: other for ref, other in self._polls.items() if other != worker}
+        self._films.forget(worker)
 
 
 def _get(ref: Any) -> Any:
