@@ -6,8 +6,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -110,6 +111,108 @@ def test_unlike_machines_need_a_backend_and_a_precision(monkeypatch: pytest.Monk
         workers.unlike_machines(UpscaleOptions(backend="torch"))
     given = UpscaleOptions(backend="torch", precision="f32")
     assert "may differ in the last bit" in (workers.unlike_machines(given) or "")
+
+
+class FakeCluster:
+    """Ray's functions for workers that start, or fail, without processes."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        """`answers` are machines, errors, or None for workers that don't start in time."""
+        self.killed: list[Any] = []
+        self._answers = answers
+
+    def slots(self) -> list[Any]:
+        def create(answer: Any) -> Any:
+            machine = SimpleNamespace(remote=lambda: answer)
+            return SimpleNamespace(machine=machine, name=answer)
+
+        return [
+            SimpleNamespace(placement=Placement(name, "cpu", 1), create_actor=partial(create, name))
+            for name in self._answers
+        ]
+
+    def wait(self, pending: list[str], timeout: float) -> tuple[list[str], list[str]]:
+        ready = [name for name in pending if self._answers[name] is not None][:1]
+        return ready, [] if not ready else [name for name in pending if name not in ready]
+
+    def get(self, name: str) -> Any:
+        if isinstance(answer := self._answers[name], Exception):
+            raise answer
+        return answer
+
+    def kill(self, actor: Any) -> None:
+        self.killed.append(actor.name)
+
+
+Starts = Callable[[dict[str, Any]], Any]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Starts:
+    """Start workers on a fake cluster; returns it, the workers, and lines about the others."""
+    pytest.importorskip("ray")
+    from vsr.engine.parallel import ray_cluster
+
+    def start(answers: dict[str, Any]) -> Any:
+        cluster = FakeCluster(answers)
+        for name in ("wait", "get", "kill"):
+            monkeypatch.setattr(f"ray.{name}", getattr(cluster, name))
+        return cluster, *ray_cluster.start_workers("first:6379", cluster.slots())
+
+    return start
+
+
+def without_vsr() -> Exception:
+    """Ray's error where the machine of a worker doesn't have vsr."""
+    from ray.exceptions import RayActorError
+
+    return RayActorError(
+        error_msg="The actor died because of an error raised in its creation task, "
+        "ray::ClusterWorker.__init__()\n  File ...\nModuleNotFoundError: No module named 'vsr'\n"
+    )
+
+
+def killed() -> Exception:
+    """Ray's error where the process of a worker was killed as it started."""
+    from ray.exceptions import RayActorError
+
+    return RayActorError(
+        error_msg="The actor died unexpectedly before finishing this task.\nWorker exit detail: "
+        "Worker unexpectedly exits with a connection error code 2. End of file."
+    )
+
+
+def test_workers_that_do_not_start_are_named_with_the_reason(start: Starts) -> None:
+    machine = this_machine("cpu")
+    answers = {"late 4": None, "bare 1": without_vsr(), "first 2": machine, "full 3": killed()}
+    cluster, workers, left_out = start(answers)
+    assert [(one.slot.placement.name, one.machine) for one in workers] == [("first 2", machine)]
+    assert left_out == (
+        "late 4: its worker didn't start (not in time, is its machine busy?), others upscale "
+        "without it",
+        "bare 1: its worker didn't start (ModuleNotFoundError: No module named 'vsr'), others "
+        "upscale without it",
+        "full 3: its worker didn't start (its process was killed, perhaps for lack of memory), "
+        "others upscale without it",
+    )
+    assert cluster.killed == ["late 4", "bare 1", "full 3"]
+
+
+def test_a_cluster_without_any_worker_is_an_error_with_the_reasons(start: Starts) -> None:
+    answers = {f"bare {number}": without_vsr() for number in range(5)} | {"late 6": None}
+    with pytest.raises(VsrError) as caught:
+        start(answers)
+    assert str(caught.value) == (
+        "--cluster first:6379: no worker started: ModuleNotFoundError: No module named 'vsr' "
+        "(bare 0, bare 1, bare 2 and 2 others); not in time, is its machine busy? (late 6)"
+    )
+
+
+def test_workers_that_did_not_start_are_reported_with_the_first_film() -> None:
+    workers = Workers("cpu")
+    workers._left_out = ("second: its worker didn't start",)
+    assert workers.take_left_out() == ("second: its worker didn't start",)
+    assert workers.take_left_out() == ()
 
 
 def test_folders_of_killed_workers_are_removed(tmp_path: Path, worker: ClusterWorker) -> None:

@@ -164,5 +164,5 @@ def test_a_film_that_can_not_be_read_any_more_is_an_error(
     film.unlink()
     with pytest.raises(MediaError, match=r"a\.mp4: can't be read: No such file"):
         advance(sender)
-    sender.cancel()
+    sender.forget(0)
     assert sender.pending == []

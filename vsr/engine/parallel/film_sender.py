@@ -114,7 +114,7 @@ class FilmSender:
         return list(transfer.waiting)
 
     def forget(self, worker: int) -> None:
-        """Note that a worker has ended; another one that waits on its machine takes its place."""
+        """Send nothing more to a worker; another one that waits on its machine takes its place."""
         for key, transfer in list(self._transfers.items()):
             if worker not in transfer.waiting:
                 continue
@@ -124,11 +124,6 @@ class FilmSender:
                 self._remove(key)
             elif was_receiver and transfer.pending is not None:
                 transfer.start()
-
-    def cancel(self) -> None:
-        """End all transfers."""
-        for key in list(self._transfers):
-            self._transfers.pop(key).close()
 
     def take_copies(self) -> dict[str, set[Path]]:
         """Return the copies on each machine, which the caller removes."""

@@ -8,13 +8,14 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vsr.engine.parallel.cluster_worker import ClusterWorker
@@ -26,6 +27,8 @@ _START_SECONDS = 300.0
 """Time in which the first worker of a cluster must start."""
 _OTHERS_SECONDS = 60.0
 """Time after which the other workers are left out."""
+_LISTED = 3
+"""Workers that an error names for a reason."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,14 @@ class StartedWorker:
     slot: Slot
     actor: Any
     machine: Machine
+
+
+class StartedWorkers(NamedTuple):
+    """The workers of a cluster."""
+
+    workers: list[StartedWorker]
+    left_out: tuple[str, ...]
+    """A line about each worker that didn't start, with the reason."""
 
 
 def join_cluster(address: str) -> None:
@@ -91,31 +102,63 @@ def find_slots(address: str, device: str, workers: int | None) -> list[Slot]:
     return slots
 
 
-def start_workers(address: str, slots: Sequence[Slot]) -> list[StartedWorker]:
-    """Start a worker in each place; places without room at the moment are left out.
+def start_workers(address: str, slots: Sequence[Slot]) -> StartedWorkers:
+    """Start a worker in each place, and leave out those that don't start.
 
-    Raises `VsrError` if no worker starts.
+    Raises `VsrError` if none starts.
     """
     actors = [slot.create_actor() for slot in slots]
     asked = [actor.machine.remote() for actor in actors]
-    ray.wait(asked, num_returns=1, timeout=_START_SECONDS)
-    ready, _ = ray.wait(asked, num_returns=len(asked), timeout=_OTHERS_SECONDS)
-    started = []
+    answers = _await_answers(asked)
+    started, failures = [], {}
     for slot, actor, ref in zip(slots, actors, asked, strict=True):
-        machine = None
-        if ref in ready:
-            with suppress(RayActorError):
-                machine = ray.get(ref)
-        if machine is None:
+        answer = answers.get(ref, "not in time, is its machine busy?")
+        if isinstance(answer, str):
             kill_actor(actor)
+            failures[slot.placement.name] = answer
         else:
-            started.append(StartedWorker(slot, actor, machine))
+            started.append(StartedWorker(slot, actor, answer))
     if not started:
-        raise VsrError(
-            f"--cluster {address}: no worker started within {_START_SECONDS:.0f} s; is the "
-            "cluster busy? See `ray status`"
-        )
-    return started
+        raise VsrError(f"--cluster {address}: no worker started: {_summary(failures)}")
+    return StartedWorkers(
+        started,
+        tuple(
+            f"{name}: its worker didn't start ({reason}), others upscale without it"
+            for name, reason in failures.items()
+        ),
+    )
+
+
+def _await_answers(asked: Sequence[Any]) -> dict[Any, Machine | str]:
+    """Wait for machines; an answer is the reason for which a worker didn't start, or its machine.
+
+    There is none for a worker that Ray hasn't started in time.
+    """
+    answers: dict[Any, Machine | str] = {}
+    pending = list(asked)
+    deadline = time.monotonic() + _START_SECONDS
+    while pending and (seconds := deadline - time.monotonic()) > 0:
+        ready, pending = ray.wait(pending, timeout=seconds)
+        for ref in ready:
+            try:
+                answers[ref] = ray.get(ref)
+            except RayError as error:
+                answers[ref] = reason_of(error)
+            else:
+                deadline = min(deadline, time.monotonic() + _OTHERS_SECONDS)
+    return answers
+
+
+def _summary(failures: Mapping[str, str]) -> str:
+    """List reasons, each with the workers that it concerns."""
+    names: dict[str, list[str]] = {}
+    for name, reason in failures.items():
+        names.setdefault(reason, []).append(name)
+    return "; ".join(
+        f"{reason} ({', '.join(several[:_LISTED])}"
+        + (f" and {len(several) - _LISTED} others)" if len(several) > _LISTED else ")")
+        for reason, several in names.items()
+    )
 
 
 def kill_actor(actor: Any) -> None:
@@ -130,10 +173,16 @@ def is_alive(node: str) -> bool:
 
 
 def reason_of(error: RayError) -> str:
-    """Describe the death of an actor in a few words."""
+    """Describe in a few words why a worker died, or didn't start."""
     text = str(error)
-    found = re.search(r"(?i)worker exit detail: ([^.\n]+)|(out of memory)", text)
-    return found[0] if found else first_line(error)
+    if isinstance(error, OutOfMemoryError) or "low on memory" in text:
+        return "killed by Ray, its machine was low on memory"
+    if "unexpectedly exits" in text:
+        return "its process was killed, perhaps for lack of memory"
+    if isinstance(error, RayTaskError) or "its creation task" in text:
+        return text.rstrip().splitlines()[-1].strip()  # of the traceback
+    found = re.search(r"(?i)worker exit detail: ([^.\n]+)", text)
+    return found[1] if found else first_line(error)
 
 
 def _slots(device: str, workers: int | None) -> Iterator[Slot]:

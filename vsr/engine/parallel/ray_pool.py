@@ -64,7 +64,8 @@ class RayPool:
         """Start workers on the cluster at `address`, or the one of this machine for "auto".
 
         `device` is "auto", "cpu", "cuda" or "all"; "auto" is "cuda" if the cluster has any GPU.
-        `workers` is their count on each machine without a GPU. Raises `VsrError`.
+        `workers` is their count on each machine without a GPU. `left_out` has a line about each
+        worker that didn't start. Raises `VsrError`.
         """
         check_device(device)
         self._events: deque[Event] = deque()
@@ -79,7 +80,7 @@ class RayPool:
         """Workers whose machine can't be used any more, with the reasons."""
         join_cluster(address)
         try:
-            started = start_workers(address, find_slots(address, device, workers))
+            started, self.left_out = start_workers(address, find_slots(address, device, workers))
             check_versions([one.machine for one in started], this_machine("cpu"))
         except BaseException:
             ray.shutdown()
@@ -157,8 +158,8 @@ class RayPool:
     def stop(self) -> None:
         """Let all workers end their chains after the current segment."""
         assert self._task is not None
-        self._films.cancel()
         for worker in self._busy:
+            self._films.forget(worker)
             if (actor := self._actors[worker]) is not None:
                 actor.stop.remote(self._task.number)
 
