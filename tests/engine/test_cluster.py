@@ -15,8 +15,6 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.models import write_model
-from tests.helpers.shots import write_shots
 from vsr.engine.digests import film_digest
 from vsr.engine.parallel.cluster_worker import ClusterWorker
 from vsr.engine.parallel.machines import (
@@ -35,16 +33,6 @@ from vsr.media.encode.settings import EncoderSettings
 
 LENGTHS = (60, 50, 250, 60)
 """Frames of the shots: the third has two segments."""
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shots(tmp_path_factory.mktemp("cluster") / "a.mp4", LENGTHS)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model") / "a.safetensors")
 
 
 @pytest.fixture
