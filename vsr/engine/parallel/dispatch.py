@@ -148,7 +148,7 @@ class ParallelRun:
             case WorkerDied():
                 self._repeat(event)
             case WorkerLost():
-                self._lose(event.worker)
+                self._lose(event)
             case WorkerFailed():
                 raise event.error
 
@@ -189,8 +189,9 @@ class ParallelRun:
         self._options.on_message(f"{name} died ({event.reason}); its shot is upscaled again")
         self._retries.append(replace(chain, deaths=deaths))
 
-    def _lose(self, worker: int) -> None:
+    def _lose(self, event: WorkerLost) -> None:
         """Let another worker upscale the rest of the chain of one whose machine is lost."""
+        worker, reason = event.worker, event.reason
         chain = self._running.pop(worker, None)
         self._idle.discard(worker)
         if chain is not None:
@@ -199,5 +200,7 @@ class ParallelRun:
                 self._retries.append(chain)
         name = self._pool.names[worker]
         if not self._idle and not self._running:
-            raise VsrError(f"{self._session.reader.path}: all workers are lost, the last is {name}")
-        self._options.on_message(f"{name} is lost; other workers upscale its shots")
+            raise VsrError(
+                f"{self._session.reader.path}: all workers are lost, the last is {name} ({reason})"
+            )
+        self._options.on_message(f"{name} is lost ({reason}); other workers upscale its shots")

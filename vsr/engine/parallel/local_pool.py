@@ -22,6 +22,7 @@ from vsr.engine.parallel.pool import (
     FrameDone,
     Job,
     SegmentDone,
+    WorkerBug,
     WorkerDied,
     WorkerFailed,
 )
@@ -31,10 +32,6 @@ from vsr.system.files import write_failure
 
 SPAWN = multiprocessing.get_context("spawn")
 _END_SECONDS = 10.0
-
-
-class WorkerBug(RuntimeError):
-    """An error in a worker that isn't a `VsrError`; its text has the worker's traceback."""
 
 
 class LocalPool:

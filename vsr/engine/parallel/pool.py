@@ -116,9 +116,10 @@ class WorkerDied:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker has ended, and no other one takes its place, since its machine is lost."""
+    """A worker has ended, and no other one takes its place, since its machine can't be used."""
 
     worker: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,10 @@ class WorkerFailed:
 
 
 Event = FrameDone | SegmentDone | ChainEnded | WorkerDied | WorkerLost | WorkerFailed
+
+
+class WorkerBug(RuntimeError):
+    """An error in a worker that isn't a `VsrError`; its text has the worker's traceback."""
 
 
 class Pool(Protocol):
@@ -159,7 +164,7 @@ class Pool(Protocol):
     def next_event(self, seconds: float) -> Event | None:
         """Wait for the next event; None if there is none within `seconds`.
 
-        An error that is a bug in a worker is raised here.
+        Raises `WorkerBug`.
         """
 
     def stop(self) -> None:
