@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -75,15 +76,16 @@ class TextReport(Report):
     def film(self, source: Path, output: Path) -> Iterator[Callbacks]:
         """Show a progress bar."""
         self._printed.clear()
-        columns = ["{task.fields[rate]:.1f} frames/s", "{task.fields[workers]}"]
-        with progress_bar(columns, rate=0.0, workers="") as update:
+        columns = ["{task.fields[rate]}", "{task.fields[workers]}"]
+        with progress_bar(columns, rate="", workers="", left="") as update:
 
             def watch(progress: Any) -> None:
                 update(
                     progress.frames,
                     progress.frame_count,
-                    rate=_rate(progress),
+                    rate=_rate_text(progress.frames_per_second),
                     workers=", ".join(f"{one.name}: {one.frames}" for one in progress.workers),
+                    left=_left_text(progress.seconds_left),
                 )
 
             yield {"watch": watch, "tell": self.message}
@@ -161,14 +163,13 @@ class JsonReport(Report):
                 report(progress)
 
         def report(progress: Any) -> None:
-            rate, of = _rate(progress), progress.frame_count
-            left = max(of - progress.frames, 0) / rate if of and rate else None
+            rate, left = progress.frames_per_second, progress.seconds_left
             self._emit(
                 "progress",
                 source=self._source,
                 frames=progress.frames,
-                of=of,
-                frames_per_second=round(rate, 3),
+                of=progress.frame_count,
+                frames_per_second=None if rate is None else round(rate, 3),
                 seconds=round(progress.seconds, 3),
                 seconds_left=None if left is None else round(left, 1),
                 stages={name: round(getattr(progress.stages, name).busy, 3) for name in _STAGES},
@@ -221,7 +222,9 @@ class JsonReport(Report):
             print_result(line, err=self._err)
 
 
-def _rate(progress: Any) -> float:
-    """Frames a second of this run; those of an earlier run are on disk already."""
-    rate: float = (progress.frames - progress.before) / max(progress.seconds, 1e-9)
-    return rate
+def _rate_text(rate: float | None) -> str:
+    return "" if rate is None else f"{rate:.1f} frames/s"
+
+
+def _left_text(seconds: float | None) -> str:
+    return "" if seconds is None else f"{timedelta(seconds=round(seconds))} left"
