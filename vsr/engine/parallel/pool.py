@@ -15,7 +15,6 @@ from vsr.engine.resume.journal import FinishedSegment, SegmentStart
 from vsr.engine.resume.writers import SegmentWriters
 from vsr.engine.upscale_options import UpscaleOptions
 from vsr.engine.warm_up import WarmUp
-from vsr.errors import VsrError
 from vsr.media.decode.survey import Survey
 from vsr.media.encode.encoder import CodedVideo
 
@@ -126,47 +125,53 @@ class WorkerFailed:
     """A worker can't upscale a chain; it has ended it."""
 
     worker: int
-    error: VsrError
+    error: Exception
+    """A `VsrError`, or `WorkerBug`."""
 
 
 Event = FrameDone | SegmentDone | ChainEnded | WorkerDied | WorkerLost | WorkerFailed
 
 
-class Pool(Protocol):
-    """Workers that upscale chains, one at a time each. Only one thread uses a pool.
+class WorkerBug(RuntimeError):
+    """An error in a worker that isn't a `VsrError`; its text has the worker's traceback."""
 
-    Workers are numbered from 0, and keep the number when they are replaced.
+
+class Pool(Protocol):
+    """Workers that upscale chains of several jobs, one chain at a time each.
+
+    Only one thread uses a pool. Workers are numbered from 0, and keep the number when they are
+    replaced.
     """
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the workers, for reports; one for each number."""
 
-    def open(self, job: Job, folder: Path) -> None:
-        """Set the job of the next chains.
+    def open(self, job: Job, folder: Path) -> int:
+        """Add a job, and return its number.
 
         Workers may write unfinished files into subfolders `worker-*` of `folder`, the journal's.
         Raises `VsrError`.
         """
 
-    def submit(self, worker: int, chain: Chain, state: Path | None) -> None:
-        """Let an idle worker upscale a chain.
+    def release(self, job: int) -> None:
+        """Remove a job, of which no worker upscales a chain."""
+
+    def submit(self, worker: int, job: int, chain: Chain, state: Path | None) -> None:
+        """Let an idle worker upscale a chain of a job.
 
         `state` is the file of the state at its start, if that is in mid-shot; it stays until the
         first segment is finished.
         """
 
     def next_event(self, seconds: float) -> Event | None:
-        """Wait for the next event; None if there is none within `seconds`.
+        """Wait for the next event; None if there is none within `seconds`."""
 
-        An error that is a bug in a worker is raised here.
-        """
+    def stop(self, worker: int) -> None:
+        """Let a worker end its chain after the current segment."""
 
-    def stop(self) -> None:
-        """Let all workers end their chains after the current segment."""
-
-    def abandon(self) -> None:
-        """End all work at once. Afterwards, nothing is written for the job any more."""
+    def abandon(self, worker: int) -> None:
+        """End the chain of a worker at once, without further events. Nothing more is written."""
 
     def close(self) -> None:
         """End all workers."""

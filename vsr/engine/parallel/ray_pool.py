@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +32,6 @@ from vsr.engine.parallel.cluster_worker import (
     this_machine,
     unlike_machines,
 )
-from vsr.engine.parallel.local_pool import WorkerBug
 from vsr.engine.parallel.placement import Placement
 from vsr.engine.parallel.pool import (
     Chain,
@@ -41,6 +40,7 @@ from vsr.engine.parallel.pool import (
     FrameDone,
     Job,
     SegmentDone,
+    WorkerBug,
     WorkerDied,
     WorkerFailed,
     WorkerLost,
@@ -79,6 +79,18 @@ class _Slot:
     placement: Placement
 
 
+@dataclass
+class _OpenJob:
+    """A job of the pool."""
+
+    task: Task
+    ref: Any
+    folder: Path
+    """Folder for the files that arrive."""
+    copies: dict[str, Path] = field(default_factory=dict)
+    """Copy of the film on machines that don't see it."""
+
+
 class RayPool:
     """Actors on the machines of a cluster: one per GPU, or one per machine; see `Pool`."""
 
@@ -91,12 +103,10 @@ class RayPool:
         check_device(device)
         self._address = address
         self._events: deque[Event] = deque()
-        self._task: Task | None = None
-        self._task_ref: Any = None
-        self._tasks = 0
-        self._folder = Path()
-        self._copies: dict[str, Path] = {}
-        """Copy of the film on machines that don't see it."""
+        self._jobs: dict[int, _OpenJob] = {}
+        self._opened = 0
+        self._last: dict[int, int] = {}
+        """Number of each worker's last job."""
         self._actors: list[Any] = []
         """The actor of each worker; None for those that start with their next chain."""
         self._polls: dict[Any, int] = {}
@@ -137,36 +147,41 @@ class RayPool:
         """Memory in bytes of the device that has least."""
         return min(machine.memory for machine in self._machines)
 
-    def open(self, job: Job, folder: Path) -> None:
-        """Set the job of the next chains; see `Pool.open`."""
+    def open(self, job: Job, folder: Path) -> int:
+        """Add a job, and return its number; see `Pool.open`."""
         model = Path(job.options.model) if job.options.model else None
         file = None
         if model is not None and model.is_file():
             file = ModelFile(model.name, model.read_bytes())
         source = job.source.absolute()
-        self._tasks += 1
-        self._task = Task(
-            number=self._tasks,
+        self._opened += 1
+        task = Task(
+            number=self._opened,
             job=replace(job, source=source),
             digest=job.identity["source"] if source.is_file() else None,
             model=file,
         )
-        self._task_ref = ray.put(self._task)
-        self._folder = folder / "worker-cluster"
+        arrived = folder / "worker-cluster"
         try:
-            self._folder.mkdir(exist_ok=True)
+            arrived.mkdir(exist_ok=True)
         except OSError as error:
             raise write_failure(job.output, error) from error
-        self._remove_copies()
+        self._jobs[task.number] = _OpenJob(task, ray.put(task), arrived)
+        return task.number
 
-    def submit(self, worker: int, chain: Chain, state: Path | None) -> None:
+    def release(self, job: int) -> None:
+        """Remove a job, and the copies of its film."""
+        self._remove_copies(self._jobs.pop(job))
+
+    def submit(self, worker: int, job: int, chain: Chain, state: Path | None) -> None:
         """Let an idle worker upscale a chain; see `Pool.submit`."""
         if worker in self._lost:
             self._events.append(WorkerLost(worker))
             return
         self._busy.add(worker)
+        self._last[worker] = job
         content = None if state is None else state.read_bytes()
-        self._actor(worker).submit.remote(self._task_ref, chain, content)
+        self._actor(worker).submit.remote(self._jobs[job].ref, chain, content)
 
     def next_event(self, seconds: float) -> Event | None:
         """Wait for the next event; see `Pool.next_event`."""
@@ -174,19 +189,17 @@ class RayPool:
             self._receive(seconds)
         return self._events.popleft() if self._events else None
 
-    def stop(self) -> None:
-        """Let all workers end their chains after the current segment."""
-        assert self._task is not None
-        for worker in self._busy:
-            if (actor := self._actors[worker]) is not None:
-                actor.stop.remote(self._task.number)
+    def stop(self, worker: int) -> None:
+        """Let a worker end its chain after the current segment."""
+        if (actor := self._actors[worker]) is not None:
+            actor.stop.remote(self._last[worker])
 
-    def abandon(self) -> None:
-        """Kill the workers that are busy."""
-        self._events.clear()
-        for worker in self._busy:
+    def abandon(self, worker: int) -> None:
+        """Kill a worker that is busy."""
+        if worker in self._busy:
+            self._busy.remove(worker)
             self._kill(worker)
-        self._busy.clear()
+        self._events = deque(event for event in self._events if event.worker != worker)
 
     def call_each(self, function: Callable[..., Result], *arguments: Any) -> list[Result]:
         """Call a function in each worker at the same time; see `Workers.call_each`."""
@@ -196,23 +209,23 @@ class RayPool:
 
     def close(self) -> None:
         """End all workers, remove their files, and leave the cluster."""
-        self._remove_copies()
+        for job in self._jobs.values():
+            self._remove_copies(job)
         closed = [actor.close.remote() for actor in self._actors if actor is not None]
         _wait(closed, _END_SECONDS)
         for worker in range(len(self._actors)):
             self._kill(worker)
         ray.shutdown()
 
-    def _remove_copies(self) -> None:
-        """Remove the copies of the last film."""
+    def _remove_copies(self, job: _OpenJob) -> None:
+        """Remove the copies of a film."""
         nodes = {slot.node: actor for slot, actor in zip(self._slots, self._actors, strict=True)}
         removed = [
-            actor.remove_copy.remote(self._copies[node])
+            actor.remove_copy.remote(job.copies[node])
             for node, actor in nodes.items()
-            if actor is not None and node in self._copies
+            if actor is not None and node in job.copies
         ]
         _wait(removed, _END_SECONDS)
-        self._copies = {}
 
     def _start_workers(self) -> None:
         """Start all workers, and check that they compute the same samples.
@@ -262,15 +275,15 @@ class RayPool:
 
     def _supply_film(self, worker: int) -> None:
         """Copy the film to the machine of a worker, unless another worker has got it meanwhile."""
-        task, actor = self._task, self._actors[worker]
-        assert task is not None
+        job, actor = self._jobs[self._last[worker]], self._actors[worker]
+        task = job.task
         assert task.digest is not None
         source = task.job.source
         try:
             film: Path | None = _get(actor.find_film.remote(source, task.digest))
             if film is None:
                 film = self._send_film(actor, source, task.digest)
-            self._copies[self._slots[worker].node] = film
+            job.copies[self._slots[worker].node] = film
             actor.use_film.remote(film)
         except RayActorError as error:
             self._bury(worker, error)
@@ -312,8 +325,12 @@ class RayPool:
                 self._bury(worker, error)
                 continue
             self._poll(worker)
-            for message in messages:
-                self._translate(worker, message)
+            try:
+                for message in messages:
+                    self._translate(worker, message)
+            except VsrError as error:
+                self.abandon(worker)
+                self._events.append(WorkerFailed(worker, error))
 
     def _translate(self, worker: int, message: Message) -> None:
         """Append the events of a message."""
@@ -331,28 +348,29 @@ class RayPool:
                 self._busy.discard(worker)
                 self._events.append(WorkerFailed(worker, message.error))
             case Bug():
-                raise WorkerBug(message.text)
+                self._busy.discard(worker)
+                self._events.append(WorkerFailed(worker, WorkerBug(message.text)))
 
     def _write(self, worker: int, message: Segment) -> SegmentDone:
         """Write the files of a segment durably, and compare their digests."""
-        assert self._task is not None
-        segment = message.segment
-        file = self._folder / f"{segment.number:06}.segment"
+        job = self._jobs[self._last[worker]]
+        output, segment = job.task.job.output, message.segment
+        file = job.folder / f"{segment.number:06}.segment"
         state = None
         try:
             _write_durably(file, message.data)
             if message.state is not None:
                 assert segment.following is not None
-                state = self._folder / f"{segment.following.number:06}.state"
+                state = job.folder / f"{segment.following.number:06}.state"
                 _write_durably(state, message.state)
             is_intact = segment_digest(file) == segment.digest and (
                 state is None or digest_of(state.read_bytes()) == message.state_digest
             )
         except OSError as error:
-            raise write_failure(self._task.job.output, error) from error
+            raise write_failure(output, error) from error
         if not is_intact:
             name = self.names[worker]
-            raise OutputError(f"{self._task.job.output}: a segment of {name} arrived damaged")
+            raise OutputError(f"{output}: a segment of {name} arrived damaged")
         return SegmentDone(
             worker,
             segment=segment,
