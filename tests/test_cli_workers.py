@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from vsr.cli.reports import TextReport
 from vsr.engine.parallel import workers
 from vsr.engine.parallel.placement import Placement
 from vsr.engine.parallel.pool import Chain
+from vsr.engine.result import UpscaleProgress, WorkerProgress
 from vsr.engine.resume import segments
 from vsr.errors import MediaError
 
@@ -220,10 +220,9 @@ def test_the_progress_line_adds_up_the_films(
 ) -> None:
     monkeypatch.setattr(progress, "_PLAIN_PROGRESS_SECONDS", 0)
 
-    def now(frames: int, first: int, second: int) -> SimpleNamespace:
-        counts = [("worker 1", first), ("worker 2", second)]
-        named = [SimpleNamespace(name=name, frames=count) for name, count in counts]
-        return SimpleNamespace(frames=frames, frame_count=10, seconds=2, before=0, workers=named)
+    def now(frames: int, first: int, second: int) -> UpscaleProgress:
+        counts = WorkerProgress("worker 1", first), WorkerProgress("worker 2", second)
+        return UpscaleProgress(frames, 10, 2.0, frames_per_second=frames / 2, workers=counts)
 
     report = TextReport()
     a, b, c = (Path(f"{name}.mkv") for name in "abc")
@@ -234,7 +233,7 @@ def test_the_progress_line_adds_up_the_films(
             of_b["tell"]("a note")
         with report.film(c, c) as of_c:
             of_c["watch"](now(2, 0, 2))
-    lines = [line.partition(", 0 s left")[0] for line in capsys.readouterr().err.splitlines()]
+    lines = [line.partition(", 0:00")[0] for line in capsys.readouterr().err.splitlines()]
     assert lines == [
         "4 of 10, 2 films, 2.0 frames/s, worker 1: 4, worker 2: 0",
         "14 of 20, 2 films, 7.0 frames/s, worker 1: 5, worker 2: 9",

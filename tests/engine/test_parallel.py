@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.models import write_model
 from tests.helpers.shots import write_shots
 from tests.helpers.thread_pool import ThreadPool
 from vsr.engine import session
@@ -36,16 +35,6 @@ LENGTHS = (18, 30, 8, 12)
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "LONGEST_FRAMES", 12)
     monkeypatch.setattr(segments, "SHORTEST_FRAMES", 5)
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shots(tmp_path_factory.mktemp("parallel") / "a.mp4", LENGTHS)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model") / "a.safetensors")
 
 
 @pytest.fixture

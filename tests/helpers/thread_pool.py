@@ -54,7 +54,7 @@ class ThreadPool:
         """The source of each chain."""
         self._dies, self._begins = dies, begins
         self._jobs: dict[int, tuple[Job, Path]] = {}
-        self._events: queue.Queue[tuple[_Worker, Event]] = queue.Queue()
+        self._events: queue.Queue[tuple[_Worker, Event | WorkerBug]] = queue.Queue()
         self._workers: dict[int, _Worker] = {}
         self._opened = 0
 
@@ -87,7 +87,7 @@ class ThreadPool:
         def on_segment(**values: object) -> None:
             self._events.put((one, SegmentDone(worker, **values)))  # type: ignore[arg-type]
 
-        last: Event = ChainEnded(worker)
+        last: Event | WorkerBug = ChainEnded(worker)
         try:
             self._begins(worker, one.job.source)
             one.folder.mkdir(exist_ok=True)
@@ -100,7 +100,7 @@ class ThreadPool:
         except VsrError as error:
             last = WorkerFailed(worker, error)
         except Exception as error:
-            last = WorkerFailed(worker, WorkerBug(repr(error)))
+            last = WorkerBug(repr(error))
         self._events.put((one, last))
 
     def next_event(self, seconds: float) -> Event | None:
@@ -108,6 +108,8 @@ class ThreadPool:
             one, event = self._events.get(timeout=seconds)
         except queue.Empty:
             return None
+        if isinstance(event, WorkerBug):
+            raise event
         return None if one.is_abandoned else event
 
     def stop(self, worker: int) -> None:

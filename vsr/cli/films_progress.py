@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from vsr.cli.progress import progress_bar
@@ -43,11 +44,12 @@ class FilmsProgress:
         for film in (self._ended, *self._running):
             whole.add(film)
         count = len(self._running)
+        rates = [film.rate for film in self._running if film.rate is not None]
         self._update(
             whole.frames,
             None if any(film.frame_count is None for film in self._running) else whole.frame_count,
             films="1 film" if count == 1 else f"{count} films",
-            rate=sum(film.rate for film in self._running),
+            rate=rate_text(sum(rates) if rates else None),
             workers=", ".join(f"{name}: {frames}" for name, frames in whole.workers.items()),
         )
 
@@ -58,14 +60,14 @@ class _Film:
     def __init__(self) -> None:
         self.frames = 0
         self.frame_count: int | None = 0
-        self.rate = 0.0
+        self.rate: float | None = None
         self.workers: Counter[str] = Counter()
         """Frames of each worker."""
 
     def set(self, progress: Any) -> None:
         """Take over the progress of a film."""
         self.frames, self.frame_count = progress.frames, progress.frame_count
-        self.rate = frame_rate(progress)
+        self.rate = progress.frames_per_second
         self.workers = Counter({one.name: one.frames for one in progress.workers})
 
     def add(self, other: "_Film") -> None:
@@ -79,12 +81,16 @@ class _Film:
 @contextmanager
 def films_progress() -> Iterator[FilmsProgress]:
     """Show one progress bar for films that are upscaled at the same time."""
-    columns = ["{task.fields[films]}", "{task.fields[rate]:.1f} frames/s", "{task.fields[workers]}"]
-    with progress_bar(columns, films="", rate=0.0, workers="") as update:
+    columns = ["{task.fields[films]}", "{task.fields[rate]}", "{task.fields[workers]}"]
+    with progress_bar(columns, films="", rate="", workers="") as update:
         yield FilmsProgress(update)
 
 
-def frame_rate(progress: Any) -> float:
-    """Frames a second of this run; those of an earlier run are on disk already."""
-    rate: float = (progress.frames - progress.before) / max(progress.seconds, 1e-9)
-    return rate
+def rate_text(rate: float | None) -> str:
+    """Describe a speed, if it is known."""
+    return "" if rate is None else f"{rate:.1f} frames/s"
+
+
+def left_text(seconds: float | None) -> str:
+    """Describe the time left, if it is known."""
+    return "" if seconds is None else f"{timedelta(seconds=round(seconds))} left"

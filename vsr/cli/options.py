@@ -166,8 +166,8 @@ steady_option = click.option(
     default=0.0,
     show_default=True,
     metavar="NUMBER",
-    help="For models of single pictures: make films flicker less, by a temporal filter along "
-    "motion. 0: off. 0.5: as trained. 1: strongest.",
+    help="For models of single pictures: make films and animations flicker less, by a temporal "
+    "filter along motion. 0: off. 0.5: as trained. 1: strongest.",
 )
 video_option = click.option(
     "--video",

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from vsr.cli.films_progress import FilmsProgress, films_progress, frame_rate
+from vsr.cli.films_progress import FilmsProgress, films_progress, left_text, rate_text
 from vsr.cli.options import named_model
 from vsr.cli.progress import progress_bar
 from vsr.cli.streams import print_message, print_result
@@ -109,15 +109,16 @@ class TextReport(Report):
             with films.film() as watch:
                 yield {"watch": watch, "tell": tell}
             return
-        columns = ["{task.fields[rate]:.1f} frames/s", "{task.fields[workers]}"]
-        with progress_bar(columns, rate=0.0, workers="") as update:
+        columns = ["{task.fields[rate]}", "{task.fields[workers]}"]
+        with progress_bar(columns, rate="", workers="", left="") as update:
 
             def watch(progress: Any) -> None:
                 update(
                     progress.frames,
                     progress.frame_count,
-                    rate=frame_rate(progress),
+                    rate=rate_text(progress.frames_per_second),
                     workers=", ".join(f"{one.name}: {one.frames}" for one in progress.workers),
+                    left=left_text(progress.seconds_left),
                 )
 
             yield {"watch": watch, "tell": tell}
@@ -206,14 +207,13 @@ class JsonReport(Report):
                 report(progress)
 
         def report(progress: Any) -> None:
-            rate, of = frame_rate(progress), progress.frame_count
-            left = max(of - progress.frames, 0) / rate if of and rate else None
+            rate, left = progress.frames_per_second, progress.seconds_left
             self._emit(
                 "progress",
                 source=str(source),
                 frames=progress.frames,
-                of=of,
-                frames_per_second=round(rate, 3),
+                of=progress.frame_count,
+                frames_per_second=None if rate is None else round(rate, 3),
                 seconds=round(progress.seconds, 3),
                 seconds_left=None if left is None else round(left, 1),
                 stages={name: round(getattr(progress.stages, name).busy, 3) for name in _STAGES},

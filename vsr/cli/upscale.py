@@ -22,6 +22,7 @@ from vsr.cli.options import (
 from vsr.cli.progress import stop_on_interrupt
 from vsr.cli.reports import JsonReport, Report, TextReport
 from vsr.cli.sections import SectionedCommand
+from vsr.cli.streams import logged_lines
 from vsr.errors import Interrupted, VsrError
 
 if TYPE_CHECKING:
@@ -110,7 +111,11 @@ def upscale_command(
     if json_progress and as_json:
         raise VsrError("--json-progress prints the result as JSON already; leave out --json")
     report = JsonReport(err=output == _STREAM) if json_progress else TextReport(as_json)
-    with report.errors(), stop_on_interrupt(report.message) as stop:
+    with (
+        report.errors(),
+        logged_lines(report.message),
+        stop_on_interrupt(report.message) as stop,
+    ):
         settings = parse_film_options(output.suffix.lower(), film) | {
             "overwrite": overwrite,
             "resume": not no_resume,

@@ -123,7 +123,7 @@ def plan_video(
         if preview is not None:
             check_still_output(preview, False, overwrite, (session.info.width, session.info.height))
         left_out = session.left_out(session.plan_streams(suffix))
-        notes = tuple(session.reader.notes)
+        notes = (*session.reader.notes, *workers.take_left_out())
         trial = _Trial(session)
         trial.run()
         if preview is not None:

@@ -225,6 +225,8 @@ def upscale_film(
         raise OutputError("-: y4m holds video alone; --audio copy needs --format nut")
     if workers.names:
         _check_workers(source, output, is_animation, trace)
+    for left_out in workers.take_left_out():
+        run_options.on_message(left_out)
     if line := workers.unlike_machines(options):
         run_options.on_message(line)
     if workers.is_cluster and is_pattern:

@@ -180,11 +180,13 @@ class _Chains:
             case SegmentDone():
                 self._finish(event)
             case ChainEnded():
-                del self._running[event.worker]
+                chain = self._running.pop(event.worker)
+                if chain.segments and not self.is_stopped:  # a stop of another run came late
+                    self._retries.append(chain)
             case WorkerDied():
                 self._repeat(event)
             case WorkerLost():
-                self._lose(event.worker)
+                self._lose(event)
             case WorkerFailed():
                 raise event.error
 
@@ -224,11 +226,13 @@ class _Chains:
         self._options.on_message(f"{name} died ({event.reason}); its shot is upscaled again")
         self._retries.append(replace(chain, deaths=deaths))
 
-    def _lose(self, worker: int) -> None:
+    def _lose(self, event: WorkerLost) -> None:
         """Let another worker upscale the rest of the chain of one whose machine is lost."""
+        worker, reason = event.worker, event.reason
         chain = self._running.pop(worker, None)
         if chain is not None:
             self._counter.discard(worker, self._unfinished[worker])
             if chain.segments:
                 self._retries.append(chain)
-        self._options.on_message(f"{self._names[worker]} is lost; other workers upscale its shots")
+        name = self._names[worker]
+        self._options.on_message(f"{name} is lost ({reason}); other workers upscale its shots")

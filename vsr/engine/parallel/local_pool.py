@@ -127,6 +127,8 @@ class LocalPool:
             except (EOFError, OSError):
                 self._bury(process)
                 continue
+            if isinstance(event, WorkerBug):
+                raise event
             self._events.append(event)
 
     def _bury(self, process: "_Process") -> None:
@@ -242,8 +244,7 @@ class _Server:
             except VsrError as error:
                 event = WorkerFailed(self._worker, error)
             except Exception as error:
-                text = f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
-                event = WorkerFailed(self._worker, WorkerBug(text))
+                event = WorkerBug(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
             self._send(event)
 
     def _upscale(self, job: Job, folder: Path, chain: Chain, state: Path | None) -> None:

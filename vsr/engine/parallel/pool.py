@@ -15,6 +15,7 @@ from vsr.engine.resume.journal import FinishedSegment, SegmentStart
 from vsr.engine.resume.writers import SegmentWriters
 from vsr.engine.upscale_options import UpscaleOptions
 from vsr.engine.warm_up import WarmUp
+from vsr.errors import VsrError
 from vsr.media.decode.survey import Survey
 from vsr.media.encode.encoder import CodedVideo
 
@@ -115,18 +116,18 @@ class WorkerDied:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker has ended, and no other one takes its place, since its machine is lost."""
+    """A worker has ended, and no other one takes its place, since its machine can't be used."""
 
     worker: int
+    reason: str
 
 
 @dataclass(frozen=True)
 class WorkerFailed:
-    """A worker can't upscale a chain; it has ended it."""
+    """A worker can't upscale a chain; it has ended it, or must be abandoned."""
 
     worker: int
-    error: Exception
-    """A `VsrError`, or `WorkerBug`."""
+    error: VsrError
 
 
 Event = FrameDone | SegmentDone | ChainEnded | WorkerDied | WorkerLost | WorkerFailed
@@ -165,13 +166,16 @@ class Pool(Protocol):
         """
 
     def next_event(self, seconds: float) -> Event | None:
-        """Wait for the next event; None if there is none within `seconds`."""
+        """Wait for the next event; None if there is none within `seconds`.
+
+        Raises `WorkerBug`.
+        """
 
     def stop(self, worker: int) -> None:
         """Let a worker end its chain after the current segment."""
 
     def abandon(self, worker: int) -> None:
-        """End the chain of a worker at once, without further events. Nothing more is written."""
+        """End the chain of a worker, if it has one, at once and without further events."""
 
     def close(self) -> None:
         """End all workers."""

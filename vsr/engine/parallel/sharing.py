@@ -11,7 +11,6 @@ from vsr.engine.parallel.pool import (
     Job,
     Pool,
     WorkerDied,
-    WorkerFailed,
     WorkerLost,
 )
 from vsr.errors import Interrupted, VsrError
@@ -82,7 +81,7 @@ class SharedPool:
         """Runs that were started until now."""
         self._pool = pool
         self._idle = set(range(len(pool.names)))
-        self._lost = 0
+        self._lost: list[WorkerLost] = []
         self._loans: list[_Loan] = []
         self._last: dict[int, _Loan] = {}
         """The run for which each worker has loaded the film and the network."""
@@ -178,8 +177,12 @@ class SharedPool:
             if loan.is_abandoned:
                 raise Interrupted("stopped at once")
             self.check()
-            if self._lost == len(self.names):
-                raise VsrError(f"{run.job.source}: all workers are lost")
+            if len(self._lost) == len(self.names):
+                last = self._lost[-1]
+                raise VsrError(
+                    f"{run.job.source}: all workers are lost, the last is "
+                    f"{self.names[last.worker]} ({last.reason})"
+                )
             if loan.job is None:
                 loan.job = self._pool.open(run.job, run.folder)
             if run.is_stopped and not loan.is_stopping:
@@ -226,11 +229,11 @@ class SharedPool:
         worker = event.worker
         loan = next((one for one in self._loans if worker in one.workers), None)
         if isinstance(event, WorkerLost):
-            self._lost += 1
+            self._lost.append(event)
             self._idle.discard(worker)
             loan = loan or self._loans[0]  # which reports it
             loan.workers.discard(worker)
-        elif loan is not None and isinstance(event, ChainEnded | WorkerDied | WorkerFailed):
+        elif loan is not None and isinstance(event, ChainEnded | WorkerDied):
             self._idle.add(worker)
             loan.workers.remove(worker)
         if loan is None:

@@ -59,11 +59,15 @@ class Workers:
         self._shared: SharedPool | None = None
         self._placements: tuple[Placement, ...] = ()
         self._lock = threading.Lock()
+        self._left_out: tuple[str, ...] = ()
         check_count(count)
         if cluster is not None:
-            from vsr.engine.parallel import ray_pool
-
+            try:
+                from vsr.engine.parallel import ray_pool
+            except ImportError as error:
+                raise VsrError("--cluster needs Ray: pip install 'vsr[cluster]'") from error
             self._pool = self._cluster = ray_pool.RayPool(cluster, device, count)
+            self._left_out = self._cluster.left_out
             self._devices = [self._cluster.machines[0].device]
             return
         self._devices = split_devices(device)
@@ -89,6 +93,11 @@ class Workers:
         if self._cluster is not None:
             return self._cluster.names
         return tuple(placement.name for placement in self._placements)
+
+    def take_left_out(self) -> tuple[str, ...]:
+        """Return lines about workers that didn't start, for the first film alone."""
+        lines, self._left_out = self._left_out, ()
+        return lines
 
     def unlike_machines(self, options: UpscaleOptions) -> str | None:
         """Return a line about machines whose samples may differ.
