@@ -109,6 +109,7 @@ def said_of(done: Any, *films: Path) -> list[str]:
     return [texts[str(film)] for film in films]
 
 
+@pytest.mark.slow
 def test_films_of_one_shot_are_upscaled_at_the_same_time(
     folder: Path, wanted: dict[str, bytes], tiny_model: Path, tmp_path: Path, pools: Pools
 ) -> None:

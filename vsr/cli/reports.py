@@ -94,8 +94,10 @@ class TextReport(Report):
     def together(self) -> Iterator[None]:
         """Show one progress bar for all films, and name the film in each line."""
         with films_progress() as self._films:
-            yield
-        self._films = None
+            try:
+                yield
+            finally:
+                self._films = None
 
     @contextmanager
     def film(self, source: Path, output: Path) -> Iterator[Callbacks]:

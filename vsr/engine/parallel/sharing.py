@@ -15,6 +15,7 @@ from vsr.engine.parallel.pool import (
 )
 from vsr.errors import Interrupted, VsrError
 
+_MOST_RUNS = 64
 _WAIT_SECONDS = 0.1
 """Time after which new runs, new chains and the stop of the user are noticed."""
 
@@ -98,11 +99,12 @@ class SharedPool:
     def needs_run(self) -> bool:
         """Whether another run would keep workers busy: none has a chain left at the moment.
 
-        At most one run more than there are workers, so that memory is bounded.
+        Not if there is one run more than workers, or 64: each of them keeps its film open.
         """
         with self._changed:
             loans = list(self._loans)
-        return len(loans) <= len(self.names) and not any(loan.run.has_chain for loan in loans)
+        is_full = len(loans) >= min(len(self.names) + 1, _MOST_RUNS)
+        return not is_full and not any(loan.run.has_chain for loan in loans)
 
     def upscale(self, run: Run) -> None:
         """Upscale the chains of a run; returns when it is complete or stopped.
