@@ -16,6 +16,7 @@ from vsr.engine.parallel.pool import (
     WorkerLost,
 )
 from vsr.engine.parallel.scan import Scanner
+from vsr.engine.parallel.schedule import CHAINS_AHEAD
 from vsr.engine.parallel.sharing import SharedPool
 from vsr.engine.pipeline import StageTimes
 from vsr.engine.resume.journal import Journal
@@ -27,8 +28,6 @@ from vsr.errors import Interrupted, MediaError, VsrError
 
 MOST_DEATHS = 3
 """Workers that may die while they upscale the same segment."""
-_AHEAD = 8
-"""Chains per worker that are found before they are upscaled."""
 
 
 class ParallelRun:
@@ -87,7 +86,7 @@ class ParallelRun:
             pending=pending,
             finished=frozenset(segment.number for segment in journal.finished),
             damage=lambda: session.reader.damage,
-            most=_AHEAD * len(self._pool.names),
+            most=CHAINS_AHEAD * len(self._pool.names),
             plenty=len(self._pool.names),
         )
         chains = _Chains(
