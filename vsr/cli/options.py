@@ -99,7 +99,7 @@ device_option = click.option(
     "--device",
     default="auto",
     show_default=True,
-    metavar="auto|cpu|cuda|cuda:N|xpu|mps|intel-gpu|intel-npu",
+    metavar="auto|cpu|cuda|cuda:N|xpu|mps",
     help="Where the model is computed. auto: on a GPU if there is one. `vsr doctor` lists those of "
     "this machine.",
 )
