@@ -10,7 +10,8 @@ from skimage import data
 
 from tests.helpers.planes import SPECS, farthest, film_planes
 from tests.zoo.community_matrix import write_weights
-from vsr.engine.backends import AdaptiveTilingBackend, openvino_community, pick_backend
+from vsr.engine.backend_options import Precision
+from vsr.engine.backends import AdaptiveTilingBackend, openvino_community, pick_backend, select
 from vsr.engine.backends.openvino_community import (
     ConversionError,
     OpenVinoNetwork,
@@ -21,6 +22,7 @@ from vsr.engine.still_backends import StillBackends
 from vsr.errors import VsrError
 from vsr.models import CommunityNetwork
 from vsr.models.community import Facts
+from vsr.system.machine import computes_bf16
 from vsr.zoo import load
 
 pytest.importorskip("spandrel")
@@ -33,10 +35,12 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def picked(generator: Any, name: Any, frames: int | None = None) -> AdaptiveTilingBackend:
+def picked(
+    generator: Any, name: Any, frames: int | None = None, precision: Precision = "auto"
+) -> AdaptiveTilingBackend:
     return pick_backend(
         name=name,
-        precision="auto",
+        precision=precision,
         generator=generator,
         device=CPU,
         specs=(SPEC, SPEC),
@@ -69,6 +73,33 @@ def test_short_films_are_computed_by_torch(tmp_path: Path) -> None:
     assert backend.name.startswith("torch ")
 
 
+@pytest.mark.skipif(not computes_bf16(), reason="needs a processor with AVX512-BF16 or AMX")
+@pytest.mark.slow
+def test_bf16_differs_little_from_f32(tmp_path: Path) -> None:
+    generator = load(write_weights("RealESRGAN Compact", tmp_path))
+    exact, rounded = picked(generator, "torch"), picked(generator, "auto", 1, "bf16")
+    assert rounded.name.startswith("openvino ")
+    assert " bf16, torch " in rounded.name
+    (planes,) = film_planes(SPEC, 71, 45, 1)
+    pairs = zip(exact.upscale(planes, True), rounded.upscale(planes, True), strict=True)
+    errors = np.concatenate([(one.astype(float) - other).ravel() for one, other in pairs])
+    assert 0.01 < np.sqrt((errors**2).mean()) < 1
+
+
+def test_bf16_is_refused_in_one_line_where_it_is_not_available(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(select, "computes_bf16", lambda: True)
+    generator = load(write_weights("RealESRGAN Compact", tmp_path))
+    with pytest.raises(VsrError, match=r"^bf16 is for models of other projects; omit "):
+        picked(load("tiny-x4"), "auto", precision="bf16")
+    with pytest.raises(VsrError, match=r"^bf16 needs backend openvino; omit --backend torch$"):
+        picked(generator, "torch", precision="bf16")
+    monkeypatch.setattr(select, "computes_bf16", lambda: False)
+    with pytest.raises(VsrError, match=r"^bf16 needs a processor with AVX512-BF16 or AMX; use f32"):
+        picked(generator, "auto", precision="bf16")
+
+
 class Sized(torch.nn.Module):
     """A network that computes in Python with the size of its input."""
 
@@ -88,7 +119,7 @@ def test_networks_that_differ_are_computed_by_torch_or_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     line = "OpenVINO can't compute this model: its output of a picture of 33x19 differs by 4[0-9] "
-    with pytest.raises(VsrError, match=f"{line}of 255 levels; use --backend torch$"):
+    with pytest.raises(VsrError, match=f"{line}of 255 levels; use --backend torch, in f32$"):
         picked(sized(25.0), "openvino")
     monkeypatch.setattr(openvino_community, "_convert", None)  # the verdict is kept
     backend = picked(sized(25.0), "auto")

@@ -163,9 +163,10 @@ def compile_network(model: Any, device: str = "CPU", precision: str = "f32") -> 
 def compile_settings(device: str, precision: str) -> dict[str, Any]:
     """Return OpenVINO's settings; an NPU has no f32."""
     is_half = precision == "f16" or device.startswith("NPU")
+    hint = "f16" if is_half else "bf16" if precision == "bf16" else "f32"
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f16" if is_half else "f32",
+        "INFERENCE_PRECISION_HINT": hint,
     }
     if device == "CPU":
         settings["INFERENCE_NUM_THREADS"] = torch.get_num_threads()

@@ -25,7 +25,7 @@ from vsr.imaging.colour import ColourSpec
 from vsr.models import Generator, multiplies_per_pixel
 from vsr.models.half import to_half
 from vsr.models.int8 import is_calibrated, quantise
-from vsr.system.machine import computes_int8
+from vsr.system.machine import computes_bf16, computes_int8
 
 _MIN_MULTIPLIES_TO_COMPILE = 700e9
 """Multiply-accumulates of a film from which on a network compiled for its frame size saves more
@@ -59,6 +59,8 @@ def pick_backend(
     Raises `VsrError` if a requested combination isn't available.
     """
     on_intel = openvino_device != "CPU"
+    if precision == "bf16":
+        _check_bf16(name, generator)
     if not generator.compiles:
         _check_community(name, precision, on_intel, generator)
     is_long = _is_long(generator, None if frames is None else frames * size[0] * size[1])
@@ -79,8 +81,8 @@ def pick_backend(
         try:
             model = read_converted(generator)
         except ConversionError as error:
-            if name == "openvino":
-                raise VsrError(f"{error}; use --backend torch") from error
+            if name == "openvino" or precision == "bf16":
+                raise VsrError(f"{error}; use --backend torch, in f32") from error
             notes.append(f"{error}; computed by torch")
             runtime = "torch"
 
@@ -134,6 +136,16 @@ def pick_backend(
     )
 
 
+def _check_bf16(name: BackendName, generator: Generator[Any]) -> None:
+    """Raise `VsrError` where bf16 isn't available."""
+    if generator.compiles:
+        raise VsrError("bf16 is for models of other projects; omit --precision bf16")
+    if name == "torch":
+        raise VsrError("bf16 needs backend openvino; omit --backend torch")
+    if not computes_bf16():
+        raise VsrError("bf16 needs a processor with AVX512-BF16 or AMX; use f32")
+
+
 def _check_community(
     name: BackendName, precision: Precision, on_intel: bool, generator: Generator[Any]
 ) -> None:
@@ -141,13 +153,13 @@ def _check_community(
     if name == "onnx":
         raise VsrError("models of other projects run on backend torch or openvino, not onnx")
     if precision == "int8":
-        raise VsrError("int8 is for models of vsr; models of other projects run in f32 or f16")
+        raise VsrError("int8 is for models of vsr; those of other projects run in f32, f16 or bf16")
     if on_intel:
         raise VsrError(
             "models of other projects run on a CPU, or by torch on a GPU; use another --device"
         )
-    if name == "openvino" and not can_convert(generator):
-        raise VsrError("ONNX files are computed by ONNX Runtime; omit --backend openvino")
+    if (name == "openvino" or precision == "bf16") and not can_convert(generator):
+        raise VsrError("ONNX files are computed by ONNX Runtime; omit --backend and --precision")
 
 
 def _is_long(generator: Generator[Any], pixels: int | None) -> bool:
@@ -200,7 +212,7 @@ def _runtime(name: BackendName, precision: Precision, device: torch.device, is_l
     """Choose "torch", "openvino" or "onnx"."""
     if name == "onnx":
         return name
-    if name == "openvino" or (precision == "int8" and name == "auto"):
+    if name == "openvino" or (precision in ("int8", "bf16") and name == "auto"):
         if device.type != "cpu":
             raise VsrError(f"backend openvino computes on the CPU, not on {device}")
         if openvino_version() is None:
@@ -235,7 +247,7 @@ def _intel_arithmetic(precision: Precision, device: str, generator: Generator[An
 def _arithmetic(
     precision: Precision, runtime: str, generator: Generator[Any], device: torch.device
 ) -> str:
-    """Choose "f32", "f16" or "int8"."""
+    """Choose "f32", "f16", "bf16" or "int8"."""
     calibrated = is_calibrated(generator)
     if precision == "int8" and runtime != "openvino":
         raise VsrError("int8 needs backend openvino")
