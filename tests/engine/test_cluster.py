@@ -17,6 +17,7 @@ import pytest
 
 from vsr.engine.digests import film_digest
 from vsr.engine.parallel.cluster_worker import ClusterWorker
+from vsr.engine.parallel.film_copy import find_copy
 from vsr.engine.parallel.machines import (
     check_address,
     check_device,
@@ -279,6 +280,7 @@ def test_a_cluster_gives_the_bytes_of_one_process_though_a_worker_and_a_machine_
         assert result.frames == sum(LENGTHS)
         assert any("died" in line for line in reported)
         assert {copy.name for copy in removed} == {f"{film_digest(film)}.mp4"}
+        assert find_copy(own, film_digest(film)) is None
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
         make(film, tmp_path / "machine.mp4", model, **options)
         with pytest.raises(OutputError, match="pictures are written by one machine"):

@@ -9,7 +9,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -47,7 +47,7 @@ class Slot:
             num_cpus=self.cpus,
             num_gpus=self.gpus,
             max_concurrency=4,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(self.node, soft=False),
+            scheduling_strategy=_on(self.node),
         )
         return actor.remote(self.placement)
 
@@ -161,6 +161,12 @@ def _summary(failures: Mapping[str, str]) -> str:
     )
 
 
+def call_on(node: str, function: Callable[..., object], *arguments: object) -> Any:
+    """Call a function on a machine in a process of its own; returns Ray's reference of the call."""
+    task = ray.remote(function).options(num_cpus=0, scheduling_strategy=_on(node))
+    return task.remote(*arguments)
+
+
 def kill_actor(actor: Any) -> None:
     """Kill an actor, if it is alive."""
     with suppress(RayError, ValueError):
@@ -183,6 +189,10 @@ def reason_of(error: RayError) -> str:
         return text.rstrip().splitlines()[-1].strip()  # of the traceback
     found = re.search(r"(?i)worker exit detail: ([^.\n]+)", text)
     return found[1] if found else first_line(error)
+
+
+def _on(node: str) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 def _slots(device: str, workers: int | None) -> Iterator[Slot]:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from vsr.engine.parallel.cluster_worker import (
     Task,
     digest_of,
 )
+from vsr.engine.parallel.film_copy import remove_copy
 from vsr.engine.parallel.film_sender import FilmSender
 from vsr.engine.parallel.machines import (
     Machine,
@@ -40,6 +41,7 @@ from vsr.engine.parallel.pool import (
     WorkerLost,
 )
 from vsr.engine.parallel.ray_cluster import (
+    call_on,
     find_slots,
     is_alive,
     join_cluster,
@@ -55,6 +57,7 @@ Result = TypeVar("Result")
 
 _POLL_SECONDS = 2.0
 _END_SECONDS = 5.0
+_REMOVE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,7 @@ class RayPool:
         """Kill a worker that is busy."""
         if worker in self._busy:
             self._busy.remove(worker)
-            self._kill(worker)
+            self._end([worker])
         self._events = deque(event for event in self._events if event.worker != worker)
 
     def call_each(self, function: Callable[..., Result], *arguments: Any) -> list[Result]:
@@ -195,26 +198,32 @@ class RayPool:
         """End all workers, remove their files, and leave the cluster."""
         for job in list(self._jobs):
             self.release(job)
-        closed = [actor.close.remote() for actor in self._actors if actor is not None]
-        _wait(closed, _END_SECONDS)
-        for worker in range(len(self._actors)):
-            self._kill(worker)
+        self._end(range(len(self._actors)))
         ray.shutdown()
+
+    def _end(self, workers: Sequence[int]) -> None:
+        """Remove the files of workers, and kill them."""
+        actors = [actor for worker in workers if (actor := self._actors[worker]) is not None]
+        _wait([actor.close.remote() for actor in actors], _END_SECONDS)
+        for worker in workers:
+            self._kill(worker)
 
     def _remove_copies(self, digest: str) -> None:
         """Remove the copies of a film."""
-        nodes = {
+        actors = {
             slot.node: actor
             for slot, actor in zip(self._slots, self._actors, strict=True)
             if actor is not None
         }
         removed = [
-            nodes[node].remove_copy.remote(copy)
+            actors[node].remove_copy.remote(copy)
+            if node in actors
+            else call_on(node, remove_copy, copy)
             for node, copies in self._films.take_copies(digest).items()
             for copy in copies
-            if node in nodes
+            if is_alive(node)
         ]
-        _wait(removed, _END_SECONDS)
+        _wait(removed, _REMOVE_SECONDS)
 
     def _actor(self, worker: int) -> Any:
         """Return the actor of a worker, which is started if necessary."""
