@@ -93,6 +93,13 @@ class Workers:
             return self._cluster.names
         return tuple(placement.name for placement in self._placements)
 
+    @property
+    def memory(self) -> int:
+        """Memory in bytes of the device that has least, by which all choose their tiles."""
+        if self._cluster is not None:
+            return self._cluster.memory
+        return least_memory(self._devices)
+
     def take_left_out(self) -> tuple[str, ...]:
         """Return lines about workers that didn't start, for the first film alone."""
         lines, self._left_out = self._left_out, ()
@@ -119,13 +126,10 @@ class Workers:
         """Return the run that upscales the pending segments of an output."""
         if not self.names:
             return SegmentRun(session, journal, run_options)
-        if self._cluster is not None:
-            memory = self._cluster.memory
-        else:
-            memory = least_memory(self._devices)
-            if len(self._devices) > 1 and (line := unlike_devices(self._devices)):
-                session.reader.notes.append(line)
-        return ParallelRun(session, journal, run_options, self.shared, memory)
+        several = self._cluster is None and len(self._devices) > 1
+        if several and (line := unlike_devices(self._devices)):
+            session.reader.notes.append(line)
+        return ParallelRun(session, journal, run_options, self.shared, self.memory)
 
     @property
     def shared(self) -> SharedPool:
