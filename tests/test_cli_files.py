@@ -286,9 +286,9 @@ def test_a_film_that_was_finished_is_not_interrupted(
 ) -> None:
     join = file_mode._join
 
-    def interrupted(*given: Any) -> Dropped:
+    def interrupted(*given: Any, **options: Any) -> Dropped:
         os.kill(os.getpid(), signal.SIGINT)
-        return join(*given)
+        return join(*given, **options)
 
     monkeypatch.setattr(file_mode, "_join", interrupted)
     done = vsr("upscale", film, tmp_path / "b.mp4", "--model", tiny_model)

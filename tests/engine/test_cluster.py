@@ -267,13 +267,22 @@ def test_a_cluster_gives_the_bytes_of_one_process_though_a_worker_and_a_machine_
         # Each process has a folder of its own at this path, so that the film is sent.
         monkeypatch.chdir(film.parent)
         own = Path("/proc/self/cwd", film.name)
+        removed: set[Path] = set()
+        take = pool._films.take_copies
+
+        def take_copies(digest: str) -> dict[str, set[Path]]:
+            copies: dict[str, set[Path]] = take(digest)
+            removed.update(*copies.values())
+            return copies
+
+        monkeypatch.setattr(pool._films, "take_copies", take_copies)
         result = make(own, tmp_path / "worker.mp4", model, watch=kill, **options)
         assert result.frames == sum(LENGTHS)
         assert any("died" in line for line in reported)
-        assert find_copy(own, film_digest(film)) is not None
+        assert {copy.name for copy in removed} == {f"{film_digest(film)}.mp4"}
+        assert find_copy(own, film_digest(film)) is None
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
         make(film, tmp_path / "machine.mp4", model, **options)
-        assert find_copy(own, film_digest(film)) is None
         with pytest.raises(OutputError, match="pictures are written by one machine"):
             make(film, tmp_path / "%03d.png", model, workers=workers)
     whole = (tmp_path / "whole.mp4").read_bytes()

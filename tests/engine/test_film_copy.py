@@ -116,7 +116,8 @@ def test_all_workers_of_a_machine_use_one_copy(
     ((task, copy),) = first.films
     assert (task, copy.read_bytes()) == (1, film.read_bytes())
     assert second.films == first.films
-    assert sender.take_copies() == {"node": {copy}}
+    assert sender.take_copies(film_digest(film)) == {"node": {copy}}
+    assert sender.take_copies(film_digest(film)) == {}
 
 
 def test_the_copy_of_an_earlier_run_is_used(film: Path, tmp_path: Path, sender: FilmSender) -> None:

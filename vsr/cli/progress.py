@@ -1,6 +1,7 @@
 """Progress on standard error, and a clean stop at Ctrl-C."""
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,10 @@ def progress_bar(
         shown.append(TextColumn("{task.fields[left]}"))
     else:
         shown += [TextColumn("left"), TimeRemainingColumn()]
-    with Progress(*shown, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # The bar would send results to standard error, where that alone is a terminal.
+    redirects = sys.stdout is not None and sys.stdout.isatty()
+    with Progress(*shown, console=console, transient=True, redirect_stdout=redirects) as progress:
         task = progress.add_task("", total=None, **fields)
         yield lambda done, total, **fields: progress.update(
             task, completed=done, total=total, **fields

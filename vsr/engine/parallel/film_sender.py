@@ -76,7 +76,8 @@ class FilmSender:
     def __init__(self) -> None:
         self._transfers: dict[tuple[str, str], _Transfer] = {}
         """By machine and digest, in the order of the requests."""
-        self._copies: dict[str, set[Path]] = {}
+        self._copies: dict[tuple[str, str], set[Path]] = {}
+        """By machine and digest."""
 
     @property
     def pending(self) -> list[Any]:
@@ -102,7 +103,7 @@ class FilmSender:
         if copy is None:
             transfer.send_piece()
             return
-        self._copies.setdefault(key[0], set()).add(copy)
+        self._copies.setdefault(key, set()).add(copy)
         for film, actor in transfer.waiting.values():
             actor.use_film.remote(film.task, copy)
         self._remove(key)
@@ -125,10 +126,10 @@ class FilmSender:
             elif was_receiver and transfer.pending is not None:
                 transfer.start()
 
-    def take_copies(self) -> dict[str, set[Path]]:
-        """Return the copies on each machine, which the caller removes."""
-        copies, self._copies = self._copies, {}
-        return copies
+    def take_copies(self, digest: str) -> dict[str, set[Path]]:
+        """Return the copies of a film on each machine, which the caller removes."""
+        keys = [key for key in self._copies if key[1] == digest]
+        return {key[0]: self._copies.pop(key) for key in keys}
 
     def _find(self, pending: Any) -> tuple[tuple[str, str], _Transfer]:
         return next(item for item in self._transfers.items() if item[1].pending == pending)

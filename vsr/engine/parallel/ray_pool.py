@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +60,16 @@ _END_SECONDS = 5.0
 _REMOVE_SECONDS = 30.0
 
 
+@dataclass(frozen=True)
+class _OpenJob:
+    """A job of the pool."""
+
+    task: Task
+    ref: Any
+    folder: Path
+    """Folder for the files that arrive."""
+
+
 class RayPool:
     """Actors on the machines of a cluster: one per GPU, or one per machine; see `Pool`."""
 
@@ -72,11 +82,13 @@ class RayPool:
         """
         check_device(device)
         self._events: deque[Event] = deque()
-        self._task: Task | None = None
-        self._task_ref: Any = None
-        self._tasks = 0
-        self._folder = Path()
+        self._jobs: dict[int, _OpenJob] = {}
+        self._opened = 0
+        self._last: dict[int, int] = {}
+        """Number of each worker's last job."""
         self._films = FilmSender()
+        self._removals: list[Any] = []
+        """Calls that remove copies of films from machines without a worker."""
         self._polls: dict[Any, int] = {}
         self._busy: set[int] = set()
         self._lost: dict[int, str] = {}
@@ -121,36 +133,43 @@ class RayPool:
         """Memory in bytes of the device that has least."""
         return min(machine.memory for machine in self._machines)
 
-    def open(self, job: Job, folder: Path) -> None:
-        """Set the job of the next chains; see `Pool.open`."""
+    def open(self, job: Job, folder: Path) -> int:
+        """Add a job, and return its number; see `Pool.open`."""
         model = Path(job.options.model) if job.options.model else None
         file = None
         if model is not None and model.is_file():
             file = ModelFile(model.name, model.read_bytes())
         source = job.source.absolute()
-        self._tasks += 1
-        self._task = Task(
-            number=self._tasks,
+        self._opened += 1
+        task = Task(
+            number=self._opened,
             job=replace(job, source=source),
             digest=job.identity["source"] if source.is_file() else None,
             model=file,
         )
-        self._task_ref = ray.put(self._task)
-        self._folder = folder / "worker-cluster"
+        arrived = folder / "worker-cluster"
         try:
-            self._folder.mkdir(exist_ok=True)
+            arrived.mkdir(exist_ok=True)
         except OSError as error:
             raise write_failure(job.output, error) from error
-        self._remove_copies()
+        self._jobs[task.number] = _OpenJob(task, ray.put(task), arrived)
+        return task.number
 
-    def submit(self, worker: int, chain: Chain, state: Path | None) -> None:
+    def release(self, job: int) -> None:
+        """Remove a job, and the copies of its film unless another job has the same one."""
+        digest = self._jobs.pop(job).task.digest
+        if digest is not None and all(one.task.digest != digest for one in self._jobs.values()):
+            self._remove_copies(digest)
+
+    def submit(self, worker: int, job: int, chain: Chain, state: Path | None) -> None:
         """Let an idle worker upscale a chain; see `Pool.submit`."""
         if worker in self._lost:
             self._events.append(WorkerLost(worker, self._lost[worker]))
             return
         self._busy.add(worker)
+        self._last[worker] = job
         content = None if state is None else state.read_bytes()
-        self._actor(worker).submit.remote(worker, self._task_ref, chain, content)
+        self._actor(worker).submit.remote(worker, self._jobs[job].ref, chain, content)
 
     def next_event(self, seconds: float) -> Event | None:
         """Wait for the next event; see `Pool.next_event`."""
@@ -158,19 +177,18 @@ class RayPool:
             self._receive(seconds)
         return self._events.popleft() if self._events else None
 
-    def stop(self) -> None:
-        """Let all workers end their chains after the current segment."""
-        assert self._task is not None
-        for worker in self._busy:
-            self._films.forget(worker)
-            if (actor := self._actors[worker]) is not None:
-                actor.stop.remote(self._task.number)
+    def stop(self, worker: int) -> None:
+        """Let a worker end its chain after the current segment."""
+        self._films.forget(worker)
+        if (actor := self._actors[worker]) is not None:
+            actor.stop.remote(self._last[worker])
 
-    def abandon(self) -> None:
-        """Kill the workers that are busy."""
-        self._events.clear()
-        self._end(sorted(self._busy))
-        self._busy.clear()
+    def abandon(self, worker: int) -> None:
+        """Kill a worker that is busy."""
+        if worker in self._busy:
+            self._busy.remove(worker)
+            self._end([worker])
+        self._events = deque(event for event in self._events if event.worker != worker)
 
     def call_each(self, function: Callable[..., Result], *arguments: Any) -> list[Result]:
         """Call a function in each worker at the same time; see `Workers.call_each`."""
@@ -180,8 +198,10 @@ class RayPool:
 
     def close(self) -> None:
         """End all workers, remove their files, and leave the cluster."""
-        self._remove_copies()
+        for job in list(self._jobs):
+            self.release(job)
         self._end(range(len(self._actors)))
+        _wait(self._removals, _REMOVE_SECONDS)
         ray.shutdown()
 
     def _end(self, workers: Sequence[int]) -> None:
@@ -191,22 +211,21 @@ class RayPool:
         for worker in workers:
             self._kill(worker)
 
-    def _remove_copies(self) -> None:
-        """Remove the copies of the last film."""
+    def _remove_copies(self, digest: str) -> None:
+        """Remove the copies of a film: by a worker of each machine, or else another process."""
         actors = {
             slot.node: actor
             for slot, actor in zip(self._slots, self._actors, strict=True)
             if actor is not None
         }
-        removed = [
-            actors[node].remove_copy.remote(copy)
-            if node in actors
-            else call_on(node, remove_copy, copy)
-            for node, copies in self._films.take_copies().items()
-            for copy in copies
-            if is_alive(node)
-        ]
-        _wait(removed, _REMOVE_SECONDS)
+        removed = []
+        for node, copies in self._films.take_copies(digest).items():
+            for copy in copies:
+                if node in actors:
+                    removed.append(actors[node].remove_copy.remote(copy))
+                elif is_alive(node):
+                    self._removals.append(call_on(node, remove_copy, copy))
+        _wait(removed, _END_SECONDS)
 
     def _actor(self, worker: int) -> Any:
         """Return the actor of a worker, which is started if necessary."""
@@ -243,8 +262,11 @@ class RayPool:
             self._bury(worker, error)
             return
         self._poll(worker)
-        for message in messages:
-            self._handle(message)
+        try:
+            for message in messages:
+                self._handle(message)
+        except VsrError as error:
+            self._events.append(WorkerFailed(worker, error))
 
     def _continue_transfer(self, ref: Any) -> None:
         """Send the next piece of a film. A machine that can't have it is not used any more."""
@@ -285,24 +307,24 @@ class RayPool:
 
     def _write(self, message: SegmentSent) -> SegmentDone:
         """Write the files of a segment durably, and compare their digests."""
-        assert self._task is not None
-        segment = message.event.segment
-        file = self._folder / f"{segment.number:06}.segment"
+        job = self._jobs[self._last[message.event.worker]]
+        output, segment = job.task.job.output, message.event.segment
+        file = job.folder / f"{segment.number:06}.segment"
         state = None
         try:
             _write_durably(file, message.data)
             if message.state is not None:
                 assert segment.following is not None
-                state = self._folder / f"{segment.following.number:06}.state"
+                state = job.folder / f"{segment.following.number:06}.state"
                 _write_durably(state, message.state)
             is_intact = segment_digest(file) == segment.digest and (
                 state is None or digest_of(state.read_bytes()) == message.state_digest
             )
         except OSError as error:
-            raise write_failure(self._task.job.output, error) from error
+            raise write_failure(output, error) from error
         if not is_intact:
             name = self.names[message.event.worker]
-            raise OutputError(f"{self._task.job.output}: a segment of {name} arrived damaged")
+            raise OutputError(f"{output}: a segment of {name} arrived damaged")
         return replace(message.event, file=file, state=state)
 
     def _bury(self, worker: int, error: RayError) -> None:
