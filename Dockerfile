@@ -1,7 +1,7 @@
 # Images of vsr, with the web server and cluster support:
 #
-#   docker build --target cpu  --tag vsr:cpu .
-#   docker build --target cuda --tag vsr:cuda .
+#   docker build --tag vsr:cpu .
+#   docker build --build-arg DEVICE=cuda --tag vsr:cuda .
 #
 #   docker run --rm --volume "$PWD:/films" vsr:cpu upscale old.mp4 new.mp4
 #   docker run --rm --gpus all --volume "$PWD:/films" vsr:cuda upscale old.mp4 new.mp4
@@ -9,6 +9,8 @@
 # All machines of a cluster need the same image: the versions decide about the bytes.
 
 ARG PYTHON=3.12
+# cpu or cuda
+ARG DEVICE=cpu
 
 FROM python:${PYTHON}-slim AS base
 # OpenCV needs OpenGL and GLib; KubeRay probes its pods by wget.
@@ -34,21 +36,12 @@ RUN apt-get update \
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility,video
 
-FROM torch-cpu AS cpu
+# hadolint ignore=DL3006
+FROM torch-${DEVICE} AS vsr
 COPY pyproject.toml README.md LICENSE /src/
 COPY vsr /src/vsr
 # ray[default] adds the agent that KubeRay's probes ask.
-RUN pip install '/src[cluster,web]' 'ray[default]' \
-    && useradd --create-home --uid 1000 vsr \
-    && install --directory --owner vsr --group vsr /films /data /home/vsr/.cache
-USER vsr
-WORKDIR /films
-ENTRYPOINT ["vsr"]
-CMD ["--help"]
-
-FROM torch-cuda AS cuda
-COPY pyproject.toml README.md LICENSE /src/
-COPY vsr /src/vsr
+# hadolint ignore=DL3042
 RUN pip install '/src[cluster,web]' 'ray[default]' \
     && useradd --create-home --uid 1000 vsr \
     && install --directory --owner vsr --group vsr /films /data /home/vsr/.cache

@@ -7,6 +7,8 @@
 # make docs        build the documentation into build/site; a broken link is an error
 # make scores      measure all included models on the films in DATA, for their cards and the README
 # make clean       remove everything that these targets create
+#
+# PYTHON=python3.12 creates .venv with another Python than python3.
 .DEFAULT_GOAL := demo
 .PHONY: demo test test-quick test-slow coverage check docs scores clean
 
@@ -16,11 +18,11 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 # One process per core.
 PARALLEL := -n logical --dist worksteal
-INSTALLED := .venv/installed
+INSTALLED := .venv/installed-$(notdir $(PYTHON))
 DOCS_INSTALLED := .venv/docs-installed
 
 $(INSTALLED): pyproject.toml
-	$(PYTHON) -m venv .venv
+	test -e $@ || $(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 

@@ -144,7 +144,7 @@ def test_an_interrupted_run_goes_on_beside_the_longest_name(
     film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / f"{'y' * 250}.mp4"
-    monkeypatch.setattr("vsr.engine.file_mode._join", lambda *_: 1 / 0)
+    monkeypatch.setattr("vsr.engine.file_mode._join", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         vsr("upscale", film, output, "--model", tiny_model)
     monkeypatch.undo()
@@ -286,9 +286,9 @@ def test_a_film_that_was_finished_is_not_interrupted(
 ) -> None:
     join = file_mode._join
 
-    def interrupted(*given: Any) -> Dropped:
+    def interrupted(*given: Any, **options: Any) -> Dropped:
         os.kill(os.getpid(), signal.SIGINT)
-        return join(*given)
+        return join(*given, **options)
 
     monkeypatch.setattr(file_mode, "_join", interrupted)
     done = vsr("upscale", film, tmp_path / "b.mp4", "--model", tiny_model)

@@ -174,6 +174,7 @@ def test_events_never_mix_with_a_piped_film(film: Path, tmp_path: Path, tiny_mod
 def test_an_interrupted_film_reports_its_last_frame(capsys: pytest.CaptureFixture[str]) -> None:
     stages = SimpleNamespace(**{name: SimpleNamespace(busy=0) for name in reports._STAGES})
     seen = {"frame_count": 9, "seconds": 1, "before": 0, "stages": stages, "workers": ()}
+    seen |= {"frames_per_second": None, "seconds_left": None}
     with (
         suppress(Interrupted),
         JsonReport().film(Path("in"), Path("out")) as callbacks,

@@ -25,7 +25,8 @@ from vsr.engine.frame_server import load_generator
 from vsr.imaging.colour import ColourSpec, Matrix, Siting
 
 vs = pytest.importorskip(
-    "vapoursynth", reason="VapourSynth isn't installed; its wheels need Python 3.12"
+    "vapoursynth",
+    reason="VapourSynth isn't installed; its wheels need Python 3.12: make test PYTHON=python3.12",
 )
 from vsr import vapoursynth as filter_module  # noqa: E402  (needs VapourSynth)
 
@@ -273,7 +274,7 @@ def has_vapoursynth(mpv: str | None) -> bool:
 def test_mpv_shows_all_frames_upscaled(tmp_path: Path) -> None:
     mpv = shutil.which("mpv")
     if mpv is None or not has_vapoursynth(mpv):
-        pytest.skip("there is no mpv with VapourSynth")
+        pytest.skip("there is no mpv in the PATH whose --vf=help lists vapoursynth")
     film = write_film(tmp_path / "in.mp4", scenes(WIDTH, HEIGHT, [14, 10]), codec="libx264")
     script = Path(vsr.__file__).with_name("mpv.vpy")
     options = ["--no-config", "--no-audio", f"--vf=vapoursynth={script}"]

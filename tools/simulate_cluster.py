@@ -14,12 +14,12 @@ When all are there, the driver joins them.
 """
 
 import argparse
-import heapq
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from vsr.engine.parallel.schedule import schedule
 from vsr.engine.resume.segments import LONGEST_FRAMES, SHORTEST_FRAMES
 
 FILM = Path(__file__).parent / "data" / "film_shots.txt"
@@ -81,36 +81,18 @@ def chain_lengths(shots: Sequence[int]) -> Iterator[int]:
 
 
 def simulate(chains: Sequence[int], workers: int, rates: Rates) -> Outcome:
-    """Simulate one film, or several in a row, on so many workers.
-
-    A free worker takes the chain found first, and once all are found the longest one.
-    """
+    """Simulate one film, or several in a row, on so many workers."""
     total = sum(chains)
-    found, scanned = [], 0.0
-    for frames in chains:
-        scanned += frames / rates.scan
-        found.append(scanned)
-    ready = rates.start + workers * rates.film_bytes / rates.upload
-    free = [ready] * workers
-    waiting: list[int] = []
-    finished: list[tuple[float, int]] = []
-    known = 0
-    for _ in chains:
-        now = heapq.heappop(free)
-        if not waiting and found[known] > now:
-            now = found[known]
-        while known < len(chains) and found[known] <= now:
-            waiting.append(known)
-            known += 1
-        is_scanned = known == len(chains)
-        taken = max(waiting, key=lambda index: chains[index]) if is_scanned else waiting[0]
-        waiting.remove(taken)
-        end = now + rates.seek + chains[taken] / rates.worker
-        finished.append((end, chains[taken]))
-        heapq.heappush(free, end)
+    tasks = schedule(
+        chains,
+        [rates.worker] * workers,
+        scan_rate=rates.scan,
+        ready=rates.start + workers * rates.film_bytes / rates.upload,
+        seek=rates.seek,
+    )
     received = 0.0
-    for end, frames in sorted(finished):
-        received = max(received, end) + frames * rates.frame_bytes / rates.upload
+    for task in sorted(tasks, key=lambda task: task.end):
+        received = max(received, task.end) + task.frames * rates.frame_bytes / rates.upload
     bounds = {
         "work": (total / rates.worker + len(chains) * rates.seek) / workers,
         "longest shot": max(chains) / rates.worker + rates.seek,

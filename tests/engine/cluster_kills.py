@@ -3,11 +3,13 @@
     python -m tests.engine.cluster_kills 20
 
 The cluster is one of this machine, with two nodes of one processor each. Each film is disturbed
-once: SIGKILL for a worker, for the raylet of a node, or for the driver. After the driver, the same
-command resumes.
+once: SIGKILL for a worker, for the raylet of a node, or for the driver, a third of the films each.
+After the driver, the same command resumes. Half of the drivers are killed at any moment, the others
+once some frames are finished, which the second run reuses.
 """
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -26,6 +28,7 @@ from ray.cluster_utils import Cluster
 from tests.helpers.models import write_model
 from tests.helpers.shots import write_shots
 from vsr.engine.parallel.workers import Workers
+from vsr.engine.resume.journal import finished_frames
 from vsr.engine.upscale import upscale_video
 from vsr.media.encode.settings import EncoderSettings
 
@@ -40,7 +43,9 @@ class Trial:
     def __init__(self, folder: Path, chance: random.Random) -> None:
         self.film = write_shots(folder / "in.mp4", LENGTHS)
         self.model = write_model(folder / "model.safetensors")
-        self.films = self.different = 0
+        self.films = self.different = self.resumed = self.reused = 0
+        """Films, those that differ, and those of a second run that reused frames, with their count.
+        """
         self._folder, self._chance = folder, chance
         self.upscale(folder / "whole.mp4", None)
         self._wanted = (folder / "whole.mp4").read_bytes()
@@ -77,22 +82,34 @@ class Trial:
             self._disturb(workers, lambda: self.cluster.remove_node(node, allow_graceful=False))
         self.cluster.add_node(**_SMALL)
 
-    def kill_driver(self) -> None:
-        """Kill the process of the command, and run it again."""
+    def kill_driver(self, is_late: bool) -> None:
+        """Kill the process of the command, and run it again.
+
+        If `is_late`, it is killed when a random count of frames is finished, else after a random
+        time.
+        """
         output = self._folder / f"{self.films}.mp4"
-        driver = self._start(output)
-        delay = self._chance.uniform(0, self._start_seconds + 2 * self._seconds)
-        try:
-            driver.wait(delay)
-        except subprocess.TimeoutExpired:
-            driver.kill()
-            driver.wait()
-        finished = len(list(self._folder.glob(f".{output.name}.vsr/*.segment")))
+        frames = self._chance.randint(1, sum(LENGTHS) - 1) if is_late else sum(LENGTHS)
+        seconds = self._start_seconds + 2 * self._seconds
+        delay = float("inf") if is_late else self._chance.uniform(0, seconds)
+        driver, began = self._start(output), time.monotonic()
+        while driver.poll() is None and finished_frames(output) < frames:
+            if time.monotonic() - began > delay:
+                break
+            time.sleep(0.01)
+        driver.kill()
+        driver.communicate()
+        moment = f"after {time.monotonic() - began:.1f} s with {finished_frames(output)} frames"
         if driver.returncode:
             driver = self._start(output)
-            if driver.wait():
+            printed, _ = driver.communicate()
+            if driver.returncode:
                 raise RuntimeError("the command failed")
-        self._compare(output, f"driver, after {delay:.1f} s with {finished} segments")
+            reused = json.loads(printed)["resumed_frames"]
+            self.resumed += reused > 0
+            self.reused += reused
+            moment += f", {reused} reused of {sum(LENGTHS)}"
+        self._compare(output, f"driver, {moment}")
 
     def _disturb(self, workers: Workers, kill: Callable[[], object]) -> None:
         output = self._folder / f"{self.films}.mp4"
@@ -107,9 +124,9 @@ class Trial:
 
     def _start(self, output: Path) -> subprocess.Popen[bytes]:
         words = [self.film, output, "--model", self.model, "--device", "cpu", "--preset"]
-        words += ["ultrafast", "--cluster", self.cluster.address, "--overwrite"]
+        words += ["ultrafast", "--cluster", self.cluster.address, "--overwrite", "--json"]
         command = [sys.executable, "-m", "vsr", "upscale", *map(str, words)]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        return subprocess.Popen(command, stdout=subprocess.PIPE)
 
     def _compare(self, output: Path, what: str) -> None:
         left = [path.name for path in self._folder.iterdir() if path.name.startswith(".")]
@@ -132,13 +149,18 @@ def main() -> None:
         trial = Trial(Path(name), random.Random(chosen.seed))
         try:
             with trial.warm_up() as workers:
-                for _ in range(chosen.films // 2):
+                for _ in range(chosen.films // 3):
                     trial.kill_worker(workers)
+            for _ in range(chosen.films // 3):
+                trial.kill_node()
             for number in range(chosen.films - trial.films):
-                trial.kill_driver() if number % 2 else trial.kill_node()
+                trial.kill_driver(is_late=number % 2 == 0)
         finally:
             trial.cluster.shutdown()
-        print(f"{trial.films} films, {trial.different} differ")
+        print(
+            f"{trial.films} films, {trial.different} differ; {trial.resumed} resumed with "
+            f"{trial.reused} finished frames"
+        )
     sys.exit(bool(trial.different))
 
 

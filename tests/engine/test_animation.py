@@ -17,10 +17,21 @@ from tests.helpers.cli import vsr as run
 from vsr.engine.animation import _LOOP_FRAMES
 from vsr.errors import MediaError
 from vsr.imaging.tensors import to_float, to_uint8
+from vsr.models import Srresnet, SrresnetConfig
+from vsr.zoo.model_file import save_generator
 
 PICTURE = data.coffee()
 MODEL = "tiny-x4"
 """A trained model, whose memory matters."""
+
+
+@pytest.fixture
+def still_model(tmp_path: Path) -> Path:
+    """A network of single pictures, x2, with random weights."""
+    torch.manual_seed(1)
+    config = SrresnetConfig(channels=4, blocks=1, scale=2)
+    save_generator(tmp_path / "still.safetensors", Srresnet(config).state_dict(), config)
+    return tmp_path / "still.safetensors"
 
 
 def views(count: int, left: int = 40) -> list[NDArray[np.uint8]]:
@@ -86,6 +97,36 @@ def test_a_cut_resets_the_memory(tmp_path: Path) -> None:
     assert np.abs(found - expected).mean() < 3  # WebP is lossy
     upscale(source, tmp_path / "b.png")
     assert np.abs(shown(tmp_path / "b.png")[..., :3] - expected).max() <= 1
+
+
+def test_steady_filters_the_output_of_a_model_of_single_pictures(
+    tmp_path: Path, still_model: Path
+) -> None:
+    frames = views(6)
+    source = save(tmp_path / "a.png", frames, loop=1)
+    upscale(source, tmp_path / "b.png", still_model, steady=1.0)
+    low = to_float(torch.from_numpy(np.stack(frames))).permute(0, 3, 1, 2)[None]
+    plain, filtered = (
+        to_uint8(vsr.load(still_model, steady=steady)(low)[0]).permute(0, 2, 3, 1).numpy()
+        for steady in (0, 1)
+    )
+    found = shown(tmp_path / "b.png")[..., :3]
+    assert np.abs(found - filtered.astype(int)).max() <= 1
+    assert np.abs(found[5] - plain[5].astype(int)).max() > 10
+
+
+def test_steady_is_refused_for_models_with_a_memory(tmp_path: Path) -> None:
+    source = save(tmp_path / "a.png", views(2), loop=1)
+    line = complaint("image", source, tmp_path / "b.png", "--model", MODEL, "--steady", 0.5)
+    assert "tiny-x4 has a memory: leave it out" in line
+
+
+def test_steady_of_a_picture_is_reported(tmp_path: Path, still_model: Path) -> None:
+    Image.fromarray(views(1)[0]).save(tmp_path / "a.png")
+    lines = upscale(tmp_path / "a.png", tmp_path / "b.png", still_model, steady=0.5)
+    assert lines == [
+        f"{tmp_path / 'a.png'}: isn't written as an animation; steady doesn't change it"
+    ]
 
 
 def test_hidden_colours_leave_no_rim_in_animations(tmp_path: Path, tiny_model: Path) -> None:

@@ -6,19 +6,19 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.helpers.models import write_model
-from tests.helpers.shots import write_shots
 from vsr.engine.digests import film_digest
-from vsr.engine.parallel.cluster_worker import (
-    ClusterWorker,
+from vsr.engine.parallel.cluster_worker import ClusterWorker
+from vsr.engine.parallel.film_copy import find_copy
+from vsr.engine.parallel.machines import (
     check_address,
     check_device,
     check_versions,
@@ -29,21 +29,11 @@ from vsr.engine.parallel.placement import Placement
 from vsr.engine.parallel.workers import Workers
 from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.engine.upscale_options import UpscaleOptions
-from vsr.errors import ConfigError, MediaError, OutputError, VsrError
+from vsr.errors import ConfigError, OutputError, VsrError
 from vsr.media.encode.settings import EncoderSettings
 
 LENGTHS = (60, 50, 250, 60)
 """Frames of the shots: the third has two segments."""
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shots(tmp_path_factory.mktemp("cluster") / "a.mp4", LENGTHS)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model") / "a.safetensors")
 
 
 @pytest.fixture
@@ -62,7 +52,8 @@ def make(film: Path, output: Path, model: Path, **more: Any) -> UpscaleResult:
 def test_without_ray_the_error_names_the_extra(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "vsr.engine.parallel.ray_pool", raising=False)
+    for name in ("ray_pool", "ray_cluster"):
+        monkeypatch.delitem(sys.modules, f"vsr.engine.parallel.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(VsrError, match=r"--cluster needs Ray: pip install 'vsr\[cluster\]'"):
         upscale_video(film, tmp_path / "b.mp4", cluster="auto")
@@ -111,39 +102,106 @@ def test_unlike_machines_need_a_backend_and_a_precision(monkeypatch: pytest.Monk
     assert "may differ in the last bit" in (workers.unlike_machines(given) or "")
 
 
-def test_a_film_at_the_same_path_is_not_copied(film: Path, worker: ClusterWorker) -> None:
-    assert worker.find_film(film, film_digest(film)) == film
-    assert worker.find_film(film, "0" * 32) is None
+class FakeCluster:
+    """Ray's functions for workers that start, or fail, without processes."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        """`answers` are machines, errors, or None for workers that don't start in time."""
+        self.killed: list[Any] = []
+        self._answers = answers
+
+    def slots(self) -> list[Any]:
+        def create(answer: Any) -> Any:
+            machine = SimpleNamespace(remote=lambda: answer)
+            return SimpleNamespace(machine=machine, name=answer)
+
+        return [
+            SimpleNamespace(placement=Placement(name, "cpu", 1), create_actor=partial(create, name))
+            for name in self._answers
+        ]
+
+    def wait(self, pending: list[str], timeout: float) -> tuple[list[str], list[str]]:
+        ready = [name for name in pending if self._answers[name] is not None][:1]
+        return ready, [] if not ready else [name for name in pending if name not in ready]
+
+    def get(self, name: str) -> Any:
+        if isinstance(answer := self._answers[name], Exception):
+            raise answer
+        return answer
+
+    def kill(self, actor: Any) -> None:
+        self.killed.append(actor.name)
 
 
-def test_a_film_is_copied_in_pieces_and_the_copy_removed(film: Path, worker: ClusterWorker) -> None:
-    data, digest = film.read_bytes(), film_digest(film)
-    elsewhere = Path("/nowhere/a.mp4")
-    assert worker.find_film(elsewhere, digest) is None
-    assert worker.receive(elsewhere, digest, data[:1000], is_last=False) is None
-    copy = worker.receive(elsewhere, digest, data[1000:], is_last=True)
-    assert copy is not None
-    assert copy.read_bytes() == data
-    assert worker.find_film(elsewhere, digest) == copy
-    worker.remove_copy(copy)
-    worker.remove_copy(film)  # no copy
-    assert (copy.exists(), film.exists()) == (False, True)
+Starts = Callable[[dict[str, Any]], Any]
 
 
-def test_a_film_that_changes_while_it_is_copied_is_an_error(worker: ClusterWorker) -> None:
-    with pytest.raises(MediaError, match=r"/nowhere/a\.mp4: has changed while it was copied"):
-        worker.receive(Path("/nowhere/a.mp4"), "0" * 32, b"other", is_last=True)
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Starts:
+    """Start workers on a fake cluster; returns it, the workers, and lines about the others."""
+    pytest.importorskip("ray")
+    from vsr.engine.parallel import ray_cluster
+
+    def start(answers: dict[str, Any]) -> Any:
+        cluster = FakeCluster(answers)
+        for name in ("wait", "get", "kill"):
+            monkeypatch.setattr(f"ray.{name}", getattr(cluster, name))
+        return cluster, *ray_cluster.start_workers("first:6379", cluster.slots())
+
+    return start
 
 
-def test_a_full_disk_of_a_machine_is_named(
-    worker: ClusterWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*given: object, **more: object) -> None:
-        raise OSError(28, "No space left on device")
+def without_vsr() -> Exception:
+    """Ray's error where the machine of a worker doesn't have vsr."""
+    from ray.exceptions import RayActorError
 
-    monkeypatch.setattr(Path, "mkdir", fail)
-    with pytest.raises(OutputError, match=rf"{socket.gethostname()}:/.*can't be written: no space"):
-        worker.receive(Path("/nowhere/a.mp4"), "0" * 32, b"", is_last=True)
+    return RayActorError(
+        error_msg="The actor died because of an error raised in its creation task, "
+        "ray::ClusterWorker.__init__()\n  File ...\nModuleNotFoundError: No module named 'vsr'\n"
+    )
+
+
+def killed() -> Exception:
+    """Ray's error where the process of a worker was killed as it started."""
+    from ray.exceptions import RayActorError
+
+    return RayActorError(
+        error_msg="The actor died unexpectedly before finishing this task.\nWorker exit detail: "
+        "Worker unexpectedly exits with a connection error code 2. End of file."
+    )
+
+
+def test_workers_that_do_not_start_are_named_with_the_reason(start: Starts) -> None:
+    machine = this_machine("cpu")
+    answers = {"late 4": None, "bare 1": without_vsr(), "first 2": machine, "full 3": killed()}
+    cluster, workers, left_out = start(answers)
+    assert [(one.slot.placement.name, one.machine) for one in workers] == [("first 2", machine)]
+    assert left_out == (
+        "late 4: its worker didn't start (not in time, is its machine busy?), others upscale "
+        "without it",
+        "bare 1: its worker didn't start (ModuleNotFoundError: No module named 'vsr'), others "
+        "upscale without it",
+        "full 3: its worker didn't start (its process was killed, perhaps for lack of memory), "
+        "others upscale without it",
+    )
+    assert cluster.killed == ["late 4", "bare 1", "full 3"]
+
+
+def test_a_cluster_without_any_worker_is_an_error_with_the_reasons(start: Starts) -> None:
+    answers = {f"bare {number}": without_vsr() for number in range(5)} | {"late 6": None}
+    with pytest.raises(VsrError) as caught:
+        start(answers)
+    assert str(caught.value) == (
+        "--cluster first:6379: no worker started: ModuleNotFoundError: No module named 'vsr' "
+        "(bare 0, bare 1, bare 2 and 2 others); not in time, is its machine busy? (late 6)"
+    )
+
+
+def test_workers_that_did_not_start_are_reported_with_the_first_film() -> None:
+    workers = Workers("cpu")
+    workers._left_out = ("second: its worker didn't start",)
+    assert workers.take_left_out() == ("second: its worker didn't start",)
+    assert workers.take_left_out() == ()
 
 
 def test_folders_of_killed_workers_are_removed(tmp_path: Path, worker: ClusterWorker) -> None:
@@ -166,7 +224,7 @@ def test_a_stop_that_overtakes_its_chain_holds(
     for number, is_stopped in ((1, True), (1, True), (2, False)):
         task: Any = SimpleNamespace(number=number)
         worker.stop(1)
-        worker.submit(task, chain, None)
+        worker.submit(0, task, chain, None)
         assert seen.get(timeout=10) is is_stopped
 
 
@@ -188,7 +246,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of Ray
 def test_a_cluster_gives_the_bytes_of_one_process_though_a_worker_and_a_machine_are_killed(
-    film: Path, model: Path, cluster: Any, tmp_path: Path
+    film: Path, model: Path, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(film, tmp_path / "whole.mp4", model)
     killed = threading.Event()
@@ -206,12 +264,23 @@ def test_a_cluster_gives_the_bytes_of_one_process_though_a_worker_and_a_machine_
                 os.kill(pid, signal.SIGKILL)
 
         options = {"workers": workers, "tell": reported.append}
-        result = make(film, tmp_path / "worker.mp4", model, watch=kill, **options)
+        # Each process has a folder of its own at this path, so that the film is sent.
+        monkeypatch.chdir(film.parent)
+        own = Path("/proc/self/cwd", film.name)
+        removed: set[Path] = set()
+        take = pool._films.take_copies
+
+        def take_copies(digest: str) -> dict[str, set[Path]]:
+            copies: dict[str, set[Path]] = take(digest)
+            removed.update(*copies.values())
+            return copies
+
+        monkeypatch.setattr(pool._films, "take_copies", take_copies)
+        result = make(own, tmp_path / "worker.mp4", model, watch=kill, **options)
         assert result.frames == sum(LENGTHS)
         assert any("died" in line for line in reported)
-        copy = pool._send_film(pool._actor(1), film, film_digest(film))
-        assert copy.read_bytes() == film.read_bytes()
-        copy.unlink()
+        assert {copy.name for copy in removed} == {f"{film_digest(film)}.mp4"}
+        assert find_copy(own, film_digest(film)) is None
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
         make(film, tmp_path / "machine.mp4", model, **options)
         with pytest.raises(OutputError, match="pictures are written by one machine"):

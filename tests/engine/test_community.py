@@ -1,5 +1,7 @@
 """Films and pictures by networks of other projects."""
 
+import json
+import logging
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from vsr.engine.still_tiles import upscale_in_bands
 from vsr.errors import ModelError, VsrError
 from vsr.models import CommunityNetwork
 from vsr.models.community import Facts
+from vsr.models.reach import Reach
 from vsr.models.still import still_network
 from vsr.zoo import load
 
@@ -119,6 +122,21 @@ def seeing_all() -> CommunityNetwork:
             return low - low.mean(dim=(2, 3), keepdim=True)
 
     return CommunityNetwork(Mean(), Facts("Test", 1)).eval()
+
+
+def test_measurement_of_the_reach_is_an_event(
+    small_film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*arguments: object) -> Reach:
+        logging.getLogger("vsr.models.reach").info("measuring")
+        return Reach(40, 16)
+
+    monkeypatch.setattr("vsr.models.generator.measure_reach", measure)
+    options = ("--model", write_weights("SPAN", tmp_path), "--tile", 64, "--device", "cpu")
+    done = vsr("upscale", small_film, tmp_path / "out.mkv", *options, "--json-progress")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[0] == {"event": "message", "text": "measuring"}
+    assert "tiles of 64 pixels are too small" in events[1]["text"]
 
 
 def test_tiles_of_a_network_that_sees_the_whole_frame_are_refused(

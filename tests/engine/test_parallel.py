@@ -9,18 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.models import write_model
 from tests.helpers.shots import write_shots
 from tests.helpers.thread_pool import ThreadPool
 from vsr.engine import session
 from vsr.engine.parallel import workers
 from vsr.engine.parallel.placement import Placement, place_workers, split_devices
 from vsr.engine.parallel.pool import Chain
-from vsr.engine.plan import plan_video
 from vsr.engine.resume import segments
 from vsr.engine.resume.journal import work_folder
 from vsr.engine.upscale import UpscaleProgress, UpscaleResult, upscale_video
-from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import ConfigError, Interrupted, MediaError, OutputError, VsrError
 from vsr.media.decode.part import Part
 from vsr.media.decode.reader import VideoReader
@@ -36,16 +33,6 @@ LENGTHS = (18, 30, 8, 12)
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "LONGEST_FRAMES", 12)
     monkeypatch.setattr(segments, "SHORTEST_FRAMES", 5)
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shots(tmp_path_factory.mktemp("parallel") / "a.mp4", LENGTHS)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model") / "a.safetensors")
 
 
 @pytest.fixture
@@ -223,21 +210,6 @@ def test_a_killed_process_is_replaced(model: Path, tmp_path: Path) -> None:
     assert len(killed) == sum("killed by SIGKILL" in line for line in reported) == 1
     assert multiprocessing.active_children() == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4", "one.mp4"]
-
-
-def test_the_speeds_of_workers_are_added(
-    film: Path, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def call_twice(
-        self: workers.Workers, function: Callable[..., object], *given: object
-    ) -> list[object]:
-        return [function("cpu", *given)._replace(seconds_per_frame=0.5)] * 2  # type: ignore[attr-defined]
-
-    monkeypatch.setattr(workers.Workers, "call_each", call_twice)
-    options = UpscaleOptions(str(model), device="cpu")
-    plan = plan_video(film, options=options, workers=workers.Workers("cpu", 2))
-    assert (plan.frames_per_second, plan.seconds) == (4, 17)
-    assert plan.workers == ("worker 1", "worker 2")
 
 
 def test_pipes_animations_and_traces_are_for_one_process(film: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from tests.helpers.cli import complaint, vsr
 from tests.helpers.ffmpeg import ffmpeg, ffmpeg_output, needs_ffmpeg, packets, probe, times
 from tests.helpers.films import write_film
-from tests.helpers.shots import frame_hashes, shots, write_shots
+from tests.helpers.shots import frame_hashes, shots
 from vsr.cli import main
 from vsr.engine import part_stream, plan, warm_up
 from vsr.engine.plan import plan_video
@@ -33,15 +33,10 @@ from vsr.media.verify import verify_film
 pytestmark = needs_ffmpeg
 
 LENGTHS = (25, 15, 20)
+"""Frames of the shots: 2.4 seconds."""
 LOSSLESS = EncoderSettings("ffv1")
 CLOCK = Fraction(1, 1000)
 FAST = EncoderSettings(preset="ultrafast")
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty frames in three shots, 2.4 seconds, with sound."""
-    return write_shots(tmp_path_factory.mktemp("part") / "a.mp4", LENGTHS)
 
 
 @pytest.fixture(scope="module")

@@ -148,8 +148,16 @@ def test_every_report_holds_the_scores(report: Report) -> None:
     assert '"reference":[' in report_page(report)
 
 
+def test_every_report_states_the_luma_of_vmaf(report: Report) -> None:
+    """Other metrics use that of BT.601, whatever the matrix of the film."""
+    said = "luma is BT.601 studio; motion across cuts left out; mean over clips; VMAF: luma by the"
+    for text in (table(report), as_json(report), report_page(report)):
+        assert said in text
+
+
 def test_niqe_needs_no_reference(films: tuple[Path, Path], report: Report) -> None:
     alone = evaluate(films[0], metrics=["niqe"], device="cpu", gallery=True)
+    assert "VMAF" not in alone.rules
     assert alone["niqe"].mean == report["niqe"].mean
     assert alone.films[0].reference is None
     assert report_page(alone)

@@ -1,16 +1,18 @@
-"""How far networks see, by networks whose reach is known."""
+"""The reach of networks, by networks whose reach is known."""
 
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from vsr.cli.streams import logged_lines
 from vsr.engine.backends.torchscript import traced
 from vsr.models import CommunityNetwork
 from vsr.models.community import Facts, SizeRules
 from vsr.models.memory import peak_bytes
-from vsr.models.reach import Reach, measure_reach
+from vsr.models.reach import Reach, measure_reach, remembered_reach
 from vsr.models.still import still_network
 
 
@@ -59,6 +61,23 @@ def test_windows_have_a_grid(side: int, grid: int) -> None:
     assert found.pixels <= side
 
 
+def test_reach_is_that_of_the_farthest_direction() -> None:
+    """A network that looks 30 pixels to the right alone, or down alone."""
+
+    class Shift(nn.Module):
+        def __init__(self, axis: int) -> None:
+            super().__init__()
+            self.axis = axis
+
+        def forward(self, low: Tensor) -> Tensor:
+            return low - 0.5 * low.roll(-30, self.axis)
+
+    for axis in (2, 3):
+        found = measure_reach(Shift(axis), 1)
+        assert found is not None
+        assert found.pixels == 30
+
+
 def test_network_that_uses_the_mean_of_the_picture_has_no_reach() -> None:
     assert measure_reach(Mean(), 1) is None
 
@@ -76,6 +95,34 @@ def test_reach_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     again = CommunityNetwork(network.network, Facts("Test", 1)).eval()
     assert again.reach() == Reach(5, 16)
     assert calls == [1]
+
+
+def test_long_measurement_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    heard = threading.Event()
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        heard.set()
+
+    def measure() -> Reach:
+        assert heard.wait(10)
+        return Reach(5, 16)
+
+    monkeypatch.setattr("vsr.models.reach._SILENT_SECONDS", 0.01)
+    network = nn.Conv2d(3, 3, 3)
+    with logged_lines(hear):
+        remembered_reach(network, measure)
+        remembered_reach(network, measure)
+    assert len(lines) == 1
+    assert "measuring the model's effective receptive field" in lines[0]
+
+
+def test_short_measurement_is_silent() -> None:
+    lines: list[str] = []
+    with logged_lines(lines.append):
+        remembered_reach(nn.Conv2d(3, 3, 3), lambda: Reach(5, 16))
+    assert lines == []
 
 
 def test_tracing_does_not_measure(monkeypatch: pytest.MonkeyPatch) -> None:

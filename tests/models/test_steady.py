@@ -78,7 +78,7 @@ def test_changed_content_is_not_mixed() -> None:
 
 
 def test_models_with_a_memory_are_refused() -> None:
-    with pytest.raises(ModelError, match="has a memory: use denoise"):
+    with pytest.raises(ModelError, match="has a memory: leave it out, or for a film use denoise"):
         load("tiny-x4", steady=0.5)
 
 

@@ -23,7 +23,12 @@ from vsr.cli.plan import plan_command
 from vsr.cli.profiles import profiles_command
 from vsr.cli.progress import INTERRUPTED
 from vsr.cli.serve import serve_command
-from vsr.cli.streams import open_standard_streams, print_message, raise_output_errors
+from vsr.cli.streams import (
+    logged_lines,
+    open_standard_streams,
+    print_message,
+    raise_output_errors,
+)
 from vsr.cli.train import train_command
 from vsr.cli.upscale import upscale_command
 from vsr.cli.verify import verify_command
@@ -41,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # Python takes some tenths of a second to exit; Ctrl-C must not change the exit code by then.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
-        cli.main(args=arguments, prog_name="vsr", standalone_mode=False)
+        with logged_lines(print_message):
+            cli.main(args=arguments, prog_name="vsr", standalone_mode=False)
         raise_output_errors()
     except click.ClickException as error:
         if sys.stderr is not None:

@@ -18,6 +18,7 @@ from vsr.cli.options import (
     overwrite_option,
     profile_option,
     size_options,
+    steady_option,
 )
 from vsr.cli.progress import progress_bar
 from vsr.cli.streams import print_message, print_result
@@ -39,6 +40,7 @@ from vsr.errors import VsrError
 @default_detail_option
 @device_option
 @grain_option
+@steady_option
 @click.option(
     "--allow-invented-detail",
     is_flag=True,

@@ -99,7 +99,7 @@ device_option = click.option(
     "--device",
     default="auto",
     show_default=True,
-    metavar="auto|cpu|cuda|cuda:N|xpu|mps|intel-gpu|intel-npu",
+    metavar="auto|cpu|cuda|cuda:N|xpu|mps",
     help="Where the model is computed. auto: on a GPU if there is one. `vsr doctor` lists those of "
     "this machine.",
 )
@@ -166,8 +166,8 @@ steady_option = click.option(
     default=0.0,
     show_default=True,
     metavar="NUMBER",
-    help="For models of single pictures: make films flicker less, by a temporal filter along "
-    "motion. 0: off. 0.5: as trained. 1: strongest.",
+    help="For models of single pictures: make films and animations flicker less, by a temporal "
+    "filter along motion. 0: off. 0.5: as trained. 1: strongest.",
 )
 video_option = click.option(
     "--video",

@@ -1,6 +1,7 @@
 """`vsr plan`: time, memory and disk that upscaling a film will take."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,10 @@ def plan_command(
     """Estimate time, memory and disk before upscaling a film.
 
     The plan also lists what can't be kept. The estimate is measured: frames from the middle of IN
-    are upscaled for two seconds, by all --workers or GPUs at once. The preview shows one of them,
-    bicubic on the left, upscaled on the right. A clip shows two seconds, from the middle or from
-    --from, in both ways side by side.
+    are upscaled for two seconds, by all --workers or GPUs at once. For several, IN is also read for
+    up to ten seconds, since shots are shared out. The preview shows one frame, bicubic on the left,
+    upscaled on the right. A clip shows two seconds, from the middle or from --from, in both ways
+    side by side.
 
     \b
     vsr plan holiday.mp4 --preview preview.png
@@ -91,14 +93,37 @@ def _lines(source: Path, plan: Any) -> list[str]:
         output, peak = plan.output_bytes / 1e6, plan.disk_bytes / 1e6
         lines.append(f"disk    {output:.0f} MB of video, {peak:.0f} MB during the run")
     lines.append(f"tested  {plan.tried_frames} frames from the middle")
+    if len(plan.workers) > 1:
+        lines += _shot_lines(plan.shots, len(plan.workers))
     lines += [f"lost    {what}" for what in plan.left_out]
     lines += [f"note    {note}" for note in plan.notes]
-    if plan.workers:
-        lines.append(
-            "note    the time is for many shots, which keep all workers busy; one shot is "
-            "upscaled by one worker"
-        )
     return lines
+
+
+def _shot_lines(shots: Any, workers: int) -> Iterator[str]:
+    """Describe the shots, and what is assumed of them."""
+    if shots is None:
+        yield (
+            "note    the shots weren't found in ten seconds: the time is for many, which keep all "
+            "workers busy"
+        )
+        return
+    about = "" if shots.are_counted else "about "
+    read = f"in the first {shots.frames_read} frames, which were read in ten seconds"
+    if shots.shots == 1:
+        yield f"shots   one, of {about}{shots.longest_frames} frames"
+        assumed = "" if shots.are_counted else f"no cut {read}: "
+        yield f"note    {assumed}one worker upscales a shot, so that more workers don't help"
+        return
+    yield (
+        f"shots   {about}{shots.shots}, the longest of {shots.longest_frames} frames "
+        f"({100 * shots.longest_share:.1f} %) on one worker; {shots.busy_workers:.1f} of {workers} "
+        "workers are busy on average"
+    )
+    if shots.chains == 1:
+        yield "note    short shots are upscaled together, so that more workers don't help"
+    if not shots.are_counted:
+        yield f"note    shots are estimated from those {read}"
 
 
 def _duration(seconds: float | None) -> str:

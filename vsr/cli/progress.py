@@ -1,6 +1,7 @@
 """Progress on standard error, and a clean stop at Ctrl-C."""
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,8 @@ def progress_bar(
     """Show progress on standard error: a bar on a terminal, elsewhere a line every ten seconds.
 
     Yields `update(done, total, **fields)`. `columns` are format strings with the fields as
-    `task.fields[NAME]`; `fields` holds their first values. `quiet` shows nothing.
+    `task.fields[NAME]`; `fields` holds their first values. A field `left`, if there is one, is
+    shown in place of the time left that the bar estimates. `quiet` shows nothing.
     """
     if quiet:
         yield lambda done, total, **fields: None
@@ -45,8 +47,15 @@ def progress_bar(
 
     shown: list[ProgressColumn] = [BarColumn(), MofNCompleteColumn()]
     shown += [TextColumn(column) for column in columns]
-    shown += [TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
-    with Progress(*shown, console=Console(stderr=True), transient=True) as progress:
+    shown.append(TimeElapsedColumn())
+    if "left" in fields:
+        shown.append(TextColumn("{task.fields[left]}"))
+    else:
+        shown += [TextColumn("left"), TimeRemainingColumn()]
+    console = Console(stderr=True)
+    # The bar would send results to standard error, where that alone is a terminal.
+    redirects = sys.stdout is not None and sys.stdout.isatty()
+    with Progress(*shown, console=console, transient=True, redirect_stdout=redirects) as progress:
         task = progress.add_task("", total=None, **fields)
         yield lambda done, total, **fields: progress.update(
             task, completed=done, total=total, **fields
@@ -54,22 +63,27 @@ def progress_bar(
 
 
 def _plain_progress(columns: list[str]) -> Callable[..., None]:
+    from datetime import timedelta
     from time import monotonic
     from types import SimpleNamespace
 
-    last_time, last_done = monotonic(), 0
+    last_time = monotonic()
+    since: tuple[float, int] | None = None  # time and count of the last line, or of the first call
 
     def update(done: int, total: int | None, **fields: Any) -> None:
-        nonlocal last_time, last_done
-        seconds = monotonic() - last_time
-        if seconds < _PLAIN_PROGRESS_SECONDS:
+        nonlocal last_time, since
+        now = monotonic()
+        since = since or (now, done)
+        if now - last_time < _PLAIN_PROGRESS_SECONDS:
             return
-        rate = (done - last_done) / seconds
-        last_time, last_done = monotonic(), done
+        seconds, count = now - since[0], done - since[1]
+        last_time, since = now, (now, done)
         task = SimpleNamespace(fields=fields)
         values = "".join(f", {text}" for column in columns if (text := column.format(task=task)))
-        left = f", {(total - done) / rate:.0f} s left" if total and rate > 0 else ""
-        print_result(f"{done} of {total or '?'}{values}{left}", err=True)
+        left = fields.get("left", "")
+        if "left" not in fields and total and count > 0:
+            left = f"{timedelta(seconds=round((total - done) * seconds / count))} left"
+        print_result(f"{done} of {total or '?'}{values}{left and f', {left}'}", err=True)
 
     return update
 

@@ -1,4 +1,7 @@
-"""Reports of `vsr upscale`: text with a progress bar, or a line of JSON for each event."""
+"""Reports of `vsr upscale`: text with a progress bar, or a line of JSON for each event.
+
+Films can be upscaled at the same time: methods are called in the threads of all of them.
+"""
 
 import json
 import threading
@@ -10,6 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from vsr.cli.films_progress import FilmsProgress, films_progress, left_text, rate_text
 from vsr.cli.options import named_model
 from vsr.cli.progress import progress_bar
 from vsr.cli.streams import print_message, print_result
@@ -27,19 +31,27 @@ Callbacks = dict[str, Callable[[Any], None]]
 
 
 class Report(ABC):
-    """Reports films that are upscaled one after another."""
+    """Reports films that are upscaled one after another, or at the same time."""
 
     @abstractmethod
     def message(self, line: str) -> None:
-        """Report a line for the user."""
+        """Report a line for the user that isn't about a film."""
+
+    @abstractmethod
+    def film_message(self, source: Path, line: str) -> None:
+        """Report a line for the user about a film."""
+
+    @abstractmethod
+    def together(self) -> Any:
+        """Return a context manager in which films are upscaled at the same time."""
 
     @abstractmethod
     def film(self, source: Path, output: Path) -> Any:
         """Return a context manager that reports the progress of a film; it yields `Callbacks`."""
 
     @abstractmethod
-    def result(self, result: Any) -> None:
-        """Report the result of the last film."""
+    def result(self, source: Path, result: Any) -> None:
+        """Report the result of a film."""
 
     @abstractmethod
     def skipped(self, source: Path, output: Path) -> None:
@@ -64,40 +76,69 @@ class TextReport(Report):
     def __init__(self, as_json: bool = False) -> None:
         """`as_json` prints the result of each film as a line of JSON."""
         self._as_json = as_json
-        self._printed: list[str] = []
+        self._printed: set[tuple[Path, str]] = set()
+        """Lines about films that were printed during their runs."""
+        self._films: FilmsProgress | None = None
+        """Films that are upscaled at the same time."""
+        self._lock = threading.Lock()
 
     def message(self, line: str) -> None:
         """Print a line on standard error."""
-        self._printed.append(line)
         print_message(line)
+
+    def film_message(self, source: Path, line: str) -> None:
+        """Print a line on standard error, with the name of the film if it is one of several."""
+        print_message(line if self._films is None else f"{source}: {line}")
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Show one progress bar for all films, and name the film in each line."""
+        with films_progress() as self._films:
+            try:
+                yield
+            finally:
+                self._films = None
 
     @contextmanager
     def film(self, source: Path, output: Path) -> Iterator[Callbacks]:
-        """Show a progress bar."""
-        self._printed.clear()
-        columns = ["{task.fields[rate]:.1f} frames/s", "{task.fields[workers]}"]
-        with progress_bar(columns, rate=0.0, workers="") as update:
+        """Show a progress bar, or add the film to that of several."""
+
+        def tell(line: str) -> None:
+            self._printed.add((source, line))
+            self.film_message(source, line)
+
+        if (films := self._films) is not None:
+            with films.film() as watch:
+                yield {"watch": watch, "tell": tell}
+            return
+        columns = ["{task.fields[rate]}", "{task.fields[workers]}"]
+        with progress_bar(columns, rate="", workers="", left="") as update:
 
             def watch(progress: Any) -> None:
                 update(
                     progress.frames,
                     progress.frame_count,
-                    rate=_rate(progress),
+                    rate=rate_text(progress.frames_per_second),
                     workers=", ".join(f"{one.name}: {one.frames}" for one in progress.workers),
+                    left=left_text(progress.seconds_left),
                 )
 
-            yield {"watch": watch, "tell": self.message}
+            yield {"watch": watch, "tell": tell}
 
-    def result(self, result: Any) -> None:
+    def result(self, source: Path, result: Any) -> None:
         """Print the result of a film, and what wasn't printed during the run."""
+        with self._lock:
+            self._print_result(source, result)
+
+    def _print_result(self, source: Path, result: Any) -> None:
         for line in (*(f"not kept: {what}" for what in result.left_out), *result.notes):
-            if line not in self._printed:
-                print_message(line)
+            if (source, line) not in self._printed:
+                self.film_message(source, line)
         if damaged := result.damaged_seconds:
             times = ", ".join(f"{second:.2f}" for second in damaged[:_DAMAGED_LISTED])
             more = len(damaged) - _DAMAGED_LISTED
             rest = f" and {more} more" if more > 0 else ""
-            print_message(f"{len(damaged)} damaged frames, at {times}{rest} s")
+            self.film_message(source, f"{len(damaged)} damaged frames, at {times}{rest} s")
         to_pipe = result.output == "-"
         if self._as_json:
             print_result(json.dumps(asdict(result)), err=to_pipe)
@@ -141,16 +182,23 @@ class JsonReport(Report):
         """Print on standard output, or with `err` on standard error."""
         self._err = err
         self._lock = threading.Lock()
-        self._source = ""
 
     def message(self, line: str) -> None:
         """Report a `message`."""
-        self._emit("message", text=line)
+        self._emit("message", source=None, text=line)
+
+    def film_message(self, source: Path, line: str) -> None:
+        """Report a `message` about a film."""
+        self._emit("message", source=str(source), text=line)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Do nothing: each event names its film."""
+        yield
 
     @contextmanager
     def film(self, source: Path, output: Path) -> Iterator[Callbacks]:
         """Report `start`, `progress` and `message`."""
-        self._source = str(source)
         last_time, unreported = -_PROGRESS_SECONDS, None
 
         def watch(progress: Any) -> None:
@@ -161,32 +209,34 @@ class JsonReport(Report):
                 report(progress)
 
         def report(progress: Any) -> None:
-            rate, of = _rate(progress), progress.frame_count
-            left = max(of - progress.frames, 0) / rate if of and rate else None
+            rate, left = progress.frames_per_second, progress.seconds_left
             self._emit(
                 "progress",
-                source=self._source,
+                source=str(source),
                 frames=progress.frames,
-                of=of,
-                frames_per_second=round(rate, 3),
+                of=progress.frame_count,
+                frames_per_second=None if rate is None else round(rate, 3),
                 seconds=round(progress.seconds, 3),
                 seconds_left=None if left is None else round(left, 1),
                 stages={name: round(getattr(progress.stages, name).busy, 3) for name in _STAGES},
                 workers=[asdict(one) for one in progress.workers],
             )
 
+        def tell(line: str) -> None:
+            self.film_message(source, line)
+
         def on_start(start: Any) -> None:
-            self._emit("start", source=self._source, **asdict(start))
+            self._emit("start", source=str(source), **asdict(start))
 
         try:
-            yield {"on_start": on_start, "watch": watch, "tell": self.message}
+            yield {"on_start": on_start, "watch": watch, "tell": tell}
         finally:
             if unreported is not None:  # an interrupted run ends with its last frame, too
                 report(unreported)
 
-    def result(self, result: Any) -> None:
+    def result(self, source: Path, result: Any) -> None:
         """Report a `result`."""
-        self._emit("result", source=self._source, **asdict(result))
+        self._emit("result", source=str(source), **asdict(result))
 
     def skipped(self, source: Path, output: Path) -> None:
         """Report `skipped`."""
@@ -217,11 +267,5 @@ class JsonReport(Report):
 
     def _emit(self, event: str, **values: Any) -> None:
         line = json.dumps({"event": event, **values})
-        with self._lock:  # frames are reported by another thread
+        with self._lock:
             print_result(line, err=self._err)
-
-
-def _rate(progress: Any) -> float:
-    """Frames a second of this run; those of an earlier run are on disk already."""
-    rate: float = (progress.frames - progress.before) / max(progress.seconds, 1e-9)
-    return rate

@@ -1,8 +1,10 @@
 """Output of commands, also where a standard stream is closed or full."""
 
 import contextlib
+import logging
 import os
 import sys
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -49,6 +51,29 @@ def print_result(text: str, err: bool = False, nl: bool = True) -> None:
 def print_message(line: str) -> None:
     """Print a line for the user on standard error."""
     print_result(f"vsr: {line}", err=True)
+
+
+class _LineHandler(logging.Handler):
+    def __init__(self, message: Callable[[str], None]) -> None:
+        super().__init__()
+        self._message = message
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._message(record.getMessage())
+
+
+@contextlib.contextmanager
+def logged_lines(message: Callable[[str], None]) -> Iterator[None]:
+    """Pass what networks log, such as the start of a long measurement, to `message`."""
+    logger = logging.getLogger("vsr.models")
+    before = logger.level, logger.handlers, logger.propagate
+    logger.setLevel(logging.INFO)
+    logger.handlers, logger.propagate = [_LineHandler(message)], False
+    try:
+        yield
+    finally:
+        logger.setLevel(before[0])
+        logger.handlers, logger.propagate = before[1:]
 
 
 def raise_output_errors() -> None:

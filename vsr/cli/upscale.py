@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +22,11 @@ from vsr.cli.options import (
 from vsr.cli.progress import stop_on_interrupt
 from vsr.cli.reports import JsonReport, Report, TextReport
 from vsr.cli.sections import SectionedCommand
+from vsr.cli.streams import logged_lines
 from vsr.errors import Interrupted, VsrError
+
+if TYPE_CHECKING:
+    from vsr.engine.parallel.workers import Workers
 
 POLL_SECONDS = 1.0
 """Time between two looks at a watched folder."""
@@ -106,7 +111,11 @@ def upscale_command(
     if json_progress and as_json:
         raise VsrError("--json-progress prints the result as JSON already; leave out --json")
     report = JsonReport(err=output == _STREAM) if json_progress else TextReport(as_json)
-    with report.errors(), stop_on_interrupt(report.message) as stop:
+    with (
+        report.errors(),
+        logged_lines(report.message),
+        stop_on_interrupt(report.message) as stop,
+    ):
         settings = parse_film_options(output.suffix.lower(), film) | {
             "overwrite": overwrite,
             "resume": not no_resume,
@@ -131,21 +140,26 @@ def upscale_command(
                 _watch(runs, sources, output, report, stop)
             else:
                 pairs = pair_films(sources, output, report.message)
-                if is_batch:
-                    runs.upscale_each(pairs, output)
-                else:
+                if not is_batch:
                     runs.upscale(*pairs[0])
+                elif shared.names:
+                    with report.together():
+                        runs.upscale_each(pairs, output, shared)
+                else:
+                    runs.upscale_each(pairs, output)
 
 
 class _Runs:
-    """Upscales films one after another, and counts them."""
+    """Upscales films, and counts them."""
 
     def __init__(self, settings: dict[str, Any], report: Report) -> None:
         """`settings` are arguments of `upscale_video`."""
         self._settings, self._report = settings, report
         self._stop: threading.Event = settings["stop"]
+        self._lock = threading.Lock()
         self._upscaled = self._present = 0
         self._failures: list[Path] = []
+        self._interrupted: list[tuple[Path, Interrupted]] = []
 
     def upscale(self, source: Path, output: Path) -> None:
         """Upscale one film and report it."""
@@ -153,48 +167,82 @@ class _Runs:
 
         with self._report.film(source, output) as callbacks:
             result = upscale_video(source, output, **self._settings, **callbacks)
-        self._report.result(result)
+        self._report.result(source, result)
 
-    def upscale_each(self, pairs: Iterable[tuple[Path, Path]], folder: Path) -> None:
+    def upscale_each(
+        self, pairs: Iterable[tuple[Path, Path]], folder: Path, workers: "Workers | None" = None
+    ) -> None:
         """Upscale films into a folder, past those that exist and those that fail.
 
-        Raises `VsrError` at the end if any failed, and `Interrupted` if a run was stopped.
+        One after another or, with `workers`, as many at the same time as keep these busy. Raises
+        `VsrError` at the end if any failed, and `Interrupted` if a run was stopped.
         """
+        films = (partial(self._upscale_one_of_several, *pair) for pair in self._unfinished(pairs))
         try:
-            for source, output in pairs:
-                self._upscale_one_of_several(source, output)
-        except Interrupted:
+            if workers is None:
+                self._call_each(films)
+            else:
+                from vsr.engine.parallel.films import upscale_films
+
+                upscale_films(films, workers, self._stop)
+        except Interrupted as error:
             self._report_counts(folder)
+            if len(self._interrupted) < 2:
+                raise
+            self._report_interrupted()
+            count = len(self._interrupted)
+            raise Interrupted(
+                f"{count} films are unfinished, and the same command resumes"
+            ) from error
+        except BaseException:
+            if workers is not None:
+                self._report_interrupted()
             raise
         self._report_counts(folder)
         if self._failures:
             raise VsrError(f"failed: {', '.join(map(str, self._failures))}")
 
+    def _unfinished(self, pairs: Iterable[tuple[Path, Path]]) -> Iterator[tuple[Path, Path]]:
+        """Yield the films that don't exist, and report the others."""
+        for source, output in pairs:
+            if self._settings["overwrite"] or not _is_finished(output):
+                yield source, output
+            else:
+                self._present += 1
+                self._report.skipped(source, output)
+
+    def _call_each(self, films: Iterable[Callable[[], None]]) -> None:
+        for film in films:
+            if self._stop.is_set():
+                raise Interrupted("interrupted between two films")
+            film()
+
     def _report_counts(self, folder: Path) -> None:
         self._report.summary(folder, self._upscaled, self._present, len(self._failures))
+
+    def _report_interrupted(self) -> None:
+        """Report what films that were upscaled at the same time keep."""
+        for source, error in self._interrupted:
+            self._report.film_message(source, str(error))
 
     def _upscale_one_of_several(self, source: Path, output: Path) -> None:
         from vsr.system.files import make_folder
 
-        if not self._settings["overwrite"] and _is_finished(output):
-            self._present += 1
-            self._report.skipped(source, output)
-            return
-        if self._stop.is_set():
-            raise Interrupted("interrupted between two films")
         try:
             make_folder(output.parent)
             self.upscale(source, output)
-        except Interrupted:
+        except Interrupted as error:
+            self._interrupted.append((source, error))
             raise
         except VsrError as error:
             self._report.failed(source, error)
             if source not in self._failures:
                 self._failures.append(source)
             return
-        if source in self._failures:  # a watched film that has changed since it failed
-            self._failures.remove(source)
-        self._upscaled += 1
+        with self._lock:
+            if source in self._failures:  # a watched film that has changed since it failed
+                self._failures.remove(source)
+            self._upscaled += 1
 
 
 def _watch(

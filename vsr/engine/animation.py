@@ -89,7 +89,7 @@ class _FrameUpscaler:
         height, width = low_size
         needed = upscaler.network_scale(size, InputFrame(width, height))
         lines = max(2 * _OVERLAP_LINES, _BAND_PIXELS // width)
-        if upscaler.is_foreign:  # bands would show seams
+        if upscaler.is_foreign or upscaler.steady:  # bands would show seams
             lines = height
         self._bands = [
             (top, min(top + lines, height), upscaler.network(needed))

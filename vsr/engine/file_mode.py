@@ -51,7 +51,9 @@ def upscale_to_file(
             report_start(session, output, left_out, run_options, journal.frames)
             if not published:
                 run.upscale_pending(writers)
-                session.dropped = _join(session, journal, copy_plan, run_options.overwrite)
+                session.dropped = _join(
+                    session, journal, copy_plan, workers, overwrite=run_options.overwrite
+                )
         except VsrError as error:
             if journal.release():
                 raise type(error)(f"{error}; {resume_hint(journal)}") from error
@@ -78,7 +80,12 @@ def upscale_to_file(
 
 
 def _join(
-    session: UpscaleSession, journal: Journal, copy_plan: CopyPlan | None, overwrite: bool
+    session: UpscaleSession,
+    journal: Journal,
+    copy_plan: CopyPlan | None,
+    workers: Workers,
+    *,
+    overwrite: bool,
 ) -> Dropped:
     """Mux the segments and the copied streams into a file, and rename it to the output.
 
@@ -87,7 +94,9 @@ def _join(
     assert journal.video is not None
     output = journal.output
     whole = journal.folder / f"whole{output.suffix}"
-    packets = concat_segments([journal.segment(done.number) for done in journal.finished])
+    packets = workers.until_abandoned(
+        concat_segments([journal.segment(done.number) for done in journal.finished])
+    )
     first = _first_pts(session, journal)
     if session.part is not None:
         if copy_plan is not None:

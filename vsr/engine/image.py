@@ -59,17 +59,21 @@ class StillUpscaler:
         detail: float | None = None,
         grain: float = 0.0,
         allow_invented_detail: bool = False,
+        steady: float = 0.0,
     ) -> None:
         """Upscale to `size`, by default by the scale of `model` or 4.
 
         `grain` is the strength of film grain, from 0 to 1. `allow_invented_detail` allows `detail`
-        and `grain` for files of measured values, where both are 0 by default. Raises `VsrError`.
+        and `grain` for files of measured values, where both are 0 by default. `steady` is that of
+        `zoo.load`, for animations. Raises `VsrError`.
         """
         if not 0 <= grain <= 1:
             raise ConfigError(f"grain is between 0 and 1, not {grain}")
         self._grain = grain
         self._model, self._request, self._detail = model, size, detail
         self._allow_invented_detail = allow_invented_detail
+        self.steady = steady
+        """Strength of the temporal filter for animations by models of single pictures."""
         self._device = pick_torch_device(device)
         self._backends = StillBackends(self._load, self._device)
         self._without_detail: StillUpscaler | None = None
@@ -80,7 +84,10 @@ class StillUpscaler:
         """Models with digests of their weights, by scale."""
         self.ranges: dict[Path, Any] = {}
         """Ranges of measured values, by file of a series."""
-        default = load(choose_model(model, None, 0))
+        name = choose_model(model, None, 0)
+        default = load(name)
+        if steady:
+            load(name, steady=steady)  # for its errors
         self._default = default.scale
         self.is_foreign = isinstance(default, CommunityNetwork)
         """Whether the model is another project's."""
@@ -172,16 +179,17 @@ class StillUpscaler:
         height, width = size
         return Grain(self._grain, height=height, width=width, bit_depth=depth, full_range=True)
 
-    def _load(self, needed: int) -> networks.Generator[Any]:
+    def _load(self, needed: int, steady: float = 0.0) -> networks.Generator[Any]:
         """Load the model for a scale."""
         name = choose_model(self._model, needed, 0, self._detail)
         scale = min(needed, load(name).scale)
         default = default_detail(name, scale)
-        return load(name, scale, default if self._detail is None else self._detail)
+        detail = default if self._detail is None else self._detail
+        return load(name, scale, detail, steady=steady)
 
     def network(self, needed: int) -> Upscaler:
-        """Load the model for a scale, with a state of its own."""
-        return Upscaler(self._load(needed), self._device)
+        """Load the model for the frames of an animation, with a state of its own."""
+        return Upscaler(self._load(needed, self.steady), self._device)
 
     def survey(self, pairs: Pairs) -> tuple[Pairs, list[str]]:
         """Examine the DICOM series among inputs, before any work.

@@ -23,6 +23,7 @@ def upscale_picture(
     device: str = "auto",
     detail: float | None = None,
     grain: float = 0.0,
+    steady: float = 0.0,
     *,
     width: int | None = None,
     height: int | None = None,
@@ -36,7 +37,8 @@ def upscale_picture(
     """Upscale a picture file as `vsr image` does, with its metadata.
 
     All frames of an animation are upscaled if `output` is a GIF, PNG, APNG or WebP file, and all
-    pages of a file if `output` is TIFF or MPO. The options are those of `upscale_image`. Files of
+    pages of a file if `output` is TIFF or MPO. The options are those of `upscale_image`, and
+    `steady` is that of `upscale_video`, for animations by models of single pictures. Files of
     measured values are upscaled without `detail` and `grain`, unless `allow_invented_detail`. What
     can't be kept is reported to `tell` before any work; if `strict`, it is an error. Raises
     `VsrError`.
@@ -49,6 +51,7 @@ def upscale_picture(
         detail=detail,
         grain=grain,
         allow_invented_detail=allow_invented_detail,
+        steady=steady,
     )
     with memory_limit(max_memory):
         upscale_file(
@@ -70,6 +73,11 @@ def upscale_file(
     `watch` is called with the number of finished and of all frames or pages. Raises `MediaError` or
     `OutputError`.
     """
+    suffix = output.suffix.lower()
+    is_moving = suffix in ANIMATION_SUFFIXES and is_animated(source)
+    is_animation = is_moving or suffix in ANIMATION_SUFFIXES - IMAGE_SUFFIXES
+    if upscaler.steady and not is_animation:
+        tell(f"{source}: isn't written as an animation; steady doesn't change it")
     if upscale_measured(
         source,
         output,
@@ -80,9 +88,7 @@ def upscale_file(
         ranges=upscaler.ranges,
     ):
         return
-    suffix = output.suffix.lower()
-    is_moving = suffix in ANIMATION_SUFFIXES and is_animated(source)
-    if is_moving or suffix in ANIMATION_SUFFIXES - IMAGE_SUFFIXES:
+    if is_animation:
         animation = read_animation(source)
         upscale_animation(
             upscaler,

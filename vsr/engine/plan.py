@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vsr.engine.parallel.shot_plan import FoundShots, ShotPlan, find_shots, plan_shots
 from vsr.engine.parallel.workers import Workers
 from vsr.engine.picture_source import reopen_source
 from vsr.engine.pipeline import run_stages
@@ -37,6 +38,8 @@ _TRIAL_SECONDS = 2.0
 _MIN_FRAMES = 3
 _COUNT_SECONDS = 1.0
 """Time limit for counting packets."""
+_READ_SECONDS = 10.0
+"""Time limit for reading a film to find its shots."""
 _CPU = torch.device("cpu")
 
 
@@ -70,7 +73,7 @@ class Plan:
     """Whether `frames` is exact; otherwise it is estimated from the duration."""
     tried_frames: int
     frames_per_second: float
-    """Speed of the trial, encoding included."""
+    """Speed of the trial, encoding included; with several workers, the mean of a whole run."""
     seconds: float | None
     """Time for the whole film."""
     memory_bytes: int
@@ -85,7 +88,9 @@ class Plan:
     alternatives: tuple[Alternative, ...] = ()
     """Other models that `--model` offers by quality, unless one was named, or there are workers."""
     workers: tuple[str, ...] = ()
-    """Names of the worker processes; the estimate assumes shots that keep all of them busy."""
+    """Names of the worker processes."""
+    shots: ShotPlan | None = None
+    """How the shots spread over several workers; None if there is one, or no frame was read."""
 
 
 def plan_video(
@@ -100,8 +105,9 @@ def plan_video(
 
     `suffix` is that of the planned output. `preview` is a picture or a clip to write: a frame
     upscaled bicubically on the left half and by the model on the right, or two seconds upscaled in
-    both ways, side by side. Nothing else is written. With several `workers`, all of them upscale
-    the same frames at the same time, and their speeds are added. Raises `VsrError`.
+    both ways, side by side. Nothing else is written. With `workers`, all of them upscale the same
+    frames at the same time. With several, the film is read ahead for up to ten seconds, and the
+    shots found are scheduled. Raises `VsrError`.
     """
     workers = workers or Workers(options.device)
     options = replace(options, device=workers.device)
@@ -123,19 +129,24 @@ def plan_video(
         if preview is not None:
             check_still_output(preview, False, overwrite, (session.info.width, session.info.height))
         left_out = session.left_out(session.plan_streams(suffix))
-        notes = tuple(session.reader.notes)
+        notes = (*session.reader.notes, *workers.take_left_out())
         trial = _Trial(session)
         trial.run()
         if preview is not None:
             _write_preview(preview, *trial.last, session, overwrite)
+        several = len(workers.names) > 1
+        found = find_shots(session, _READ_SECONDS) if several else None
     if clip is not None:
         write_preview_clip(clip, source, options, suffix, overwrite)
-    seconds_per_frame, memory = trial.seconds_per_frame, peak_memory_bytes()
+    rates, memory = [1 / trial.seconds_per_frame], peak_memory_bytes()
     if workers.names:
         tried = workers.call_each(_try_alone, source, suffix, options)
-        seconds_per_frame = 1 / sum(1 / one.seconds_per_frame for one in tried)
+        rates = [1 / one.seconds_per_frame for one in tried]
         memory = sum(one.memory_bytes for one in tried)
-    frames, are_counted = _frame_count(session)
+    frames, are_counted = _frame_count(session, found)
+    rate, shots = sum(rates), None
+    if found is not None and found.shots:
+        shots, rate = plan_shots(found, frames, rates)
     video = None if frames is None else trial.coded_bytes * frames // trial.frames
     copied = source.stat().st_size if isinstance(session.reader, VideoReader) else 0
     size = round(copied * _share(session))
@@ -148,14 +159,15 @@ def plan_video(
         frames=frames,
         frames_are_counted=are_counted,
         tried_frames=trial.frames,
-        frames_per_second=1 / seconds_per_frame,
-        seconds=None if frames is None else seconds_per_frame * frames,
+        frames_per_second=rate,
+        seconds=None if frames is None else frames / rate,
         memory_bytes=memory,
         output_bytes=video,
         disk_bytes=None if video is None else 2 * video + size,
         left_out=left_out,
         notes=notes,
         workers=workers.names,
+        shots=shots,
         alternatives=()
         if workers.names
         else tuple(
@@ -270,12 +282,14 @@ def _share(session: UpscaleSession) -> float:
     return 1.0 if session.part is None or not (part and whole) else min(1.0, part / whole)
 
 
-def _frame_count(session: UpscaleSession) -> tuple[int | None, bool]:
-    """Return the frames to upscale, and whether the count is exact.
+def _frame_count(session: UpscaleSession, found: FoundShots | None) -> tuple[int | None, bool]:
+    """Return the frames to upscale, and whether the count is exact, as it is if all were read.
 
     Packets of interlaced film are not counted, since they may be fields. With inverse telecine,
     the count depends on the frames.
     """
+    if found is not None and found.is_complete:
+        return found.frames, True
     reader = session.reader
     is_exact = not reader.field_mode.inverse_telecine
     if session.part is not None:

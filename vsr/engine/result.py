@@ -27,10 +27,22 @@ class UpscaleProgress:
     """Time since the run started."""
     before: int = 0
     """Frames that earlier runs had finished."""
+    frames_per_second: float | None = None
+    """Speed in the last half minute, from each worker's first frame on; None until it is known."""
     stages: StageTimes = field(default_factory=StageTimes)
     """Times of the stages until now; they grow with the run, by all workers."""
     workers: tuple[WorkerProgress, ...] = ()
     """Of a run with several workers."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated time left; None if it isn't known."""
+        if self.frame_count is None:
+            return None
+        frames = max(self.frame_count - self.frames, 0)
+        if not frames:
+            return 0.0
+        return frames / self.frames_per_second if self.frames_per_second else None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from vsr.config import check_dataclass
+from vsr.engine.frame_rate import FrameRate
 from vsr.engine.pipeline import SpanObserver, StageTimes
 from vsr.engine.result import UpscaleProgress, UpscaleResult, UpscaleStart, WorkerProgress
 from vsr.engine.session import UpscaleSession
@@ -64,20 +65,24 @@ class FrameCounter:
         self._on_progress = on_progress
         self._stages = stages
         self._before = before
+        self._rate = FrameRate()
 
     def add(self, worker: int | None = None) -> None:
         """Count a frame, of one of the workers if there are several."""
         self.frames += 1
         if worker is not None:
             self._count(worker, 1)
-        seconds = time.perf_counter() - self._session.started
+        now = time.perf_counter()
+        seconds = now - self._session.started
         self.first_frame_seconds = self.first_frame_seconds or seconds
+        rate = self._rate.add(worker or 0, now)
         self._on_progress(
             UpscaleProgress(
                 frames=self.frames,
                 frame_count=self._session.info.frame_count,
                 seconds=seconds,
                 before=self._before,
+                frames_per_second=rate,
                 stages=self._stages,
                 workers=tuple(self._workers),
             )
@@ -85,6 +90,7 @@ class FrameCounter:
 
     def discard(self, worker: int, frames: int) -> None:
         """Subtract the frames of an unfinished segment, which are upscaled again."""
+        self._rate.restart(worker)
         self.frames -= frames
         self._count(worker, -frames)
 

@@ -102,9 +102,9 @@ def upscale_video(
     **Several processes.** `device` "cuda:0,cuda:1", or "all", gives each GPU a process, and
     `workers` is a count of processes that divide the cores of the CPU. They upscale shots at the
     same time; the output has the same bytes. `workers` can also be `vsr.Workers`, which several
-    films share. `cluster` is the address of a Ray cluster, or "auto" for the one of this machine:
-    each GPU has a worker or, without GPUs, each machine has `workers`. Processes import the main
-    script, so that it needs `if __name__ == "__main__":`.
+    films share, also at the same time in threads. `cluster` is the address of a Ray cluster, or
+    "auto" for the one of this machine: each GPU has a worker or, without GPUs, each machine has
+    `workers`. Processes import the main script, so that it needs `if __name__ == "__main__":`.
 
     **Source.** `deinterlace` applies to frames flagged as interlaced ("auto"), to all ("on"), or
     to none ("off"); "double" returns a frame for each field. `inverse_telecine` restores the
@@ -225,6 +225,8 @@ def upscale_film(
         raise OutputError("-: y4m holds video alone; --audio copy needs --format nut")
     if workers.names:
         _check_workers(source, output, is_animation, trace)
+    for left_out in workers.take_left_out():
+        run_options.on_message(left_out)
     if line := workers.unlike_machines(options):
         run_options.on_message(line)
     if workers.is_cluster and is_pattern:

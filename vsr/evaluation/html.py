@@ -24,7 +24,7 @@ def report_page(report: Report) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     body = f"""<main>
 <h1>{escape(report.subject)}</h1>
-<p>Protocol {escape(str(report.protocol))}.</p>
+<p>Protocol {escape(report.rules)}.</p>
 {f"<ul>{notes}</ul>" if notes else ""}
 <div class="scroll">{_table(report)}</div>
 {films}

@@ -109,6 +109,12 @@ class Report:
         return MetricSummary(mean, worst)
 
     @property
+    def rules(self) -> str:
+        """The protocol, and what differs from it."""
+        has_vmaf = any(metric in VMAF_METRICS for metric in self.metrics)
+        return f"{self.protocol}{'; VMAF: luma by the matrix of the film' if has_vmaf else ''}"
+
+    @property
     def notes(self) -> list[str]:
         """Remarks on how the result was obtained, beside the protocol."""
         films = [f"{film.name}: {note}" for film in self.films for note in film.notes]
@@ -150,8 +156,7 @@ def table(report: Report) -> str:
     for name, *cells in rows:
         aligned = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
         lines.append("  ".join([name.ljust(widths[0]), *aligned]).rstrip())
-    rules = f"protocol {report.protocol}"
-    return "\n".join([report.subject, rules, *report.notes, "", *lines])
+    return "\n".join([report.subject, f"protocol {report.rules}", *report.notes, "", *lines])
 
 
 def as_json(report: Report) -> str:
@@ -171,7 +176,7 @@ def as_json(report: Report) -> str:
     whole = {
         "subject": report.subject,
         "protocol": report.protocol.name,
-        "rules": str(report.protocol),
+        "rules": report.rules,
         "mean": _means(report, "output"),
         "films": films,
         "notes": report.notes,

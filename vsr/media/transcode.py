@@ -44,7 +44,7 @@ class Coding:
 
         The quantiser of x264 and x265 depends on the complexity of each block alone, not on that of
         the frames (`qcomp=1`), so that a crop is coded like the frame that it was cut from. Their
-        macroblock trees (`mbtree`, `cutree`) are off: on small frames, x264's differs between runs.
+        macroblock trees (`mbtree`, `cutree`) are off: x264's differs between runs with AVX-512.
         """
         options = {"g": str(self.group), "bf": str(self.b_frames)}
         shared = "qcomp=1:ref=1:rc-lookahead=6"

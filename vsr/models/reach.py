@@ -1,15 +1,19 @@
-"""Measure how far a network of single pictures sees, so that tiles equal the whole picture.
+"""Measure the effective receptive field of networks of single pictures, for the overlap of tiles.
 
-The sum over kernels says little about deep networks, and nothing about attention. Attention has
-windows that start at multiples of a grid, and some networks depend on the mean of the whole
-picture. So a part of a picture is computed alone and compared with the same area of the whole.
+The sum over kernels is many times too large for deep networks, and says nothing about attention.
+Attention has windows that start at multiples of a grid, and some networks depend on the mean of the
+whole picture. So a part of a picture is computed alone and compared with the same area of the
+whole, which gives the distance up to which outputs change: the reach.
 """
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import product
+from threading import Timer
 from typing import NamedTuple
 
 import torch
@@ -24,19 +28,22 @@ Upscale = Callable[[Tensor], Tensor]
 
 MAX_REACH = 104
 """Largest reach for which tiles are worth their overlap, in low-resolution pixels."""
-_STARTS = {16: 80, 48: 48, 32: 96, 64: 64, 112: 112}
-"""Start of the part for each grid that is tried. Windows of attention have sides of 4 to 64 pixels,
-or 7. A start is on its own grid, and on none of those before."""
 _TOLERANCE = 0.5 / 255
 """Largest difference of samples: rounding turns it into a code value at most."""
-_LONG_SIDE, _SHORT_SIDE = 384, 48
-_MARK = 48
-"""Length of both ends of the probe, which the part lacks: they change the mean of the picture."""
-_END = _LONG_SIDE - _MARK - 6
-"""End of the part, on no grid."""
 _SEED = 11
-_FORMAT = 1
+_MARK_SHARE = 8
+"""Length of the probe over that of its bright start."""
+_FORMAT = 2
 """Part of the name of a remembered reach. Increase it when it is measured differently."""
+_SILENT_SECONDS = 1.0
+"""Time after which the user is told about a measurement."""
+
+_MEASURING = (
+    "measuring the model's effective receptive field, which decides how far tiles overlap; this is "
+    "done once for each model"
+)
+
+_log = logging.getLogger(__name__)
 
 
 class Reach(NamedTuple):
@@ -48,29 +55,59 @@ class Reach(NamedTuple):
     """Tiles start at multiples of this."""
 
 
+class _Trial(NamedTuple):
+    """A grid, and the parts of a probe that are computed alone to test it."""
+
+    grid: int
+    sides: tuple[int, int]
+    """(height, width) of the probe."""
+    parts: tuple[tuple[int, int], ...]
+    """(start, end) along the width. An end is on no grid, unless it is the end of the probe."""
+
+
+_LONG = (48, 384)
+_TRIALS = (
+    # Each part has an end of the probe, so that it is shorter. Most networks need no other trial.
+    _Trial(16, (24, 136), ((16, 136), (0, 118))),
+    _Trial(48, _LONG, ((48, 330),)),
+    _Trial(32, _LONG, ((96, 330),)),
+    _Trial(64, _LONG, ((64, 330),)),
+    _Trial(112, _LONG, ((112, 330),)),
+)
+"""Windows of attention have sides of 4 to 64 pixels, or 7. A start is on its own grid, and on none
+of those before."""
+
+
 @torch.inference_mode()
 def measure_reach(upscale: Upscale, scale: int) -> Reach | None:
     """Measure the reach of a network for pictures of any size.
 
     Differences of up to half a code value are ignored. None if there are larger ones farther than
-    `MAX_REACH` from the border of the part.
+    `MAX_REACH` from where parts were cut.
     """
-    probe = probe_picture(_SHORT_SIDE, _LONG_SIDE)
-    pairs = [(probe, upscale(probe))]
-    for grid, start in _STARTS.items():
+    pairs: dict[tuple[tuple[int, int], bool], tuple[Tensor, Tensor]] = {}
+
+    def pair(sides: tuple[int, int], is_turned: bool) -> tuple[Tensor, Tensor]:
+        """Return a probe and its output."""
+        if (sides, is_turned) not in pairs:
+            probe = probe_picture(*sides)
+            probe = probe.mT.contiguous() if is_turned else probe
+            pairs[sides, is_turned] = probe, upscale(probe)
+        return pairs[sides, is_turned]
+
+    for trial in _TRIALS:
         found = 0
-        for turned in range(2):
-            if turned == len(pairs):
-                pairs.append((probe.mT.contiguous(), upscale(probe.mT.contiguous())))
-            picture, whole = pairs[turned]
-            axis, length = 3 - turned, _END - start
-            part = upscale(picture.narrow(axis, start, length))
+        for is_turned, (start, end) in product((False, True), trial.parts):
+            probe, whole = pair(trial.sides, is_turned)
+            axis, length = 2 if is_turned else 3, end - start
+            part = upscale(probe.narrow(axis, start, length))
             same = whole.narrow(axis, scale * start, scale * length)
-            found = max(found, _farthest_error(part, same, scale, axis))
+            ends = (start > 0, end < trial.sides[1])
+            found = max(found, _farthest_error(part, same, scale, axis, ends))
             if found > MAX_REACH:
                 break
         else:
-            return Reach(found, grid)
+            return Reach(found, trial.grid)
     return None
 
 
@@ -99,7 +136,8 @@ def remembered_reach(
 ) -> Reach | None:
     """Return the reach of a network from the user's cache, or measure it and keep it there.
 
-    `purpose` distinguishes several measurements of a network.
+    `purpose` distinguishes several measurements of a network. A measurement that takes longer than
+    a second is logged.
     """
     digest = hashlib.blake2b(f"{_FORMAT} {purpose} {network}".encode(), digest_size=16)
     for name, tensor in sorted(network.state_dict().items()):
@@ -109,7 +147,12 @@ def remembered_reach(
     with suppress(OSError, ValueError, TypeError):
         values = json.loads(path.read_text(encoding="utf-8"))
         return None if values is None else Reach(int(values[0]), int(values[1]))
-    found = measure()
+    timer = Timer(_SILENT_SECONDS, _log.info, (_MEASURING,))
+    timer.start()
+    try:
+        found = measure()
+    finally:
+        timer.cancel()
     with suppress(OSError, ValueError):  # a cache that can't be written costs only time
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(found))
@@ -117,9 +160,10 @@ def remembered_reach(
 
 
 def probe_picture(height: int, width: int) -> Tensor:
-    """Draw noise of several sizes, (1, 3, H, W), with a bright and a dark end along the width.
+    """Draw noise of several sizes, (1, 3, H, W), with a bright start along the width.
 
-    It has strong edges, and is the same in every call.
+    It has strong edges, and is the same in every call. A part that lacks the start has a lower mean
+    than the picture.
     """
     source = torch.Generator().manual_seed(_SEED)
     picture = torch.full((1, 3, height, width), 0.5)
@@ -128,19 +172,23 @@ def probe_picture(height: int, width: int) -> Tensor:
         noise = torch.rand(1, 3, rows, columns, generator=source) - 0.5
         larger = resize_bicubic(noise, (rows * step, columns * step))
         picture += 0.6 * larger[..., :height, :width]
-    mark = min(_MARK, width // 4)
+    mark = width // _MARK_SHARE
     picture[..., :mark] = 0.2 * picture[..., :mark] + 0.8
-    picture[..., width - mark :] *= 0.2
     return picture.clamp(0, 1)
 
 
-def _farthest_error(first: Tensor, second: Tensor, scale: int, axis: int) -> int:
-    """Return the largest distance from both ends of an axis, in low-resolution pixels, of an error.
+def _farthest_error(
+    first: Tensor, second: Tensor, scale: int, axis: int, ends: tuple[bool, bool] = (True, True)
+) -> int:
+    """Return the largest distance of an error from the ends of an axis, in low-resolution pixels.
 
-    Pictures are (1, 3, sH, sW). 0 if there is no error.
+    Pictures are (1, 3, sH, sW). `ends` are those that count: start and end. 0 if there is no error.
     """
     difference = (first - second).abs().nan_to_num(math.inf).amax(dim=(0, 1, 5 - axis))
     is_wrong = (difference > _TOLERANCE).view(-1, scale).any(dim=1)
     positions = is_wrong.nonzero().flatten()
-    distances = torch.minimum(positions, len(is_wrong) - 1 - positions) + 1
-    return int(distances.max()) if len(distances) else 0
+    if not len(positions):
+        return 0
+    distances = (positions + 1, len(is_wrong) - positions)
+    counted = [distance for distance, counts in zip(distances, ends, strict=True) if counts]
+    return int(torch.stack(counted).amin(dim=0).max())

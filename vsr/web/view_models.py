@@ -114,6 +114,8 @@ class PlanResult(Config):
     alternatives: list[OtherQuality]
     workers: list[str]
     """Names of the processes of a run with several; the server uses one."""
+    shots: None = None
+    """How shots spread over several processes."""
 
 
 class Plan(Config):

@@ -170,7 +170,7 @@ def _steadied(generator: "Generator[Any]", strength: float, name: str) -> "Gener
     if not 0 <= strength <= 1:
         raise ModelError(f"steady is between 0 and 1, not {strength}")
     if generator.is_recurrent:
-        advice = "use denoise" if generator.filters_input else "leave it out"
+        advice = "leave it out" + (", or for a film use denoise" if generator.filters_input else "")
         raise ModelError(f"steady is for models of single pictures; {name} has a memory: {advice}")
     from vsr.models import Recurrent
     from vsr.models.steady import Steadied

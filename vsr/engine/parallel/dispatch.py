@@ -1,7 +1,8 @@
-"""Let a pool of workers upscale the pending segments of an output."""
+"""Let the workers of a pool upscale the pending segments of an output."""
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 from vsr.engine.parallel.pool import (
     Chain,
@@ -9,13 +10,14 @@ from vsr.engine.parallel.pool import (
     Event,
     FrameDone,
     Job,
-    Pool,
     SegmentDone,
     WorkerDied,
     WorkerFailed,
     WorkerLost,
 )
 from vsr.engine.parallel.scan import Scanner
+from vsr.engine.parallel.schedule import CHAINS_AHEAD
+from vsr.engine.parallel.sharing import SharedPool
 from vsr.engine.pipeline import StageTimes
 from vsr.engine.resume.journal import Journal
 from vsr.engine.resume.writers import SegmentWriters
@@ -26,14 +28,10 @@ from vsr.errors import Interrupted, MediaError, VsrError
 
 MOST_DEATHS = 3
 """Workers that may die while they upscale the same segment."""
-_AHEAD = 8
-"""Chains per worker that are found before they are upscaled."""
-_WAIT_SECONDS = 0.1
-"""Time after which the stop of the user and new chains are noticed."""
 
 
 class ParallelRun:
-    """Upscales the segments that the journal doesn't list, by a pool of workers.
+    """Upscales the segments that the journal doesn't list, by workers that other films use too.
 
     It takes the place of `SegmentRun`, and the output has the same bytes.
     """
@@ -43,7 +41,7 @@ class ParallelRun:
         session: UpscaleSession,
         journal: Journal,
         run_options: RunOptions,
-        pool: Pool,
+        pool: SharedPool,
         memory: int,
     ) -> None:
         """Tiles are chosen for devices of `memory` bytes."""
@@ -57,99 +55,137 @@ class ParallelRun:
         )
         self._session, self._journal, self._options = session, journal, run_options
         self._pool, self._memory = pool, memory
-        self._stop = run_options.stop or threading.Event()
-        self._idle = set(range(len(pool.names)))
-        self._running: dict[int, Chain] = {}
-        self._unfinished: dict[int, int] = {}
-        """Frames of each worker's unfinished segment."""
-        self._retries: list[Chain] = []
 
     def upscale_pending(self, writers: SegmentWriters) -> None:
         """Upscale and write all pending segments.
 
         The reader of the session reads the film ahead, to find its shots. Raises `VsrError`.
         """
-        pending = self._journal.pending
+        journal, session = self._journal, self._session
+        pending = journal.pending
         if not pending:
             return
-        session = self._session
-        frames = pending_frames(session, self._journal)
+        frames = pending_frames(session, journal)
         if session.part is not None:
             frames.find_warm_up()
         session.backend.release()
         job = Job(
             source=session.reader.path,
-            output=self._journal.output,
+            output=journal.output,
             suffix=session.suffix,
             options=session.given_options,
             survey=session.survey,
-            identity=self._journal.identity,
+            identity=journal.identity,
             writers=writers,
             memory=self._memory,
             decoder_threads=session.decoder_threads,
             warm_up=frames.warm_up,
         )
-        self._pool.open(job, self._journal.folder)
         scanner = Scanner(
             frames,
             pending=pending,
-            finished=frozenset(segment.number for segment in self._journal.finished),
+            finished=frozenset(segment.number for segment in journal.finished),
             damage=lambda: session.reader.damage,
-            most=_AHEAD * len(self._pool.names),
+            most=CHAINS_AHEAD * len(self._pool.names),
+            plenty=len(self._pool.names),
+        )
+        chains = _Chains(
+            job,
+            scanner,
+            session=session,
+            journal=journal,
+            run_options=self._options,
+            names=self._pool.names,
+            counter=self.counter,
+            stages=self.stages,
         )
         with scanner:
             try:
-                self._dispatch(scanner)
+                self._pool.upscale(chains)
             except BaseException:
-                self._pool.abandon()
-                for chain in self._running.values():
-                    if chain.segments:
-                        writers.discard(chain.segments[0].start, chain.segments[0].frames)
+                chains.discard_unfinished()
                 raise
-        if self._journal.pending:
+        if journal.pending:
             raise Interrupted("stopped")
 
-    def _dispatch(self, scanner: Scanner) -> None:
-        """Give chains to idle workers until all are upscaled, or the run is stopped."""
-        is_stopping = False
-        while True:
-            if self._stop.is_set() and not is_stopping:
-                is_stopping = True
-                self._pool.stop()
-            is_empty = scanner.is_empty  # raises its error
-            if not is_stopping:
-                self._submit(scanner)
-            if not self._running and (is_stopping or (is_empty and not self._retries)):
-                return
-            if event := self._pool.next_event(_WAIT_SECONDS):
-                self._handle(event)
 
-    def _submit(self, scanner: Scanner) -> None:
-        for worker in sorted(self._idle):
-            chain = self._retries.pop() if self._retries else scanner.take()
-            if chain is None:
-                return
-            self._idle.remove(worker)
-            self._running[worker] = chain
-            self._unfinished[worker] = 0
-            start = chain.segments[0].start
-            state = None if start.begins_shot else self._journal.state(start.number)
-            self._pool.submit(worker, chain, state)
+class _Chains:
+    """The chains of a run, and what happens to them; see `sharing.Run`."""
 
-    def _handle(self, event: Event) -> None:
+    def __init__(
+        self,
+        job: Job,
+        scanner: Scanner,
+        *,
+        session: UpscaleSession,
+        journal: Journal,
+        run_options: RunOptions,
+        names: tuple[str, ...],
+        counter: FrameCounter,
+        stages: StageTimes,
+    ) -> None:
+        self.job = job
+        self.folder = journal.folder
+        self._scanner, self._names = scanner, names
+        self._session, self._journal, self._options = session, journal, run_options
+        self._counter, self._stages = counter, stages
+        self._stop = run_options.stop or threading.Event()
+        self._running: dict[int, Chain] = {}
+        self._unfinished: dict[int, int] = {}
+        """Frames of each worker's unfinished segment."""
+        self._retries: list[Chain] = []
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the user has stopped the run."""
+        return self._stop.is_set()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all chains were taken, and none will follow. Raises the error of the scan."""
+        return self._scanner.is_empty and not self._retries
+
+    @property
+    def has_chain(self) -> bool:
+        """Whether a chain can be taken."""
+        return bool(self._retries) or self._scanner.has_chain
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether chains can be taken for a while, or the last ones."""
+        return bool(self._retries) or self._scanner.is_ahead
+
+    def take(self, worker: int) -> tuple[Chain, Path | None]:
+        """Take a chain for a worker, and the file of the state at its start."""
+        chain = self._retries.pop() if self._retries else self._scanner.take()
+        self._running[worker] = chain
+        self._unfinished[worker] = 0
+        start = chain.segments[0].start
+        return chain, None if start.begins_shot else self._journal.state(start.number)
+
+    def discard_unfinished(self) -> None:
+        """Remove what workers have written of unfinished segments."""
+        for chain in self._running.values():
+            if chain.segments:
+                segment = chain.segments[0]
+                self.job.writers.discard(segment.start, segment.frames)
+
+    def handle(self, event: Event) -> None:
+        """Handle an event of a worker that upscales a chain of this run."""
         match event:
             case FrameDone():
                 self._unfinished[event.worker] += 1
-                self.counter.add(event.worker)
+                self._counter.add(event.worker)
             case SegmentDone():
                 self._finish(event)
             case ChainEnded():
-                del self._running[event.worker]
-                self._idle.add(event.worker)
+                chain = self._running.pop(event.worker)
+                if chain.segments and not self.is_stopped:  # a stop of another run came late
+                    self._retries.append(chain)
             case WorkerDied():
                 self._repeat(event)
             case WorkerLost():
-                self._lose(event.worker)
+                self._lose(event)
             case WorkerFailed():
                 raise event.error
 
@@ -169,18 +205,17 @@ class ParallelRun:
         self._journal.take(finished, event.video, event.file, event.state)
         self._running[event.worker] = replace(chain, segments=rest, deaths=0)
         self._unfinished[event.worker] = 0
-        self.stages.add(event.stages)
+        self._stages.add(event.stages)
         notes = self._session.reader.notes
         notes += [note for note in event.notes if note not in notes]
 
     def _repeat(self, event: WorkerDied) -> None:
         """Let another process upscale the rest of a chain whose worker died."""
         chain = self._running.pop(event.worker)
-        self._idle.add(event.worker)
-        self.counter.discard(event.worker, self._unfinished[event.worker])
+        self._counter.discard(event.worker, self._unfinished[event.worker])
         if not chain.segments:
             return
-        name, deaths = self._pool.names[event.worker], chain.deaths + 1
+        name, deaths = self._names[event.worker], chain.deaths + 1
         if deaths == MOST_DEATHS:
             raise VsrError(
                 f"{self._session.reader.path}: {deaths} workers died at frame "
@@ -190,15 +225,13 @@ class ParallelRun:
         self._options.on_message(f"{name} died ({event.reason}); its shot is upscaled again")
         self._retries.append(replace(chain, deaths=deaths))
 
-    def _lose(self, worker: int) -> None:
+    def _lose(self, event: WorkerLost) -> None:
         """Let another worker upscale the rest of the chain of one whose machine is lost."""
+        worker, reason = event.worker, event.reason
         chain = self._running.pop(worker, None)
-        self._idle.discard(worker)
         if chain is not None:
-            self.counter.discard(worker, self._unfinished[worker])
+            self._counter.discard(worker, self._unfinished[worker])
             if chain.segments:
                 self._retries.append(chain)
-        name = self._pool.names[worker]
-        if not self._idle and not self._running:
-            raise VsrError(f"{self._session.reader.path}: all workers are lost, the last is {name}")
-        self._options.on_message(f"{name} is lost; other workers upscale its shots")
+        name = self._names[worker]
+        self._options.on_message(f"{name} is lost ({reason}); other workers upscale its shots")

@@ -22,6 +22,7 @@ from vsr.engine.parallel.pool import (
     FrameDone,
     Job,
     SegmentDone,
+    WorkerBug,
     WorkerDied,
     WorkerFailed,
 )
@@ -31,10 +32,6 @@ from vsr.system.files import write_failure
 
 SPAWN = multiprocessing.get_context("spawn")
 _END_SECONDS = 10.0
-
-
-class WorkerBug(RuntimeError):
-    """An error in a worker that isn't a `VsrError`; its text has the worker's traceback."""
 
 
 class LocalPool:
@@ -47,8 +44,9 @@ class LocalPool:
         self._placements = placements
         self._processes: list[_Process | None] = [None] * len(placements)
         self._events: deque[Event] = deque()
-        self._job: Job | None = None
-        self._folder = Path()
+        self._jobs: dict[int, tuple[Job, Path]] = {}
+        """Each job, and the folder of its journal."""
+        self._opened = 0
 
     def __enter__(self) -> "LocalPool":
         return self
@@ -66,13 +64,20 @@ class LocalPool:
         """Identifiers of the processes."""
         return [process.pid for process in self._processes if process is not None]
 
-    def open(self, job: Job, folder: Path) -> None:
-        """Set the job of the next chains; see `Pool.open`."""
-        self._job, self._folder = job, folder
+    def open(self, job: Job, folder: Path) -> int:
+        """Add a job, and return its number; see `Pool.open`."""
+        self._opened += 1
+        self._jobs[self._opened] = job, folder
+        return self._opened
 
-    def submit(self, worker: int, chain: Chain, state: Path | None) -> None:
+    def release(self, job: int) -> None:
+        """Remove a job, of which no worker upscales a chain, and its workers' files."""
+        _, folder = self._jobs.pop(job)
+        for path in folder.glob("worker-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def submit(self, worker: int, job: int, chain: Chain, state: Path | None) -> None:
         """Let an idle worker upscale a chain; see `Pool.submit`."""
-        assert self._job is not None
         process = self._processes[worker]
         if process is not None and not process.is_alive():
             process.kill()
@@ -80,7 +85,9 @@ class LocalPool:
         if process is None:
             process = _Process(worker, self._placements[worker])
             self._processes[worker] = process
-        process.submit(self._job, self._folder, chain, state)
+        if job != process.job:
+            process.set_job(job, *self._jobs[job])
+        process.submit(chain, state)
 
     def next_event(self, seconds: float) -> Event | None:
         """Wait for the next event; see `Pool.next_event`."""
@@ -88,19 +95,18 @@ class LocalPool:
             self._receive(seconds)
         return self._events.popleft() if self._events else None
 
-    def stop(self) -> None:
-        """Let all workers end their chains after the current segment."""
-        for process in self._processes:
-            if process is not None and process.is_busy:
-                process.send(("stop",))
+    def stop(self, worker: int) -> None:
+        """Let a worker end its chain after the current segment."""
+        if (process := self._processes[worker]) is not None:
+            process.send(("stop",))
 
-    def abandon(self) -> None:
-        """Kill the workers that are busy, and remove their files."""
-        for worker, process in enumerate(self._processes):
-            if process is not None and process.is_busy:
-                process.kill()
-                self._processes[worker] = None
-        self._events.clear()
+    def abandon(self, worker: int) -> None:
+        """Kill a worker that is busy, and remove its files."""
+        process = self._processes[worker]
+        if process is not None and process.is_busy:
+            process.kill()
+            self._processes[worker] = None
+        self._events = deque(event for event in self._events if event.worker != worker)
 
     def close(self) -> None:
         """Kill all workers."""
@@ -149,20 +155,22 @@ class _Process:
         assert self._process.pid is not None
         self.pid = self._process.pid
         self.is_busy = False
-        self._job: Job | None = None
+        self.job = 0
+        """Number of its last job; 0 before the first."""
         self._folder: Path | None = None
 
     def is_alive(self) -> bool:
         """Whether the process runs."""
         return self._process.is_alive()
 
-    def submit(self, job: Job, folder: Path, chain: Chain, state: Path | None) -> None:
+    def set_job(self, number: int, job: Job, folder: Path) -> None:
+        """Set the job of the next chains."""
+        self.job, self._folder = number, folder / f"worker-{self.pid}"
+        self.send(("job", job, self._folder))
+
+    def submit(self, chain: Chain, state: Path | None) -> None:
         """Let the process upscale a chain."""
         self.is_busy = True
-        if job is not self._job:
-            self._job = job
-            self._folder = folder / f"worker-{self.pid}"
-            self.send(("job", job, self._folder))
         self.send(("chain", chain, state))
 
     def send(self, message: tuple[Any, ...]) -> None:

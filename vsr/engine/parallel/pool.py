@@ -116,14 +116,15 @@ class WorkerDied:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker has ended, and no other one takes its place, since its machine is lost."""
+    """A worker has ended, and no other one takes its place, since its machine can't be used."""
 
     worker: int
+    reason: str
 
 
 @dataclass(frozen=True)
 class WorkerFailed:
-    """A worker can't upscale a chain; it has ended it."""
+    """A worker can't upscale a chain; it has ended it, or must be abandoned."""
 
     worker: int
     error: VsrError
@@ -132,25 +133,33 @@ class WorkerFailed:
 Event = FrameDone | SegmentDone | ChainEnded | WorkerDied | WorkerLost | WorkerFailed
 
 
-class Pool(Protocol):
-    """Workers that upscale chains, one at a time each. Only one thread uses a pool.
+class WorkerBug(RuntimeError):
+    """An error in a worker that isn't a `VsrError`; its text has the worker's traceback."""
 
-    Workers are numbered from 0, and keep the number when they are replaced.
+
+class Pool(Protocol):
+    """Workers that upscale chains of several jobs, one chain at a time each.
+
+    Only one thread uses a pool. Workers are numbered from 0, and keep the number when they are
+    replaced.
     """
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the workers, for reports; one for each number."""
 
-    def open(self, job: Job, folder: Path) -> None:
-        """Set the job of the next chains.
+    def open(self, job: Job, folder: Path) -> int:
+        """Add a job, and return its number.
 
         Workers may write unfinished files into subfolders `worker-*` of `folder`, the journal's.
         Raises `VsrError`.
         """
 
-    def submit(self, worker: int, chain: Chain, state: Path | None) -> None:
-        """Let an idle worker upscale a chain.
+    def release(self, job: int) -> None:
+        """Remove a job, of which no worker upscales a chain."""
+
+    def submit(self, worker: int, job: int, chain: Chain, state: Path | None) -> None:
+        """Let an idle worker upscale a chain of a job.
 
         `state` is the file of the state at its start, if that is in mid-shot; it stays until the
         first segment is finished.
@@ -159,14 +168,14 @@ class Pool(Protocol):
     def next_event(self, seconds: float) -> Event | None:
         """Wait for the next event; None if there is none within `seconds`.
 
-        An error that is a bug in a worker is raised here.
+        Raises `WorkerBug`.
         """
 
-    def stop(self) -> None:
-        """Let all workers end their chains after the current segment."""
+    def stop(self, worker: int) -> None:
+        """Let a worker end its chain after the current segment."""
 
-    def abandon(self) -> None:
-        """End all work at once. Afterwards, nothing is written for the job any more."""
+    def abandon(self, worker: int) -> None:
+        """End the chain of a worker, if it has one, at once and without further events."""
 
     def close(self) -> None:
         """End all workers."""

@@ -50,13 +50,15 @@ class Scanner:
         finished: frozenset[int],
         damage: Callable[[], Damage],
         most: int,
+        plenty: int,
     ) -> None:
         """Scan from each of the `pending` starts up to a segment that is `finished`.
 
-        At most `most` chains wait. `damage` returns that of the reader.
+        At most `most` chains wait; with `plenty`, the scan is ahead. `damage` returns that of the
+        reader.
         """
         self._frames, self._pending, self._finished = frames, pending, finished
-        self._damage, self._most = damage, most
+        self._damage, self._most, self._plenty = damage, most, plenty
         self._changed = threading.Condition()
         self._chains: list[Chain] = []
         self._error: BaseException | None = None
@@ -81,11 +83,21 @@ class Scanner:
                 raise self._error
             return self._has_ended and not self._chains
 
-    def take(self) -> Chain | None:
-        """Take the next chain, once the scan has ended the longest; None if none is found yet."""
+    @property
+    def has_chain(self) -> bool:
+        """Whether `take` returns a chain."""
         with self._changed:
-            if not self._chains:
-                return None
+            return bool(self._chains)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the scan has ended, or many chains wait."""
+        with self._changed:
+            return self._has_ended or len(self._chains) >= self._plenty
+
+    def take(self) -> Chain:
+        """Take the next chain, once the scan has ended the longest; see `has_chain`."""
+        with self._changed:
             index = 0
             if self._has_ended:
                 lengths = [chain.frames for chain in self._chains]

@@ -1,6 +1,7 @@
 """The workers of a command: chosen by its options, started once, shared by its films."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,7 @@ from vsr.engine.parallel.placement import (
     unlike_devices,
 )
 from vsr.engine.parallel.pool import Pool
+from vsr.engine.parallel.sharing import SharedPool
 from vsr.engine.resume.journal import Journal
 from vsr.engine.run import RunOptions
 from vsr.engine.segment_run import SegmentRun
@@ -26,6 +28,7 @@ from vsr.errors import VsrError
 if TYPE_CHECKING:
     from vsr.engine.parallel.ray_pool import RayPool
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -33,7 +36,8 @@ class Workers:
     """Processes that upscale films together, or none: then the calling process does it alone.
 
     They start with the first film, and stay until `close`, with all that they loaded. The output is
-    the same, whatever their count.
+    the same, whatever their count. Several threads can upscale a film each: then the films share
+    the processes, and those that started earlier come first.
     """
 
     def __init__(
@@ -52,12 +56,18 @@ class Workers:
         """Whether the processes may be on other machines."""
         self._cluster: RayPool | None = None
         self._pool: Pool | None = None
+        self._shared: SharedPool | None = None
         self._placements: tuple[Placement, ...] = ()
+        self._lock = threading.Lock()
+        self._left_out: tuple[str, ...] = ()
         check_count(count)
         if cluster is not None:
-            from vsr.engine.parallel import ray_pool
-
+            try:
+                from vsr.engine.parallel import ray_pool
+            except ImportError as error:
+                raise VsrError("--cluster needs Ray: pip install 'vsr[cluster]'") from error
             self._pool = self._cluster = ray_pool.RayPool(cluster, device, count)
+            self._left_out = self._cluster.left_out
             self._devices = [self._cluster.machines[0].device]
             return
         self._devices = split_devices(device)
@@ -84,6 +94,11 @@ class Workers:
             return self._cluster.names
         return tuple(placement.name for placement in self._placements)
 
+    def take_left_out(self) -> tuple[str, ...]:
+        """Return lines about workers that didn't start, for the first film alone."""
+        lines, self._left_out = self._left_out, ()
+        return lines
+
     def unlike_machines(self, options: UpscaleOptions) -> str | None:
         """Return a line about machines whose samples may differ.
 
@@ -103,17 +118,31 @@ class Workers:
         self, session: UpscaleSession, journal: Journal, run_options: RunOptions
     ) -> SegmentRun | ParallelRun:
         """Return the run that upscales the pending segments of an output."""
+        if not self.names:
+            return SegmentRun(session, journal, run_options)
         if self._cluster is not None:
             memory = self._cluster.memory
-            return ParallelRun(session, journal, run_options, self._cluster, memory)
-        if not self._placements:
-            return SegmentRun(session, journal, run_options)
-        if len(self._devices) > 1 and (line := unlike_devices(self._devices)):
-            session.reader.notes.append(line)
-        if self._pool is None:
-            self._pool = LocalPool(self._placements)
-        memory = least_memory(self._devices)
-        return ParallelRun(session, journal, run_options, self._pool, memory)
+        else:
+            memory = least_memory(self._devices)
+            if len(self._devices) > 1 and (line := unlike_devices(self._devices)):
+                session.reader.notes.append(line)
+        return ParallelRun(session, journal, run_options, self.shared, memory)
+
+    @property
+    def shared(self) -> SharedPool:
+        """The processes, as films share them."""
+        with self._lock:
+            if self._shared is None:
+                self._pool = self._pool or LocalPool(self._placements)
+                self._shared = SharedPool(self._pool)
+            return self._shared
+
+    def until_abandoned(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Yield items; raises `Interrupted` once all films that share the processes have to end."""
+        for item in items:
+            if self._shared is not None:
+                self._shared.check()
+            yield item
 
     def call_each(self, function: Callable[..., Result], *arguments: Any) -> list[Result]:
         """Call a function in a process for each worker at the same time, and return its results.
@@ -133,6 +162,9 @@ class Workers:
 
     def close(self) -> None:
         """End the processes."""
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
         if self._pool is not None:
             self._pool.close()
             self._pool = None

@@ -139,8 +139,13 @@ def _default_options(info: StreamInfo, settings: EncoderSettings) -> dict[str, s
         options["preset"] = preset
     if info.layout.down == 2:
         options["chroma_sample_location"] = info.colour.siting
-    if settings.codec == "h264" and info.stereo_mode in FRAME_PACKING:
-        options["x264-params"] = f"frame-packing={FRAME_PACKING[info.stereo_mode]}"
+    if settings.codec == "h264":
+        # The AVX-512 code of x264's macroblock tree reads uninitialised memory, so that its output
+        # differs between runs; and other processors get other code. This chooses that in C.
+        parameters = ["cpu-independent=1"]
+        if info.stereo_mode in FRAME_PACKING:
+            parameters.append(f"frame-packing={FRAME_PACKING[info.stereo_mode]}")
+        options["x264-params"] = ":".join(parameters)
     if settings.codec == "hevc":
         options["x265-params"] = ":".join(["log-level=error", *x265_params(info.hdr)])
     if settings.codec == "av1":

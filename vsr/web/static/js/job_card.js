@@ -193,7 +193,7 @@ function facts(job, share) {
   if (state === "cancelled") return "Unfinished work is removed.";
   const done = all ? `${percent(share)} · ${number(frames)} of ${plural(all, "frame")}` : plural(frames, "frame");
   if (state === "running") {
-    if (!job.frames_per_second) return frames ? `${done} · resuming…` : "Starting…";
+    if (!job.frames_per_second) return frames ? done : "Starting…";
     const left = job.seconds_left === null ? "" : ` · ${duration(job.seconds_left)} left`;
     return `${done} · ${speed(job.frames_per_second)}${left}`;
   }

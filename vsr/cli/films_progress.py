@@ -1,0 +1,96 @@
+"""Progress of films that are upscaled at the same time, in one line."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from vsr.cli.progress import progress_bar
+
+
+class FilmsProgress:
+    """Adds up the progress of films that are upscaled at the same time."""
+
+    def __init__(self, update: Callable[..., None]) -> None:
+        """`update` is that of `progress_bar`."""
+        self._update = update
+        self._lock = threading.Lock()
+        self._running: list[_Film] = []
+        self._ended = _Film()
+
+    @contextmanager
+    def film(self) -> Iterator[Callable[[Any], None]]:
+        """Add a film, and yield the function that gets its progress."""
+        film = _Film()
+        with self._lock:
+            self._running.append(film)
+
+        def watch(progress: Any) -> None:
+            with self._lock:
+                film.set(progress)
+                self._show()
+
+        try:
+            yield watch
+        finally:
+            with self._lock:
+                self._running.remove(film)
+                self._ended.add(film)
+
+    def _show(self) -> None:
+        whole = _Film()
+        for film in (self._ended, *self._running):
+            whole.add(film)
+        count = len(self._running)
+        rates = [film.rate for film in self._running if film.rate is not None]
+        self._update(
+            whole.frames,
+            None if any(film.frame_count is None for film in self._running) else whole.frame_count,
+            films="1 film" if count == 1 else f"{count} films",
+            rate=rate_text(sum(rates) if rates else None),
+            workers=", ".join(f"{name}: {frames}" for name, frames in whole.workers.items()),
+        )
+
+
+class _Film:
+    """Progress of a film, or of several."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.frame_count: int | None = 0
+        self.rate: float | None = None
+        self.workers: Counter[str] = Counter()
+        """Frames of each worker."""
+
+    def set(self, progress: Any) -> None:
+        """Take over the progress of a film."""
+        self.frames, self.frame_count = progress.frames, progress.frame_count
+        self.rate = progress.frames_per_second
+        self.workers = Counter({one.name: one.frames for one in progress.workers})
+
+    def add(self, other: "_Film") -> None:
+        """Add a film; of one whose length isn't known, the frames until now."""
+        self.frames += other.frames
+        known = other.frames if other.frame_count is None else other.frame_count
+        self.frame_count = (self.frame_count or 0) + known
+        self.workers.update(other.workers)
+
+
+@contextmanager
+def films_progress() -> Iterator[FilmsProgress]:
+    """Show one progress bar for films that are upscaled at the same time."""
+    columns = ["{task.fields[films]}", "{task.fields[rate]}", "{task.fields[workers]}"]
+    with progress_bar(columns, films="", rate="", workers="") as update:
+        yield FilmsProgress(update)
+
+
+def rate_text(rate: float | None) -> str:
+    """Describe a speed, if it is known."""
+    return "" if rate is None else f"{rate:.1f} frames/s"
+
+
+def left_text(seconds: float | None) -> str:
+    """Describe the time left, if it is known."""
+    return "" if seconds is None else f"{timedelta(seconds=round(seconds))} left"
