@@ -87,6 +87,8 @@ class RayPool:
         self._last: dict[int, int] = {}
         """Number of each worker's last job."""
         self._films = FilmSender()
+        self._removals: list[Any] = []
+        """Calls that remove copies of films from machines without a worker."""
         self._polls: dict[Any, int] = {}
         self._busy: set[int] = set()
         self._lost: dict[int, str] = {}
@@ -199,6 +201,7 @@ class RayPool:
         for job in list(self._jobs):
             self.release(job)
         self._end(range(len(self._actors)))
+        _wait(self._removals, _REMOVE_SECONDS)
         ray.shutdown()
 
     def _end(self, workers: Sequence[int]) -> None:
@@ -209,21 +212,20 @@ class RayPool:
             self._kill(worker)
 
     def _remove_copies(self, digest: str) -> None:
-        """Remove the copies of a film."""
+        """Remove the copies of a film: by a worker of each machine, or else another process."""
         actors = {
             slot.node: actor
             for slot, actor in zip(self._slots, self._actors, strict=True)
             if actor is not None
         }
-        removed = [
-            actors[node].remove_copy.remote(copy)
-            if node in actors
-            else call_on(node, remove_copy, copy)
-            for node, copies in self._films.take_copies(digest).items()
-            for copy in copies
-            if is_alive(node)
-        ]
-        _wait(removed, _REMOVE_SECONDS)
+        removed = []
+        for node, copies in self._films.take_copies(digest).items():
+            for copy in copies:
+                if node in actors:
+                    removed.append(actors[node].remove_copy.remote(copy))
+                elif is_alive(node):
+                    self._removals.append(call_on(node, remove_copy, copy))
+        _wait(removed, _END_SECONDS)
 
     def _actor(self, worker: int) -> Any:
         """Return the actor of a worker, which is started if necessary."""
