@@ -17,6 +17,7 @@ from skimage import data
 
 from tests.helpers.cli import complaint, vsr
 from tests.helpers.films import broken_inputs, scenes, write_film
+from vsr.engine.backends.onnx_providers import import_onnxruntime
 
 SMOKE = Path(__file__).parents[1] / "configs" / "smoke.toml"
 
@@ -317,6 +318,17 @@ def test_default_detail_is_listed_unless_it_is_0() -> None:
     assert entries["base-x4"].endswith("Default of --detail: 0.5")
     assert "--detail:" not in entries["base-x4-gan"]
     assert "--detail:" not in entries["tiny-x4"]
+
+
+def test_the_doctor_reports_onnx_runtime_without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the extra `community` installs it."""
+    pytest.importorskip("onnxruntime")
+    import_onnxruntime.cache_clear()
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    done = vsr("doctor")
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("onnx "))
+    assert "; backend onnx needs onnx: pip install 'vsr[onnx]'" in line
 
 
 def test_the_doctor_names_versions_devices_and_encoders() -> None:

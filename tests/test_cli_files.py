@@ -144,7 +144,7 @@ def test_an_interrupted_run_goes_on_beside_the_longest_name(
     film: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / f"{'y' * 250}.mp4"
-    monkeypatch.setattr("vsr.engine.file_mode._join", lambda *_: 1 / 0)
+    monkeypatch.setattr("vsr.engine.file_mode._join", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         vsr("upscale", film, output, "--model", tiny_model)
     monkeypatch.undo()

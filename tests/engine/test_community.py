@@ -17,6 +17,7 @@ from tests.helpers.planes import SPECS, farthest, film_planes
 from tests.zoo.community_matrix import write_weights
 from tests.zoo.test_onnx_file import write_onnx
 from vsr.engine import still_tiles
+from vsr.engine.backend_options import BackendName, Tiling
 from vsr.engine.backends import pick_backend
 from vsr.engine.backends.still import StillStep, TorchStill
 from vsr.engine.backends.tile_size import pick_tile_size
@@ -85,13 +86,16 @@ def test_pictures_in_tiles_equal_the_whole(tmp_path: Path, monkeypatch: pytest.M
     assert np.abs(found - whole.permute(1, 2, 0).numpy()).max() < 1 / 255
 
 
-@pytest.mark.parametrize("steady", [0.0, 0.75])
-def test_frames_in_tiles_equal_the_whole(steady: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "steady"), [("torch", 0.0), ("openvino", 0.75)])
+def test_frames_in_tiles_equal_the_whole_by_torch(
+    name: BackendName, steady: float, tmp_path: Path
+) -> None:
     """Odd sides, chroma too."""
     model, spec = write_weights("SwinIR", tmp_path), SPECS["left"]
+    ways: list[tuple[BackendName, Tiling]] = [("torch", "off"), (name, 256)]
     whole, tiled = (
         pick_backend(
-            name="auto",
+            name=backend,
             precision="auto",
             generator=load(model, steady=steady),
             device=CPU,
@@ -100,10 +104,11 @@ def test_frames_in_tiles_equal_the_whole(steady: float, tmp_path: Path) -> None:
             frames=None,
             tiling=tiling,
         )
-        for tiling in ("off", 256)
+        for backend, tiling in ways
     )
+    assert tiled.name.startswith(name)
     assert "tiles" in tiled.name
-    assert f"spandrel {version('spandrel')}" in whole.name  # its networks identify a run
+    assert f"spandrel {version('spandrel')}" in tiled.name  # its networks identify a run
     for number, planes in enumerate(film_planes(spec, 403, 61, 2)):
         first = number == 0
         assert farthest(whole.upscale(planes, first), tiled.upscale(planes, first)) <= 1
@@ -130,7 +135,7 @@ def test_measurement_of_the_reach_is_an_event(
     options = ("--model", write_weights("SPAN", tmp_path), "--tile", 64, "--device", "cpu")
     done = vsr("upscale", small_film, tmp_path / "out.mkv", *options, "--json-progress")
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert events[0] == {"event": "message", "text": "measuring"}
+    assert (events[0]["event"], events[0]["text"]) == ("message", "measuring")
     assert "tiles of 64 pixels are too small" in events[1]["text"]
 
 
@@ -152,8 +157,13 @@ def test_tiles_of_a_network_that_sees_the_whole_frame_are_refused(
 def test_other_runtimes_are_refused_in_one_line(small_film: Path, tmp_path: Path) -> None:
     model = write_weights("SPAN", tmp_path)
     out = tmp_path / "out.mkv"
-    for option, said in ((("--backend", "openvino"), "torch"), (("--precision", "int8"), "torch")):
-        text = complaint("upscale", small_film, out, "--model", model, *option, "--device", "cpu")
+    file = write_onnx(tmp_path / "a.onnx")
+    for which, option, said in (
+        (model, ("--backend", "onnx"), "run on backend torch or openvino, not onnx"),
+        (model, ("--precision", "int8"), "int8 is for models of vsr"),
+        (file, ("--backend", "openvino"), "ONNX files are computed by ONNX Runtime"),
+    ):
+        text = complaint("upscale", small_film, out, "--model", which, *option, "--device", "cpu")
         assert said in text
     text = complaint("upscale", small_film, out, "--steady", 0.5, "--device", "cpu")
     assert "use denoise" in text

@@ -1,4 +1,4 @@
-"""How far networks see, by networks whose reach is known."""
+"""The reach of networks, by networks whose reach is known."""
 
 import threading
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_windows_have_a_grid(side: int, grid: int) -> None:
     assert found.pixels <= side
 
 
-def test_seeing_in_one_direction_is_enough() -> None:
+def test_reach_is_that_of_the_farthest_direction() -> None:
     """A network that looks 30 pixels to the right alone, or down alone."""
 
     class Shift(nn.Module):
@@ -115,7 +115,7 @@ def test_long_measurement_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
         remembered_reach(network, measure)
         remembered_reach(network, measure)
     assert len(lines) == 1
-    assert "measuring how far the network sees" in lines[0]
+    assert "measuring the model's effective receptive field" in lines[0]
 
 
 def test_short_measurement_is_silent() -> None:

@@ -51,6 +51,18 @@ def test_a_teacher_draws_the_output_towards_its_own() -> None:
     assert {id(p) for p in parts.parameters()} == {id(p) for p in student.parameters()}
 
 
+def test_the_noise_of_a_clip_without_motion_is_not_learnt_from_a_teacher() -> None:
+    torch.manual_seed(1)
+    student, teacher = Recurrent(CONFIG), Recurrent(CONFIG)
+    low, target, clean = batch()
+    target[0] = target[0, 0]
+    loss, _ = FidelityObjective(student, teacher, 1.0)(
+        low, target, clean, torch.tensor([True, True]), [], 0.0
+    )
+    expected = charbonnier(student(low), teacher(torch.stack((clean[0], low[1]))))
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
+
+
 def test_the_clean_input_loss_is_of_the_temporal_filters_output() -> None:
     generator = Recurrent(CONFIG.model_copy(update={"steadies": True}))
     low, target, clean = batch()

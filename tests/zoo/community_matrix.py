@@ -5,7 +5,6 @@
 
 import tempfile
 import warnings
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from vsr.engine.backends.openvino_community import ConversionError, read_converted
 from vsr.errors import ModelError
-from vsr.models import CommunityNetwork
 from vsr.zoo.community import describe_sizes, read_community_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "community-models.md"
@@ -62,10 +61,10 @@ SAMPLES = {
         {"embed_dim": 32, "depth": [2], "num_heads": [2], "split_size": [8, 16], "upscale": 2},
     ),
     "DRCT": Sample("DRCT", "DRCT", {**_WINDOWS, "window_size": 8, "upsampler": "pixelshuffle"}),
-    "OmniSR": Sample("OmniSR", "OmniSR", {"num_feat": 16, "up_scale": 2}),
+    "OmniSR": Sample("OmniSR", "OmniSR", {"num_feat": 16, "res_num": 1, "up_scale": 2}),
     "RCAN": Sample("RCAN", "RCAN", {"scale": 2, "n_resgroups": 1, "n_resblocks": 1, "n_feats": 16}),
     "PLKSR": Sample("PLKSR", "PLKSR", {"dim": 16, "n_blocks": 1, "upscaling_factor": 3}),
-    "RealPLKSR": Sample("PLKSR", "RealPLKSR", {"dim": 16, "n_blocks": 1, "upscaling_factor": 4}),
+    "RealPLKSR": Sample("PLKSR", "RealPLKSR", {"dim": 16, "n_blocks": 2, "upscaling_factor": 4}),
     "MoSR": Sample("MoSR", "MoSR", {"dim": 16, "n_block": 1, "upscale": 2}),
     "SAFMN": Sample("SAFMN", "SAFMN", {"dim": 16, "n_blocks": 1, "upscaling_factor": 2}),
     "Swift-SRGAN": Sample(
@@ -100,23 +99,29 @@ def write_weights(name: str, folder: Path) -> Path:
     return path
 
 
-def table(read: Callable[[Path], CommunityNetwork] = read_community_model) -> str:
-    """Write a row for each network, by reading it."""
+def table() -> str:
+    """Write a row for each network, by reading it and converting it for OpenVINO."""
     rows = [
-        "| architecture | read | scale | sizes without padding | f16 |",
-        "|---|---|---|---|---|",
+        "| architecture | read | scale | sizes without padding | f16 | OpenVINO |",
+        "|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as folder:
         for name in SAMPLES:
             try:
-                facts = read(write_weights(name, Path(folder))).facts
+                network = read_community_model(write_weights(name, Path(folder)))
             except ModelError as error:
                 reason = str(error).split(": ", 1)[1].split(";")[0]
-                rows.append(f"| {name} | no: {reason} | | | |")
+                rows.append(f"| {name} | no: {reason} | | | | |")
                 continue
+            facts = network.facts
             half = "yes" if facts.supports_half else "no"
+            try:
+                read_converted(network)
+                converts = "yes"
+            except ConversionError as error:
+                converts = f"no: {error}"
             sizes = describe_sizes(facts.sizes)
-            rows.append(f"| {name} | yes | {facts.scale} | {sizes} | {half} |")
+            rows.append(f"| {name} | yes | {facts.scale} | {sizes} | {half} | {converts} |")
     return "\n".join(rows) + "\n"
 
 

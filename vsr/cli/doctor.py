@@ -4,6 +4,7 @@ import click
 
 from vsr import __version__
 from vsr.cli.streams import print_result
+from vsr.errors import VsrError
 
 
 @click.command("doctor")
@@ -18,12 +19,7 @@ def doctor_command() -> None:
     import av
     import torch
 
-    from vsr.engine.backends import (
-        installed_providers,
-        onnxruntime_version,
-        openvino_core,
-        openvino_version,
-    )
+    from vsr.engine.backends import openvino_core, openvino_version
     from vsr.evaluation.vmaf import describe_libvmaf
     from vsr.media.dicom import has_pydicom
     from vsr.media.encode.codecs import available_encoders
@@ -46,9 +42,7 @@ def doctor_command() -> None:
     openvino = openvino_version()
     computes_on = f" on {', '.join(openvino_core().available_devices)}" if openvino else ""
     print_result(f"openvino {openvino or 'not installed'}{computes_on}")
-    onnx = onnxruntime_version()
-    providers = f", providers {', '.join(installed_providers())}" if onnx else ""
-    print_result(f"onnx     {onnx or 'not installed'}{providers}")
+    print_result(f"onnx     {_describe_onnxruntime()}")
     print_result(f"PyAV     {av.__version__} ({libraries})")
     print_result(f"devices  {', '.join(list_devices())}")
     hardware = openable_encoders()
@@ -63,3 +57,16 @@ def doctor_command() -> None:
     print_result(f"medical  {medical}")
     print_result(f"vmaf     {describe_libvmaf()}")
     print_result(f"models   {', '.join(card.name for card in list_models()) or 'none'}")
+
+
+def _describe_onnxruntime() -> str:
+    """Name the version of ONNX Runtime and its providers, or say what the backend lacks."""
+    from vsr.engine.backends import installed_providers, onnxruntime_version
+
+    version = onnxruntime_version()
+    if version is None:
+        return "not installed"
+    try:
+        return f"{version}, providers {', '.join(installed_providers())}"
+    except VsrError as error:  # without onnx, it computes ONNX files alone
+        return f"{version}; {error}"

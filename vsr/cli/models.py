@@ -52,7 +52,7 @@ def add_command(file: Path, name: str | None, licence: str | None) -> None:
 
     FILE is a model of vsr, one that spandrel reads (.safetensors, .pth, .pt, .ckpt), or an ONNX
     file. It is loaded first, and no code in it is run. Models are kept in the folder `vsr/models`
-    of your data, which XDG_DATA_HOME moves.
+    of the user's data, which is $XDG_DATA_HOME where that is set.
 
     \b
     vsr models add 4x-example.pth --name example --licence CC-BY-4.0

@@ -99,7 +99,7 @@ device_option = click.option(
     "--device",
     default="auto",
     show_default=True,
-    metavar="auto|cpu|cuda|cuda:N|xpu|mps|intel-gpu|intel-npu",
+    metavar="auto|cpu|cuda|cuda:N|xpu|mps",
     help="Where the model is computed. auto: on a GPU if there is one. `vsr doctor` lists those of "
     "this machine.",
 )
@@ -254,11 +254,11 @@ _film_options = (
     ),
     click.option(
         "--precision",
-        type=click.Choice(["auto", "f32", "f16", "int8"]),
+        type=click.Choice(["auto", "f32", "f16", "bf16", "int8"]),
         default="auto",
         show_default=True,
         help="Arithmetic of convolutions. f16 is for GPUs; int8 needs OpenVINO and costs a few "
-        "hundredths of a dB.",
+        "hundredths of a dB. bf16 is for models of other projects on a CPU.",
     ),
     click.option(
         "--tile",

@@ -7,6 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vsr.engine.backends.openvino_community import (
+    ConversionError,
+    OpenVinoNetwork,
+    computed_by,
+    is_worth_converting,
+    read_converted,
+)
 from vsr.engine.backends.still import (
     OpenVinoStill,
     StillBackend,
@@ -47,13 +54,34 @@ class StillBackends:
         and all others in float32.
         """
         generator = self.generator(scale)
-        is_large = pixels.shape[0] * pixels.shape[1] >= _MIN_PIXELS_TO_COMPILE
-        compiles = is_large and has_openvino(generator, self._device)
+        compiles = self._compiles(generator, pixels.shape[0] * pixels.shape[1])
         is_8_bit = pixels.dtype == np.uint8
         quantises = compiles and is_8_bit and is_calibrated(generator) and computes_int8()
         has_levels = is_8_bit and output == np.uint8
         key = (scale, compiles, quantises, has_levels)
         if key not in self._built:
-            step = StillStep(still_network(generator, quantises), has_levels)
-            self._built[key] = OpenVinoStill(step) if compiles else TorchStill(step, self._device)
+            if compiles and generator.compiles:
+                step = StillStep(still_network(generator, quantises), has_levels)
+                self._built[key] = OpenVinoStill(step)
+            else:
+                network = still_network(generator, computed_by=_twin(generator, compiles))
+                self._built[key] = TorchStill(StillStep(network, has_levels), self._device)
         return self._built[key]
+
+    def _compiles(self, generator: Generator[Any], pixels: int) -> bool:
+        """Return whether OpenVINO computes a picture of so many pixels."""
+        if not has_openvino(generator, self._device):
+            return False
+        if not generator.compiles:
+            return is_worth_converting(generator, pixels)
+        return pixels >= _MIN_PIXELS_TO_COMPILE
+
+
+def _twin(generator: Generator[Any], compiles: bool) -> Generator[Any] | None:
+    """Return a copy whose network of another project is computed by OpenVINO; None by torch."""
+    if not compiles:
+        return None
+    try:
+        return computed_by(generator, OpenVinoNetwork(read_converted(generator)))
+    except ConversionError:
+        return None

@@ -56,6 +56,8 @@ class Facts:
     """Licence of the weights, if the file names it."""
     bytes_per_pixel: int = 0
     """Memory of a step per low-resolution pixel, where it can't be measured."""
+    is_traceable: bool = True
+    """Whether torch computes it, so that it can be traced for OpenVINO."""
 
 
 class CommunityNetwork(StillGenerator):
@@ -91,8 +93,16 @@ class CommunityNetwork(StillGenerator):
         if rows < height or columns < width:
             return self._in_tiles(low)
         padded = _padded(low, rows - height, columns - width)
-        high = self._call(self.network, padded.clone())  # some networks change their input
+        high = self.compute(padded)
         return high[..., : self.scale * height, : self.scale * width]
+
+    def compute(self, low: Tensor) -> Tensor:
+        """Upscale a picture of a size that the network accepts."""
+        return self._call(self.network, low.clone())  # some networks change their input
+
+    def computed_by(self, network: nn.Module) -> "CommunityNetwork":
+        """Return this network as computed by another module, which pads and crops the same."""
+        return CommunityNetwork(network, self.facts).eval()
 
     def reach(self) -> Reach | None:
         """Return the measured reach; None for a network that sees the whole picture."""
@@ -115,7 +125,7 @@ class CommunityNetwork(StillGenerator):
         for y in _spans(low.shape[-2], fixed[0], reach.pixels):
             for x in _spans(low.shape[-1], fixed[1], reach.pixels):
                 tile = low[..., y.start : y.start + fixed[0], x.start : x.start + fixed[1]]
-                part = self._call(self.network, tile.clone())
+                part = self.compute(tile)
                 high[..., scale * y.first : scale * y.end, scale * x.first : scale * x.end] = part[
                     ...,
                     scale * (y.first - y.start) : scale * (y.end - y.start),

@@ -39,9 +39,9 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
-    """Return the most bytes of tensors that exist at once while `work` runs.
+    """Return the peak of the bytes of live tensors while `work` runs.
 
-    Scratch memory inside of operations is not counted.
+    Scratch memory inside operations is not counted.
     """
     counter = _LiveBytes()
     with torch.inference_mode(), counter:

@@ -1,8 +1,9 @@
-"""Measure how far a network of single pictures sees, so that tiles equal the whole picture.
+"""Measure the effective receptive field of networks of single pictures, for the overlap of tiles.
 
-The sum over kernels says little about deep networks, and nothing about attention. Attention has
-windows that start at multiples of a grid, and some networks depend on the mean of the whole
-picture. So a part of a picture is computed alone and compared with the same area of the whole.
+The sum over kernels is many times too large for deep networks, and says nothing about attention.
+Attention has windows that start at multiples of a grid, and some networks depend on the mean of the
+whole picture. So a part of a picture is computed alone and compared with the same area of the
+whole, which gives the distance up to which outputs change: the reach.
 """
 
 import hashlib
@@ -38,7 +39,8 @@ _SILENT_SECONDS = 1.0
 """Time after which the user is told about a measurement."""
 
 _MEASURING = (
-    "measuring how far the network sees, on which the overlap of tiles depends; this is done once"
+    "measuring the model's effective receptive field, which decides how far tiles overlap; this is "
+    "done once for each model"
 )
 
 _log = logging.getLogger(__name__)

@@ -27,14 +27,17 @@ _PROBE_PIXELS, _PROBE_SEED = 128, 7
 class StillNetwork(nn.Module):
     """Upscales pictures by any generator; each is the first frame of a shot."""
 
-    def __init__(self, generator: Generator[Any]) -> None:
+    def __init__(
+        self, generator: Generator[Any], computed_by: Generator[Any] | None = None
+    ) -> None:
+        """`computed_by` computes in place of `generator`, with the same output."""
         super().__init__()
         self.scale = generator.scale
         self._own_reach = generator.reach
         self.bytes_per_pixel = generator.step_bytes_per_pixel()
         """Memory of a run per low-resolution pixel, estimated."""
         self._description = {"still": generator.description()} if generator.architecture else {}
-        self._generator = self._without_state(generator)
+        self._generator = self._without_state(computed_by or generator)
 
     def reach(self) -> Reach | None:
         """Return how tiles must be cut; None if only whole pictures are right."""
@@ -98,14 +101,19 @@ class RecurrentStill(StillNetwork):
         return None
 
 
-def still_network(generator: Generator[Any], quantises: bool = False) -> StillNetwork:
+def still_network(
+    generator: Generator[Any],
+    quantises: bool = False,
+    computed_by: Generator[Any] | None = None,
+) -> StillNetwork:
     """Build the network of single pictures, in evaluation mode, on the generator's device.
 
-    `quantises` is for generators that `models.int8.is_calibrated`.
+    `quantises` is for generators that `models.int8.is_calibrated`. `computed_by` computes in place
+    of a generator that isn't a `Recurrent`, with the same output.
     """
     if isinstance(generator, Recurrent):
         return RecurrentStill(generator, quantises).eval()
-    return StillNetwork(generator).eval()
+    return StillNetwork(generator, computed_by).eval()
 
 
 @torch.inference_mode()

@@ -128,6 +128,11 @@ def computes_int8() -> bool:
     return "vnni" in _proc_text("cpuinfo")
 
 
+def computes_bf16() -> bool:
+    """Whether the processor multiplies bf16 (AVX512-BF16 or AMX). Detected on Linux only."""
+    return any(flag in _proc_text("cpuinfo") for flag in ("avx512_bf16", "amx_bf16"))
+
+
 def processor_name() -> str:
     """Return the model of the processor, if the system reports it."""
     if found := re.search(r"^model name\s*:\s*(.+)$", _proc_text("cpuinfo"), re.MULTILINE):

@@ -74,7 +74,8 @@ class TrainingConfig(Config):
     copied into the larger one, which initially computes the same function. The head of a recurrent
     network of a larger scale is folded to the smaller scale."""
     teacher: str | None = None
-    """Model, by name or file, whose outputs are a second target."""
+    """Model, by name or file, whose outputs are a second target: of the same input, or of the clean
+    one for clips without motion."""
     teacher_share: Share = 0.3
     """Share of the teacher's outputs in the loss, where there is a teacher."""
     precision: Literal["f32", "bf16"] = "f32"

@@ -56,8 +56,9 @@ class FidelityObjective(nn.Module):
     ) -> tuple[Tensor, list[State]]:
         """(B, T, 3, H, W) and (B, T, 3, sH, sW) to a scalar, and the states to continue from.
 
-        `clean` has the shape of `low`. Clips whose `fresh` (B) is false continue from `carried`,
-        the states of the generator and of the teacher that the last call returned.
+        `clean` has the shape of `low`. For clips without motion the teacher upscales `clean`, so
+        that the noise in its outputs isn't learnt. Clips whose `fresh` (B) is false continue from
+        `carried`, the states of the generator and of the teacher that the last call returned.
         """
         start = initial_state(self.generator, low, fresh, carried[0] if carried else None)
         output, cleaned, state = unroll(self.generator, low, start)
@@ -68,8 +69,10 @@ class FidelityObjective(nn.Module):
         if self._teacher:
             teacher = self._teacher[0]
             with torch.no_grad():
-                start = initial_state(teacher, low, fresh, carried[1] if carried else None)
-                taught, state = teacher.unroll(low, start)
+                is_static = (target[:, :1] == target).flatten(1).all(1)
+                taught_from = torch.where(is_static.view(-1, 1, 1, 1, 1), clean, low)
+                start = initial_state(teacher, taught_from, fresh, carried[1] if carried else None)
+                taught, state = teacher.unroll(taught_from, start)
             share = self._teacher_share
             loss = (1 - share) * loss + share * charbonnier(output.float(), taught.float())
             states.append(detached(state))

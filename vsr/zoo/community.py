@@ -65,7 +65,19 @@ def read_community_model(path: Path) -> CommunityNetwork:
         licence=next((metadata[key] for key in _LICENCE_KEYS if key in metadata), ""),
     )
     call = found._call_fn  # some architectures return more than the picture
-    return CommunityNetwork(found.model.float(), facts, call).eval().requires_grad_(False)
+    network = CommunityNetwork(found.model.float(), facts, call).eval().requires_grad_(False)
+    _settle(network)
+    return network
+
+
+def _settle(network: CommunityNetwork) -> None:
+    """Compute the weights that SPAN computes from others whenever it is called.
+
+    The hash of the weights is then the same before and after the first picture.
+    """
+    for part in network.modules():
+        if callable(update := getattr(part, "update_params", None)):
+            update()
 
 
 def known_architectures() -> list[str]:

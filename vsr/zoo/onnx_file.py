@@ -104,6 +104,7 @@ def read_onnx_model(path: Path) -> CommunityNetwork:
         software=f"onnxruntime {network.version}",
         sizes=SizeRules(multiple=multiple, fixed=fixed),
         bytes_per_pixel=4 * _ASSUMED_CHANNELS * (8 + 3 * scale**2),
+        is_traceable=False,
     )
     return CommunityNetwork(network, facts).eval()
 

@@ -149,7 +149,7 @@ def _compiled(step: YuvStep, layout: Layout, file_name: str, device: str, precis
 
 def compile_network(model: Any, device: str = "CPU", precision: str = "f32") -> Any:
     """Compile a network, on the CPU with as many threads as torch: one setting limits both."""
-    settings = _settings(device, precision)
+    settings = compile_settings(device, precision)
     try:
         return openvino_core().compile_model(model, device, settings)
     except RuntimeError as error:
@@ -160,12 +160,13 @@ def compile_network(model: Any, device: str = "CPU", precision: str = "f32") -> 
         ) from error
 
 
-def _settings(device: str, precision: str) -> dict[str, Any]:
+def compile_settings(device: str, precision: str) -> dict[str, Any]:
     """Return OpenVINO's settings; an NPU has no f32."""
     is_half = precision == "f16" or device.startswith("NPU")
+    hint = "f16" if is_half else "bf16" if precision == "bf16" else "f32"
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f16" if is_half else "f32",
+        "INFERENCE_PRECISION_HINT": hint,
     }
     if device == "CPU":
         settings["INFERENCE_NUM_THREADS"] = torch.get_num_threads()

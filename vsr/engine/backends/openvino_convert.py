@@ -70,6 +70,27 @@ def converted(
     return model
 
 
+def normalise_by_moments(model: Any) -> None:
+    """Replace the `GroupNormalization` operations of an `openvino.Model` by means and variances.
+
+    OpenVINO 2026.4 ends the process when it compiles two of them in blocks with a skip connection.
+    """
+    from openvino import opset13 as ops
+    from openvino.utils import replace_node
+
+    for node in model.get_ops():
+        if node.get_type_name() != "GroupNormalization":
+            continue
+        x, scale, bias = (node.input_value(index) for index in range(3))
+        attributes = node.get_attributes()
+        groups = ops.reshape(x, np.array([0, attributes["num_groups"], -1]), True)
+        epsilon = attributes["epsilon"]
+        unit = ops.mvn(groups, np.array([2]), True, epsilon, "inside_sqrt")
+        unit = ops.reshape(unit, ops.shape_of(x), False)
+        scale, bias = (ops.reshape(one, np.array([1, -1, 1, 1]), False) for one in (scale, bias))
+        replace_node(node, ops.add(ops.multiply(unit, scale), bias))
+
+
 def sample_by_rows(model: Any) -> None:
     """Replace the `GridSample` operations of an `openvino.Model` that sample many channels.
 

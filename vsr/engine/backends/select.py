@@ -11,6 +11,13 @@ from vsr.engine.backends.cuda_graph import GraphBackend
 from vsr.engine.backends.onnx import OnnxBackend
 from vsr.engine.backends.onnx_providers import Provider
 from vsr.engine.backends.openvino import OpenVinoBackend, openvino_version
+from vsr.engine.backends.openvino_community import (
+    CommunityBackend,
+    ConversionError,
+    can_convert,
+    is_worth_converting,
+    read_converted,
+)
 from vsr.engine.backends.tile_size import pick_tile_size, tile_margin
 from vsr.engine.backends.torch_eager import TorchBackend
 from vsr.errors import VsrError, first_line
@@ -18,7 +25,7 @@ from vsr.imaging.colour import ColourSpec
 from vsr.models import Generator, multiplies_per_pixel
 from vsr.models.half import to_half
 from vsr.models.int8 import is_calibrated, quantise
-from vsr.system.machine import computes_int8
+from vsr.system.machine import computes_bf16, computes_int8
 
 _MIN_MULTIPLIES_TO_COMPILE = 700e9
 """Multiply-accumulates of a film from which on a network compiled for its frame size saves more
@@ -44,20 +51,19 @@ def pick_backend(
     known. `openvino_device` is where OpenVINO computes, and `provider` what ONNX Runtime computes
     by, see `placement.place`.
 
-    On a CPU, "auto" is OpenVINO if that is installed and the film is long enough to be worth its
-    start-up time; its precision is int8 if the model is calibrated and the processor computes int8
-    exactly. By CUDA, "auto" is torch in f16, compiled for long films; on other GPUs, in f32. Frames
-    that don't fit into `memory` bytes, by default all of the device's, are computed in tiles.
+    On a CPU, "auto" is OpenVINO if that is installed, if it can compute the network, and if the
+    film is long enough to be worth its start-up time; its precision is int8 if the model is
+    calibrated and the processor computes int8 exactly. By CUDA, "auto" is torch in f16, compiled
+    for long films; on other GPUs, in f32. Frames that don't fit into `memory` bytes, by default all
+    of the device's, are computed in tiles.
     Raises `VsrError` if a requested combination isn't available.
     """
     on_intel = openvino_device != "CPU"
-    if not generator.compiles and (name in ("openvino", "onnx") or precision == "int8" or on_intel):
-        raise VsrError("models of other projects run on backend torch, in f32 or f16")
-    is_long = generator.compiles and (
-        frames is None
-        or frames * size[0] * size[1] * multiplies_per_pixel(generator)
-        >= _MIN_MULTIPLIES_TO_COMPILE
-    )
+    if precision == "bf16":
+        _check_bf16(name, generator)
+    if not generator.compiles:
+        _check_community(name, precision, on_intel, generator)
+    is_long = _is_long(generator, None if frames is None else frames * size[0] * size[1])
     runtime = _runtime(name, precision, device, is_long or on_intel)
     if runtime == "onnx":
         arithmetic = _provider_arithmetic(precision, provider)
@@ -69,8 +75,20 @@ def pick_backend(
         generator = quantise(generator, generator.int8_ranges)
 
     notes: list[str] = []
+    model: Any = None
+    """A network of another project, converted."""
+    if runtime == "openvino" and not generator.compiles:
+        try:
+            model = read_converted(generator)
+        except ConversionError as error:
+            if name == "openvino" or precision == "bf16":
+                raise VsrError(f"{error}; use --backend torch, in f32") from error
+            notes.append(f"{error}; computed by torch")
+            runtime = "torch"
 
     def build(size: tuple[int, int], tiled: bool) -> Backend:
+        if model is not None:
+            return CommunityBackend(generator, model, specs, arithmetic)
         if runtime == "openvino":
             return OpenVinoBackend(
                 generator,
@@ -118,6 +136,39 @@ def pick_backend(
     )
 
 
+def _check_bf16(name: BackendName, generator: Generator[Any]) -> None:
+    """Raise `VsrError` where bf16 isn't available."""
+    if generator.compiles:
+        raise VsrError("bf16 is for models of other projects; omit --precision bf16")
+    if name == "torch":
+        raise VsrError("bf16 needs backend openvino; omit --backend torch")
+    if not computes_bf16():
+        raise VsrError("bf16 needs a processor with AVX512-BF16 or AMX; use f32")
+
+
+def _check_community(
+    name: BackendName, precision: Precision, on_intel: bool, generator: Generator[Any]
+) -> None:
+    """Raise `VsrError` for what models of other projects don't have."""
+    if name == "onnx":
+        raise VsrError("models of other projects run on backend torch or openvino, not onnx")
+    if precision == "int8":
+        raise VsrError("int8 is for models of vsr; those of other projects run in f32, f16 or bf16")
+    if on_intel:
+        raise VsrError(
+            "models of other projects run on a CPU, or by torch on a GPU; use another --device"
+        )
+    if (name == "openvino" or precision == "bf16") and not can_convert(generator):
+        raise VsrError("ONNX files are computed by ONNX Runtime; omit --backend and --precision")
+
+
+def _is_long(generator: Generator[Any], pixels: int | None) -> bool:
+    """Return whether a film of so many pixels is worth compiling; None is an unknown length."""
+    if not generator.compiles:
+        return can_convert(generator) and is_worth_converting(generator, pixels)
+    return pixels is None or pixels * multiplies_per_pixel(generator) >= _MIN_MULTIPLIES_TO_COMPILE
+
+
 def _build_graph(
     generator: Generator[Any],
     device: torch.device,
@@ -161,7 +212,7 @@ def _runtime(name: BackendName, precision: Precision, device: torch.device, is_l
     """Choose "torch", "openvino" or "onnx"."""
     if name == "onnx":
         return name
-    if name == "openvino" or (precision == "int8" and name == "auto"):
+    if name == "openvino" or (precision in ("int8", "bf16") and name == "auto"):
         if device.type != "cpu":
             raise VsrError(f"backend openvino computes on the CPU, not on {device}")
         if openvino_version() is None:
@@ -196,7 +247,7 @@ def _intel_arithmetic(precision: Precision, device: str, generator: Generator[An
 def _arithmetic(
     precision: Precision, runtime: str, generator: Generator[Any], device: torch.device
 ) -> str:
-    """Choose "f32", "f16" or "int8"."""
+    """Choose "f32", "f16", "bf16" or "int8"."""
     calibrated = is_calibrated(generator)
     if precision == "int8" and runtime != "openvino":
         raise VsrError("int8 needs backend openvino")

@@ -19,6 +19,7 @@ from vsr.engine.backends.openvino import (
     openvino_version,
     read_network,
 )
+from vsr.engine.backends.openvino_community import can_convert
 from vsr.engine.backends.openvino_convert import converted
 from vsr.models import Generator
 from vsr.models.reach import Reach
@@ -134,5 +135,5 @@ class OpenVinoStill(StillBackend):
 
 def has_openvino(generator: Generator[Any], device: torch.device) -> bool:
     """Whether OpenVINO can compute a generator's network of pictures on a device."""
-    can_compile = generator.compiles and bool(generator.architecture)
+    can_compile = bool(generator.architecture) if generator.compiles else can_convert(generator)
     return device.type == "cpu" and openvino_version() is not None and can_compile
