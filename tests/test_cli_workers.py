@@ -193,6 +193,25 @@ def test_ctrl_c_leaves_two_films_to_be_resumed(
     assert contents(tmp_path) == {name: wanted[name] for name in ("a.mkv", "b.mkv")}
 
 
+def test_ctrl_c_names_the_only_film_that_is_unfinished(
+    folder: Path, tiny_model: Path, tmp_path: Path, pools: Pools
+) -> None:
+    def interrupt(worker: int, source: Path) -> None:
+        signal.raise_signal(signal.SIGINT)
+        while not pools.is_ending(worker):
+            time.sleep(0.01)
+
+    pools.begins = interrupt
+    film = tmp_path / "films" / "a.mkv"
+    film.parent.mkdir()
+    film.write_bytes((folder / film.name).read_bytes())
+    done = upscale_by_two(film.parent, tmp_path, tiny_model)
+    assert done.returncode == 130
+    assert said_of(done, film) == ["stopped; 6 frames are finished, and the same command resumes"]
+    line = "1 film is unfinished, and the same command resumes"
+    assert events_of(done, "interrupted") == [{"event": "interrupted", "text": line}]
+
+
 def test_a_second_ctrl_c_ends_all_films_at_once(
     folder: Path, tiny_model: Path, tmp_path: Path, pools: Pools
 ) -> None:
