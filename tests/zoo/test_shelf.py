@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.helpers.cli import complaint, vsr
 from tests.helpers.models import write_model
+from tests.zoo.community_matrix import write_weights
 from vsr.errors import ModelError
 from vsr.models import Srresnet, SrresnetConfig
 from vsr.zoo import add_to_shelf, load
@@ -88,6 +90,26 @@ def test_one_of_several_parallel_additions_under_a_name_succeeds(model: Path) ->
     assert len(refusals) == 3
     assert all("mine exists" in refusal for refusal in refusals)
     assert load("mine").scale == 4
+
+
+def test_cards_are_printable_lines(tmp_path: Path) -> None:
+    """File names can contain line breaks, and bytes that are no characters."""
+    pytest.importorskip("spandrel")
+    unusual = write_weights("SPAN", tmp_path).rename(tmp_path / os.fsdecode(b"a\n\xff.pth"))
+    added = vsr("models", "add", unusual, "--name", "mine", "--licence", "MIT\n\x1b[31m")
+    assert added.returncode == 0, added.stderr
+    assert "from a??.pth" in vsr("models").stdout
+    assert json.loads(vsr("models", "show", "mine", "--json").stdout)["licence"] == "MIT??[31m"
+
+
+def test_damaged_card_is_one_line(model: Path) -> None:
+    assert vsr("models", "add", model, "--name", "mine").returncode == 0
+    card = shelf_folder() / "mine.toml"
+    card.write_bytes(b"\xff")
+    for words in (("list",), ("show", "mine"), ("show", "other"), ("add", model, "--name=mine")):
+        assert f"{card}: not a text file; delete this card" in complaint("models", *words)
+    assert vsr("models", "remove", "mine").returncode == 0
+    assert vsr("models", "add", model, "--name", "mine").returncode == 0
 
 
 def test_included_model_and_file_are_shown(model: Path) -> None:
