@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from vsr.engine.digests import film_digest
-from vsr.engine.parallel.cluster_worker import ClusterWorker
+from vsr.engine.parallel.cluster_worker import ClusterWorker, FilmMissing
 from vsr.engine.parallel.film_copy import find_copy
 from vsr.engine.parallel.machines import (
     check_address,
@@ -26,6 +26,7 @@ from vsr.engine.parallel.machines import (
     unlike_machines,
 )
 from vsr.engine.parallel.placement import Placement
+from vsr.engine.parallel.pool import ChainEnded, FrameDone
 from vsr.engine.parallel.workers import Workers
 from vsr.engine.upscale import UpscaleResult, upscale_video
 from vsr.engine.upscale_options import UpscaleOptions
@@ -52,8 +53,9 @@ def make(film: Path, output: Path, model: Path, **more: Any) -> UpscaleResult:
 def test_without_ray_the_error_names_the_extra(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("ray_pool", "ray_cluster"):
+    for name in ("ray_pool", "ray_cluster"):  # imported by other tests
         monkeypatch.delitem(sys.modules, f"vsr.engine.parallel.{name}", raising=False)
+        monkeypatch.delattr(f"vsr.engine.parallel.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(VsrError, match=r"--cluster needs Ray: pip install 'vsr\[cluster\]'"):
         upscale_video(film, tmp_path / "b.mp4", cluster="auto")
@@ -226,6 +228,27 @@ def test_a_stop_that_overtakes_its_chain_holds(
         worker.stop(1)
         worker.submit(0, task, chain, None)
         assert seen.get(timeout=10) is is_stopped
+
+
+def test_a_stop_ends_the_wait_for_a_film(worker: ClusterWorker) -> None:
+    missing = FilmMissing(3, 1, Path("/nowhere/a.mp4"), "0" * 32)
+    task: Any = SimpleNamespace(
+        number=1, digest=missing.digest, job=SimpleNamespace(source=missing.path)
+    )
+    chain: Any = None
+    worker.use_film(2, Path("/another/task.mp4"))
+    worker.submit(3, task, chain, None)
+    assert worker.poll(10) == [missing]
+    worker.stop(1)
+    assert worker.poll(10) == [ChainEnded(3)]
+
+
+def test_frames_are_reported_together(worker: ClusterWorker) -> None:
+    frames = [FrameDone(0), FrameDone(0)]
+    for frame in frames:
+        worker._messages.put(frame)
+    assert worker.poll(10) == frames
+    assert worker.poll(0) == []
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_measurement_of_the_reach_is_an_event(
     options = ("--model", write_weights("SPAN", tmp_path), "--tile", 64, "--device", "cpu")
     done = vsr("upscale", small_film, tmp_path / "out.mkv", *options, "--json-progress")
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert events[0] == {"event": "message", "text": "measuring"}
+    assert (events[0]["event"], events[0]["text"]) == ("message", "measuring")
     assert "tiles of 64 pixels are too small" in events[1]["text"]
 
 

@@ -130,20 +130,30 @@ def test_networks_that_differ_are_computed_by_torch_or_refused(
 
 
 @pytest.mark.parametrize(
-    ("end", "remembered"), [("os.kill(os.getpid(), 11)", 1), ("os._exit(247)", 0)]
+    ("program", "remembered"),
+    [
+        ("print('started', flush=True); os.kill(os.getpid(), 11)", 1),
+        ("print('started', flush=True); os._exit(247)", 0),
+        ("raise ImportError('openvino')", 0),
+    ],
 )
 def test_crash_of_openvino_is_a_fault_of_the_network_alone(
-    end: str, remembered: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: str, remembered: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unless the system killed it, since memory ran out."""
-    program = tmp_path / "crash.py"
-    program.write_text(f"import os\n{end}\n")
-    monkeypatch.setattr(openvino_community, "_PROGRAM", program)
+    """Unless the system killed it, since memory ran out, or it didn't start."""
+    file = tmp_path / "crash.py"
+    file.write_text(f"import os\n{program}\n")
+    monkeypatch.setattr(openvino_community, "_PROGRAM", file)
     monkeypatch.setattr(openvino_community, "_KILLED", 247)
-    with pytest.raises(ConversionError, match=r"it crashes|was killed"):
+    with pytest.raises(ConversionError, match=r"it crashes|was killed|doesn't start"):
         read_converted(sized(25.0))
     verdicts = list((tmp_path / "cache" / "vsr" / "openvino-trials").glob("*.json"))
     assert len(verdicts) == remembered
+
+
+def test_trial_in_a_player_is_computed_by_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/usr/bin/vspipe")
+    assert openvino_community._interpreter().exists()
 
 
 @pytest.mark.slow

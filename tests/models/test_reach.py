@@ -12,7 +12,7 @@ from vsr.engine.backends.torchscript import traced
 from vsr.models import CommunityNetwork
 from vsr.models.community import Facts, SizeRules
 from vsr.models.memory import peak_bytes
-from vsr.models.reach import Reach, measure_reach, remembered_reach
+from vsr.models.reach import Reach, measure_reach, measure_reach_of_size, remembered_reach
 from vsr.models.still import still_network
 
 
@@ -95,6 +95,22 @@ def test_reach_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     again = CommunityNetwork(network.network, Facts("Test", 1)).eval()
     assert again.reach() == Reach(5, 16)
     assert calls == [1]
+
+
+@pytest.mark.parametrize("content", ["[1]", "{}", "[1e999, 1]", "[3, 0]", "[-5, 1]", "\xff"])
+def test_damaged_reach_is_measured_again(content: str, tmp_path: Path) -> None:
+    network = nn.Conv2d(3, 3, 3)
+    assert remembered_reach(network, lambda: Reach(5, 16)) == Reach(5, 16)
+    (path,) = tmp_path.rglob("*.json")
+    path.write_text(content, encoding="latin-1")
+    assert remembered_reach(network, lambda: Reach(6, 16)) == Reach(6, 16)
+    assert remembered_reach(network, lambda: None) == Reach(6, 16)
+
+
+def test_sizes_too_small_for_an_overlap_have_no_reach() -> None:
+    network = nn.Conv2d(3, 3, 3, padding=1)
+    assert measure_reach_of_size(network, 1, (3, 40)) is None
+    assert measure_reach_of_size(network, 1, (8, 40)) == Reach(1, 1)
 
 
 def test_long_measurement_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:

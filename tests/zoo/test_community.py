@@ -133,13 +133,17 @@ def test_broken_files_are_one_line(tmp_path: Path) -> None:
         file.writestr("a.txt", "text")
     whole = write_weights("SPAN", tmp_path)
     cut = tmp_path / "cut.pth"
-    cut.write_bytes(whole.read_bytes()[:2000])
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    page = tmp_path / "page.pth"
+    page.write_text("<!doctype html>")
     script = tmp_path / "script.pt"
     torch.jit.trace(nn.Conv2d(3, 3, 1), torch.rand(1, 3, 2, 2)).save(script)
     tensor = tmp_path / "tensor.pth"
     torch.save(torch.zeros(2), tensor)
-    for path in (text, empty, archive, cut, script, tensor):
+    for path in (archive, script, tensor):
         assert message(path).startswith(f"{path}: ")
+    for path in (text, empty, cut, page):
+        assert message(path) == f"{path}: not a model file of torch, or incomplete; get it again"
     assert "TorchScript" in message(script)
 
 
@@ -148,6 +152,10 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
     weights["conv_cat.weight"] = torch.zeros(1)
     torch.save(weights, tmp_path / "a.pth")
     assert "don't fit their architecture" in message(tmp_path / "a.pth")
+    weights = build("RealESRGAN Compact").state_dict()
+    weights["body.2.bias"] = torch.zeros(7)
+    torch.save(weights, tmp_path / "c.pth")
+    assert "size mismatch for body.2.bias" in message(tmp_path / "c.pth")
     torch.save({"a": torch.zeros(1).expand(10**9)}, tmp_path / "b.pth")
     assert "more weights than the file holds" in message(tmp_path / "b.pth")
 

@@ -81,11 +81,28 @@ def test_files_of_another_shape_are_one_line(tmp_path: Path) -> None:
     opset = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), grey)
     half_fixed = write_onnx(tmp_path / "half.onnx", sides=(32, "w"))
-    for path, said in ((text, "not an ONNX file"), (grey, "usual are"), (half_fixed, "one side")):
+    for path, said in (
+        (text, "not an ONNX file"),
+        (grey, "usual are"),
+        (half_fixed, r"\(1, 3, 32, w\) of tensor\(float\), with one side fixed"),
+    ):
         with pytest.raises(ModelError, match=said) as caught:
             load(path)
         assert "\n" not in str(caught.value)
         assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("field", ["ir_version", "opset"])
+def test_files_of_newer_versions_are_refused(field: str, tmp_path: Path) -> None:
+    path = write_onnx(tmp_path / "a.onnx")
+    model = onnx.load(path)
+    if field == "opset":
+        model.opset_import[0].version = 99
+    else:
+        model.ir_version = 99
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="needs a newer onnxruntime"):
+        load(path)
 
 
 def test_weights_in_other_files_are_not_read(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from tests.helpers.cli import complaint, vsr
 from tests.helpers.models import write_model
+from tests.zoo.community_matrix import write_weights
 from vsr.errors import ModelError
 from vsr.models import Srresnet, SrresnetConfig
-from vsr.zoo import add_to_shelf, load
+from vsr.zoo import add_to_shelf, load, own_file
 from vsr.zoo.model_file import save_generator
 from vsr.zoo.shelf import shelf_folder
 
@@ -57,6 +59,17 @@ def test_names_are_checked(model: Path) -> None:
     assert "none of your own models" in complaint("models", "remove", "tiny-x4")
 
 
+def test_file_for_another_machine_is_that_of_the_users_own_model(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_to_shelf(model, "mine")
+    monkeypatch.chdir(model.parent)
+    model.with_name("tiny-x4").touch()
+    assert own_file("mine") == shelf_folder() / "mine.safetensors"
+    assert own_file(str(model)) == model
+    assert [own_file(name) for name in (None, "best", "tiny-x4")] == [None] * 3
+
+
 def test_changed_file_is_refused(model: Path) -> None:
     assert vsr("models", "add", model, "--name", "mine").returncode == 0
     path = shelf_folder() / "mine.safetensors"
@@ -88,6 +101,26 @@ def test_one_of_several_parallel_additions_under_a_name_succeeds(model: Path) ->
     assert len(refusals) == 3
     assert all("mine exists" in refusal for refusal in refusals)
     assert load("mine").scale == 4
+
+
+def test_cards_are_printable_lines(tmp_path: Path) -> None:
+    """File names can contain line breaks, and bytes that are no characters."""
+    pytest.importorskip("spandrel")
+    unusual = write_weights("SPAN", tmp_path).rename(tmp_path / os.fsdecode(b"a\n\xff.pth"))
+    added = vsr("models", "add", unusual, "--name", "mine", "--licence", "MIT\n\x1b[31m")
+    assert added.returncode == 0, added.stderr
+    assert "from a??.pth" in vsr("models").stdout
+    assert json.loads(vsr("models", "show", "mine", "--json").stdout)["licence"] == "MIT??[31m"
+
+
+def test_damaged_card_is_one_line(model: Path) -> None:
+    assert vsr("models", "add", model, "--name", "mine").returncode == 0
+    card = shelf_folder() / "mine.toml"
+    card.write_bytes(b"\xff")
+    for words in (("list",), ("show", "mine"), ("show", "other"), ("add", model, "--name=mine")):
+        assert f"{card}: not a text file; delete this card" in complaint("models", *words)
+    assert vsr("models", "remove", "mine").returncode == 0
+    assert vsr("models", "add", model, "--name", "mine").returncode == 0
 
 
 def test_included_model_and_file_are_shown(model: Path) -> None:

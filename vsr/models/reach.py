@@ -17,6 +17,7 @@ from threading import Timer
 from typing import NamedTuple
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from vsr.imaging.tensors import resize_bicubic
@@ -33,8 +34,10 @@ _TOLERANCE = 0.5 / 255
 _SEED = 11
 _MARK_SHARE = 8
 """Length of the probe over that of its bright start."""
-_FORMAT = 2
+_FORMAT = 3
 """Part of the name of a remembered reach. Increase it when it is measured differently."""
+_MIN_FIXED_SIDE = 4
+"""Shortest side of which a quarter is a pixel."""
 _SILENT_SECONDS = 1.0
 """Time after which the user is told about a measurement."""
 
@@ -42,6 +45,9 @@ _MEASURING = (
     "measuring the model's effective receptive field, which decides how far tiles overlap; this is "
     "done once for each model"
 )
+
+_REMEMBERED = TypeAdapter(tuple[NonNegativeInt, PositiveInt] | None)
+"""A remembered reach: pixels and grid."""
 
 _log = logging.getLogger(__name__)
 
@@ -115,9 +121,12 @@ def measure_reach(upscale: Upscale, scale: int) -> Reach | None:
 def measure_reach_of_size(upscale: Upscale, scale: int, size: tuple[int, int]) -> Reach | None:
     """Measure the reach of a network for pictures of one size alone, (height, width).
 
-    Two pictures that overlap are compared. None if the reach exceeds a quarter of a side.
+    Two pictures that overlap are compared. None if the reach exceeds a quarter of a side, or if a
+    side is too short for that.
     """
     height, width = size
+    if min(size) < _MIN_FIXED_SIDE:
+        return None
     shifts = (height // 4, width // 4)
     probe = probe_picture(height + shifts[0], width + shifts[1])
     first = upscale(probe[..., :height, :width])
@@ -144,9 +153,9 @@ def remembered_reach(
         digest.update(f"{name} {list(tensor.shape)}".encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     path = cache_folder("reach") / f"{digest.hexdigest()}.json"
-    with suppress(OSError, ValueError, TypeError):
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return None if values is None else Reach(int(values[0]), int(values[1]))
+    with suppress(OSError, ValidationError):
+        values = _REMEMBERED.validate_json(path.read_bytes())
+        return None if values is None else Reach(*values)
     timer = Timer(_SILENT_SECONDS, _log.info, (_MEASURING,))
     timer.start()
     try:

@@ -149,6 +149,15 @@ def model_path(text: str) -> Path:
     raise ModelError(f"unknown model {text!r}; there are: {known}; or give a file")
 
 
+def own_file(model: str | None) -> Path | None:
+    """Return the file of a model that another machine lacks; None for included models.
+
+    Raises `VsrError`.
+    """
+    path = model_path(choose_model(model, None, 0))
+    return None if path.parent == _FOLDER / "weights" else path
+
+
 def _is_file_name(text: str) -> bool:
     return text.lower().endswith(MODEL_SUFFIXES) or "/" in text or "\\" in text
 
@@ -211,5 +220,6 @@ __all__ = [
     "list_models",
     "load",
     "model_path",
+    "own_file",
     "read_card",
 ]

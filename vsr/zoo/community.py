@@ -4,6 +4,7 @@ Weights alone are read, and no code of a file is run. The architecture is recogn
 and shapes of the weights.
 """
 
+import pickle
 import re
 import warnings
 import zipfile
@@ -132,10 +133,17 @@ def _read_weights(path: Path) -> tuple[Mapping[str, Any], Mapping[str, str]]:
 
 
 def _check_archive(path: Path) -> None:
-    """Raise `ModelError` for an archive whose unpacked files are much larger than itself."""
+    """Raise `ModelError` for a file that is neither an archive nor a pickle.
+
+    An archive whose unpacked files are much larger than itself is refused as well.
+    """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             _check_expansion(sum(entry.file_size for entry in archive.infolist()), path)
+        return
+    with path.open("rb") as file:
+        if file.read(1) != pickle.PROTO:
+            raise ModelError(f"{path}: not a model file of torch, or incomplete; get it again")
 
 
 def _check_expansion(described: int, path: Path) -> None:

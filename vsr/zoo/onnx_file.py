@@ -26,6 +26,8 @@ _THREADS = 4
 _MAX_FIXED_PIXELS = 1 << 24
 """Pixels of the largest fixed size."""
 _FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
+_SIGNS_OF_NEWER = ("model IR version", "is under development")
+"""What ONNX Runtime says about files of newer versions of ONNX."""
 _ASSUMED_CHANNELS = 64
 """Feature maps of a network, for the estimate of its memory."""
 
@@ -95,6 +97,10 @@ def read_onnx_model(path: Path) -> CommunityNetwork:
             raise ModelError(
                 f"{path}: has weights in other files, which aren't read; save it as one file"
             ) from error
+        if any(sign in reason for sign in _SIGNS_OF_NEWER):
+            raise ModelError(
+                f"{path}: needs a newer onnxruntime; or export it with an older opset"
+            ) from error
         raise ModelError(f"{path}: not an ONNX file, or damaged: {reason}") from error
     fixed = _fixed_size(network, path)
     scale, multiple = _measure(network, fixed, path)
@@ -113,22 +119,26 @@ def _fixed_size(network: OnnxNetwork, path: Path) -> tuple[int, int] | None:
     """Return the only (height, width) of an input, if it is fixed; check the shapes."""
     wanted = "usual are one input (1, 3, H, W) and one output (1, 3, sH, sW) in f32 or f16"
     if len(network.inputs) != 1 or len(network.outputs) != 1:
-        counts = f"{len(network.inputs)} inputs and {len(network.outputs)} outputs"
-        raise ModelError(f"{path}: has {counts}; {wanted}")
+        counts = f"inputs: {len(network.inputs)}, outputs: {len(network.outputs)}"
+        raise ModelError(f"{path}: {counts}; {wanted}")
     for port in (network.inputs[0], network.outputs[0]):
         free = [side if isinstance(side, int) else None for side in port.shape]
         is_usual = len(free) == 4 and free[0] in (1, None) and free[1] in (3, None)
         if not is_usual or port.type not in _TYPES:
-            shape = "x".join(str(side) for side in port.shape)
-            raise ModelError(f"{path}: {port.name} is {shape} of {port.type}; {wanted}")
+            raise ModelError(f"{path}: {_describe(port)}; {wanted}")
     height, width = network.inputs[0].shape[2:]
     if isinstance(height, int) and isinstance(width, int):
         if not (min(height, width) >= 1 and height * width <= _MAX_FIXED_PIXELS):
             raise ModelError(f"{path}: takes pictures of {width}x{height}, which can't be computed")
         return height, width
     if isinstance(height, int) or isinstance(width, int):
-        raise ModelError(f"{path}: only one side of its pictures is fixed; {wanted}")
+        raise ModelError(f"{path}: {_describe(network.inputs[0])}, with one side fixed; {wanted}")
     return None
+
+
+def _describe(port: Any) -> str:
+    """Describe an input or output."""
+    return f"{port.name} is ({', '.join(map(str, port.shape))}) of {port.type}"
 
 
 def _measure(network: OnnxNetwork, fixed: tuple[int, int] | None, path: Path) -> tuple[int, int]:

@@ -63,7 +63,7 @@ def shelf_folder() -> Path:
 
 def list_shelf() -> list[ShelfCard]:
     """List the cards of the user's own models, sorted by name. Raises `ConfigError`."""
-    cards = [load_toml(path, ShelfCard) for path in shelf_folder().glob("*.toml")]
+    cards = [_read_card(path) for path in shelf_folder().glob("*.toml")]
     return sorted(cards, key=lambda card: card.name)
 
 
@@ -71,9 +71,16 @@ def read_shelf_card(name: str) -> ShelfCard | None:
     """Read the card of a user's own model; None if there is none. Raises `ConfigError`."""
     if not re.fullmatch(_NAME, name) or not (path := _card_path(name)).is_file():
         return None
-    card = load_toml(path, ShelfCard)
-    if card.name != name:
-        raise ConfigError(f"{path}: is the card of {card.name!r}; remove it")
+    return _read_card(path)
+
+
+def _read_card(path: Path) -> ShelfCard:
+    try:
+        card = load_toml(path, ShelfCard)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; delete this card, and add the model again") from error
+    if card.name != path.stem:
+        raise ConfigError(f"{path}: is the card of {card.name!r}; delete it")
     return card
 
 
@@ -206,10 +213,15 @@ def _describe(
         parameters=sum(weight.numel() for weight in generator.parameters()),
         sizes=describe_sizes(facts.sizes) if facts else "any",
         half=generator.supports_half,
-        licence=licence or found,
-        source=source.name,
+        licence=_one_line(licence or found),
+        source=_one_line(source.name),
         added=date.today().isoformat(),
     )
+
+
+def _one_line(text: str) -> str:
+    """Replace line breaks, control characters and undecodable bytes of file names."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _card_path(name: str) -> Path:

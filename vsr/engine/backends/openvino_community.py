@@ -32,6 +32,7 @@ from vsr.engine.backends.openvino_convert import (
     import_openvino,
     normalise_by_moments,
 )
+from vsr.engine.backends.openvino_trial import STARTED
 from vsr.engine.backends.torch_eager import TorchBackend
 from vsr.errors import ModelError, OutputError, first_line
 from vsr.imaging.colour import ColourSpec
@@ -194,18 +195,28 @@ def _computed_apart(model: Any, pictures: list[Tensor]) -> list[Tensor]:
         settings.write_text(json.dumps(compile_settings("CPU", "f32")), encoding="utf-8")
         np.savez(inputs, *(low.numpy() for low in pictures))
         done = subprocess.run(
-            [sys.executable, "-P", _PROGRAM, network, settings, inputs, outputs],
+            [_interpreter(), "-P", _PROGRAM, network, settings, inputs, outputs],
             capture_output=True,
             text=True,
             errors="replace",
         )
         if done.returncode == _KILLED:
             raise MemoryError("the trial of OpenVINO was killed")
+        last = (["", *done.stderr.strip().splitlines()])[-1]
+        if STARTED not in done.stdout:
+            raise OSError(f"its trial doesn't start: {last}")
         if done.returncode != 0:
-            lines = done.stderr.strip().splitlines()
-            raise RuntimeError(lines[-1] if lines else f"it crashes ({done.returncode})")
+            raise RuntimeError(last or f"it crashes ({done.returncode})")
         with np.load(outputs) as found:
             return [torch.from_numpy(found[name]) for name in sorted(found.files)]
+
+
+def _interpreter() -> Path:
+    """Return Python's program, also in a host that embeds Python, such as a player."""
+    own = Path(sys.executable or "")
+    if own.stem.lower().startswith("python"):
+        return own
+    return Path(sys.prefix, "python.exe" if sys.platform == "win32" else "bin/python3")
 
 
 def _remembered_fault(name: str) -> tuple[str | None, bool]:

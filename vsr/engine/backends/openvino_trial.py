@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 
+STARTED = "started"
+"""Line of output without which a failure says nothing about the network."""
+
 
 def main(network: str, settings: str, inputs: str, outputs: str) -> None:
     """Compute each array (1, 3, H, W) of a file, and write the results under the same names."""
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # see `import_openvino`
     import openvino
 
+    print(STARTED, flush=True)
     core, results = openvino.Core(), {}
     options: dict[str, Any] = json.loads(Path(settings).read_text(encoding="utf-8"))
     with np.load(inputs) as pictures:

@@ -41,6 +41,7 @@ from vsr.engine.parallel.pool import (
     WorkerLost,
 )
 from vsr.engine.parallel.ray_cluster import (
+    START_SECONDS,
     call_on,
     find_slots,
     is_alive,
@@ -52,6 +53,7 @@ from vsr.engine.parallel.ray_cluster import (
 from vsr.engine.resume.segment_file import segment_digest
 from vsr.errors import OutputError, VsrError
 from vsr.system.files import write_failure
+from vsr.zoo import own_file
 
 Result = TypeVar("Result")
 
@@ -87,10 +89,14 @@ class RayPool:
         self._last: dict[int, int] = {}
         """Number of each worker's last job."""
         self._films = FilmSender()
+        self._removals: list[Any] = []
+        """Calls that remove copies of films from machines without a worker."""
         self._polls: dict[Any, int] = {}
         self._busy: set[int] = set()
         self._lost: dict[int, str] = {}
         """Workers whose machine can't be used any more, with the reasons."""
+        self._starting: dict[int, float] = {}
+        """Time by which each worker that was started again must answer."""
         join_cluster(address)
         try:
             started, self.left_out = start_workers(address, find_slots(address, device, workers))
@@ -133,10 +139,8 @@ class RayPool:
 
     def open(self, job: Job, folder: Path) -> int:
         """Add a job, and return its number; see `Pool.open`."""
-        model = Path(job.options.model) if job.options.model else None
-        file = None
-        if model is not None and model.is_file():
-            file = ModelFile(model.name, model.read_bytes())
+        model = own_file(job.options.model)
+        file = None if model is None else ModelFile(model.name, model.read_bytes())
         source = job.source.absolute()
         self._opened += 1
         task = Task(
@@ -176,7 +180,12 @@ class RayPool:
         return self._events.popleft() if self._events else None
 
     def stop(self, worker: int) -> None:
-        """Let a worker end its chain after the current segment."""
+        """Let a worker end its chain after the current segment, at once if it hasn't started."""
+        if worker in self._starting:
+            self._busy.discard(worker)
+            self._kill(worker)
+            self._events.append(ChainEnded(worker))
+            return
         self._films.forget(worker)
         if (actor := self._actors[worker]) is not None:
             actor.stop.remote(self._last[worker])
@@ -199,6 +208,7 @@ class RayPool:
         for job in list(self._jobs):
             self.release(job)
         self._end(range(len(self._actors)))
+        _wait(self._removals, _REMOVE_SECONDS)
         ray.shutdown()
 
     def _end(self, workers: Sequence[int]) -> None:
@@ -209,26 +219,26 @@ class RayPool:
             self._kill(worker)
 
     def _remove_copies(self, digest: str) -> None:
-        """Remove the copies of a film."""
+        """Remove the copies of a film: by a worker of each machine, or else another process."""
         actors = {
             slot.node: actor
             for slot, actor in zip(self._slots, self._actors, strict=True)
             if actor is not None
         }
-        removed = [
-            actors[node].remove_copy.remote(copy)
-            if node in actors
-            else call_on(node, remove_copy, copy)
-            for node, copies in self._films.take_copies(digest).items()
-            for copy in copies
-            if is_alive(node)
-        ]
-        _wait(removed, _REMOVE_SECONDS)
+        removed = []
+        for node, copies in self._films.take_copies(digest).items():
+            for copy in copies:
+                if node in actors:
+                    removed.append(actors[node].remove_copy.remote(copy))
+                elif is_alive(node):
+                    self._removals.append(call_on(node, remove_copy, copy))
+        _wait(removed, _END_SECONDS)
 
     def _actor(self, worker: int) -> Any:
         """Return the actor of a worker, which is started if necessary."""
         if self._actors[worker] is None:
             self._actors[worker] = self._slots[worker].create_actor()
+            self._starting[worker] = time.monotonic() + START_SECONDS
             self._poll(worker)
         return self._actors[worker]
 
@@ -238,6 +248,7 @@ class RayPool:
 
     def _receive(self, seconds: float) -> None:
         """Receive the messages that arrive within some seconds."""
+        self._lose_late()
         refs = [*self._polls, *self._films.pending]
         if not refs:
             time.sleep(seconds)
@@ -259,6 +270,7 @@ class RayPool:
         except RayError as error:
             self._bury(worker, error)
             return
+        self._starting.pop(worker, None)
         self._poll(worker)
         try:
             for message in messages:
@@ -336,6 +348,14 @@ class RayPool:
         elif was_busy:
             self._events.append(WorkerDied(worker, reason_of(error)))
 
+    def _lose_late(self) -> None:
+        """Lose the workers that have no answer in time after they were started again."""
+        now = time.monotonic()
+        for worker in [one for one, latest in self._starting.items() if latest < now]:
+            self._busy.discard(worker)
+            self._kill(worker)
+            self._lose(worker, "another process didn't start in time, is its machine busy?")
+
     def _lose(self, worker: int, reason: str) -> None:
         """Note that no other worker takes the place of one that has ended."""
         self._lost[worker] = reason
@@ -345,6 +365,7 @@ class RayPool:
         if (actor := self._actors[worker]) is not None:
             kill_actor(actor)
         self._actors[worker] = None
+        self._starting.pop(worker, None)
         self._polls = {ref: other for ref, other in self._polls.items() if other != worker}
         self._films.forget(worker)
 
