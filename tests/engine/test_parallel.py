@@ -112,7 +112,8 @@ def test_pictures_of_a_worker_that_died_after_a_stop_are_removed(
     def dies(chain: Chain, frame: int) -> bool:
         if frame == 3:
             stop.set()
-            (pattern.parent / "005.png").touch()  # as a killed process leaves it
+            number = chain.segments[0].start.frame + 5
+            (pattern.parent / f"{number:03}.png").touch()  # as a killed process leaves it
         return frame == 3
 
     threads(dies)
