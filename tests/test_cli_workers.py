@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -250,6 +251,8 @@ def test_the_progress_line_adds_up_the_films(
     with report.together(), report.film(a, a) as of_a:
         with report.film(b, b) as of_b:
             of_a["watch"](now(4, 4, 0))
+            of_b["on_start"](SimpleNamespace(frames=10, resumed_frames=1))
+            of_a["watch"](now(5, 4, 1))
             of_b["watch"](now(7, 1, 6))
             of_b["tell"]("fails")
         with report.film(c, c) as of_c:
@@ -257,9 +260,10 @@ def test_the_progress_line_adds_up_the_films(
     lines = [line.partition(", 0:00")[0] for line in capsys.readouterr().err.splitlines()]
     assert lines == [
         "4 of 10, 2 films, worker 1: 4, worker 2: 0",
-        "11 of 20, 2 films, worker 1: 5, worker 2: 6",
+        "6 of 20, 2 films, worker 1: 4, worker 2: 1",
+        "12 of 20, 2 films, worker 1: 5, worker 2: 7",
         "vsr: b.mkv: fails",
-        "13 of 27, 2 films, worker 1: 5, worker 2: 8",
+        "14 of 27, 2 films, worker 1: 5, worker 2: 9",
     ]
 
 
@@ -269,7 +273,7 @@ def test_the_speed_of_films_is_that_of_their_workers(monkeypatch: pytest.MonkeyP
     clock = 0.0
     monkeypatch.setattr(films_progress, "monotonic", lambda: clock)
     films = FilmsProgress(lambda done, total, **fields: shown.update(fields))
-    with films.film() as of_a, films.film() as of_b:
+    with films.film() as (_, of_a), films.film() as (_, of_b):
         for frames in range(1, 21):  # worker 2 changes to b after ten seconds
             clock += 1.0
             second = min(frames, 10)

@@ -24,11 +24,15 @@ class FilmsProgress:
         self._ended = _Film()
 
     @contextmanager
-    def film(self) -> Iterator[Callable[[Any], None]]:
-        """Add a film, and yield the function that gets its progress."""
+    def film(self) -> Iterator[tuple[Callable[[Any], None], Callable[[Any], None]]]:
+        """Add a film; yields the functions that get its start and its progress."""
         film = _Film()
         with self._lock:
             self._running.append(film)
+
+        def on_start(start: Any) -> None:
+            with self._lock:
+                film.frames, film.frame_count = start.resumed_frames, start.frames
 
         def watch(progress: Any) -> None:
             with self._lock:
@@ -37,7 +41,7 @@ class FilmsProgress:
                 self._show(rate)
 
         try:
-            yield watch
+            yield on_start, watch
         finally:
             with self._lock:
                 self._running.remove(film)

@@ -28,6 +28,7 @@ from vsr.media.encode.settings import check_values
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.image_writer import check_still_output, write_still
 from vsr.media.mux.writer import VIDEO_SUFFIXES
+from vsr.media.numbered_pictures import holds_pictures
 from vsr.media.still import Still
 from vsr.system.address import is_pipe
 from vsr.system.files import check_distinct
@@ -115,6 +116,8 @@ def plan_video(
     preview = None if clip else preview
     if is_pipe(source):
         raise MediaError(f"{source}: a pipe can't be read twice; name a file")
+    if source.is_dir() and not holds_pictures(source):
+        raise MediaError(f"{source}: is a folder; name a film in it")
     if suffix not in VIDEO_SUFFIXES:
         known = ", ".join(sorted(VIDEO_SUFFIXES))
         raise OutputError(f"{suffix}: not a supported container for films; use {known}")

@@ -102,9 +102,8 @@ class ParallelRun:
         with scanner:
             try:
                 self._pool.upscale(chains)
-            except BaseException:
+            finally:
                 chains.discard_unfinished()
-                raise
         if journal.pending:
             raise Interrupted("stopped")
 
@@ -164,8 +163,9 @@ class _Chains:
         return chain, None if start.begins_shot else self._journal.state(start.number)
 
     def discard_unfinished(self) -> None:
-        """Remove what workers have written of unfinished segments."""
-        for chain in self._running.values():
+        """Remove what workers that were killed have written of unfinished segments."""
+        died = [chain for chain in self._retries if chain.deaths]
+        for chain in (*self._running.values(), *died):
             if chain.segments:
                 segment = chain.segments[0]
                 self.job.writers.discard(segment.start, segment.frames)
@@ -187,6 +187,7 @@ class _Chains:
             case WorkerLost():
                 self._lose(event)
             case WorkerFailed():
+                del self._running[event.worker]  # it has removed its files itself
                 raise event.error
 
     def leave(self, worker: int) -> None:
