@@ -21,6 +21,7 @@ from tests.helpers.cli import complaint
 from tests.helpers.cli import vsr as run
 from tests.helpers.films import scenes, write_film
 from vsr.cli import reports
+from vsr.cli.progress import stop_on_interrupt
 from vsr.cli.reports import JsonReport
 from vsr.engine.resume import segments
 from vsr.errors import Interrupted
@@ -184,6 +185,20 @@ def test_an_interrupted_film_reports_its_last_frame(capsys: pytest.CaptureFixtur
         raise Interrupted("stopped")
     events = events_of(capsys.readouterr().out)
     assert [event["frames"] for event in events] == [1, 3]
+
+
+def test_ctrl_c_is_announced_while_the_main_thread_prints() -> None:
+    lock, said = threading.Lock(), []
+
+    def message(line: str) -> None:
+        assert lock.acquire(timeout=5)
+        said.append(line)
+
+    with stop_on_interrupt(message) as stop:
+        with lock:
+            signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+    assert len(said) == 1
 
 
 def test_sigterm_is_the_last_event(capsys: pytest.CaptureFixture[str]) -> None:

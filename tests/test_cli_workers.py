@@ -13,7 +13,8 @@ import pytest
 from tests.helpers.cli import vsr as run
 from tests.helpers.films import scenes, write_film
 from tests.helpers.thread_pool import ThreadPool
-from vsr.cli import progress
+from vsr.cli import films_progress, progress
+from vsr.cli.films_progress import FilmsProgress
 from vsr.cli.reports import TextReport
 from vsr.engine.parallel import workers
 from vsr.engine.parallel.placement import Placement
@@ -193,6 +194,25 @@ def test_ctrl_c_leaves_two_films_to_be_resumed(
     assert contents(tmp_path) == {name: wanted[name] for name in ("a.mkv", "b.mkv")}
 
 
+def test_ctrl_c_names_the_only_film_that_is_unfinished(
+    folder: Path, tiny_model: Path, tmp_path: Path, pools: Pools
+) -> None:
+    def interrupt(worker: int, source: Path) -> None:
+        signal.raise_signal(signal.SIGINT)
+        while not pools.is_ending(worker):
+            time.sleep(0.01)
+
+    pools.begins = interrupt
+    film = tmp_path / "films" / "a.mkv"
+    film.parent.mkdir()
+    film.write_bytes((folder / film.name).read_bytes())
+    done = upscale_by_two(film.parent, tmp_path, tiny_model)
+    assert done.returncode == 130
+    assert said_of(done, film) == ["stopped; 6 frames are finished, and the same command resumes"]
+    line = "1 film is unfinished, and the same command resumes"
+    assert events_of(done, "interrupted") == [{"event": "interrupted", "text": line}]
+
+
 def test_a_second_ctrl_c_ends_all_films_at_once(
     folder: Path, tiny_model: Path, tmp_path: Path, pools: Pools
 ) -> None:
@@ -223,21 +243,38 @@ def test_the_progress_line_adds_up_the_films(
 
     def now(frames: int, first: int, second: int) -> UpscaleProgress:
         counts = WorkerProgress("worker 1", first), WorkerProgress("worker 2", second)
-        return UpscaleProgress(frames, 10, 2.0, frames_per_second=frames / 2, workers=counts)
+        return UpscaleProgress(frames, 10, 2.0, workers=counts)
 
     report = TextReport()
     a, b, c = (Path(f"{name}.mkv") for name in "abc")
     with report.together(), report.film(a, a) as of_a:
         with report.film(b, b) as of_b:
             of_a["watch"](now(4, 4, 0))
-            of_b["watch"](now(10, 1, 9))
-            of_b["tell"]("a note")
+            of_b["watch"](now(7, 1, 6))
+            of_b["tell"]("fails")
         with report.film(c, c) as of_c:
             of_c["watch"](now(2, 0, 2))
     lines = [line.partition(", 0:00")[0] for line in capsys.readouterr().err.splitlines()]
     assert lines == [
-        "4 of 10, 2 films, 2.0 frames/s, worker 1: 4, worker 2: 0",
-        "14 of 20, 2 films, 7.0 frames/s, worker 1: 5, worker 2: 9",
-        "vsr: b.mkv: a note",
-        "16 of 30, 2 films, 3.0 frames/s, worker 1: 5, worker 2: 11",
+        "4 of 10, 2 films, worker 1: 4, worker 2: 0",
+        "11 of 20, 2 films, worker 1: 5, worker 2: 6",
+        "vsr: b.mkv: fails",
+        "13 of 27, 2 films, worker 1: 5, worker 2: 8",
     ]
+
+
+def test_the_speed_of_films_is_that_of_their_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that changes to another film doesn't count in both."""
+    shown: dict[str, Any] = {}
+    clock = 0.0
+    monkeypatch.setattr(films_progress, "monotonic", lambda: clock)
+    films = FilmsProgress(lambda done, total, **fields: shown.update(fields))
+    with films.film() as of_a, films.film() as of_b:
+        for frames in range(1, 21):  # worker 2 changes to b after ten seconds
+            clock += 1.0
+            second = min(frames, 10)
+            counts = WorkerProgress("worker 1", frames), WorkerProgress("worker 2", second)
+            of_a(UpscaleProgress(frames + second, 99, 2.0, workers=counts))
+            counts = WorkerProgress("worker 1", 0), WorkerProgress("worker 2", frames - second)
+            of_b(UpscaleProgress(frames - second, 99, 2.0, workers=counts))
+    assert shown["rate"] == "2.0 frames/s"

@@ -21,6 +21,7 @@ from vsr.engine.plan import Plan, plan_video
 from vsr.engine.resume import segments
 from vsr.engine.session import UpscaleSession
 from vsr.engine.upscale_options import UpscaleOptions
+from vsr.errors import VsrError
 from vsr.media.decode.part import Part
 
 LENGTHS = (18, 30, 8, 12)
@@ -72,6 +73,19 @@ def found_in(
 
 def shots(*lengths: int, chains: Sequence[int] = (), is_complete: bool = True) -> FoundShots:
     return FoundShots(lengths, tuple(chains or lengths), is_complete, 1e9)
+
+
+def test_all_workers_are_tried_with_the_tiles_of_the_least_memory(
+    film: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call_each(self: Workers, function: Callable[..., Any], *given: object) -> list[Any]:
+        raise VsrError(f"tried with {given[-1]} bytes")
+
+    monkeypatch.setattr(Workers, "call_each", call_each)
+    monkeypatch.setattr(Workers, "memory", 2**30)
+    monkeypatch.setattr(plan, "_TRIAL_SECONDS", 0.0)
+    with pytest.raises(VsrError, match=f"tried with {2**30} bytes"):
+        planned(film, model, 2)
 
 
 def test_chains_go_to_the_next_idle_worker_and_once_all_are_found_the_longest_first() -> None:

@@ -296,6 +296,17 @@ def test_without_memory_it_goes_on_in_smaller_tiles(
     assert fitting.notes() == (f"out of memory {where}: continued with tiles of 300 pixels",)
 
 
+def test_a_released_backend_has_no_notes() -> None:
+    """Those of the workers take their place."""
+    fitting = AdaptiveTilingBackend(
+        lambda size, tiled: Greedy(size, 100_000, -1, OUT_OF_MEMORY["cuda"]),
+        *((280, 600), None, 2, (SPEC, SPEC), vsr.load("tiny-x2").flow),
+    )
+    assert fitting.notes()
+    fitting.release()
+    assert fitting.notes() == ()
+
+
 def test_where_not_even_tiles_fit_one_line_says_so() -> None:
     def build(size: tuple[int, int], tiled: bool) -> Backend:
         return Greedy(size, 0, -1, MemoryError())

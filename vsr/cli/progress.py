@@ -17,6 +17,8 @@ INTERRUPTED = 130
 """Exit code of an interrupted command: 128 + SIGINT."""
 _PLAIN_PROGRESS_SECONDS = 10
 """Seconds between progress lines where standard error is not a terminal."""
+_ANNOUNCEMENT_SECONDS = 1.0
+"""Time limit for printing what the first Ctrl-C does; a full pipe may block that."""
 
 
 @contextmanager
@@ -94,23 +96,28 @@ def stop_on_interrupt(
 ) -> "Iterator[threading.Event]":
     """Yield an event that the first Ctrl-C sets. The second raises `KeyboardInterrupt`.
 
-    `message` is called with a line for the user.
+    `message` is called with a line for the user, in another thread: the main thread may be printing
+    when the signal interrupts it, and hold the locks of that.
     """
     import threading
 
     stop = threading.Event()
+    line = "finishing the current segment; press Ctrl-C again to stop at once"
+    announcement = threading.Thread(target=message, args=(line,), daemon=True)
 
     def interrupt(signum: int, frame: Any) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        message("finishing the current segment; press Ctrl-C again to stop at once")
+        announcement.start()
 
     previous = signal.signal(signal.SIGINT, interrupt)
     try:
         yield stop
     finally:
         signal.signal(signal.SIGINT, previous)
+        if announcement.ident is not None:
+            announcement.join(_ANNOUNCEMENT_SECONDS)
 
 
 @contextmanager

@@ -187,13 +187,12 @@ class _Runs:
                 upscale_films(films, workers, self._stop)
         except Interrupted as error:
             self._report_counts(folder)
-            if len(self._interrupted) < 2:
+            if workers is None or not self._interrupted:
                 raise
             self._report_interrupted()
             count = len(self._interrupted)
-            raise Interrupted(
-                f"{count} films are unfinished, and the same command resumes"
-            ) from error
+            films = "1 film is" if count == 1 else f"{count} films are"
+            raise Interrupted(f"{films} unfinished, and the same command resumes") from error
         except BaseException:
             if workers is not None:
                 self._report_interrupted()

@@ -140,7 +140,8 @@ def plan_video(
         write_preview_clip(clip, source, options, suffix, overwrite)
     rates, memory = [1 / trial.seconds_per_frame], peak_memory_bytes()
     if workers.names:
-        tried = workers.call_each(_try_alone, source, suffix, options)
+        session.backend.release()  # workers may need the memory of its GPU
+        tried = workers.call_each(_try_alone, source, suffix, options, workers.memory)
         rates = [1 / one.seconds_per_frame for one in tried]
         memory = sum(one.memory_bytes for one in tried)
     frames, are_counted = _frame_count(session, found)
@@ -190,9 +191,11 @@ class _Cost(NamedTuple):
     memory_bytes: int
 
 
-def _try_alone(device: str, source: Path, suffix: str, options: UpscaleOptions) -> _Cost:
-    """Run a trial in a worker process, while the other workers run theirs."""
-    session = UpscaleSession(source, replace(options, device=device), suffix)
+def _try_alone(
+    device: str, source: Path, suffix: str, options: UpscaleOptions, memory: int
+) -> _Cost:
+    """Run a trial in a worker process, with the tiles of a run, while the others run theirs."""
+    session = UpscaleSession(source, replace(options, device=device), suffix, memory=memory)
     with session.reader:
         trial = _Trial(session)
         trial.run()

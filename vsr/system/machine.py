@@ -87,9 +87,12 @@ def _device_count(kind: str) -> int:
 
 
 def memory_bytes(device: torch.device) -> int:
-    """Return the total memory of a device; for the CPU, of the machine."""
+    """Return the total memory of a device; for the CPU, of the machine.
+
+    It takes no memory itself: `torch.cuda.mem_get_info` would create a context on the GPU.
+    """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[1])
+        return int(torch.cuda.get_device_properties(device).total_memory)
     if device.type == "xpu":
         return int(torch.xpu.get_device_properties(device).total_memory)
     if device.type == "mps":

@@ -81,8 +81,12 @@ class AdaptiveTilingBackend(Backend):
         self._retrying(lambda inner: inner.set_state(state))
 
     def release(self) -> None:
-        """Free the memory of the network; the next frame starts without a state."""
+        """Free the memory of the network; the next frame starts without a state.
+
+        Notes are discarded: a released backend has computed no frame of the output.
+        """
         self._inner = None
+        self._notes.clear()
         _collect_garbage()
 
     def notes(self) -> tuple[str, ...]:

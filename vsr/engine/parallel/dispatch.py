@@ -189,6 +189,10 @@ class _Chains:
             case WorkerFailed():
                 raise event.error
 
+    def leave(self, worker: int) -> None:
+        """Note that a worker takes a chain of another film: this one's speed is without it."""
+        self._counter.leave(worker)
+
     def _finish(self, event: SegmentDone) -> None:
         """Record a segment, unless its worker read other frames than this process."""
         chain = self._running[event.worker]

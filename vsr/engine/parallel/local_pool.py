@@ -1,12 +1,9 @@
 """Workers in processes of this machine."""
 
-import multiprocessing
 import os
 import queue
 import shutil
-import signal
 import threading
-import traceback
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,12 +23,17 @@ from vsr.engine.parallel.pool import (
     WorkerDied,
     WorkerFailed,
 )
+from vsr.engine.parallel.processes import (
+    SPAWN,
+    bug,
+    ending,
+    ignore_interrupts,
+    kill_process,
+    start_process,
+)
 from vsr.engine.parallel.worker import SegmentWorker
 from vsr.errors import VsrError
 from vsr.system.files import write_failure
-
-SPAWN = multiprocessing.get_context("spawn")
-_END_SECONDS = 10.0
 
 
 class LocalPool:
@@ -150,7 +152,7 @@ class _Process:
             target=_serve, args=(other, worker, placement), name=f"vsr-{placement.name}"
         )
         self._process.daemon = True
-        self._process.start()
+        start_process(self._process)
         other.close()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -187,21 +189,14 @@ class _Process:
 
     def kill(self) -> None:
         """End the process, wait until it has ended, and remove its unfinished files."""
-        with suppress(OSError, ValueError):
-            self._process.kill()
-        self._process.join(_END_SECONDS)
+        kill_process(self._process)
         self.connection.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def ending(self) -> str:
         """Describe how the process ended."""
-        code = self._process.exitcode
-        if code is not None and code < 0:
-            name = signal.Signals(-code).name
-            memory = ", perhaps for lack of memory" if name == "SIGKILL" else ""
-            return f"killed by {name}{memory}"
-        return f"exit code {code}"
+        return ending(self._process)
 
 
 class _Server:
@@ -244,7 +239,7 @@ class _Server:
             except VsrError as error:
                 event = WorkerFailed(self._worker, error)
             except Exception as error:
-                event = WorkerBug(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
+                event = bug(error)
             self._send(event)
 
     def _upscale(self, job: Job, folder: Path, chain: Chain, state: Path | None) -> None:
@@ -274,7 +269,7 @@ class _Server:
 
 def _serve(connection: Connection, worker: int, placement: Placement) -> None:
     """Run a worker until the driver closes the connection or ends, even if that was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
+    ignore_interrupts()
     placement.apply()
     server = _Server(connection, worker, placement.device)
     threading.Thread(target=server.receive, daemon=True).start()

@@ -23,8 +23,8 @@ from vsr.engine.parallel.machines import Machine, check_address
 from vsr.engine.parallel.placement import Placement
 from vsr.errors import VsrError, first_line
 
-_START_SECONDS = 300.0
-"""Time in which the first worker of a cluster must start."""
+START_SECONDS = 300.0
+"""Time in which the first worker of a cluster must start, and one that replaces a dead one."""
 _OTHERS_SECONDS = 60.0
 """Time after which the other workers are left out."""
 _LISTED = 3
@@ -136,7 +136,7 @@ def _await_answers(asked: Sequence[Any]) -> dict[Any, Machine | str]:
     """
     answers: dict[Any, Machine | str] = {}
     pending = list(asked)
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while pending and (seconds := deadline - time.monotonic()) > 0:
         ready, pending = ray.wait(pending, timeout=seconds)
         for ref in ready:

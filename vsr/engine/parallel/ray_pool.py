@@ -41,6 +41,7 @@ from vsr.engine.parallel.pool import (
     WorkerLost,
 )
 from vsr.engine.parallel.ray_cluster import (
+    START_SECONDS,
     call_on,
     find_slots,
     is_alive,
@@ -94,6 +95,8 @@ class RayPool:
         self._busy: set[int] = set()
         self._lost: dict[int, str] = {}
         """Workers whose machine can't be used any more, with the reasons."""
+        self._starting: dict[int, float] = {}
+        """Time by which each worker that was started again must answer."""
         join_cluster(address)
         try:
             started, self.left_out = start_workers(address, find_slots(address, device, workers))
@@ -177,7 +180,12 @@ class RayPool:
         return self._events.popleft() if self._events else None
 
     def stop(self, worker: int) -> None:
-        """Let a worker end its chain after the current segment."""
+        """Let a worker end its chain after the current segment, at once if it hasn't started."""
+        if worker in self._starting:
+            self._busy.discard(worker)
+            self._kill(worker)
+            self._events.append(ChainEnded(worker))
+            return
         self._films.forget(worker)
         if (actor := self._actors[worker]) is not None:
             actor.stop.remote(self._last[worker])
@@ -230,6 +238,7 @@ class RayPool:
         """Return the actor of a worker, which is started if necessary."""
         if self._actors[worker] is None:
             self._actors[worker] = self._slots[worker].create_actor()
+            self._starting[worker] = time.monotonic() + START_SECONDS
             self._poll(worker)
         return self._actors[worker]
 
@@ -239,6 +248,7 @@ class RayPool:
 
     def _receive(self, seconds: float) -> None:
         """Receive the messages that arrive within some seconds."""
+        self._lose_late()
         refs = [*self._polls, *self._films.pending]
         if not refs:
             time.sleep(seconds)
@@ -260,6 +270,7 @@ class RayPool:
         except RayError as error:
             self._bury(worker, error)
             return
+        self._starting.pop(worker, None)
         self._poll(worker)
         try:
             for message in messages:
@@ -337,6 +348,14 @@ class RayPool:
         elif was_busy:
             self._events.append(WorkerDied(worker, reason_of(error)))
 
+    def _lose_late(self) -> None:
+        """Lose the workers that have no answer in time after they were started again."""
+        now = time.monotonic()
+        for worker in [one for one, latest in self._starting.items() if latest < now]:
+            self._busy.discard(worker)
+            self._kill(worker)
+            self._lose(worker, "another process didn't start in time, is its machine busy?")
+
     def _lose(self, worker: int, reason: str) -> None:
         """Note that no other worker takes the place of one that has ended."""
         self._lost[worker] = reason
@@ -346,6 +365,7 @@ class RayPool:
         if (actor := self._actors[worker]) is not None:
             kill_actor(actor)
         self._actors[worker] = None
+        self._starting.pop(worker, None)
         self._polls = {ref: other for ref, other in self._polls.items() if other != worker}
         self._films.forget(worker)
 

@@ -2,12 +2,10 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vsr.engine.parallel.dispatch import ParallelRun
-from vsr.engine.parallel.local_pool import SPAWN, LocalPool
+from vsr.engine.parallel.local_pool import LocalPool
 from vsr.engine.parallel.placement import (
     Placement,
     check_count,
@@ -17,6 +15,7 @@ from vsr.engine.parallel.placement import (
     unlike_devices,
 )
 from vsr.engine.parallel.pool import Pool
+from vsr.engine.parallel.processes import call_in_each
 from vsr.engine.parallel.sharing import SharedPool
 from vsr.engine.resume.journal import Journal
 from vsr.engine.run import RunOptions
@@ -94,6 +93,13 @@ class Workers:
             return self._cluster.names
         return tuple(placement.name for placement in self._placements)
 
+    @property
+    def memory(self) -> int:
+        """Memory in bytes of the device that has least, by which all choose their tiles."""
+        if self._cluster is not None:
+            return self._cluster.memory
+        return least_memory(self._devices)
+
     def take_left_out(self) -> tuple[str, ...]:
         """Return lines about workers that didn't start, for the first film alone."""
         lines, self._left_out = self._left_out, ()
@@ -120,13 +126,10 @@ class Workers:
         """Return the run that upscales the pending segments of an output."""
         if not self.names:
             return SegmentRun(session, journal, run_options)
-        if self._cluster is not None:
-            memory = self._cluster.memory
-        else:
-            memory = least_memory(self._devices)
-            if len(self._devices) > 1 and (line := unlike_devices(self._devices)):
-                session.reader.notes.append(line)
-        return ParallelRun(session, journal, run_options, self.shared, memory)
+        several = self._cluster is None and len(self._devices) > 1
+        if several and (line := unlike_devices(self._devices)):
+            session.reader.notes.append(line)
+        return ParallelRun(session, journal, run_options, self.shared, self.memory)
 
     @property
     def shared(self) -> SharedPool:
@@ -147,18 +150,12 @@ class Workers:
     def call_each(self, function: Callable[..., Result], *arguments: Any) -> list[Result]:
         """Call a function in a process for each worker at the same time, and return its results.
 
-        Its first argument is the device of the worker. Raises what it raises.
+        Its first argument is the device of the worker. Raises the `VsrError` that it raises, and
+        `VsrError` if a process dies.
         """
         if self._cluster is not None:
             return self._cluster.call_each(function, *arguments)
-        with ExitStack() as stack:
-            calls = [
-                stack.enter_context(
-                    ProcessPoolExecutor(1, mp_context=SPAWN, initializer=placement.apply)
-                ).submit(function, placement.device, *arguments)
-                for placement in self._placements
-            ]
-            return [call.result() for call in calls]
+        return call_in_each(self._placements, function, *arguments)
 
     def close(self) -> None:
         """End the processes."""
