@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import vsr.engine.parallel
 from vsr.engine.digests import film_digest
 from vsr.engine.parallel.cluster_worker import ClusterWorker, FilmMissing
 from vsr.engine.parallel.film_copy import find_copy
@@ -55,6 +56,7 @@ def test_without_ray_the_error_names_the_extra(
 ) -> None:
     for name in ("ray_pool", "ray_cluster"):
         monkeypatch.delitem(sys.modules, f"vsr.engine.parallel.{name}", raising=False)
+        monkeypatch.delattr(vsr.engine.parallel, name, raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(VsrError, match=r"--cluster needs Ray: pip install 'vsr\[cluster\]'"):
         upscale_video(film, tmp_path / "b.mp4", cluster="auto")
@@ -239,6 +241,16 @@ def test_a_stop_ends_the_wait_for_a_film(worker: ClusterWorker) -> None:
     worker.submit(3, task, chain, None)
     assert worker.poll(10) == [missing]
     worker.stop(1)
+    assert worker.poll(10) == [ChainEnded(3)]
+
+
+def test_a_chain_ends_if_the_machine_can_not_have_the_film(worker: ClusterWorker) -> None:
+    source, digest = Path("/nowhere/a.mp4"), "0" * 32
+    task: Any = SimpleNamespace(number=1, digest=digest, job=SimpleNamespace(source=source))
+    chain: Any = None
+    worker.submit(3, task, chain, None)
+    assert worker.poll(10) == [FilmMissing(3, 1, source, digest)]
+    worker.use_film(1, None)
     assert worker.poll(10) == [ChainEnded(3)]
 
 

@@ -106,7 +106,7 @@ class ClusterWorker:
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._chains: queue.SimpleQueue[tuple[int, Task, Chain, bytes | None]]
         self._chains = queue.SimpleQueue()
-        self._found: queue.SimpleQueue[tuple[int, Path]] = queue.SimpleQueue()
+        self._found: queue.SimpleQueue[tuple[int, Path | None]] = queue.SimpleQueue()
         self._receiver = FilmReceiver(self._folder / "film.partial")
         self._stop, self._stopped_task = threading.Event(), -1
         self._stop_lock = threading.Lock()
@@ -136,8 +136,11 @@ class ClusterWorker:
         """Append to the copy of a film; see `FilmReceiver.receive`."""
         return self._receiver.receive(path, digest, offset, data, is_last)
 
-    def use_film(self, task: int, film: Path) -> None:
-        """Tell a worker that waits with a task where its machine has the film."""
+    def use_film(self, task: int, film: Path | None) -> None:
+        """Tell a worker that waits with a task where its machine has the film.
+
+        None ends its chain: the machine can't have the film.
+        """
         self._found.put((task, film))
 
     def submit(self, worker: int, task: Task, chain: Chain, state: bytes | None) -> None:
@@ -230,7 +233,7 @@ class ClusterWorker:
     def _film(self, worker: int, task: Task) -> Path:
         """Return the path of the source on this machine; waits until it is there.
 
-        Raises `Interrupted` after `stop`.
+        Raises `Interrupted` after `stop`, and if the machine can't have the film.
         """
         source = task.job.source
         if task.digest is None:
@@ -247,6 +250,8 @@ class ClusterWorker:
             with suppress(queue.Empty):
                 number, film = self._found.get(timeout=_STOP_SECONDS)
                 if number == task.number:
+                    if film is None:
+                        raise Interrupted("no film")
                     return film
         raise Interrupted("stopped")
 

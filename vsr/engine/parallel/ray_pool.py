@@ -33,6 +33,7 @@ from vsr.engine.parallel.pool import (
     Chain,
     ChainEnded,
     Event,
+    FilmUnavailable,
     Job,
     SegmentDone,
     WorkerBug,
@@ -88,6 +89,8 @@ class RayPool:
         self._last: dict[int, int] = {}
         """Number of each worker's last job."""
         self._films = FilmSender()
+        self._without_film: dict[int, str] = {}
+        """Workers that end their chain without the film, with the reasons."""
         self._removals: list[Any] = []
         """Calls that remove copies of films from machines without a worker."""
         self._polls: dict[Any, int] = {}
@@ -280,26 +283,18 @@ class RayPool:
             self._events.append(WorkerFailed(worker, error))
 
     def _continue_transfer(self, ref: Any) -> None:
-        """Send the next piece of a film. A machine that can't have it is not used any more."""
+        """Send the next piece of a film. A machine that can't have it upscales other films."""
         try:
             self._films.advance(ref, _get(ref))
         except RayActorError as error:
             self._bury(self._films.receiver(ref), error)
-        except OutputError as error:
-            self._lose_waiting(ref, str(error))
-        except VsrError as error:
-            self._events += [WorkerFailed(worker, error) for worker in self._films.fail(ref)]
         except RayTaskError:
             raise
-        except RayError as error:
-            self._lose_waiting(ref, reason_of(error))
-
-    def _lose_waiting(self, ref: Any, reason: str) -> None:
-        """Note that the workers which wait for a film can't have it."""
-        for worker in self._films.fail(ref):
-            self._busy.discard(worker)
-            self._kill(worker)
-            self._lose(worker, reason)
+        except (OutputError, RayError) as error:
+            reason = reason_of(error) if isinstance(error, RayError) else str(error)
+            self._without_film |= dict.fromkeys(self._films.fail(ref), reason)
+        except VsrError as error:
+            self._events += [WorkerFailed(worker, error) for worker in self._films.fail(ref)]
 
     def _handle(self, message: Message) -> None:
         """Append the event of a message."""
@@ -311,6 +306,9 @@ class RayPool:
                 self._films.request(node, actor, message)
             case SegmentSent():
                 self._events.append(self._write(message))
+            case ChainEnded(worker) if worker in self._without_film:
+                self._busy.discard(worker)
+                self._events.append(FilmUnavailable(worker, self._without_film.pop(worker)))
             case _:
                 if isinstance(message, ChainEnded | WorkerFailed):
                     self._busy.discard(message.worker)
@@ -367,6 +365,7 @@ class RayPool:
             kill_actor(actor)
         self._actors[worker] = None
         self._starting.pop(worker, None)
+        self._without_film.pop(worker, None)
         self._polls = {ref: other for ref, other in self._polls.items() if other != worker}
         self._films.forget(worker)
 
