@@ -11,7 +11,7 @@ from vsr.engine.parallel.cluster_worker import FilmMissing
 from vsr.engine.parallel.machines import this_machine
 from vsr.engine.parallel.placement import Placement
 from vsr.engine.parallel.pool import ChainEnded, FilmUnavailable, Job, WorkerDied, WorkerLost
-from vsr.errors import OutputError
+from vsr.errors import MediaError, OutputError, VsrError
 
 pytest.importorskip("ray")
 
@@ -167,3 +167,22 @@ def test_a_machine_whose_disk_is_full_is_used_for_other_films(
         actor.answer("poll", [ChainEnded(0)])
         assert pool.next_event(0) == event
     assert fake.killed == []
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RayActorError(error_msg="Worker exit detail: killed."), r"second died \(killed\); run"),
+        (MediaError("/films/a.mp4: no such file"), r"second: /films/a\.mp4: no such file"),
+    ],
+)
+def test_a_call_that_fails_names_its_worker(
+    fake: Ray, monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
+) -> None:
+    def get(ref: Any) -> Any:
+        raise error
+
+    pool = ray_pool.RayPool("first:6379")
+    monkeypatch.setattr("ray.get", get)
+    with pytest.raises(VsrError, match=line):
+        pool.call_each(print)

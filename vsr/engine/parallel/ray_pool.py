@@ -204,8 +204,12 @@ class RayPool:
     def call_each(self, function: Callable[..., Result], *arguments: Any) -> list[Result]:
         """Call a function in each worker at the same time; see `Workers.call_each`."""
         sent = [one.absolute() if isinstance(one, Path) else one for one in arguments]
-        calls = [actor.call.remote(function, *sent) for actor in self._actors if actor]
-        return [_get(call) for call in calls]
+        calls = [
+            (name, actor.call.remote(function, *sent))
+            for name, actor in zip(self.names, self._actors, strict=True)
+            if actor is not None
+        ]
+        return [_result(name, call) for name, call in calls]
 
     def close(self) -> None:
         """End all workers, remove their files, and leave the cluster."""
@@ -378,6 +382,18 @@ def _get(ref: Any) -> Any:
         if isinstance(error.cause, VsrError):
             raise error.cause from error
         raise
+
+
+def _result(name: str, call: Any) -> Any:
+    """Return the result of a call in a worker; raises `VsrError` with its name."""
+    try:
+        return _get(call)
+    except VsrError as error:
+        raise VsrError(f"{name}: {error}") from error
+    except RayTaskError:
+        raise
+    except RayError as error:
+        raise VsrError(f"{name} died ({reason_of(error)}); run the command again") from error
 
 
 def _wait(refs: list[Any], seconds: float) -> None:
