@@ -1,6 +1,7 @@
 """Films that the workers of a Ray cluster upscale: the bytes of one process."""
 
 import os
+import platform
 import queue
 import signal
 import socket
@@ -171,6 +172,25 @@ def killed() -> Exception:
     return RayActorError(
         error_msg="The actor died unexpectedly before finishing this task.\nWorker exit detail: "
         "Worker unexpectedly exits with a connection error code 2. End of file."
+    )
+
+
+def test_another_version_of_ray_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    from ray._private.utils import check_version_info
+
+    from vsr.engine.parallel import ray_cluster
+
+    def join(**options: Any) -> None:
+        check_version_info({"ray_version": "2.9.0", "python_version": "3.9.1"}, "this node")
+
+    monkeypatch.setattr("ray.init", join)
+    with pytest.raises(VsrError) as caught:
+        ray_cluster.join_cluster("auto")
+    assert str(caught.value) == (
+        "--cluster auto: has Ray 2.9.0 and Python 3.9.1, this machine Ray "
+        f"{ray.__version__} and Python {platform.python_version()}; install the same versions on "
+        "all machines"
     )
 
 

@@ -27,6 +27,8 @@ START_SECONDS = 300.0
 """Time in which the first worker of a cluster must start, and one that replaces a dead one."""
 _OTHERS_SECONDS = 60.0
 """Time after which the other workers are left out."""
+_VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\S+)")
+"""Versions of the cluster, and of this machine, in Ray's error where they differ."""
 _LISTED = 3
 """Workers that an error names for a reason."""
 
@@ -85,6 +87,12 @@ def join_cluster(address: str) -> None:
                 namespace="vsr",
             )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        if (versions := _VERSIONS.findall(str(error)))[1:]:
+            there, here = (f"Ray {ray} and Python {python}" for ray, python in versions[:2])
+            raise VsrError(
+                f"--cluster {address}: has {there}, this machine {here}; install the same versions "
+                "on all machines"
+            ) from error
         raise VsrError(
             f"--cluster {address}: can't be joined: {first_line(error)}; run `ray start` on this "
             "machine first, see docs/how-to/clusters.md"
