@@ -66,12 +66,29 @@ def test_without_ray_the_error_names_the_extra(
 def test_an_address_without_a_cluster_is_an_error_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        check_address(f"127.0.0.1:{port}")
     with pytest.raises(VsrError, match=rf"--cluster 127\.0\.0\.1:{port}: can't be reached"):
         check_address(f"127.0.0.1:{port}")
     with pytest.raises(VsrError, match="name auto, or HOST:PORT such as first:6379"):
         check_address("ray://first:x")
     check_address("auto")
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request", b""])
+def test_an_address_of_another_program_is_an_error_at_once(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(VsrError, match=rf"{address}: another program than Ray listens there"):
+            check_address(address)
+        thread.join()
 
 
 def test_devices_that_a_cluster_does_not_have_are_refused() -> None:
