@@ -211,6 +211,20 @@ def test_another_version_of_ray_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     )
 
 
+def test_a_cluster_with_another_token_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    from ray.exceptions import AuthenticationError
+
+    from vsr.engine.parallel import ray_cluster
+
+    def join(**options: Any) -> None:
+        raise AuthenticationError("InvalidAuthToken")
+
+    monkeypatch.setattr("ray.init", join)
+    with pytest.raises(VsrError, match="--cluster auto: has another token than this machine"):
+        ray_cluster.join_cluster("auto")
+
+
 def test_workers_that_do_not_start_are_named_with_the_reason(start: Starts) -> None:
     machine = this_machine("cpu")
     answers = {"late 4": None, "bare 1": without_vsr(), "first 2": machine, "full 3": killed()}

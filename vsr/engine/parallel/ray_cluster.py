@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import AuthenticationError, OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vsr.engine.parallel.cluster_worker import ClusterWorker
@@ -86,6 +86,10 @@ def join_cluster(address: str) -> None:
                 logging_level=logging.ERROR,
                 namespace="vsr",
             )
+    except AuthenticationError as error:
+        raise VsrError(
+            f"--cluster {address}: has another token than this machine, see docs/how-to/clusters.md"
+        ) from error
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         if (versions := _VERSIONS.findall(str(error)))[1:]:
             there, here = (f"Ray {ray} and Python {python}" for ray, python in versions[:2])
