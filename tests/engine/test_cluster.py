@@ -259,14 +259,16 @@ def test_workers_that_did_not_start_are_reported_with_the_first_film() -> None:
 
 
 def test_folders_of_killed_workers_are_removed(tmp_path: Path, worker: ClusterWorker) -> None:
-    left = tmp_path / "vsr-worker-4194305-abc"  # above the largest process identifier
+    host, dead = socket.gethostname(), 4194305  # above the largest process identifier
+    left, other = (tmp_path / f"vsr-worker-{name}-{dead}-abc" for name in (host, f"other-{host}"))
     left.mkdir()
+    other.mkdir()
     ClusterWorker(Placement("worker", "cpu", 1))
-    assert not left.exists()
-    own = list(tmp_path.glob(f"vsr-worker-{os.getpid()}-*"))
-    assert len(own) == 2
+    assert (left.exists(), other.exists()) == (False, True)
+    own = f"vsr-worker-{host}-{os.getpid()}-*"
+    assert len(list(tmp_path.glob(own))) == 2
     worker.close()
-    assert len(list(tmp_path.glob("vsr-worker-*"))) == 1
+    assert len(list(tmp_path.glob(own))) == 1
 
 
 def test_a_stop_that_overtakes_its_chain_holds(

@@ -43,7 +43,6 @@ _FRAMES_SECONDS = 0.2
 """Time after which finished frames are reported."""
 _STOP_SECONDS = 0.5
 """Time after which a stop is noticed while a worker waits for the film."""
-_FOLDER = re.compile(r"vsr-worker-(\d+)-\w+")
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class ClusterWorker:
         _remove_abandoned_folders()
         placement.apply()
         self._device = placement.device
-        self._folder = Path(tempfile.mkdtemp(prefix=f"vsr-worker-{os.getpid()}-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_own_folders()}-{os.getpid()}-"))
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._chains: queue.SimpleQueue[tuple[int, Task, Chain, bytes | None]]
         self._chains = queue.SimpleQueue()
@@ -267,9 +266,15 @@ class ClusterWorker:
         self._messages.put(SegmentSent(event, data, content, digest))
 
 
+def _own_folders() -> str:
+    """Return how the names of this machine's folders start; machines may share their parent."""
+    return f"vsr-worker-{socket.gethostname()}"
+
+
 def _remove_abandoned_folders() -> None:
     """Remove the folders of workers that were killed on this machine."""
+    name = re.compile(rf"{re.escape(_own_folders())}-(\d+)-\w+")
     for folder in Path(tempfile.gettempdir()).glob("vsr-worker-*"):
-        found = _FOLDER.fullmatch(folder.name)
+        found = name.fullmatch(folder.name)
         if found and not psutil.pid_exists(int(found[1])):
             shutil.rmtree(folder, ignore_errors=True)
