@@ -1,6 +1,5 @@
 """Workers on the machines of a Ray cluster: actors, of which the driver asks their messages."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,7 +17,6 @@ from vsr.engine.parallel.cluster_worker import (
     ModelFile,
     SegmentSent,
     Task,
-    digest_of,
 )
 from vsr.engine.parallel.film_copy import remove_copy
 from vsr.engine.parallel.film_sender import FilmSender
@@ -35,7 +33,6 @@ from vsr.engine.parallel.pool import (
     Event,
     FilmUnavailable,
     Job,
-    SegmentDone,
     WorkerBug,
     WorkerDied,
     WorkerFailed,
@@ -51,7 +48,7 @@ from vsr.engine.parallel.ray_cluster import (
     reason_of,
     start_workers,
 )
-from vsr.engine.resume.segment_file import segment_digest
+from vsr.engine.parallel.segment_store import store_segment
 from vsr.errors import OutputError, VsrError
 from vsr.system.files import write_failure
 
@@ -309,7 +306,10 @@ class RayPool:
                 node, actor = self._slots[message.worker].node, self._actors[message.worker]
                 self._films.request(node, actor, message)
             case SegmentSent():
-                self._events.append(self._write(message))
+                worker = message.event.worker
+                job, name = self._jobs[self._last[worker]], self.names[worker]
+                output = job.task.job.output
+                self._events.append(store_segment(message, job.folder, output, name))
             case ChainEnded(worker) if worker in self._without_film:
                 self._busy.discard(worker)
                 self._events.append(FilmUnavailable(worker, self._without_film.pop(worker)))
@@ -317,28 +317,6 @@ class RayPool:
                 if isinstance(message, ChainEnded | WorkerFailed):
                     self._busy.discard(message.worker)
                 self._events.append(message)
-
-    def _write(self, message: SegmentSent) -> SegmentDone:
-        """Write the files of a segment durably, and compare their digests."""
-        job = self._jobs[self._last[message.event.worker]]
-        output, segment = job.task.job.output, message.event.segment
-        file = job.folder / f"{segment.number:06}.segment"
-        state = None
-        try:
-            _write_durably(file, message.data)
-            if message.state is not None:
-                assert segment.following is not None
-                state = job.folder / f"{segment.following.number:06}.state"
-                _write_durably(state, message.state)
-            is_intact = segment_digest(file) == segment.digest and (
-                state is None or digest_of(state.read_bytes()) == message.state_digest
-            )
-        except OSError as error:
-            raise write_failure(output, error) from error
-        if not is_intact:
-            name = self.names[message.event.worker]
-            raise OutputError(f"{output}: a segment of {name} arrived damaged")
-        return replace(message.event, file=file, state=state)
 
     def _bury(self, worker: int, error: RayError) -> None:
         """Note the death of a worker; another one starts with its next chain, if there is one."""
@@ -401,10 +379,3 @@ def _wait(refs: list[Any], seconds: float) -> None:
     if refs:
         with suppress(RayError):
             ray.wait(refs, num_returns=len(refs), timeout=seconds)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
