@@ -84,7 +84,9 @@ class Machine:
         words = ["start", f"--node-ip-address={self.address}", "--num-cpus=1", *options]
         words += ["--object-store-memory=100000000", "--disable-usage-stats"]
         command = self.command("ray.scripts.scripts", *words)
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        started = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        if started.returncode:
+            raise RuntimeError(f"{self.name}: {started.stderr.decode()}")
 
     def cut_power(self) -> None:
         """End all processes of the machine at once, without a word to the other one."""

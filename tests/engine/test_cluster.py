@@ -1,6 +1,7 @@
 """Films that the workers of a Ray cluster upscale: the bytes of one process."""
 
 import os
+import platform
 import queue
 import signal
 import socket
@@ -64,12 +65,29 @@ def test_without_ray_the_error_names_the_extra(
 def test_an_address_without_a_cluster_is_an_error_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        check_address(f"127.0.0.1:{port}")
     with pytest.raises(VsrError, match=rf"--cluster 127\.0\.0\.1:{port}: can't be reached"):
         check_address(f"127.0.0.1:{port}")
     with pytest.raises(VsrError, match="name auto, or HOST:PORT such as first:6379"):
         check_address("ray://first:x")
     check_address("auto")
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request", b""])
+def test_an_address_of_another_program_is_an_error_at_once(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(VsrError, match=rf"{address}: another program than Ray listens there"):
+            check_address(address)
+        thread.join()
 
 
 def test_devices_that_a_cluster_does_not_have_are_refused() -> None:
@@ -173,6 +191,39 @@ def killed() -> Exception:
     )
 
 
+def test_another_version_of_ray_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    from ray._private.utils import check_version_info
+
+    from vsr.engine.parallel import ray_cluster
+
+    def join(**options: Any) -> None:
+        check_version_info({"ray_version": "2.9.0", "python_version": "3.9.1"}, "this node")
+
+    monkeypatch.setattr("ray.init", join)
+    with pytest.raises(VsrError) as caught:
+        ray_cluster.join_cluster("auto")
+    assert str(caught.value) == (
+        "--cluster auto: has Ray 2.9.0 and Python 3.9.1, this machine Ray "
+        f"{ray.__version__} and Python {platform.python_version()}; install the same versions on "
+        "all machines"
+    )
+
+
+def test_a_cluster_with_another_token_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    from ray.exceptions import AuthenticationError
+
+    from vsr.engine.parallel import ray_cluster
+
+    def join(**options: Any) -> None:
+        raise AuthenticationError("InvalidAuthToken")
+
+    monkeypatch.setattr("ray.init", join)
+    with pytest.raises(VsrError, match="--cluster auto: has another token than this machine"):
+        ray_cluster.join_cluster("auto")
+
+
 def test_workers_that_do_not_start_are_named_with_the_reason(start: Starts) -> None:
     machine = this_machine("cpu")
     answers = {"late 4": None, "bare 1": without_vsr(), "first 2": machine, "full 3": killed()}
@@ -207,14 +258,16 @@ def test_workers_that_did_not_start_are_reported_with_the_first_film() -> None:
 
 
 def test_folders_of_killed_workers_are_removed(tmp_path: Path, worker: ClusterWorker) -> None:
-    left = tmp_path / "vsr-worker-4194305-abc"  # above the largest process identifier
+    host, dead = socket.gethostname(), 4194305  # above the largest process identifier
+    left, other = (tmp_path / f"vsr-worker-{name}-{dead}-abc" for name in (host, f"other-{host}"))
     left.mkdir()
+    other.mkdir()
     ClusterWorker(Placement("worker", "cpu", 1))
-    assert not left.exists()
-    own = list(tmp_path.glob(f"vsr-worker-{os.getpid()}-*"))
-    assert len(own) == 2
+    assert (left.exists(), other.exists()) == (False, True)
+    own = f"vsr-worker-{host}-{os.getpid()}-*"
+    assert len(list(tmp_path.glob(own))) == 2
     worker.close()
-    assert len(list(tmp_path.glob("vsr-worker-*"))) == 1
+    assert len(list(tmp_path.glob(own))) == 1
 
 
 def test_a_stop_that_overtakes_its_chain_holds(
@@ -240,6 +293,16 @@ def test_a_stop_ends_the_wait_for_a_film(worker: ClusterWorker) -> None:
     worker.submit(3, task, chain, None)
     assert worker.poll(10) == [missing]
     worker.stop(1)
+    assert worker.poll(10) == [ChainEnded(3)]
+
+
+def test_a_chain_ends_if_the_machine_can_not_have_the_film(worker: ClusterWorker) -> None:
+    source, digest = Path("/nowhere/a.mp4"), "0" * 32
+    task: Any = SimpleNamespace(number=1, digest=digest, job=SimpleNamespace(source=source))
+    chain: Any = None
+    worker.submit(3, task, chain, None)
+    assert worker.poll(10) == [FilmMissing(3, 1, source, digest)]
+    worker.use_film(1, None)
     assert worker.poll(10) == [ChainEnded(3)]
 
 

@@ -31,12 +31,12 @@ class Machine:
     """The calls of a worker, and the films that it was told to use."""
 
     def __init__(self, folder: Path) -> None:
-        self.films: list[tuple[int, Path]] = []
+        self.films: list[tuple[int, Any]] = []
         self.find_copy = Call(find_copy)
         self.receive = Call(FilmReceiver(folder / "film.partial").receive)
         self.use_film = self
 
-    def remote(self, task: int, film: Path) -> None:
+    def remote(self, task: int, film: Path | None) -> None:
         self.films.append((task, film))
 
 
@@ -155,7 +155,8 @@ def test_few_machines_receive_the_film_at_the_same_time(
     assert sender.fail(sender.pending[0]) == [0]
     assert len(sender.pending) == 4
     advance(sender)
-    assert [len(machine.films) for machine in machines] == [0, 1, 1, 1, 1, 1]
+    copy = machines[1].films[0][1]
+    assert [machine.films for machine in machines] == [[(1, None)], *[[(1, copy)]] * 5]
 
 
 def test_a_film_that_can_not_be_read_any_more_is_an_error(

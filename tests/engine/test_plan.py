@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from tests.helpers.cli import complaint, vsr
 from tests.helpers.films import scenes, write_film
 from vsr.engine import plan
+from vsr.engine.parallel.workers import Workers
 from vsr.engine.plan import plan_video
 from vsr.engine.upscale_options import UpscaleOptions
 from vsr.errors import MediaError
@@ -31,6 +33,23 @@ def test_a_plan_reckons_the_whole_from_a_part(
     assert 0 < reported.output_bytes < reported.disk_bytes
     assert 10**8 < reported.memory_bytes < 10**11
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_workers_with_another_working_folder_find_the_model(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "_TRIAL_SECONDS", 0.0)
+    monkeypatch.chdir(tiny_model.parent)
+    film = write_film(tmp_path / "a.mp4", scenes(64, 48, [6]))
+    workers, sent = Workers("cpu", 1), []
+
+    def call_each(function: Any, source: Path, suffix: str, options: Any, memory: int) -> Any:
+        sent.append(options.model)
+        return [function("cpu", source, suffix, options, memory)]
+
+    monkeypatch.setattr(workers, "call_each", call_each)
+    plan_video(film, options=UpscaleOptions(model=tiny_model.name), workers=workers)
+    assert sent == [str(tiny_model)]
 
 
 def test_the_preview_shows_both_sides(tmp_path: Path, tiny_model: Path) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from vsr.engine.parallel.cluster_worker import FilmMissing
 from vsr.engine.parallel.machines import this_machine
 from vsr.engine.parallel.placement import Placement
-from vsr.engine.parallel.pool import ChainEnded, Job, WorkerDied, WorkerLost
+from vsr.engine.parallel.pool import ChainEnded, FilmUnavailable, Job, WorkerDied, WorkerLost
+from vsr.errors import MediaError, OutputError, VsrError
 
 pytest.importorskip("ray")
 
@@ -146,3 +148,41 @@ def test_a_stop_does_not_wait_for_a_worker_that_has_not_started(fake: Ray, die: 
     pool.stop(0)
     assert pool.next_event(0) == ChainEnded(0)
     assert fake.killed == fake.actors
+
+
+def test_a_machine_whose_disk_is_full_is_used_for_other_films(
+    fake: Ray, job: Job, tmp_path: Path
+) -> None:
+    pool = ray_pool.RayPool("first:6379")
+    chain: Any = None
+    pool.submit(0, number := pool.open(job, tmp_path), chain, None)
+    (actor,) = fake.actors
+    actor.answer("poll", [FilmMissing(0, number, job.source, "d")])
+    assert pool.next_event(0) is None
+    for method, result in (("find_copy", None), ("receive", OutputError("no space left"))):
+        actor.answer(method, result)
+        assert pool.next_event(0) is None
+    assert "use_film" in actor.calls
+    for event in (FilmUnavailable(0, "no space left"), ChainEnded(0)):
+        actor.answer("poll", [ChainEnded(0)])
+        assert pool.next_event(0) == event
+    assert fake.killed == []
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RayActorError(error_msg="Worker exit detail: killed."), r"second died \(killed\); run"),
+        (MediaError("/films/a.mp4: no such file"), r"second: /films/a\.mp4: no such file"),
+    ],
+)
+def test_a_call_that_fails_names_its_worker(
+    fake: Ray, monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
+) -> None:
+    def get(ref: Any) -> Any:
+        raise error
+
+    pool = ray_pool.RayPool("first:6379")
+    monkeypatch.setattr("ray.get", get)
+    with pytest.raises(VsrError, match=line):
+        pool.call_each(print)

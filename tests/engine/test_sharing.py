@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from vsr.engine.parallel.pool import ChainEnded, Event, FrameDone, WorkerFailed, WorkerLost
+from vsr.engine.parallel.pool import (
+    ChainEnded,
+    Event,
+    FilmUnavailable,
+    FrameDone,
+    WorkerFailed,
+    WorkerLost,
+)
 from vsr.engine.parallel.sharing import SharedPool
 from vsr.errors import VsrError
 
@@ -52,7 +59,7 @@ class Film:
         self.seen.append(event)
         if isinstance(event, WorkerFailed):
             raise event.error
-        if isinstance(event, WorkerLost):
+        if isinstance(event, WorkerLost | FilmUnavailable):
             self.chains += 1
 
     def leave(self, worker: int) -> None:
@@ -189,6 +196,27 @@ def test_films_fail_once_all_workers_are_lost(started: Any) -> None:
     pool.report(WorkerLost(1, "off"), is_last=True)
     for film in films:
         film.thread.join(60)
-        line = "all workers are lost, the last is worker 2 (off)"
+        line = "no worker is left, the last was worker 2 (off)"
         assert str(film.error) == f"{film.folder}: {line}"
+    shared.close()
+
+
+def test_a_worker_without_a_film_upscales_others(started: Any) -> None:
+    pool = Script(2)
+    shared = SharedPool(pool)
+    first = started(shared, Film("first", 3))
+    pool.wait()
+    assert not shared.needs_run
+    pool.report(FilmUnavailable(1, "full"))
+    assert shared.needs_run
+    second = started(shared, Film("second", 1))
+    pool.report()
+    pool.report(ChainEnded(0))
+    assert pool.submitted == [(0, "first"), (1, "first"), (1, "second"), (0, "first")]
+    pool.report(FilmUnavailable(0, "full"))
+    first.thread.join(60)
+    assert str(first.error) == "first: no worker is left, the last was worker 1 (full)"
+    pool.report(ChainEnded(1), is_last=True)
+    second.thread.join(60)
+    assert second.error is None
     shared.close()

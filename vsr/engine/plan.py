@@ -144,6 +144,8 @@ def plan_video(
     rates, memory = [1 / trial.seconds_per_frame], peak_memory_bytes()
     if workers.names:
         session.backend.release()  # workers may need the memory of its GPU
+        if options.model is not None and (model := Path(options.model)).is_file():
+            options = replace(options, model=str(model.absolute()))
         tried = workers.call_each(_try_alone, source, suffix, options, workers.memory)
         rates = [1 / one.seconds_per_frame for one in tried]
         memory = sum(one.memory_bytes for one in tried)

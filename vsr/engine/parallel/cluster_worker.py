@@ -43,7 +43,6 @@ _FRAMES_SECONDS = 0.2
 """Time after which finished frames are reported."""
 _STOP_SECONDS = 0.5
 """Time after which a stop is noticed while a worker waits for the film."""
-_FOLDER = re.compile(r"vsr-worker-(\d+)-\w+")
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,11 @@ class ClusterWorker:
         _remove_abandoned_folders()
         placement.apply()
         self._device = placement.device
-        self._folder = Path(tempfile.mkdtemp(prefix=f"vsr-worker-{os.getpid()}-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_own_folders()}-{os.getpid()}-"))
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._chains: queue.SimpleQueue[tuple[int, Task, Chain, bytes | None]]
         self._chains = queue.SimpleQueue()
-        self._found: queue.SimpleQueue[tuple[int, Path]] = queue.SimpleQueue()
+        self._found: queue.SimpleQueue[tuple[int, Path | None]] = queue.SimpleQueue()
         self._receiver = FilmReceiver(self._folder / "film.partial")
         self._stop, self._stopped_task = threading.Event(), -1
         self._stop_lock = threading.Lock()
@@ -136,8 +135,11 @@ class ClusterWorker:
         """Append to the copy of a film; see `FilmReceiver.receive`."""
         return self._receiver.receive(path, digest, offset, data, is_last)
 
-    def use_film(self, task: int, film: Path) -> None:
-        """Tell a worker that waits with a task where its machine has the film."""
+    def use_film(self, task: int, film: Path | None) -> None:
+        """Tell a worker that waits with a task where its machine has the film.
+
+        None ends its chain: the machine can't have the film.
+        """
         self._found.put((task, film))
 
     def submit(self, worker: int, task: Task, chain: Chain, state: bytes | None) -> None:
@@ -230,7 +232,7 @@ class ClusterWorker:
     def _film(self, worker: int, task: Task) -> Path:
         """Return the path of the source on this machine; waits until it is there.
 
-        Raises `Interrupted` after `stop`.
+        Raises `Interrupted` after `stop`, and if the machine can't have the film.
         """
         source = task.job.source
         if task.digest is None:
@@ -247,6 +249,8 @@ class ClusterWorker:
             with suppress(queue.Empty):
                 number, film = self._found.get(timeout=_STOP_SECONDS)
                 if number == task.number:
+                    if film is None:
+                        raise Interrupted("no film")
                     return film
         raise Interrupted("stopped")
 
@@ -262,9 +266,15 @@ class ClusterWorker:
         self._messages.put(SegmentSent(event, data, content, digest))
 
 
+def _own_folders() -> str:
+    """Return how the names of this machine's folders start; machines may share their parent."""
+    return f"vsr-worker-{socket.gethostname()}"
+
+
 def _remove_abandoned_folders() -> None:
     """Remove the folders of workers that were killed on this machine."""
+    name = re.compile(rf"{re.escape(_own_folders())}-(\d+)-\w+")
     for folder in Path(tempfile.gettempdir()).glob("vsr-worker-*"):
-        found = _FOLDER.fullmatch(folder.name)
+        found = name.fullmatch(folder.name)
         if found and not psutil.pid_exists(int(found[1])):
             shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,7 @@ from vsr.engine.parallel.pool import (
     Chain,
     ChainEnded,
     Event,
+    FilmUnavailable,
     FrameDone,
     Job,
     SegmentDone,
@@ -185,7 +186,9 @@ class _Chains:
             case WorkerDied():
                 self._repeat(event)
             case WorkerLost():
-                self._lose(event)
+                self._lose(event, "is lost")
+            case FilmUnavailable():
+                self._lose(event, "can't have the film")
             case WorkerFailed():
                 del self._running[event.worker]  # it has removed its files itself
                 raise event.error
@@ -230,8 +233,8 @@ class _Chains:
         self._options.on_message(f"{name} died ({event.reason}); its shot is upscaled again")
         self._retries.append(replace(chain, deaths=deaths))
 
-    def _lose(self, event: WorkerLost) -> None:
-        """Let another worker upscale the rest of the chain of one whose machine is lost."""
+    def _lose(self, event: WorkerLost | FilmUnavailable, what: str) -> None:
+        """Let another worker upscale the rest of the chain of one that can't upscale the film."""
         worker, reason = event.worker, event.reason
         chain = self._running.pop(worker, None)
         if chain is not None:
@@ -239,4 +242,4 @@ class _Chains:
             if chain.segments:
                 self._retries.append(chain)
         name = self._names[worker]
-        self._options.on_message(f"{name} is lost ({reason}); other workers upscale its shots")
+        self._options.on_message(f"{name} {what} ({reason}); other workers upscale its shots")

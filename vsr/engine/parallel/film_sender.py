@@ -109,9 +109,14 @@ class FilmSender:
         self._remove(key)
 
     def fail(self, pending: Any) -> list[int]:
-        """End a transfer that can't be continued; returns the workers that wait for it."""
+        """End a transfer that can't be continued, and the chains that wait for it.
+
+        Returns their workers.
+        """
         key, transfer = self._find(pending)
         self._remove(key)
+        for film, actor in transfer.waiting.values():
+            actor.use_film.remote(film.task, None)
         return list(transfer.waiting)
 
     def forget(self, worker: int) -> None:

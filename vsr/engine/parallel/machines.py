@@ -1,5 +1,6 @@
 """The machines of a cluster: what they compute with, and what users may ask of them."""
 
+import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,10 @@ CLUSTER_DEVICES = ("auto", "cpu", "cuda", "all")
 VERSIONS = ("vsr", "torch", "av", "openvino")
 """Packages whose versions must be the same on all machines."""
 _CONNECT_SECONDS = 5.0
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""First bytes of a client of gRPC, which Ray uses: RFC 9113, 3.4, with a frame of no settings."""
+_SETTINGS = b"\x04"
+"""Type of the first frame that a server of gRPC sends."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +57,38 @@ def this_machine(device: str) -> Machine:
 
 
 def check_address(address: str) -> None:
-    """Raise `VsrError` unless a program listens at "HOST:PORT"; Ray itself waits for minutes."""
+    """Raise `VsrError` unless a server listens at "HOST:PORT"; Ray itself waits for minutes."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise VsrError(f"--cluster {address}: name auto, or HOST:PORT such as first:6379")
     try:
-        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+        with socket.create_connection((host, int(port)), _CONNECT_SECONDS) as connection:
+            is_other = not _may_be_ray(connection)
     except (OSError, OverflowError) as error:
         raise VsrError(
             f"--cluster {address}: can't be reached ({error}); is it the address that `ray start "
             "--head` printed?"
         ) from error
+    if is_other:
+        raise VsrError(
+            f"--cluster {address}: another program than Ray listens there; use the address that "
+            "`ray start --head` printed"
+        )
+
+
+def _may_be_ray(connection: socket.socket) -> bool:
+    """Whether a server answers as one of gRPC does, or not in time. It isn't asked with TLS."""
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return True
+    connection.sendall(_GREETING)
+    try:
+        return connection.recv(9, socket.MSG_WAITALL)[3:4] == _SETTINGS
+    except TimeoutError:
+        return True
+    except ConnectionError:
+        return False
 
 
 def check_device(device: str) -> None:

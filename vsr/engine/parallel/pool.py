@@ -123,6 +123,17 @@ class WorkerLost:
 
 
 @dataclass(frozen=True)
+class FilmUnavailable:
+    """A worker has ended its chain, since its machine can't read or store the film.
+
+    It can take chains of other films.
+    """
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class WorkerFailed:
     """A worker can't upscale a chain; it has ended it, or must be abandoned."""
 
@@ -130,7 +141,9 @@ class WorkerFailed:
     error: VsrError
 
 
-Event = FrameDone | SegmentDone | ChainEnded | WorkerDied | WorkerLost | WorkerFailed
+Event = (
+    FrameDone | SegmentDone | ChainEnded | WorkerDied | WorkerLost | FilmUnavailable | WorkerFailed
+)
 
 
 class WorkerBug(RuntimeError):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import AuthenticationError, OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vsr.engine.parallel.cluster_worker import ClusterWorker
@@ -27,6 +27,8 @@ START_SECONDS = 300.0
 """Time in which the first worker of a cluster must start, and one that replaces a dead one."""
 _OTHERS_SECONDS = 60.0
 """Time after which the other workers are left out."""
+_VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\S+)")
+"""Versions of the cluster, and of this machine, in Ray's error where they differ."""
 _LISTED = 3
 """Workers that an error names for a reason."""
 
@@ -84,7 +86,17 @@ def join_cluster(address: str) -> None:
                 logging_level=logging.ERROR,
                 namespace="vsr",
             )
+    except AuthenticationError as error:
+        raise VsrError(
+            f"--cluster {address}: has another token than this machine, see docs/how-to/clusters.md"
+        ) from error
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        if (versions := _VERSIONS.findall(str(error)))[1:]:
+            there, here = (f"Ray {ray} and Python {python}" for ray, python in versions[:2])
+            raise VsrError(
+                f"--cluster {address}: has {there}, this machine {here}; install the same versions "
+                "on all machines"
+            ) from error
         raise VsrError(
             f"--cluster {address}: can't be joined: {first_line(error)}; run `ray start` on this "
             "machine first, see docs/how-to/clusters.md"

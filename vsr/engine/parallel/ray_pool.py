@@ -1,6 +1,5 @@
 """Workers on the machines of a Ray cluster: actors, of which the driver asks their messages."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,7 +17,6 @@ from vsr.engine.parallel.cluster_worker import (
     ModelFile,
     SegmentSent,
     Task,
-    digest_of,
 )
 from vsr.engine.parallel.film_copy import remove_copy
 from vsr.engine.parallel.film_sender import FilmSender
@@ -33,8 +31,8 @@ from vsr.engine.parallel.pool import (
     Chain,
     ChainEnded,
     Event,
+    FilmUnavailable,
     Job,
-    SegmentDone,
     WorkerBug,
     WorkerDied,
     WorkerFailed,
@@ -50,7 +48,7 @@ from vsr.engine.parallel.ray_cluster import (
     reason_of,
     start_workers,
 )
-from vsr.engine.resume.segment_file import segment_digest
+from vsr.engine.parallel.segment_store import store_segment
 from vsr.errors import OutputError, VsrError
 from vsr.system.files import write_failure
 from vsr.zoo import own_file
@@ -89,6 +87,8 @@ class RayPool:
         self._last: dict[int, int] = {}
         """Number of each worker's last job."""
         self._films = FilmSender()
+        self._without_film: dict[int, str] = {}
+        """Workers that end their chain without the film, with the reasons."""
         self._removals: list[Any] = []
         """Calls that remove copies of films from machines without a worker."""
         self._polls: dict[Any, int] = {}
@@ -200,8 +200,12 @@ class RayPool:
     def call_each(self, function: Callable[..., Result], *arguments: Any) -> list[Result]:
         """Call a function in each worker at the same time; see `Workers.call_each`."""
         sent = [one.absolute() if isinstance(one, Path) else one for one in arguments]
-        calls = [actor.call.remote(function, *sent) for actor in self._actors if actor]
-        return [_get(call) for call in calls]
+        calls = [
+            (name, actor.call.remote(function, *sent))
+            for name, actor in zip(self.names, self._actors, strict=True)
+            if actor is not None
+        ]
+        return [_result(name, call) for name, call in calls]
 
     def close(self) -> None:
         """End all workers, remove their files, and leave the cluster."""
@@ -279,26 +283,18 @@ class RayPool:
             self._events.append(WorkerFailed(worker, error))
 
     def _continue_transfer(self, ref: Any) -> None:
-        """Send the next piece of a film. A machine that can't have it is not used any more."""
+        """Send the next piece of a film. A machine that can't have it upscales other films."""
         try:
             self._films.advance(ref, _get(ref))
         except RayActorError as error:
             self._bury(self._films.receiver(ref), error)
-        except OutputError as error:
-            self._lose_waiting(ref, str(error))
-        except VsrError as error:
-            self._events += [WorkerFailed(worker, error) for worker in self._films.fail(ref)]
         except RayTaskError:
             raise
-        except RayError as error:
-            self._lose_waiting(ref, reason_of(error))
-
-    def _lose_waiting(self, ref: Any, reason: str) -> None:
-        """Note that the workers which wait for a film can't have it."""
-        for worker in self._films.fail(ref):
-            self._busy.discard(worker)
-            self._kill(worker)
-            self._lose(worker, reason)
+        except (OutputError, RayError) as error:
+            reason = reason_of(error) if isinstance(error, RayError) else str(error)
+            self._without_film |= dict.fromkeys(self._films.fail(ref), reason)
+        except VsrError as error:
+            self._events += [WorkerFailed(worker, error) for worker in self._films.fail(ref)]
 
     def _handle(self, message: Message) -> None:
         """Append the event of a message."""
@@ -309,33 +305,17 @@ class RayPool:
                 node, actor = self._slots[message.worker].node, self._actors[message.worker]
                 self._films.request(node, actor, message)
             case SegmentSent():
-                self._events.append(self._write(message))
+                worker = message.event.worker
+                job, name = self._jobs[self._last[worker]], self.names[worker]
+                output = job.task.job.output
+                self._events.append(store_segment(message, job.folder, output, name))
+            case ChainEnded(worker) if worker in self._without_film:
+                self._busy.discard(worker)
+                self._events.append(FilmUnavailable(worker, self._without_film.pop(worker)))
             case _:
                 if isinstance(message, ChainEnded | WorkerFailed):
                     self._busy.discard(message.worker)
                 self._events.append(message)
-
-    def _write(self, message: SegmentSent) -> SegmentDone:
-        """Write the files of a segment durably, and compare their digests."""
-        job = self._jobs[self._last[message.event.worker]]
-        output, segment = job.task.job.output, message.event.segment
-        file = job.folder / f"{segment.number:06}.segment"
-        state = None
-        try:
-            _write_durably(file, message.data)
-            if message.state is not None:
-                assert segment.following is not None
-                state = job.folder / f"{segment.following.number:06}.state"
-                _write_durably(state, message.state)
-            is_intact = segment_digest(file) == segment.digest and (
-                state is None or digest_of(state.read_bytes()) == message.state_digest
-            )
-        except OSError as error:
-            raise write_failure(output, error) from error
-        if not is_intact:
-            name = self.names[message.event.worker]
-            raise OutputError(f"{output}: a segment of {name} arrived damaged")
-        return replace(message.event, file=file, state=state)
 
     def _bury(self, worker: int, error: RayError) -> None:
         """Note the death of a worker; another one starts with its next chain, if there is one."""
@@ -366,6 +346,7 @@ class RayPool:
             kill_actor(actor)
         self._actors[worker] = None
         self._starting.pop(worker, None)
+        self._without_film.pop(worker, None)
         self._polls = {ref: other for ref, other in self._polls.items() if other != worker}
         self._films.forget(worker)
 
@@ -380,15 +361,20 @@ def _get(ref: Any) -> Any:
         raise
 
 
+def _result(name: str, call: Any) -> Any:
+    """Return the result of a call in a worker; raises `VsrError` with its name."""
+    try:
+        return _get(call)
+    except VsrError as error:
+        raise VsrError(f"{name}: {error}") from error
+    except RayTaskError:
+        raise
+    except RayError as error:
+        raise VsrError(f"{name} died ({reason_of(error)}); run the command again") from error
+
+
 def _wait(refs: list[Any], seconds: float) -> None:
     """Wait for results, but not for those of actors that died."""
     if refs:
         with suppress(RayError):
             ray.wait(refs, num_returns=len(refs), timeout=seconds)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -8,6 +8,7 @@ from vsr.engine.parallel.pool import (
     Chain,
     ChainEnded,
     Event,
+    FilmUnavailable,
     Job,
     Pool,
     WorkerDied,
@@ -68,6 +69,8 @@ class _Loan:
         self.job: int | None = None
         """Number of its job in the pool, once that is open."""
         self.workers: set[int] = set()
+        self.without: dict[int, str] = {}
+        """Workers that can't upscale it, with the reasons."""
         self.is_stopping = self.is_abandoned = False
         self.error: BaseException | None = None
         self.ended = threading.Event()
@@ -85,7 +88,8 @@ class SharedPool:
         """Runs that were started until now."""
         self._pool = pool
         self._idle = set(range(len(pool.names)))
-        self._lost: list[WorkerLost] = []
+        self._lost: dict[int, str] = {}
+        """Workers that are lost, with the reasons."""
         self._loans: list[_Loan] = []
         self._last: dict[int, _Loan] = {}
         """The run for which each worker has loaded the film and the network."""
@@ -100,14 +104,14 @@ class SharedPool:
 
     @property
     def needs_run(self) -> bool:
-        """Whether another run would keep workers busy: none has a chain left at the moment.
+        """Whether another run would keep workers busy: none has a chain for any worker.
 
         Not if there is one run more than workers, or 64: each of them keeps its film open.
         """
         with self._changed:
             loans = list(self._loans)
         is_full = len(loans) >= min(len(self.names) + 1, _MOST_RUNS)
-        return not is_full and not any(loan.run.has_chain for loan in loans)
+        return not is_full and not any(loan.run.has_chain and not loan.without for loan in loans)
 
     def upscale(self, run: Run) -> None:
         """Upscale the chains of a run; returns when it is complete or stopped.
@@ -182,11 +186,11 @@ class SharedPool:
             if loan.is_abandoned:
                 raise Interrupted("stopped at once")
             self.check()
-            if len(self._lost) == len(self.names):
-                last = self._lost[-1]
+            if len(useless := loan.without | self._lost) == len(self.names):
+                worker, reason = list(useless.items())[-1]
                 raise VsrError(
-                    f"{run.job.source}: all workers are lost, the last is "
-                    f"{self.names[last.worker]} ({last.reason})"
+                    f"{run.job.source}: no worker is left, the last was {self.names[worker]} "
+                    f"({reason})"
                 )
             if loan.job is None:
                 loan.job = self._pool.open(run.job, run.folder)
@@ -226,7 +230,11 @@ class SharedPool:
         A worker stays with the film that it has loaded while the chains of earlier films are few,
         since it would soon come back.
         """
-        loans = [one for one in self._loans if not one.is_stopping and one.run.has_chain]
+        loans = [
+            one
+            for one in self._loans
+            if not one.is_stopping and worker not in one.without and one.run.has_chain
+        ]
         last = self._last.get(worker)
         if last in loans:
             return next(loan for loan in loans if loan is last or loan.run.is_ahead)
@@ -237,13 +245,15 @@ class SharedPool:
         worker = event.worker
         loan = next((one for one in self._loans if worker in one.workers), None)
         if isinstance(event, WorkerLost):
-            self._lost.append(event)
+            self._lost[worker] = event.reason
             self._idle.discard(worker)
             loan = loan or self._loans[0]  # which reports it
             loan.workers.discard(worker)
-        elif loan is not None and isinstance(event, ChainEnded | WorkerDied):
+        elif loan is not None and isinstance(event, ChainEnded | WorkerDied | FilmUnavailable):
             self._idle.add(worker)
             loan.workers.remove(worker)
+            if isinstance(event, FilmUnavailable):
+                loan.without[worker] = event.reason
         if loan is None:
             return
         try:
