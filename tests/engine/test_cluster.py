@@ -221,7 +221,7 @@ def test_a_cluster_with_another_token_is_an_error(monkeypatch: pytest.MonkeyPatc
         raise AuthenticationError("InvalidAuthToken")
 
     monkeypatch.setattr("ray.init", join)
-    with pytest.raises(VsrError, match="--cluster auto: has another token than this machine"):
+    with pytest.raises(VsrError, match="--cluster auto: refuses this machine's token; set"):
         ray_cluster.join_cluster("auto")
 
 

@@ -88,7 +88,8 @@ def join_cluster(address: str) -> None:
             )
     except AuthenticationError as error:
         raise VsrError(
-            f"--cluster {address}: has another token than this machine, see docs/how-to/clusters.md"
+            f"--cluster {address}: refuses this machine's token; set RAY_AUTH_MODE=token, with "
+            "the same ~/.ray/auth_token on all machines"
         ) from error
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         if (versions := _VERSIONS.findall(str(error)))[1:]:
