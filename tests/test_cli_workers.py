@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from tests.helpers.cli import vsr as run
 from tests.helpers.films import scenes, write_film
 from tests.helpers.thread_pool import ThreadPool
-from vsr.cli import progress
+from vsr.cli import films_progress, progress
+from vsr.cli.films_progress import FilmsProgress
 from vsr.cli.reports import TextReport
 from vsr.engine.parallel import workers
 from vsr.engine.parallel.placement import Placement
@@ -242,21 +244,41 @@ def test_the_progress_line_adds_up_the_films(
 
     def now(frames: int, first: int, second: int) -> UpscaleProgress:
         counts = WorkerProgress("worker 1", first), WorkerProgress("worker 2", second)
-        return UpscaleProgress(frames, 10, 2.0, frames_per_second=frames / 2, workers=counts)
+        return UpscaleProgress(frames, 10, 2.0, workers=counts)
 
     report = TextReport()
     a, b, c = (Path(f"{name}.mkv") for name in "abc")
     with report.together(), report.film(a, a) as of_a:
         with report.film(b, b) as of_b:
             of_a["watch"](now(4, 4, 0))
-            of_b["watch"](now(10, 1, 9))
-            of_b["tell"]("a note")
+            of_b["on_start"](SimpleNamespace(frames=10, resumed_frames=1))
+            of_a["watch"](now(5, 4, 1))
+            of_b["watch"](now(7, 1, 6))
+            of_b["tell"]("fails")
         with report.film(c, c) as of_c:
             of_c["watch"](now(2, 0, 2))
     lines = [line.partition(", 0:00")[0] for line in capsys.readouterr().err.splitlines()]
     assert lines == [
-        "4 of 10, 2 films, 2.0 frames/s, worker 1: 4, worker 2: 0",
-        "14 of 20, 2 films, 7.0 frames/s, worker 1: 5, worker 2: 9",
-        "vsr: b.mkv: a note",
-        "16 of 30, 2 films, 3.0 frames/s, worker 1: 5, worker 2: 11",
+        "4 of 10, 2 films, worker 1: 4, worker 2: 0",
+        "6 of 20, 2 films, worker 1: 4, worker 2: 1",
+        "12 of 20, 2 films, worker 1: 5, worker 2: 7",
+        "vsr: b.mkv: fails",
+        "14 of 27, 2 films, worker 1: 5, worker 2: 9",
     ]
+
+
+def test_the_speed_of_films_is_that_of_their_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that changes to another film doesn't count in both."""
+    shown: dict[str, Any] = {}
+    clock = 0.0
+    monkeypatch.setattr(films_progress, "monotonic", lambda: clock)
+    films = FilmsProgress(lambda done, total, **fields: shown.update(fields))
+    with films.film() as (_, of_a), films.film() as (_, of_b):
+        for frames in range(1, 21):  # worker 2 changes to b after ten seconds
+            clock += 1.0
+            second = min(frames, 10)
+            counts = WorkerProgress("worker 1", frames), WorkerProgress("worker 2", second)
+            of_a(UpscaleProgress(frames + second, 99, 2.0, workers=counts))
+            counts = WorkerProgress("worker 1", 0), WorkerProgress("worker 2", frames - second)
+            of_b(UpscaleProgress(frames - second, 99, 2.0, workers=counts))
+    assert shown["rate"] == "2.0 frames/s"

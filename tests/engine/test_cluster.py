@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-import vsr.engine.parallel
 from vsr.engine.digests import film_digest
 from vsr.engine.parallel.cluster_worker import ClusterWorker, FilmMissing
 from vsr.engine.parallel.film_copy import find_copy
@@ -55,9 +54,9 @@ def make(film: Path, output: Path, model: Path, **more: Any) -> UpscaleResult:
 def test_without_ray_the_error_names_the_extra(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("ray_pool", "ray_cluster"):
+    for name in ("ray_pool", "ray_cluster"):  # imported by other tests
         monkeypatch.delitem(sys.modules, f"vsr.engine.parallel.{name}", raising=False)
-        monkeypatch.delattr(vsr.engine.parallel, name, raising=False)
+        monkeypatch.delattr(f"vsr.engine.parallel.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(VsrError, match=r"--cluster needs Ray: pip install 'vsr\[cluster\]'"):
         upscale_video(film, tmp_path / "b.mp4", cluster="auto")

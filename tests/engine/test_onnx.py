@@ -141,7 +141,7 @@ def test_the_provider_is_part_of_the_identity_of_a_job(tmp_path: Path, tiny_mode
         (
             "directml",
             "auto",
-            "provider directml isn't installed: pip install onnxruntime-directml; installed: cpu",
+            "provider directml isn't installed: pip install onnxruntime-directml on Windows; ",
         ),
         ("cuda:1", "auto", "provider cuda isn't installed: pip install onnxruntime-gpu; "),
         ("metal", "auto", "unknown provider 'metal'; use auto, cuda, tensorrt, migraphx, "),

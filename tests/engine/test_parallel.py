@@ -104,6 +104,24 @@ def test_a_chain_resumes_at_the_segment_in_which_its_worker_died(
     assert reported.count(died) == 1
 
 
+def test_pictures_of_a_worker_that_died_after_a_stop_are_removed(
+    film: Path, model: Path, tmp_path: Path, threads: Pools
+) -> None:
+    stop, pattern = threading.Event(), tmp_path / "pictures" / "%03d.png"
+
+    def dies(chain: Chain, frame: int) -> bool:
+        if frame == 3:
+            stop.set()
+            number = chain.segments[0].start.frame + 5
+            (pattern.parent / f"{number:03}.png").touch()  # as a killed process leaves it
+        return frame == 3
+
+    threads(dies)
+    with pytest.raises(Interrupted):
+        make(film, pattern, model, workers=1, stop=stop, settings=EncoderSettings())
+    assert list(pattern.parent.iterdir()) == []
+
+
 def test_three_deaths_in_one_segment_are_an_error_and_the_rest_is_kept(
     film: Path, model: Path, whole: bytes, tmp_path: Path, threads: Pools
 ) -> None:

@@ -90,6 +90,8 @@ def test_the_model_of_the_other_quality_is_tried_too(
 
 
 def test_what_can_not_be_tried_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=f"^{tmp_path}: is a folder; name a film in it$"):
+        plan_video(tmp_path)
     with pytest.raises(MediaError, match="a pipe can't be read twice; name a file"):
         plan_video(PIPE)
     assert "no such file" in complaint("plan", tmp_path / "gone.mp4")

@@ -29,6 +29,7 @@ class Film:
         self.chains, self.is_read = chains, is_read
         self.is_stopped = False
         self.seen: list[Event] = []
+        self.left: list[int] = []
         self.thread: Any = None
         self.error: VsrError | None = None
 
@@ -60,6 +61,9 @@ class Film:
             raise event.error
         if isinstance(event, WorkerLost | FilmUnavailable):
             self.chains += 1
+
+    def leave(self, worker: int) -> None:
+        self.left.append(worker)
 
 
 class Script:
@@ -142,9 +146,11 @@ def test_a_worker_is_lent_to_the_first_film_that_has_a_chain(started: Any) -> No
     first.chains = 1
     pool.report(ChainEnded(0))
     assert pool.submitted[1:] == [(0, "second")]  # which it has loaded
+    assert second.left == []
     first.chains = 2
     pool.report(ChainEnded(0))
     assert pool.submitted[2:] == [(0, "first")]
+    assert second.left == [0]
     first.chains, first.is_read = 0, True
     pool.report(ChainEnded(0))
     assert pool.submitted[3:] == [(0, "second")]

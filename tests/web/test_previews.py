@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.models import write_model
 from tests.web.views import Server
 from vsr.engine.preview_frame import FramePreviewer
 from vsr.engine.upscale_options import UpscaleOptions
@@ -74,6 +75,19 @@ def test_previews_are_computed_once(bench: Bench, small_film: Path, tiny_model: 
         assert len(bench.changes) == 3
         bench.open()
     assert bench.preview(small_film, tiny_model, width=96).key != first.key
+
+
+def test_a_model_that_was_replaced_gives_another_preview(
+    bench: Bench, small_film: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "a.safetensors"
+    pictures = []
+    for channels in (4, 0):
+        write_model(model, memory=channels)
+        found = bench.preview(small_film, model)
+        assert found.folder is not None
+        pictures.append((found.folder / AFTER).read_bytes())
+    assert pictures[0] != pictures[1]
 
 
 def test_a_clip_shows_both_sides(bench: Bench, small_film: Path, tiny_model: Path) -> None:

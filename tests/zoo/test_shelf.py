@@ -13,7 +13,7 @@ from tests.helpers.models import write_model
 from tests.zoo.community_matrix import write_weights
 from vsr.errors import ModelError
 from vsr.models import Srresnet, SrresnetConfig
-from vsr.zoo import add_to_shelf, load
+from vsr.zoo import add_to_shelf, load, own_file
 from vsr.zoo.model_file import save_generator
 from vsr.zoo.shelf import shelf_folder
 
@@ -57,6 +57,17 @@ def test_names_are_checked(model: Path) -> None:
     assert vsr("models", "add", model, "--name", "mine").returncode == 0
     assert "mine exists" in complaint("models", "add", model, "--name", "mine")
     assert "none of your own models" in complaint("models", "remove", "tiny-x4")
+
+
+def test_file_for_another_machine_is_that_of_the_users_own_model(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_to_shelf(model, "mine")
+    monkeypatch.chdir(model.parent)
+    model.with_name("tiny-x4").touch()
+    assert own_file("mine") == shelf_folder() / "mine.safetensors"
+    assert own_file(str(model)) == model
+    assert [own_file(name) for name in (None, "best", "tiny-x4")] == [None] * 3
 
 
 def test_changed_file_is_refused(model: Path) -> None:

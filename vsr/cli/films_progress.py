@@ -2,12 +2,14 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 from vsr.cli.progress import progress_bar
+from vsr.engine.frame_rate import FrameRate
 
 
 class FilmsProgress:
@@ -17,39 +19,59 @@ class FilmsProgress:
         """`update` is that of `progress_bar`."""
         self._update = update
         self._lock = threading.Lock()
+        self._rate = FrameRate()
         self._running: list[_Film] = []
         self._ended = _Film()
 
     @contextmanager
-    def film(self) -> Iterator[Callable[[Any], None]]:
-        """Add a film, and yield the function that gets its progress."""
+    def film(self) -> Iterator[tuple[Callable[[Any], None], Callable[[Any], None]]]:
+        """Add a film; yields the functions that get its start and its progress."""
         film = _Film()
         with self._lock:
             self._running.append(film)
 
+        def on_start(start: Any) -> None:
+            with self._lock:
+                film.frames, film.frame_count = start.resumed_frames, start.frames
+
         def watch(progress: Any) -> None:
             with self._lock:
+                rate = self._measure(film.workers, progress.workers)
                 film.set(progress)
-                self._show()
+                self._show(rate)
 
         try:
-            yield watch
+            yield on_start, watch
         finally:
             with self._lock:
                 self._running.remove(film)
+                film.frame_count = None  # one that failed stays unfinished
                 self._ended.add(film)
 
-    def _show(self) -> None:
+    def _measure(self, before: Counter[str], workers: Sequence[Any]) -> float | None:
+        """Measure the speed of all workers; those of a film had written the frames `before`.
+
+        The speeds of the films don't add up to it: a worker changes from film to film.
+        """
+        now, rate = monotonic(), None
+        for index, worker in enumerate(workers):
+            frames = worker.frames - before[worker.name]
+            if frames < 0:  # a process died
+                self._rate.restart(index)
+            for _ in range(frames):
+                rate = self._rate.add(index, now)
+        return rate
+
+    def _show(self, rate: float | None) -> None:
         whole = _Film()
         for film in (self._ended, *self._running):
             whole.add(film)
         count = len(self._running)
-        rates = [film.rate for film in self._running if film.rate is not None]
         self._update(
             whole.frames,
             None if any(film.frame_count is None for film in self._running) else whole.frame_count,
             films="1 film" if count == 1 else f"{count} films",
-            rate=rate_text(sum(rates) if rates else None),
+            rate=rate_text(rate),
             workers=", ".join(f"{name}: {frames}" for name, frames in whole.workers.items()),
         )
 
@@ -60,14 +82,12 @@ class _Film:
     def __init__(self) -> None:
         self.frames = 0
         self.frame_count: int | None = 0
-        self.rate: float | None = None
         self.workers: Counter[str] = Counter()
         """Frames of each worker."""
 
     def set(self, progress: Any) -> None:
         """Take over the progress of a film."""
         self.frames, self.frame_count = progress.frames, progress.frame_count
-        self.rate = progress.frames_per_second
         self.workers = Counter({one.name: one.frames for one in progress.workers})
 
     def add(self, other: "_Film") -> None:

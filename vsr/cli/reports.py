@@ -108,8 +108,8 @@ class TextReport(Report):
             self.film_message(source, line)
 
         if (films := self._films) is not None:
-            with films.film() as watch:
-                yield {"watch": watch, "tell": tell}
+            with films.film() as (on_start, watch):
+                yield {"on_start": on_start, "watch": watch, "tell": tell}
             return
         columns = ["{task.fields[rate]}", "{task.fields[workers]}"]
         with progress_bar(columns, rate="", workers="", left="") as update:

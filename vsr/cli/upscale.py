@@ -191,8 +191,8 @@ class _Runs:
                 raise
             self._report_interrupted()
             count = len(self._interrupted)
-            what = "1 film is" if count == 1 else f"{count} films are"
-            raise Interrupted(f"{what} unfinished, and the same command resumes") from error
+            unfinished = "1 film is" if count == 1 else f"{count} films are"
+            raise Interrupted(f"{unfinished} unfinished, and the same command resumes") from error
         except BaseException:
             if workers is not None:
                 self._report_interrupted()

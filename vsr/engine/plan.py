@@ -28,11 +28,12 @@ from vsr.media.encode.settings import check_values
 from vsr.media.frame import Frame, StreamInfo
 from vsr.media.image_writer import check_still_output, write_still
 from vsr.media.mux.writer import VIDEO_SUFFIXES
+from vsr.media.numbered_pictures import holds_pictures
 from vsr.media.still import Still
 from vsr.system.address import is_pipe
 from vsr.system.files import check_distinct
 from vsr.system.machine import peak_memory_bytes
-from vsr.zoo import QUALITIES, choose_model
+from vsr.zoo import QUALITIES, choose_model, own_file
 
 _TRIAL_SECONDS = 2.0
 _MIN_FRAMES = 3
@@ -115,6 +116,8 @@ def plan_video(
     preview = None if clip else preview
     if is_pipe(source):
         raise MediaError(f"{source}: a pipe can't be read twice; name a file")
+    if source.is_dir() and not holds_pictures(source):
+        raise MediaError(f"{source}: is a folder; name a film in it")
     if suffix not in VIDEO_SUFFIXES:
         known = ", ".join(sorted(VIDEO_SUFFIXES))
         raise OutputError(f"{suffix}: not a supported container for films; use {known}")
@@ -141,7 +144,7 @@ def plan_video(
     rates, memory = [1 / trial.seconds_per_frame], peak_memory_bytes()
     if workers.names:
         session.backend.release()  # workers may need the memory of its GPU
-        if options.model is not None and (model := Path(options.model)).is_file():
+        if (model := own_file(options.model)) is not None:
             options = replace(options, model=str(model.absolute()))
         tried = workers.call_each(_try_alone, source, suffix, options, workers.memory)
         rates = [1 / one.seconds_per_frame for one in tried]

@@ -27,6 +27,7 @@ from vsr.media.decode.rotation import rotation_of
 from vsr.media.decode.survey import Survey
 from vsr.media.frame import Frame, StreamInfo
 from vsr.system.files import file_stamp
+from vsr.zoo import model_stamp
 
 MAX_PREVIEW_SIDE = 16_383
 """Largest side of a preview in pixels, that of WebP."""
@@ -125,7 +126,7 @@ class FramePreviewer:
 
     def _session(self, source: Path, options: UpscaleOptions) -> UpscaleSession:
         stamp = file_stamp(source)
-        key = (*stamp, repr(options))
+        key = (*stamp, model_stamp(options.model), repr(options))
         if (session := self._sessions.get(key)) is None:
             survey_key = (*stamp, options.video)
             survey = self._surveys.get(survey_key)

@@ -88,6 +88,10 @@ class FrameCounter:
             )
         )
 
+    def leave(self, worker: int) -> None:
+        """Leave a worker out of the speed until its next frame."""
+        self._rate.restart(worker)
+
     def discard(self, worker: int, frames: int) -> None:
         """Subtract the frames of an unfinished segment, which are upscaled again."""
         self._rate.restart(worker)

@@ -25,7 +25,7 @@ class JobOptions(Config):
     """How a film is upscaled: as by the options of `vsr upscale` with the same names."""
 
     model: _Name | None = None
-    """`fast`, `best` or the name of an included model; by default `fast`."""
+    """`fast`, `best` or the name of a model, included or the owner's own; by default `fast`."""
     scale: Annotated[float, Field(gt=0, le=64)] | None = None
     """Output size over input size; by default 4 up to 576 lines, else 2."""
     width: _Side | None = None

@@ -31,8 +31,10 @@ class Plans:
     ) -> tuple[Computation, Future[Computation]]:
         """Return the plan for an output with `suffix`, or start to measure it.
 
-        `reference` names the source for clients. Raises `MediaError` where the source is missing.
+        `reference` names the source for clients. Raises `VsrError` if source or model is missing.
         """
+        from vsr.zoo import model_stamp
+
         work = Work(
             function=plan_film,
             arguments=(source, suffix, options),
@@ -41,7 +43,7 @@ class Plans:
             seconds=_SECONDS,
             is_fresh=True,
         )
-        identity = ("plan", file_stamp(source), suffix, options)
+        identity = ("plan", file_stamp(source), model_stamp(options.model), suffix, options)
         subject = {"plan": True, "file": reference}
         return self._computations.request(identity, subject, work)
 

@@ -36,13 +36,15 @@ class Previews:
     ) -> tuple[Computation, Future[Computation]]:
         """Return a preview at a time in seconds, or start to compute it.
 
-        `reference` names the source for clients. Raises `MediaError` where the source is missing.
+        `reference` names the source for clients. Raises `VsrError` if source or model is missing.
         """
         from vsr.engine.upscale_options import picture_options
+        from vsr.zoo import model_stamp
 
         seconds = round(seconds, 3)
         options = picture_options(options)
-        identity = ("preview", kind, file_stamp(source), seconds, options)
+        stamps = (file_stamp(source), model_stamp(options.model))
+        identity = ("preview", kind, stamps, seconds, options)
         work = Work(
             function=frame_preview if kind == "frame" else clip_preview,
             arguments=(source, seconds, options),

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsr.errors import ModelError
+from vsr.system.files import file_stamp
 from vsr.zoo.card import Card, read_card
 from vsr.zoo.formats import MODEL_SUFFIXES
 from vsr.zoo.shelf import (
@@ -149,6 +150,24 @@ def model_path(text: str) -> Path:
     raise ModelError(f"unknown model {text!r}; there are: {known}; or give a file")
 
 
+def own_file(model: str | None) -> Path | None:
+    """Return the file of a model that another machine lacks; None for included models.
+
+    Raises `VsrError`.
+    """
+    path = model_path(choose_model(model, None, 0))
+    return None if path.parent == _FOLDER / "weights" else path
+
+
+def model_stamp(model: str | None) -> tuple[str, int, int] | None:
+    """Return what identifies the content of a model's file; None for included models.
+
+    Raises `VsrError`.
+    """
+    path = own_file(model)
+    return None if path is None else file_stamp(path)
+
+
 def _is_file_name(text: str) -> bool:
     return text.lower().endswith(MODEL_SUFFIXES) or "/" in text or "\\" in text
 
@@ -211,5 +230,7 @@ __all__ = [
     "list_models",
     "load",
     "model_path",
+    "model_stamp",
+    "own_file",
     "read_card",
 ]

@@ -8,7 +8,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -127,8 +127,9 @@ def _read_weights(path: Path) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         raise ModelError(f"{path}: {_refusal(error)}") from error
     if not isinstance(weights, dict):
         raise ModelError(f"{path}: holds no weights by name, as a .pth file of a network does")
-    _check_tensors(_tensors(weights), path)
-    _check_indices(_names(weights), path)
+    tensors = _named_tensors(weights)
+    _check_tensors([tensor for _, tensor in tensors], path)
+    _check_indices([name for name, _ in tensors], path)
     return weights, metadata
 
 
@@ -159,13 +160,12 @@ def _check_tensors(tensors: list[Tensor], path: Path) -> None:
     _check_expansion(sum(tensor.nbytes for tensor in tensors), path)
 
 
-def _check_indices(names: Iterable[str], path: Path) -> None:
+def _check_indices(names: list[str], path: Path) -> None:
     """Raise `ModelError` for names with larger indices than there are weights.
 
     Architectures take their count of layers from the largest index: one small weight could demand
     all memory.
     """
-    names = list(names)
     largest = max((int(digits) for name in names for digits in _INDEX.findall(name)), default=0)
     if largest > 2 * len(names) + _UNNAMED_LAYERS:
         raise ModelError(f"{path}: names layer {largest}, but holds only {len(names)} weights")
@@ -181,25 +181,14 @@ def _refusal(error: Exception) -> str:
     return f"not a model file of torch, or damaged: {first_line(error)}"
 
 
-def _names(tree: Mapping[Any, Any], depth: int = 3) -> list[str]:
-    """List the names of the tensors in dictionaries, and in those that they contain."""
+def _named_tensors(tree: Mapping[Any, Any], depth: int = 3) -> list[tuple[str, Tensor]]:
+    """List the tensors in dictionaries, and in those that they contain, with their names."""
     found = []
     for name, value in tree.items():
         if isinstance(value, Tensor):
-            found.append(str(name))
+            found.append((str(name), value))
         elif isinstance(value, dict) and depth:
-            found += _names(value, depth - 1)
-    return found
-
-
-def _tensors(tree: Mapping[str, Any], depth: int = 3) -> list[Tensor]:
-    """List the tensors in dictionaries, and in those that they contain."""
-    found = []
-    for value in tree.values():
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, dict) and depth:
-            found += _tensors(value, depth - 1)
+            found += _named_tensors(value, depth - 1)
     return found
 
 

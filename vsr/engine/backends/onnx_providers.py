@@ -26,6 +26,8 @@ class Hardware(NamedTuple):
     """Whether `auto` may choose it."""
     has_index: bool = True
     """Whether it distinguishes several devices by an index."""
+    system: str = ""
+    """The only operating system that has it; empty for several."""
 
 
 PROVIDERS: Mapping[str, Hardware] = {
@@ -35,7 +37,9 @@ PROVIDERS: Mapping[str, Hardware] = {
     ),
     "migraphx": Hardware("MIGraphXExecutionProvider", "onnxruntime-migraphx", ("cuda",)),
     "rocm": Hardware("ROCMExecutionProvider", "onnxruntime-rocm", ("cuda",)),
-    "directml": Hardware("DmlExecutionProvider", "onnxruntime-directml", (), "dml"),
+    "directml": Hardware(
+        "DmlExecutionProvider", "onnxruntime-directml", (), "dml", system="Windows"
+    ),
     "openvino": Hardware(
         "OpenVINOExecutionProvider",
         "onnxruntime-openvino",
@@ -43,7 +47,12 @@ PROVIDERS: Mapping[str, Hardware] = {
         has_index=False,
     ),
     "coreml": Hardware(  # in each package for macOS, whether wanted or not
-        "CoreMLExecutionProvider", "onnxruntime", ("mps",), is_chosen=False, has_index=False
+        "CoreMLExecutionProvider",
+        "onnxruntime",
+        ("mps",),
+        is_chosen=False,
+        has_index=False,
+        system="macOS",
     ),
     "cpu": Hardware("CPUExecutionProvider", "onnxruntime", ("cpu",), has_index=False),
 }
@@ -163,8 +172,9 @@ def pick_provider(name: str, device: str) -> Provider:
         suffix = "a number after the colon" if hardware.has_index else "no number"
         raise VsrError(f"provider {name!r}: {wanted} takes {suffix}")
     if wanted not in installed:
+        where = f" on {hardware.system}" if hardware.system else ""
         raise VsrError(
-            f"provider {wanted} isn't installed: pip install {hardware.package}; "
+            f"provider {wanted} isn't installed: pip install {hardware.package}{where}; "
             f"installed: {', '.join(installed)}"
         )
     if kind != AUTO and kind not in hardware.devices:

@@ -103,9 +103,8 @@ class ParallelRun:
         with scanner:
             try:
                 self._pool.upscale(chains)
-            except BaseException:
+            finally:
                 chains.discard_unfinished()
-                raise
         if journal.pending:
             raise Interrupted("stopped")
 
@@ -165,8 +164,9 @@ class _Chains:
         return chain, None if start.begins_shot else self._journal.state(start.number)
 
     def discard_unfinished(self) -> None:
-        """Remove what workers have written of unfinished segments."""
-        for chain in self._running.values():
+        """Remove what workers that were killed have written of unfinished segments."""
+        died = [chain for chain in self._retries if chain.deaths]
+        for chain in (*self._running.values(), *died):
             if chain.segments:
                 segment = chain.segments[0]
                 self.job.writers.discard(segment.start, segment.frames)
@@ -190,7 +190,12 @@ class _Chains:
             case FilmUnavailable():
                 self._lose(event, "can't have the film")
             case WorkerFailed():
+                del self._running[event.worker]  # it has removed its files itself
                 raise event.error
+
+    def leave(self, worker: int) -> None:
+        """Note that a worker takes a chain of another film: this one's speed is without it."""
+        self._counter.leave(worker)
 
     def _finish(self, event: SegmentDone) -> None:
         """Record a segment, unless its worker read other frames than this process."""

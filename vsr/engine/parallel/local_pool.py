@@ -127,13 +127,13 @@ class LocalPool:
             try:
                 event = process.receive()
             except (EOFError, OSError):
-                self._bury(process)
+                self._note_death(process)
                 continue
             if isinstance(event, WorkerBug):
                 raise event
             self._events.append(event)
 
-    def _bury(self, process: "_Process") -> None:
+    def _note_death(self, process: "_Process") -> None:
         """Note the death of a process; the next chain of the worker starts another one."""
         was_busy = process.is_busy
         process.kill()

@@ -51,6 +51,7 @@ from vsr.engine.parallel.ray_cluster import (
 from vsr.engine.parallel.segment_store import store_segment
 from vsr.errors import OutputError, VsrError
 from vsr.system.files import write_failure
+from vsr.zoo import own_file
 
 Result = TypeVar("Result")
 
@@ -138,10 +139,8 @@ class RayPool:
 
     def open(self, job: Job, folder: Path) -> int:
         """Add a job, and return its number; see `Pool.open`."""
-        model = Path(job.options.model) if job.options.model else None
-        file = None
-        if model is not None and model.is_file():
-            file = ModelFile(model.name, model.read_bytes())
+        model = own_file(job.options.model)
+        file = None if model is None else ModelFile(model.name, model.read_bytes())
         source = job.source.absolute()
         self._opened += 1
         task = Task(

@@ -22,9 +22,9 @@ _WAIT_SECONDS = 0.1
 
 
 class Run(Protocol):
-    """Upscales the chains of one output. Only the thread of a `SharedPool` uses it.
+    """Upscales the chains of one output. Any error that a member raises ends the run.
 
-    Any error that a member raises ends the run.
+    Only the thread of a `SharedPool` uses it, but `has_chain`, which other threads read, too.
     """
 
     @property
@@ -56,6 +56,9 @@ class Run(Protocol):
 
     def handle(self, event: Event) -> None:
         """Handle an event of a worker that upscales a chain of this run."""
+
+    def leave(self, worker: int) -> None:
+        """Note that a worker, whose last chain was of this run, takes one of another."""
 
 
 class _Loan:
@@ -215,6 +218,9 @@ class SharedPool:
                     self._end(loan, error)
                     continue
                 self._idle.remove(worker)
+                last = self._last.get(worker)
+                if last is not None and last is not loan:
+                    last.run.leave(worker)
                 self._last[worker] = loan
                 break
 

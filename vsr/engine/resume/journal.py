@@ -135,15 +135,6 @@ class Journal:
         """Return the path of the state at the start of a segment in mid-shot."""
         return self.folder / f"{index:06}.state"
 
-    def worker_folder(self, name: str) -> Path:
-        """Create and return a folder for the unfinished files of a worker. Raises `OutputError`."""
-        folder = self.folder / f"worker-{name}"
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise write_failure(self.output, error) from error
-        return folder
-
     def take(
         self, finished: FinishedSegment, video: CodedVideo, file: Path, state: Path | None
     ) -> None:
