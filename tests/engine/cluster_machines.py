@@ -11,6 +11,7 @@ is cut while it receives the film.
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -228,6 +229,7 @@ def _last(events: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     """Upscale on two machines, and print what differs."""
     os.environ |= {"RAY_raylet_start_wait_time_s": "120", "RAY_USAGE_STATS_ENABLED": "0"}
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     refused = subprocess.run(["unshare", *_NAMESPACES, "--fork", "true"], capture_output=True)
     if refused.returncode:
         print(f"skipped: {refused.stderr.decode().strip()}")

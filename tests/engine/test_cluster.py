@@ -210,17 +210,23 @@ def test_another_version_of_ray_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     )
 
 
-def test_a_cluster_with_another_token_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_a_cluster_with_another_token_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, is_wrapped: bool
+) -> None:
     pytest.importorskip("ray")
     from ray.exceptions import AuthenticationError
 
     from vsr.engine.parallel import ray_cluster
 
     def join(**options: Any) -> None:
+        if is_wrapped:  # as Ray 2.60 does
+            cause = RuntimeError("...\nray.exceptions.AuthenticationError: InvalidAuthToken")
+            raise ConnectionError("Failed to connect to Ray cluster") from cause
         raise AuthenticationError("InvalidAuthToken")
 
     monkeypatch.setattr("ray.init", join)
-    with pytest.raises(VsrError, match="--cluster auto: has another token than this machine"):
+    with pytest.raises(VsrError, match="--cluster auto: refuses this machine's token; set"):
         ray_cluster.join_cluster("auto")
 
 

@@ -33,7 +33,7 @@ from vsr.media.still import Still
 from vsr.system.address import is_pipe
 from vsr.system.files import check_distinct
 from vsr.system.machine import peak_memory_bytes
-from vsr.zoo import QUALITIES, choose_model
+from vsr.zoo import QUALITIES, choose_model, own_file
 
 _TRIAL_SECONDS = 2.0
 _MIN_FRAMES = 3
@@ -144,7 +144,7 @@ def plan_video(
     rates, memory = [1 / trial.seconds_per_frame], peak_memory_bytes()
     if workers.names:
         session.backend.release()  # workers may need the memory of its GPU
-        if options.model is not None and (model := Path(options.model)).is_file():
+        if (model := own_file(options.model)) is not None:
             options = replace(options, model=str(model.absolute()))
         tried = workers.call_each(_try_alone, source, suffix, options, workers.memory)
         rates = [1 / one.seconds_per_frame for one in tried]

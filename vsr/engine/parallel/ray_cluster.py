@@ -86,12 +86,14 @@ def join_cluster(address: str) -> None:
                 logging_level=logging.ERROR,
                 namespace="vsr",
             )
-    except AuthenticationError as error:
-        raise VsrError(
-            f"--cluster {address}: has another token than this machine, see docs/how-to/clusters.md"
-        ) from error
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        if (versions := _VERSIONS.findall(str(error)))[1:]:
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, AuthenticationError) as error:
+        reasons = f"{type(error).__name__} {error} {error.__cause__}"
+        if AuthenticationError.__name__ in reasons:
+            raise VsrError(
+                f"--cluster {address}: refuses this machine's token; set RAY_AUTH_MODE=token, with "
+                "the same ~/.ray/auth_token on all machines"
+            ) from error
+        if (versions := _VERSIONS.findall(reasons))[1:]:
             there, here = (f"Ray {ray} and Python {python}" for ray, python in versions[:2])
             raise VsrError(
                 f"--cluster {address}: has {there}, this machine {here}; install the same versions "
