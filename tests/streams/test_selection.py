@@ -144,7 +144,7 @@ def broken_run(
 ) -> None:
     """Start a run that fails when all of its frames are encoded."""
 
-    def failing(*arguments: object) -> NoReturn:
+    def failing(*arguments: object, **named: object) -> NoReturn:
         raise OutputError("broke")
 
     with monkeypatch.context() as patched:

@@ -45,7 +45,10 @@ OTHER_NAMES = {"from_time": "start", "to_time": "end"}
 def of_command_line(options: JobOptions) -> UpscaleOptions:
     """What `vsr upscale` makes of the arguments."""
     words = [*options.arguments(), "in.mp4", f"out{options.suffix}"]
-    with upscale_command.make_context("upscale", words) as context:
+    # The command keeps its help option: here it gets the same one as from `vsr`.
+    with upscale_command.make_context(
+        "upscale", words, help_option_names=["-h", "--help"]
+    ) as context:
         film = {k: v for k, v in context.params.items() if k not in NOT_OF_THE_FILM}
         return UpscaleOptions(**parse_film_options(options.suffix, film))
 
