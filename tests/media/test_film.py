@@ -158,6 +158,13 @@ def test_a_cover_picture_is_not_the_film(tmp_path: Path) -> None:
         VideoReader(path)
 
 
+def test_a_closed_reader_still_says_whether_its_count_is_exact(small_film: Path) -> None:
+    with VideoReader(small_film) as reader:
+        assert reader.is_indexed
+    reader._demuxer.stream = None  # type: ignore[assignment]  # FFmpeg has freed it
+    assert reader.is_indexed
+
+
 def test_broken_inputs_are_distinguished(tmp_path: Path) -> None:
     for path, reason in broken_inputs(tmp_path):
         with pytest.raises(MediaError, match=reason) as caught:

@@ -118,6 +118,8 @@ class VideoReader:
                 decoder=self._decoder,
             )
             self.info = self._field_mode.output_info(info, str(self.path))
+            self.is_indexed = is_indexed(self.stream)
+            """Whether the file lists its frames, so that their count is exact."""
             self._fields = FieldFilter(self._field_mode, self.stream, self.info)
             self._conformer = self._conformer_to(like)
             if probe_first_frame or apply_rotation:
@@ -210,11 +212,6 @@ class VideoReader:
     def source_rate(self) -> Fraction:
         """Average frames per second of the stream, before its fields are processed."""
         return self.info.frame_rate / self._field_mode.frames
-
-    @property
-    def is_indexed(self) -> bool:
-        """Whether the file lists its frames, so that their count is exact."""
-        return is_indexed(self.stream)
 
     def frames(self) -> Iterator[Frame]:
         """Iterate over the frames, skipping the other streams."""
