@@ -12,6 +12,7 @@ is cut while it receives the film.
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -73,7 +74,7 @@ class Machine:
     @property
     def free_bytes(self) -> int:
         """Free space in the folder for temporary files."""
-        return psutil.disk_usage(str(self.folder)).free
+        return shutil.disk_usage(self.folder).free
 
     def command(self, *words: object) -> list[str]:
         """Return a command that runs on the machine."""
