@@ -195,7 +195,7 @@ def kill_and_restart(story: Story, roots: Path) -> None:
     seen["job"] = job
     journal = story.downloads / "data" / "outputs" / ".larger.mp4.vsr" / "journal.jsonl"
     wait_for(lambda: journal.exists() and journal.read_text().count("\n") > 1)
-    page.wait(lambda: "frames/s" in page.text(".numbers"))
+    page.wait(lambda: " of " in page.text(".numbers"))
     page.emulate((1280, 360), "dark")
     page.shoot("queue")
     page.emulate(DESKTOP)
