@@ -152,7 +152,8 @@ def test_a_stopped_run_resumes_with_or_without_workers(
         make(film, tmp_path / "b.mp4", model, stop=stop, watch=lambda now: stop.set())
     result = make(film, tmp_path / "b.mp4", model, workers=2)
     assert (tmp_path / "b.mp4").read_bytes() == whole
-    assert 24 <= result.resumed_frames < 68
+    # Each stopped run has finished a segment; its second worker may not have started one.
+    assert 2 * segments.SHORTEST_FRAMES <= result.resumed_frames < sum(LENGTHS)
     assert len(pools) == 2
 
 
