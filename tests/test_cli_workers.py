@@ -72,7 +72,7 @@ class Pools:
         return pool
 
     def is_ending(self, worker: int) -> bool:
-        """Whether a worker was told to stop."""
+        """Whether a worker was asked to stop."""
         stop: threading.Event = self.last._workers[worker].stop
         return stop.is_set()
 

@@ -28,7 +28,7 @@ class Call:
 
 
 class Machine:
-    """The calls of a worker, and the films that it was told to use."""
+    """The calls of a worker, and the films that it was given."""
 
     def __init__(self, folder: Path) -> None:
         self.films: list[tuple[int, Any]] = []

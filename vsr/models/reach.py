@@ -39,7 +39,7 @@ _FORMAT = 3
 _MIN_FIXED_SIDE = 4
 """Shortest side of which a quarter is a pixel."""
 _SILENT_SECONDS = 1.0
-"""Time after which the user is told about a measurement."""
+"""Time after which a measurement is announced."""
 
 _MEASURING = (
     "measuring the model's effective receptive field, which decides how far tiles overlap; this is "
