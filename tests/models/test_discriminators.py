@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from vsr.models.discriminators import (
     DiscriminatorConfig,
+    DiscriminatorInput,
     build_discriminator,
     input_channels,
+    shown_picture,
     spatial_input,
     spatio_temporal_input,
 )
@@ -78,3 +82,42 @@ def test_gradients_reach_what_is_judged() -> None:
     assert frames.grad is not None
     assert frames.grad[:, :, :, 3:-3, 3:-3].abs().amin(dim=(2, 3, 4)).shape == (1, 3)
     assert (frames.grad.abs().sum(dim=(2, 3, 4)) > 0).all()
+
+
+def test_the_picture_is_recovered_from_each_input() -> None:
+    frames, upscaled = torch.rand(2, 3, 3, 32, 32), torch.rand(2, 3, 3, 32, 32)
+    triple = spatio_temporal_input(frames, upscaled, torch.rand(2, 2, 2, 32, 32))
+    middle = frames[:, 1, :, 4:-4, 4:-4]
+    assert torch.allclose(shown_picture(triple, "spatio_temporal"), middle, atol=1e-6)
+    single = spatial_input(frames[:, 0], upscaled[:, 0])
+    assert torch.allclose(shown_picture(single, "spatial"), frames[:, 0], atol=1e-6)
+    assert torch.equal(shown_picture(frames[:, 0], "picture"), frames[:, 0])
+
+
+@pytest.mark.parametrize("sight", ["spatio_temporal", "spatial", "picture"])
+def test_vgg_16_adds_a_logit_for_each_of_its_layers(
+    sight: DiscriminatorInput, installed: Path
+) -> None:
+    config = DiscriminatorConfig(sight=sight, channels=4, levels=2)
+    plain = build_discriminator(config)
+    pretrained = build_discriminator(config.model_copy(update={"pretrained": True}))
+    seen = torch.rand(2, input_channels(sight), 32, 32, requires_grad=True)
+    found = pretrained(seen)
+    assert found.logits.shape == (2, 5, 32, 32)
+    assert len(found.features) == len(plain(seen).features)
+    # Layers at 1/4 and 1/8 of the resolution have a logit for 4 x 4 and 8 x 8 pixels.
+    for layer, side in ((3, 4), (4, 8)):
+        cells = found.logits[:, layer].unfold(1, side, side).unfold(2, side, side)
+        assert torch.equal(cells.amin((-1, -2)), cells.amax((-1, -2)))
+    # VGG-16 passes gradients, but neither learns nor is saved.
+    found.logits[:, 1:].sum().backward()
+    assert seen.grad is not None
+    assert seen.grad.abs().sum() > 0
+    trained = sum(weight.numel() for weight in pretrained.parameters())
+    assert trained < 300_000 + sum(weight.numel() for weight in plain.parameters())
+    assert not any("_pretrained" in key for key in pretrained.state_dict())
+
+
+def test_vgg_16_needs_a_logit_with_a_position() -> None:
+    with pytest.raises(ValueError, match="only with a logit per pixel or per patch"):
+        DiscriminatorConfig(head="vgg", pretrained=True)

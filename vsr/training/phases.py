@@ -1,7 +1,8 @@
 """Phases of a run: what one training step computes while motion, fidelity or detail is learnt."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -30,6 +31,8 @@ class StepResult(NamedTuple):
     """False where loss or gradient was not finite, and no weight changed."""
     message: str = ""
     """A line for the user."""
+    parts: Mapping[str, Tensor] = MappingProxyType({})
+    """Each term of the losses before it is weighted, and the discriminator's loss and lead."""
 
 
 class Phase(ABC, Generic[BatchType]):
@@ -195,15 +198,17 @@ class GanPhase(_ClipPhase):
             moved = self._descend(step.loss, (learning_rate, 0.0))
             if moved and self._gan.flat_head:
                 flatten_head(state.generator)
+        parts = dict(step.parts)
         if moved and discriminator is not None:
             assert step.sample is not None
             with self._autocast():
-                discriminator.learn(
+                parts["discriminator"] = discriminator.learn(
                     step.sample,
                     gan_iteration,
                     rate_share=learning_rate / self._config.training.learning_rate,
                     processes=state.processes,
                 )
+            parts["lead"] = discriminator.lead
         state.carried = step.states if moved else []
         if (
             discriminator is not None
@@ -214,7 +219,11 @@ class GanPhase(_ClipPhase):
         message = "; ".join(self._pending_messages)
         self._pending_messages = []
         return StepResult(
-            learning_rate=learning_rate, loss=step.loss.detach(), moved=moved, message=message
+            learning_rate=learning_rate,
+            loss=step.loss.detach(),
+            moved=moved,
+            message=message,
+            parts=parts,
         )
 
 

@@ -1,7 +1,7 @@
 """Records of a run: log, TensorBoard curves, strips of pictures and the model's card."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,11 +36,21 @@ class Log:
         self._path = folder / LOG_FILE
         self._curves = SummaryWriter(str(folder / "tensorboard"))
 
-    def step(self, iteration: int, loss: float, learning_rate: float, rate: float) -> None:
-        """Add points to the curves of training."""
+    def step(
+        self,
+        iteration: int,
+        loss: float,
+        learning_rate: float,
+        *,
+        rate: float,
+        parts: Mapping[str, float],
+    ) -> None:
+        """Add points to the curves of training; `parts` are the terms of the loss."""
         self._curves.add_scalar("loss", loss, iteration)
         self._curves.add_scalar("learning_rate", learning_rate, iteration)
         self._curves.add_scalar("iterations_per_second", rate, iteration)
+        for name, part in parts.items():
+            self._curves.add_scalar(f"loss/{name}", part, iteration)
 
     def validation(
         self,

@@ -225,10 +225,11 @@ class Trainer:
         if not (logs or validates):
             return ""
         loss = self.processes.mean(result.loss)
+        parts = {name: self.processes.mean(part) for name, part in result.parts.items()}
         if log is None:
             return ""
         if logs:
-            log.step(iteration, loss, result.learning_rate, rate=clock.rate)
+            log.step(iteration, loss, result.learning_rate, rate=clock.rate, parts=parts)
         if not validates:
             return ""
         warning = self._validate(log, loss)
