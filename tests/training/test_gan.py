@@ -27,6 +27,7 @@ from tests.helpers.training import (
 from vsr.config import load_toml
 from vsr.errors import ModelError, TrainingError
 from vsr.models import Srresnet, SrresnetConfig
+from vsr.models.discriminators import CombinedDiscriminator
 from vsr.training.config import TrainConfig
 from vsr.training.discriminator import DiscriminatorTrainer
 from vsr.training.gan import GanConfig, GanObjective, GanWeights
@@ -167,7 +168,9 @@ def test_a_discriminator_with_vgg_16_trains_and_its_losses_are_logged(
     recipe = recipe_of("smoke-gan", dataset, *settings)
     trainer = Trainer(recipe, tmp_path, CPU)
     assert trainer.state.discriminator is not None
-    heads = trainer.state.discriminator.discriminator.pretrained.heads
+    combined = trainer.state.discriminator.discriminator
+    assert isinstance(combined, CombinedDiscriminator)
+    heads = combined.pretrained.heads
     before = {key: weight.clone() for key, weight in heads.state_dict().items()}
     assert trainer.run().finished
     after = heads.state_dict()
