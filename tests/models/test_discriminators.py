@@ -121,3 +121,10 @@ def test_vgg_16_adds_a_logit_for_each_of_its_layers(
 def test_vgg_16_needs_a_logit_with_a_position() -> None:
     with pytest.raises(ValueError, match="only with a logit per pixel or per patch"):
         DiscriminatorConfig(head="vgg", pretrained=True)
+
+
+def test_a_cell_of_pixels_is_one_position() -> None:
+    config = DiscriminatorConfig(sight="picture", channels=4, levels=2, cell=4)
+    discriminator = build_discriminator(config)
+    # Pixels beyond the last whole cell are left out.
+    assert discriminator(torch.rand(2, 3, 34, 49)).logits.shape == (2, 1, 8, 12)

