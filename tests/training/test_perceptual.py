@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -126,3 +127,20 @@ def test_a_network_whose_loss_counts_nothing_is_not_loaded(monkeypatch: pytest.M
     config = GanConfig(perceptual_network="vgg19", weights=GanWeights(perceptual=0))
     frames = torch.rand(1, 3, 8, 8)
     assert perceptual_losses(config, 0, CPU)(frames, frames, 0) == {}
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("compared", ["footage", "target"])
+def test_features_are_compared_with_the_footage_or_with_the_target(
+    compared: Literal["footage", "target"],
+) -> None:
+    """They differ where a teacher's outputs are the target."""
+    gan = objective(weights=GanWeights(ping_pong=0), perceptual_target=compared)
+    low, target, clean, fresh = batch()
+    footage = target.flip(-1)
+    gan._perceptual = losses()
+    found = gan(low, target, clean, fresh, [], 50, footage).parts["perceptual"]
+    other = {"footage": footage, "target": target}[compared]
+    alone = gan(low, other, clean, fresh, [], 50).parts["perceptual"]
+    assert torch.equal(found, alone)
+    assert not torch.equal(found, gan(low, 1 - other, clean, fresh, [], 50).parts["perceptual"])

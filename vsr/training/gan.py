@@ -237,7 +237,8 @@ class GanObjective(nn.Module):
         if weights.frequency:
             parts["frequency"] = frequency(output, target, config.frequency_window)
         if self._perceptual is not None:
-            ours, wanted = (self._shifted(frames, iteration) for frames in (output, footage))
+            compared = target if config.perceptual_target == "target" else footage
+            ours, wanted = (self._shifted(frames, iteration) for frames in (output, compared))
             parts |= self._perceptual(ours, wanted, iteration)
         return parts
 

@@ -36,6 +36,10 @@ class PerceptualConfig(Config):
     """VGG-16: 1_1 to 4_3, by default 1_2, 2_2 and 3_3. VGG-19: 2_2, 3_4, 4_4, 5_4."""
     perceptual_kind: FeatureDistance = "cosine"
     """`unit_l2` is the distance of the metric `features`."""
+    perceptual_target: Literal["footage", "target"] = "footage"
+    """What outputs are compared with. It differs if targets are a teacher's outputs: `footage` is
+    then the original. Many originals fit one input, and the mean of their features is soft; a
+    teacher's output is a function of its input."""
     perceptual_after_activation: bool = True
     """Whether features are taken after the layer's ReLU. ESRGAN takes them before."""
     perceptual_share: float = Field(default=1.0, gt=0, le=1)
