@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vsr.models.discriminators import (
+    CombinedDiscriminator,
     DiscriminatorConfig,
     DiscriminatorInput,
     build_discriminator,
@@ -116,6 +117,24 @@ def test_vgg_16_adds_a_logit_for_each_of_its_layers(
     trained = sum(weight.numel() for weight in pretrained.parameters())
     assert trained < 300_000 + sum(weight.numel() for weight in plain.parameters())
     assert not any("_pretrained" in key for key in pretrained.state_dict())
+
+
+@pytest.mark.parametrize("change", [{"cell": 4}, {"head": "patch"}])
+def test_every_logit_of_vgg_16_counts_where_the_others_are_fewer(
+    change: dict[str, object], installed: Path
+) -> None:
+    config = DiscriminatorConfig(sight="picture", channels=4, levels=2, pretrained=True).model_copy(
+        update=change
+    )
+    discriminator = build_discriminator(config).eval()
+    assert isinstance(discriminator, CombinedDiscriminator)
+    picture = torch.rand(1, 3, 32, 32)
+    found = discriminator(picture).logits
+    assert found.shape == (1, 5, 8, 8)
+    for index, logits in enumerate(discriminator.pretrained(picture)[:3], start=1):
+        side = logits.shape[-1] // 8
+        cells = logits[:, 0].unfold(1, side, side).unfold(2, side, side)
+        assert torch.allclose(found[:, index], cells.mean((-1, -2)), atol=1e-6)
 
 
 def test_vgg_16_needs_a_logit_with_a_position() -> None:

@@ -184,10 +184,13 @@ class CombinedDiscriminator(nn.Module):
         self.pretrained = PretrainedHeads(config)
 
     def forward(self, inputs: Tensor) -> DiscriminatorOutput:
-        """Map (N, C, H, W), C as `input_channels`, to logits (N, 5, h, w) and features."""
+        """Map (N, C, H, W), C as `input_channels`, to logits (N, 5, h, w) and features.
+
+        Logits of VGG-16 at a higher resolution than (h, w) are averaged, at a lower one repeated.
+        """
         trained: DiscriminatorOutput = self.trained(inputs)
         size = trained.logits.shape[-2:]
-        pretrained = (F.interpolate(logits, size=size) for logits in self.pretrained(inputs))
+        pretrained = (F.adaptive_avg_pool2d(logits, size) for logits in self.pretrained(inputs))
         return DiscriminatorOutput(torch.cat((trained.logits, *pretrained), 1), trained.features)
 
 
