@@ -142,6 +142,16 @@ def test_vgg_16_needs_a_logit_with_a_position() -> None:
         DiscriminatorConfig(head="vgg", pretrained=True)
 
 
+@pytest.mark.parametrize("side", [24, 40, 48])
+def test_what_a_triple_shows_starts_at_a_whole_cell(side: int) -> None:
+    rows, columns = torch.arange(side).view(-1, 1), torch.arange(side)
+    phases = (4 * (rows % 4) + columns % 4).float().expand(1, 3, 3, side, side)
+    flows = torch.zeros(1, 2, 2, side, side)
+    seen = spatio_temporal_input(phases, torch.zeros_like(phases), flows, 4)
+    assert seen.shape[-1] >= 0.75 * side
+    assert torch.equal(seen[0, 3, :4, :4] / 4, torch.arange(16.0).view(4, 4))
+
+
 def test_a_cell_of_pixels_is_one_position() -> None:
     config = DiscriminatorConfig(sight="picture", channels=4, levels=2, cell=4)
     discriminator = build_discriminator(config)

@@ -230,13 +230,14 @@ def shown_picture(inputs: Tensor, input_type: DiscriminatorInput) -> Tensor:
     return upscaled + detail / _DETAIL_GAIN
 
 
-def spatio_temporal_input(frames: Tensor, upscaled: Tensor, flows: Tensor) -> Tensor:
+def spatio_temporal_input(frames: Tensor, upscaled: Tensor, flows: Tensor, cell: int = 1) -> Tensor:
     """Build the input of a spatio-temporal discriminator from three consecutive frames.
 
     `frames` and `upscaled` are (N, 3, 3, sH, sW), pictures and their inputs interpolated to
     the same size. `flows` (N, 2, 2, sH, sW) lead from the middle frame to the previous and to
     the next one, in pixels. Returns (N, 27, h, w), the central three quarters of each side: the
-    frames' `added_detail`, the same warped onto the middle frame, and the inputs. The three
+    frames' `added_detail`, the same warped onto the middle frame, and the inputs. What is cut off
+    at the top and left is a multiple of `cell`, so that cells keep their position. The three
     groups of three frames are those of Chu et al. (2020), who use whole frames.
     """
     detail = added_detail(frames, upscaled)
@@ -245,8 +246,13 @@ def spatio_temporal_input(frames: Tensor, upscaled: Tensor, flows: Tensor) -> Te
     warped = torch.stack((before, detail[:, 1], after), dim=1)
     inputs = torch.cat((detail, warped, upscaled), dim=1).flatten(1, 2)
     height, width = inputs.shape[-2:]
-    top, left = (round(side * (1 - _CENTRAL) / 2) for side in (height, width))
+    top, left = (_margin(side, cell) for side in (height, width))
     return inputs[..., top : height - top, left : width - left]
+
+
+def _margin(side: int, cell: int) -> int:
+    """Pixels that a spatio-temporal discriminator does not see at each end of a side."""
+    return round(side * (1 - _CENTRAL) / 2) // cell * cell
 
 
 def spatial_input(frames: Tensor, upscaled: Tensor) -> Tensor:
