@@ -189,8 +189,10 @@ class CombinedDiscriminator(nn.Module):
         Logits of VGG-16 at a higher resolution than (h, w) are averaged, at a lower one repeated.
         """
         trained: DiscriminatorOutput = self.trained(inputs)
-        size = trained.logits.shape[-2:]
-        pretrained = (F.adaptive_avg_pool2d(logits, size) for logits in self.pretrained(inputs))
+        height, width = trained.logits.shape[-2:]
+        pretrained = (
+            F.adaptive_avg_pool2d(logits, (height, width)) for logits in self.pretrained(inputs)
+        )
         return DiscriminatorOutput(torch.cat((trained.logits, *pretrained), 1), trained.features)
 
 
