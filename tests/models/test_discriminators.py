@@ -137,9 +137,11 @@ def test_every_logit_of_vgg_16_counts_where_the_others_are_fewer(
         assert torch.allclose(found[:, index], cells.mean((-1, -2)), atol=1e-6)
 
 
-def test_vgg_16_needs_a_logit_with_a_position() -> None:
-    with pytest.raises(ValueError, match="only with a logit per pixel or per patch"):
-        DiscriminatorConfig(head="vgg", pretrained=True)
+@pytest.mark.parametrize("option", [{"pretrained": True}, {"cell": 4}])
+def test_vgg_16_and_cells_need_a_logit_with_a_position(option: dict[str, object]) -> None:
+    (name,) = option
+    with pytest.raises(ValueError, match=f"{name}: only with a logit per pixel or per patch"):
+        DiscriminatorConfig.model_validate({"head": "vgg"} | option)
 
 
 @pytest.mark.parametrize("side", [24, 40, 48])

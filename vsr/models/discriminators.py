@@ -21,6 +21,8 @@ _DETAIL_GAIN = 4.0
 
 _PRETRAINED_RMS = {"1_2": 70.0, "2_2": 24.0, "3_3": 11.0, "4_3": 3.5}
 """Layers of VGG-16 that `PretrainedHeads` uses, and the RMS of their features in photographs."""
+_PRETRAINED_DOWNSAMPLING = 8
+"""Of the last of these layers."""
 _PRETRAINED_WIDTH = 64
 """Feature maps of each head."""
 
@@ -50,8 +52,9 @@ class DiscriminatorConfig(Config):
 
     @model_validator(mode="after")
     def _logits_have_positions(self) -> "DiscriminatorConfig":
-        if self.pretrained and self.head == "vgg":
-            raise ValueError("pretrained: only with a logit per pixel or per patch")
+        if self.head == "vgg" and (self.pretrained or self.cell > 1):
+            name = "pretrained" if self.pretrained else "cell"
+            raise ValueError(f"{name}: only with a logit per pixel or per patch")
         return self
 
 
@@ -211,6 +214,19 @@ def input_channels(input_type: DiscriminatorInput) -> int:
     return {"spatio_temporal": 27, "spatial": 6, "picture": 3}[input_type]
 
 
+def smallest_input(config: DiscriminatorConfig) -> int:
+    """Minimal side in pixels of a discriminator's input: one sample is left at its last layer."""
+    if config.head == "vgg":
+        return 1
+    trained: int = config.cell * 2**config.levels
+    return max(trained, _PRETRAINED_DOWNSAMPLING) if config.pretrained else trained
+
+
+def seen_side(config: DiscriminatorConfig, side: int) -> int:
+    """Side of a discriminator's input, of square frames with sides of `side` pixels."""
+    return side - 2 * _margin(side, config.cell) if config.sight == "spatio_temporal" else side
+
+
 def added_detail(frames: Tensor, upscaled: Tensor) -> Tensor:
     """Compute the amplified difference of pictures and their interpolated inputs, of equal shapes.
 
@@ -238,9 +254,9 @@ def spatio_temporal_input(frames: Tensor, upscaled: Tensor, flows: Tensor, cell:
     `frames` and `upscaled` are (N, 3, 3, sH, sW), pictures and their inputs interpolated to
     the same size. `flows` (N, 2, 2, sH, sW) lead from the middle frame to the previous and to
     the next one, in pixels. Returns (N, 27, h, w), the central three quarters of each side: the
-    frames' `added_detail`, the same warped onto the middle frame, and the inputs. What is cut off
-    at the top and left is a multiple of `cell`, so that cells keep their position. The three
-    groups of three frames are those of Chu et al. (2020), who use whole frames.
+    frames' `added_detail`, the same warped onto the middle frame, and the inputs. The margins
+    are multiples of `cell`, so that cells keep their position. The three groups of three frames are
+    those of Chu et al. (2020), who use whole frames.
     """
     detail = added_detail(frames, upscaled)
     before = warp(detail[:, 0], flows[:, 0])
