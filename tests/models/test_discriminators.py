@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vsr.models.discriminators import (
+    CombinedDiscriminator,
     DiscriminatorConfig,
     DiscriminatorInput,
     build_discriminator,
@@ -118,9 +119,39 @@ def test_vgg_16_adds_a_logit_for_each_of_its_layers(
     assert not any("_pretrained" in key for key in pretrained.state_dict())
 
 
-def test_vgg_16_needs_a_logit_with_a_position() -> None:
-    with pytest.raises(ValueError, match="only with a logit per pixel or per patch"):
-        DiscriminatorConfig(head="vgg", pretrained=True)
+@pytest.mark.parametrize("change", [{"cell": 4}, {"head": "patch"}])
+def test_every_logit_of_vgg_16_counts_where_the_others_are_fewer(
+    change: dict[str, object], installed: Path
+) -> None:
+    config = DiscriminatorConfig(sight="picture", channels=4, levels=2, pretrained=True).model_copy(
+        update=change
+    )
+    discriminator = build_discriminator(config).eval()
+    assert isinstance(discriminator, CombinedDiscriminator)
+    picture = torch.rand(1, 3, 32, 32)
+    found = discriminator(picture).logits
+    assert found.shape == (1, 5, 8, 8)
+    for index, logits in enumerate(discriminator.pretrained(picture)[:3], start=1):
+        side = logits.shape[-1] // 8
+        cells = logits[:, 0].unfold(1, side, side).unfold(2, side, side)
+        assert torch.allclose(found[:, index], cells.mean((-1, -2)), atol=1e-6)
+
+
+@pytest.mark.parametrize("option", [{"pretrained": True}, {"cell": 4}])
+def test_vgg_16_and_cells_need_a_logit_with_a_position(option: dict[str, object]) -> None:
+    (name,) = option
+    with pytest.raises(ValueError, match=f"{name}: only with a logit per pixel or per patch"):
+        DiscriminatorConfig.model_validate({"head": "vgg"} | option)
+
+
+@pytest.mark.parametrize("side", [24, 40, 48])
+def test_what_a_triple_shows_starts_at_a_whole_cell(side: int) -> None:
+    rows, columns = torch.arange(side).view(-1, 1), torch.arange(side)
+    phases = (4 * (rows % 4) + columns % 4).float().expand(1, 3, 3, side, side)
+    flows = torch.zeros(1, 2, 2, side, side)
+    seen = spatio_temporal_input(phases, torch.zeros_like(phases), flows, 4)
+    assert seen.shape[-1] >= 0.75 * side
+    assert torch.equal(seen[0, 3, :4, :4] / 4, torch.arange(16.0).view(4, 4))
 
 
 def test_a_cell_of_pixels_is_one_position() -> None:

@@ -202,6 +202,75 @@ def test_clips_too_short_for_three_frames_are_refused(dataset: Path) -> None:
         Trainer(recipe, dataset / "run", CPU)
 
 
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (("gan.weights.imbalance=1",), "a crop of 6 pixels; gan.weights.imbalance needs 8"),
+        (
+            ("gan.weights.phases=1", "training.stages=[{until=0.5,frames=3,crop=8},{crop=4}]"),
+            "a crop of 4 pixels; gan.weights.phases needs 6",
+        ),
+        (("gan.frequency_window=26",), "a crop of 6 pixels; gan.frequency_window needs 7"),
+        (
+            ("gan.adversary.discriminator.cell=4", "gan.adversary.discriminator.levels=3"),
+            "of a crop of 6 pixels, the discriminator sees 24 x 24 of the target; "
+            "with its levels and cell it needs 32 x 32",
+        ),
+        (
+            ("gan.adversary.discriminator.levels=5",),
+            "the discriminator sees 18 x 18 of the target; with its levels",
+        ),
+        (
+            ("gan.max_shift=3", "gan.adversary.discriminator.levels=4"),
+            "the discriminator sees 15 x 15 of the target; with its levels",
+        ),
+    ],
+)
+def test_crops_too_small_for_a_loss_are_refused(
+    changes: tuple[str, ...], line: str, dataset: Path
+) -> None:
+    stages = "training.stages=[{frames=3,crop=6}]"
+    recipe = recipe_of("smoke-gan", dataset, stages, *changes)
+    with pytest.raises(TrainingError, match=f"training.stages: .*{line}"):
+        Trainer(recipe, dataset / "run", CPU)
+
+
+@pytest.mark.parametrize(
+    ("crop", "changes"),
+    [
+        (6, ("levels=4",)),
+        (8, ("levels=3", "cell=4", "sight=spatial")),
+        (2, ("levels=2", "cell=2", "sight=picture", "pretrained=true")),
+    ],
+)
+def test_the_smallest_accepted_crops_train(
+    crop: int, changes: tuple[str, ...], dataset: Path, tmp_path: Path, installed: Path
+) -> None:
+    recipe = recipe_of(
+        "smoke-gan",
+        dataset,
+        f"training.stages=[{{frames=3,crop={crop}}}]",
+        *("training.motion_iterations=0", "training.iterations=3"),
+        *(f"gan.adversary.discriminator.{change}" for change in changes),
+    )
+    assert Trainer(recipe, tmp_path, CPU).run().finished
+
+
+def test_small_crops_are_refused_where_an_installed_network_needs_larger_ones(
+    dataset: Path, installed: Path
+) -> None:
+    recipe = recipe_of(
+        "smoke-gan",
+        dataset,
+        *("training.stages=[{frames=3,crop=2}]", "gan.adversary.discriminator.levels=1"),
+        *("gan.perceptual_network=vgg16", 'gan.perceptual_layers=["4_1"]', "gan.max_shift=2"),
+    )
+    with pytest.raises(
+        TrainingError, match=r"a crop of 2 pixels; gan\.weights\.perceptual needs 3"
+    ):
+        Trainer(recipe, dataset / "run", CPU)
+
+
 def test_a_still_network_has_no_motion_for_the_discriminator() -> None:
     config = GanConfig(adversary=DISCRIMINATOR)
     with pytest.raises(TrainingError, match="needs a model with motion"):

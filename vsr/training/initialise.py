@@ -58,24 +58,9 @@ def _copy_weights(generator: Generator[Any], source: Generator[Any], name: str) 
 
 
 def init_discriminator(config: TrainConfig, device: torch.device) -> DiscriminatorTrainer | None:
-    """Build the discriminator and its optimiser; None if no loss of `[gan]` needs them.
-
-    Raises `TrainingError` where clips are shorter or smaller than its input.
-    """
+    """Build the discriminator and its optimiser; None if no loss of `[gan]` needs them."""
     if config.gan is None or not config.gan.weights.uses_discriminator:
         return None
-    shortest = min(stage.frames for stage in config.training.stages)
-    if config.gan.adversary.discriminator.sight == "spatio_temporal" and shortest < 3:
-        raise TrainingError(
-            f"training.stages: clips of {shortest} frames; a spatio-temporal discriminator "
-            "needs three"
-        )
-    smallest = min(stage.crop for stage in config.training.stages) * config.model.scale
-    if config.gan.max_shift > smallest // 4:
-        raise TrainingError(
-            f"gan.max_shift: at most {smallest // 4}, a quarter of the smallest crop's "
-            f"{smallest} pixels"
-        )
     torch.manual_seed(config.training.seed + 1)
     discriminator = DiscriminatorTrainer(config.gan.adversary)
     return discriminator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

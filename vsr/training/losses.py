@@ -12,6 +12,8 @@ from vsr.imaging.tensors import warp
 _CONFIDENCE_DECAY = 50.0
 """Decay of the confidence in a flow by its squared warping error (Lai et al., 2018)."""
 
+PHASE_WINDOW, IMBALANCE_WINDOW = 6, 8
+"""Sides in cells of the windows of `phase_means` and of `phase_imbalance`."""
 _DETAIL_FLOOR = 4 / 255
 """Differences below it hardly count in `phase_imbalance`: noise in flat areas."""
 
@@ -147,7 +149,7 @@ def frequency(output: Tensor, target: Tensor, window: int = 0) -> Tensor:
     return (amplitudes[0] - amplitudes[1]).abs().mean()
 
 
-def phase_means(output: Tensor, target: Tensor, scale: int, window: int = 6) -> Tensor:
+def phase_means(output: Tensor, target: Tensor, scale: int, window: int = PHASE_WINDOW) -> Tensor:
     """Charbonnier distance of local means by phase, of pictures (N, C, sH, sW) with s = `scale`.
 
     The phase of a pixel is its position in its s x s cell. The mean of each phase is taken over
@@ -163,16 +165,19 @@ def phase_means(output: Tensor, target: Tensor, scale: int, window: int = 6) -> 
     return charbonnier(found, wanted)
 
 
-def phase_imbalance(output: Tensor, target: Tensor, scale: int, window: int = 8) -> Tensor:
+def phase_imbalance(
+    output: Tensor, target: Tensor, scale: int, window: int = IMBALANCE_WINDOW
+) -> Tensor:
     """Excess imbalance of the detail of pictures (N, C, sH, sW) over the phases of their cells.
 
     The phase of a pixel is its position in its s x s cell, with s = `scale`. Detail is the absolute
     value of first and second differences to neighbours in four directions. Its mean by phase is
     taken over windows of `window` x `window` cells that overlap by half. The imbalance is the mean
-    absolute deviation of these means, divided by their mean, averaged over windows. Natural detail
-    has no preferred phase. Generators repeat one pattern in each cell instead of texture, whose
-    local means, which `phase_means` compares, can be even. The imbalance of the target, due to its
-    few samples, is subtracted; the loss is the mean, over directions, of what is positive.
+    absolute deviation of these means, divided by their mean, averaged over windows and pictures.
+    Natural detail has no preferred phase. Generators repeat one pattern in each cell instead of
+    texture, whose local means, which `phase_means` compares, can be even. The imbalance of the
+    target, due to its few samples, is subtracted. The loss is the mean, over differences and
+    channels, of the positive part.
     """
     with torch.no_grad():
         allowed = _imbalance(target, scale, window)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vsr.config import Config
 from vsr.errors import ModelError
-from vsr.metrics.perceptual import Lpips
+from vsr.metrics.perceptual import LPIPS_SMALLEST_SIDE, Lpips
 from vsr.models.pretrained_features import VGG19_LAYERS, Vgg19Features
 from vsr.models.vgg16 import VGG16_LAYERS, Vgg16Features
 from vsr.training.losses import FeatureDistance, perceptual
@@ -92,6 +92,14 @@ class PerceptualLosses:
                 self.left_out.append(f"training without gan.weights.{key}: {error}")
             else:
                 self._networks[key] = network.to(device)
+
+    @property
+    def smallest_sides(self) -> dict[str, int]:
+        """Minimal sides in pixels of the frames that the loaded networks compare, by loss."""
+        # The name of a layer starts with its block. Each block halves the resolution.
+        deepest = max(int(layer.partition("_")[0]) for layer in self._config.perceptual_layers)
+        sides = {"perceptual": 2 ** (deepest - 1), "lpips": LPIPS_SMALLEST_SIDE}
+        return {key: sides[key] for key in self._networks}
 
     def __call__(self, output: Tensor, target: Tensor, iteration: int) -> dict[str, Tensor]:
         """RGB frames (N, 3, H, W) in [0, 1] to the losses whose networks are loaded, by name."""

@@ -21,6 +21,7 @@ from vsr.system.machine import describe_machine
 from vsr.training.agreement import agreement_features
 from vsr.training.batches import Batches
 from vsr.training.checkpoints import Checkpoints
+from vsr.training.clip_checks import check_clips
 from vsr.training.config import TrainConfig
 from vsr.training.discriminator import CollapseWatch
 from vsr.training.distributed import ProcessGroup
@@ -110,6 +111,7 @@ class Trainer:
             if config.gan is not None
             else None
         )
+        check_clips(config, self._perceptual)
         self._collapse = CollapseWatch()
         self._rollback = Rollback(self._checkpoints, self.state)
         self.notes: list[str] = []
