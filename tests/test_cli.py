@@ -317,7 +317,8 @@ def test_default_detail_is_listed_unless_it_is_0() -> None:
     }
     assert entries["base-x4"].endswith("Default of --detail: 0.5")
     assert "--detail:" not in entries["base-x4-gan"]
-    assert "--detail:" not in entries["tiny-x4"]
+    assert entries["tiny-x4"].endswith("Default of --detail: 0.5")
+    assert "--detail:" not in entries["tiny-x2"]
 
 
 def test_the_doctor_reports_onnx_runtime_without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
