@@ -18,6 +18,7 @@ from vsr.engine.animation import _LOOP_FRAMES
 from vsr.errors import MediaError
 from vsr.imaging.tensors import to_float, to_uint8
 from vsr.models import Srresnet, SrresnetConfig
+from vsr.zoo import default_detail
 from vsr.zoo.model_file import save_generator
 
 PICTURE = data.coffee()
@@ -53,7 +54,7 @@ def shown(path: Path) -> NDArray[np.int16]:
 def network_output(frames: list[NDArray[np.uint8]]) -> NDArray[np.int16]:
     low = to_float(torch.from_numpy(np.stack(frames))).permute(0, 3, 1, 2)[None]
     with torch.inference_mode():
-        high = vsr.load(MODEL)(low)[0]
+        high = vsr.load(MODEL, detail=default_detail(MODEL))(low)[0]
     return to_uint8(high).permute(0, 2, 3, 1).numpy().astype(int)
 
 
