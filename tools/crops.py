@@ -3,10 +3,10 @@
     python tools/crops.py films docs/images/native --scale 2 --reference x4plus=x4plus.safetensors
 
 For each film of a folder, OUTPUT/NAME.jpg has three rows: the most detailed square of a frame, the
-most detailed one that does not overlap it, and one of median detail; in a small film, where all
-overlap, the remotest. The columns are bicubic
-interpolation, `fast`, `best`, `best` with detail, and the network of --reference, which is one of
-single pictures. The others have upscaled the frames before.
+most detailed one that does not overlap it, and one of median detail. In a small film, where all
+overlap, the remotest are shown. The columns are bicubic interpolation, `fast`, `best`, `best` with
+detail, and the network of --reference, which is one of single pictures. The included networks have
+upscaled the frames before.
 """
 
 import argparse
@@ -36,6 +36,7 @@ GAP, CAPTION = 4, 14
 """Height and width of the gaps between crops, and height of the captions, in pixels."""
 
 Corner = tuple[int, int]
+"""Row and column."""
 
 
 def main() -> None:
@@ -49,6 +50,8 @@ def main() -> None:
     parser.add_argument("--before", type=int, default=12, help="frames upscaled before it")
     parser.add_argument("--reference", metavar="NAME=FILE", help="a network of single pictures")
     options = parser.parse_args()
+    if options.reference and not all(options.reference.partition("=")):
+        parser.error("--reference: not NAME=FILE")
     options.output.mkdir(parents=True, exist_ok=True)
     for film in find_sources([options.films]):
         if film.type is SourceType.FILM:
@@ -64,6 +67,8 @@ def picture_of(film: Source, options: argparse.Namespace) -> Image.Image:
     frames = list(with_shots)
     if not frames:
         raise VsrError(f"{film.name}: has no frame {first}")
+    if min(frames[-1][0].shape[1:]) < SIDE:
+        raise VsrError(f"{film.name}: smaller than {SIDE} pixels")
     rows = []
     for corner in chosen_corners(frames[-1][0]):
         row = {}
@@ -93,12 +98,10 @@ def methods(options: argparse.Namespace) -> Iterator[tuple[str, Upscale, bool]]:
 
 
 def chosen_corners(frame: Tensor) -> list[Corner]:
-    """Top left corners of the three squares to show, of a frame (3, H, W)."""
+    """Top left corners of the three squares to show, of a frame (3, H, W) of at least `SIDE`."""
     luma: NDArray[np.float32] = frame.mean(0).numpy()
     change = np.abs(np.diff(luma, axis=0))[:, 1:] + np.abs(np.diff(luma, axis=1))[1:]
     height, width = luma.shape
-    if min(height, width) < SIDE:
-        raise VsrError(f"a film is smaller than {SIDE} pixels")
     corners = [
         (top, left)
         for top in range(0, height - SIDE + 1, STEP)

@@ -28,8 +28,16 @@ def test_in_a_small_film_squares_overlap_as_little_as_possible() -> None:
     frame = torch.rand(3, 96, 144, generator=torch.Generator().manual_seed(0))
     lefts = [left for _, left in crops.chosen_corners(frame)]
     assert {abs(lefts[0] - left) for left in lefts[1:2]} == {max(lefts[0], 48 - lefts[0])}
-    with pytest.raises(VsrError, match="smaller than 96 pixels"):
-        crops.chosen_corners(frame[:, :80])
+
+
+def test_films_that_have_no_such_square_or_frame_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = write_film(tmp_path / "a.mp4", [np.zeros((80, 128, 3), np.uint8)] * 3)
+    for frame, message in (("2", "smaller than 96 pixels"), ("40", "has no frame 28")):
+        monkeypatch.setattr(sys, "argv", ["crops.py", str(film), str(tmp_path), "--frame", frame])
+        with pytest.raises(VsrError, match=rf"a\.mp4: {message}"):
+            crops.main()
 
 
 @pytest.mark.slow
