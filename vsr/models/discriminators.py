@@ -145,8 +145,8 @@ class VggDiscriminator(nn.Module):
 class PretrainedHeads(nn.Module):
     """Logits from the features of a frozen VGG-16, a small network for each of four layers.
 
-    Such discriminators need far fewer iterations than those trained from random weights (Sauer et
-    al., "Projected GANs converge faster", 2021). They see one picture: the middle frame of three.
+    After Sauer et al., "Projected GANs converge faster", 2021. The heads see one picture: of three
+    frames the middle one.
     """
 
     def __init__(self, config: DiscriminatorConfig) -> None:

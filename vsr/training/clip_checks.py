@@ -16,11 +16,11 @@ def check_clips(config: TrainConfig, perceptual: PerceptualLosses | None) -> Non
     if config.gan is None:
         return
     for stage in sorted(config.training.stages, key=lambda stage: stage.crop):
-        _check_stage(stage, config.gan, config.model.scale, perceptual)
+        _check_stage(stage, config.gan, scale=config.model.scale, perceptual=perceptual)
 
 
 def _check_stage(
-    stage: Stage, gan: GanConfig, scale: int, perceptual: PerceptualLosses | None
+    stage: Stage, gan: GanConfig, *, scale: int, perceptual: PerceptualLosses | None
 ) -> None:
     weights, discriminator = gan.weights, gan.adversary.discriminator
     if weights.uses_discriminator and discriminator.sight == "spatio_temporal" and stage.frames < 3:
@@ -57,5 +57,5 @@ def _check_stage(
 
 
 def _cells(pixels: int, scale: int) -> int:
-    """Cells of `scale` pixels that contain so many pixels."""
+    """Smallest count of cells of `scale` pixels with at least `pixels` pixels."""
     return -(-pixels // scale)

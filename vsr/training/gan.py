@@ -307,6 +307,6 @@ class GanObjective(nn.Module):
             flows = torch.cat((flow[:, middle - 1 : middle], to_next), dim=1)
             upscaled = resize_bicubic(low[:, triple].flatten(0, 1), size)
             upscaled = upscaled.view(output[:, triple].shape)
-            fakes.append(spatio_temporal_input(output[:, triple], upscaled, flows, cell))
-            reals.append(spatio_temporal_input(target[:, triple], upscaled, flows, cell))
+            fakes.append(spatio_temporal_input(output[:, triple], upscaled, flows, cell=cell))
+            reals.append(spatio_temporal_input(target[:, triple], upscaled, flows, cell=cell))
         return Sample(torch.cat(fakes), torch.cat(reals))
