@@ -6,6 +6,7 @@ from vsr.training.config import Stage, TrainConfig
 from vsr.training.gan import GanConfig
 from vsr.training.losses import IMBALANCE_WINDOW, PHASE_WINDOW
 from vsr.training.perceptual import PerceptualLosses
+from vsr.training.texture import FILTER_SIDE, TEXTURE_WINDOW
 
 
 def check_clips(config: TrainConfig, perceptual: PerceptualLosses | None) -> None:
@@ -36,6 +37,9 @@ def _check_stage(
     needs = {
         "gan.weights.phases": PHASE_WINDOW if weights.phases else 0,
         "gan.weights.imbalance": IMBALANCE_WINDOW if weights.imbalance else 0,
+        "gan.weights.texture": (
+            TEXTURE_WINDOW + _cells(FILTER_SIDE - 1, scale) if weights.texture else 0
+        ),
         "gan.frequency_window": _cells(gan.frequency_window, scale) if weights.frequency else 0,
     }
     if perceptual is not None:

@@ -105,7 +105,8 @@ class PerceptualLosses:
         """RGB frames (N, 3, H, W) in [0, 1] to the losses whose networks are loaded, by name."""
         losses = {}
         if "perceptual" in self._networks:
-            chosen = self._chosen(len(output), iteration)
+            random = np.random.default_rng((self._seed, iteration, _FRAMES))
+            chosen = share_of_frames(len(output), self._config.perceptual_share, random)
             with self._precision(output.device):
                 losses["perceptual"] = perceptual(
                     self._networks["perceptual"],
@@ -117,20 +118,18 @@ class PerceptualLosses:
             losses["lpips"] = self._networks["lpips"](output, target).mean()
         return losses
 
-    def _chosen(self, count: int, iteration: int) -> list[int] | slice:
-        """Indices of the frames, of `count`, that the VGG network compares in an iteration."""
-        share = self._config.perceptual_share
-        if share == 1:
-            return slice(None)
-        random = np.random.default_rng((self._seed, iteration, _FRAMES))
-        compared = max(1, round(share * count))
-        return sorted(random.permutation(count)[:compared].tolist())
-
     def _precision(self, device: torch.device) -> AbstractContextManager[object]:
         precision = self._config.perceptual_precision
         if precision is None:
             return nullcontext()
         return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def share_of_frames(count: int, share: float, random: np.random.Generator) -> list[int] | slice:
+    """Indices of a random `share` of `count` frames, at least one."""
+    if share == 1:
+        return slice(None)
+    return sorted(random.permutation(count)[: max(1, round(share * count))].tolist())
 
 
 def _network(config: PerceptualConfig) -> nn.Module:
