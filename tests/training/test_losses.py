@@ -107,23 +107,27 @@ def layers_of(picture: torch.Tensor) -> list[torch.Tensor]:
     return [picture, 2 * picture]
 
 
+def distance_by(output: torch.Tensor, target: torch.Tensor, kind: FeatureDistance) -> torch.Tensor:
+    return perceptual(layers_of(output), layers_of(target), kind)
+
+
 def test_perceptual_losses_of_a_case_worked_by_hand() -> None:
     output, target = torch.tensor([[1.0], [0.0]])[None], torch.tensor([[0.0], [1.0]])[None]
     # Two layers: distances 1 and 2, squared 1 and 4; at right angles.
-    assert perceptual(layers_of, output, target, "l1").item() == pytest.approx(1.5)
-    assert perceptual(layers_of, output, target, "l2").item() == pytest.approx(2.5)
-    assert perceptual(layers_of, output, target, "cosine").item() == pytest.approx(1)
-    assert perceptual(layers_of, output, 3 * output, "cosine").item() == pytest.approx(0, abs=1e-6)
+    assert distance_by(output, target, "l1").item() == pytest.approx(1.5)
+    assert distance_by(output, target, "l2").item() == pytest.approx(2.5)
+    assert distance_by(output, target, "cosine").item() == pytest.approx(1)
+    assert distance_by(output, 3 * output, "cosine").item() == pytest.approx(0, abs=1e-6)
     # The unit vectors of the one location are (1, 0) and (0, 1).
-    assert perceptual(layers_of, output, 3 * target, "unit_l1").item() == pytest.approx(2)
-    assert perceptual(layers_of, output, 3 * target, "unit_l2").item() == pytest.approx(2)
-    assert perceptual(layers_of, 3 * output, output, "unit_l2").item() == pytest.approx(0)
+    assert distance_by(output, 3 * target, "unit_l1").item() == pytest.approx(2)
+    assert distance_by(output, 3 * target, "unit_l2").item() == pytest.approx(2)
+    assert distance_by(3 * output, output, "unit_l2").item() == pytest.approx(0)
 
 
 def test_the_squared_distance_of_unit_vectors_is_twice_the_cosine_loss() -> None:
     output, target = torch.rand(2, 2, 5, 3, 4)
-    unit = perceptual(layers_of, output, target, "unit_l2")
-    cosine = perceptual(layers_of, output, target, "cosine")
+    unit = distance_by(output, target, "unit_l2")
+    cosine = distance_by(output, target, "cosine")
     assert unit.item() == pytest.approx(2 * cosine.item(), rel=1e-5)
 
 
@@ -278,7 +282,7 @@ def test_gradients_of_all_losses_agree_with_finite_differences() -> None:
     assert check(lambda x: feature_matching([x, x**2], [target, target]), (output,))
     assert check(lambda x: frequency(x, target), (output,))
     for distance in get_args(FeatureDistance):
-        assert check(lambda x, d=distance: perceptual(layers_of, x, target, d), (output,))
+        assert check(lambda x, d=distance: distance_by(x, target, d), (output,))
     for kind in KINDS:
         assert check(lambda x, k=kind: discriminator_loss(k, x, target), (output,))
         assert check(lambda x, k=kind: generator_loss(k, target, x), (output,))

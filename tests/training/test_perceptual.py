@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -15,12 +16,12 @@ from vsr.training.losses import perceptual
 from vsr.training.perceptual import PerceptualConfig, PerceptualLosses
 from vsr.training.trainer import Trainer
 
-WANTED = {"perceptual": True, "lpips": False}
 
-
-def losses(seed: int = 0, **settings: object) -> PerceptualLosses:
+def losses(
+    seed: int = 0, wanted: Collection[str] = ("perceptual",), **settings: object
+) -> PerceptualLosses:
     config = PerceptualConfig(perceptual_network="vgg16", **settings)
-    return PerceptualLosses(config, WANTED, seed, CPU)
+    return PerceptualLosses(config, wanted, seed, CPU)
 
 
 def test_layers_are_those_of_the_network() -> None:
@@ -43,7 +44,23 @@ def test_the_loss_is_the_distance_in_the_features_of_vgg_16() -> None:
     found = losses(perceptual_kind="unit_l2")(output, target, 0)
     network = Vgg16Features(("1_2", "2_2", "3_3"))
     assert found.keys() == {"perceptual"}
-    assert torch.equal(found["perceptual"], perceptual(network, output, target, "unit_l2"))
+    assert torch.equal(found["perceptual"], perceptual(network(output), network(target), "unit_l2"))
+
+
+@pytest.mark.usefixtures("installed")
+def test_both_losses_of_features_take_one_network() -> None:
+    output, target = torch.rand(2, 2, 3, 64, 64)
+    both = losses(wanted=("perceptual", "feature_texture"))
+    found = both(output, target, 0)
+    assert found.keys() == {"perceptual", "feature_texture"}
+    assert both._networks["perceptual"] is both._networks["feature_texture"]
+    assert found["perceptual"] == losses()(output, target, 0)["perceptual"]
+    # Windows are compared with those of the same position.
+    moved = target.roll(32, dims=-1)
+    alone = losses(wanted=("feature_texture",))
+    assert alone(target, target, 0)["feature_texture"] == 0
+    assert alone(moved, target, 0)["feature_texture"] > 0
+    assert found["feature_texture"] == alone(output, target, 0)["feature_texture"]
 
 
 @pytest.mark.usefixtures("installed")

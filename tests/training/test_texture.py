@@ -4,7 +4,11 @@ import torch
 from scipy.signal import correlate2d
 from torch.nn import functional as F
 
-from vsr.training.texture import random_filters, texture_distance
+from vsr.training.texture import (
+    feature_texture_distance,
+    random_filters,
+    texture_distance,
+)
 
 FILTERS = random_filters(8, 4, np.random.default_rng(1))
 
@@ -88,3 +92,45 @@ def test_bf16_autocast_does_not_round_the_responses() -> None:
     wanted = texture_distance(output, target, scale=4, filters=FILTERS)
     with torch.autocast("cpu", torch.bfloat16):
         assert texture_distance(output, target, scale=4, filters=FILTERS) == wanted
+
+
+def test_the_distance_of_features_is_that_of_numpy() -> None:
+    random = np.random.default_rng(6)
+    shapes = ((2, 3, 64, 32), (2, 5, 16, 8))  # strides 1 and 4
+    output, target = ([random.random(shape, dtype=np.float32) for shape in shapes] for _ in "ab")
+    draws = np.random.default_rng(7)
+    layers = []
+    for ours, theirs, side in zip(output, target, (32, 8), strict=True):
+        directions = draws.standard_normal((8, ours.shape[1]))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        found, wanted = (
+            np.einsum("kc,nchw->nkhw", directions, f / np.linalg.norm(f, axis=1, keepdims=True))
+            for f in (ours, theirs)
+        )
+        distances = []
+        for top in (0, side):
+            window = np.s_[..., top : top + side, :side]
+            mine, other = (np.sort(f[window].reshape(2, 8, -1)) for f in (found, wanted))
+            relative = (mine - other) / (other.std(axis=-1, keepdims=True) + 0.01)
+            distances.append(np.sqrt(relative**2 + 0.09) - 0.3)
+        layers.append(np.mean(distances))
+    result = feature_texture_distance(
+        [torch.from_numpy(layer) for layer in output],
+        [torch.from_numpy(layer) for layer in target],
+        height=64,
+        random=np.random.default_rng(7),
+    )
+    assert float(result) == pytest.approx(np.mean(layers), rel=1e-4)
+
+
+def test_features_may_change_places_within_a_window() -> None:
+    random = torch.Generator().manual_seed(8)
+    features = torch.randn(1, 16, 64, 64, generator=random)
+
+    def distance(other: torch.Tensor) -> float:
+        draws = np.random.default_rng(0)
+        return float(feature_texture_distance([other], [features], height=64, random=draws))
+
+    halves = torch.cat((features[..., 16:32], features[..., :16], features[..., 32:]), dim=-1)
+    assert distance(halves) == pytest.approx(0, abs=1e-6)
+    assert distance(features.roll(16, dims=-1)) > 0.001

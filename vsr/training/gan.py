@@ -60,6 +60,9 @@ class GanWeights(Config):
     """L1 between the discriminator's features of outputs and targets."""
     perceptual: NonNegativeFloat = 0.2
     """Distance in the features of `gan.perceptual_network`."""
+    feature_texture: NonNegativeFloat = 0.0
+    """Distance between the local distributions of the same features; see
+    `feature_texture_distance`."""
     lpips: NonNegativeFloat = 0.0
     """LPIPS with AlexNet; left out where its file is missing."""
     frequency: NonNegativeFloat = 1.0
@@ -112,7 +115,8 @@ def perceptual_losses(config: GanConfig, seed: int, device: torch.device) -> Per
     Raises `ModelError` for a missing network that the configuration names.
     """
     weights = config.weights
-    wanted = {"perceptual": weights.perceptual > 0, "lpips": weights.lpips > 0}
+    names = ("perceptual", "feature_texture", "lpips")
+    wanted = [name for name in names if getattr(weights, name) > 0]
     return PerceptualLosses(config, wanted, seed, device)
 
 

@@ -1,6 +1,6 @@
 """Losses: functions of pictures in [0, 1], of features and of flows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -86,25 +86,21 @@ def feature_matching(output: Sequence[Tensor], target: Sequence[Tensor]) -> Tens
 
 
 def perceptual(
-    network: Callable[[Tensor], Sequence[Tensor]],
-    output: Tensor,
-    target: Tensor,
-    distance: FeatureDistance = "l1",
+    output: Sequence[Tensor], target: Sequence[Tensor], distance: FeatureDistance = "l1"
 ) -> Tensor:
-    """Distance of pictures (N, 3, H, W) in a network's features, mean over its layers.
+    """Distance of pictures in a network's features (N, C, h, w), mean over its layers.
 
     `l1` and `l2` (squared) are means over locations and channels: ESRGAN's (Wang et al., 2018)
     and SRGAN's (Ledig et al., 2017). The others compare directions: at each location the
     feature vector is divided by its L2 norm over the channels. `unit_l1` and `unit_l2`
     (squared) are sums over channels of the difference of the two unit vectors, mean over
     locations; `unit_l2` is the distance of the metric `features`. `cosine`, half of `unit_l2`,
-    is TecoGAN's (Chu et al., 2020). Features in bf16 or f16 are compared in f32.
+    is TecoGAN's (Chu et al., 2020). Features in bf16 or f16 are compared in f32. No gradient
+    flows into `target`.
     """
-    with torch.no_grad():
-        wanted = network(target)
     layers = [
-        _feature_distance(_at_least_f32(ours), _at_least_f32(theirs), distance)
-        for ours, theirs in zip(network(output), wanted, strict=True)
+        _feature_distance(_at_least_f32(ours), _at_least_f32(theirs.detach()), distance)
+        for ours, theirs in zip(output, target, strict=True)
     ]
     return torch.stack(layers).mean()
 

@@ -1,6 +1,6 @@
 """Perceptual losses: distances in the features of pretrained networks."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -15,9 +15,13 @@ from vsr.metrics.perceptual import LPIPS_SMALLEST_SIDE, Lpips
 from vsr.models.pretrained_features import VGG19_LAYERS, Vgg19Features
 from vsr.models.vgg16 import VGG16_LAYERS, Vgg16Features
 from vsr.training.losses import FeatureDistance, perceptual
+from vsr.training.texture import FEATURE_WINDOW, feature_texture_distance
 
 _FRAMES = 4
 """Stream of random values that choose the frames of the perceptual loss."""
+
+_VGG_LOSSES = ("perceptual", "feature_texture")
+"""Losses of the features of the VGG network."""
 
 Network = Literal["vgg16", "vgg19"]
 
@@ -70,9 +74,9 @@ class PerceptualLosses:
     """Distances in the features of a VGG network and by LPIPS."""
 
     def __init__(
-        self, config: PerceptualConfig, wanted: Mapping[str, bool], seed: int, device: torch.device
+        self, config: PerceptualConfig, wanted: Collection[str], seed: int, device: torch.device
     ) -> None:
-        """Load the networks of the `wanted` losses, `perceptual` and `lpips`.
+        """Load the networks of the `wanted` losses: `perceptual`, `feature_texture` and `lpips`.
 
         Raises `ModelError` for a missing network that the configuration names.
         """
@@ -81,39 +85,53 @@ class PerceptualLosses:
         self._networks: dict[str, nn.Module] = {}
         self.left_out: list[str] = []
         """A message for each loss whose network is missing."""
-        for key in ("perceptual", "lpips"):
-            if not wanted[key]:
-                continue
+        of_vgg = [key for key in _VGG_LOSSES if key in wanted]
+        if of_vgg:
             try:
-                network = _network(config) if key == "perceptual" else Lpips()
+                network = _network(config).to(device)
             except ModelError as error:
-                if key == "perceptual" and config.perceptual_network is not None:
+                if config.perceptual_network is not None:
                     raise
-                self.left_out.append(f"training without gan.weights.{key}: {error}")
+                self.left_out += [f"training without gan.weights.{key}: {error}" for key in of_vgg]
             else:
-                self._networks[key] = network.to(device)
+                self._networks |= dict.fromkeys(of_vgg, network)
+        if "lpips" in wanted:
+            try:
+                self._networks["lpips"] = Lpips().to(device)
+            except ModelError as error:
+                self.left_out.append(f"training without gan.weights.lpips: {error}")
 
     @property
     def smallest_sides(self) -> dict[str, int]:
         """Minimal sides in pixels of the frames that the loaded networks compare, by loss."""
         # The name of a layer starts with its block. Each block halves the resolution.
         deepest = max(int(layer.partition("_")[0]) for layer in self._config.perceptual_layers)
-        sides = {"perceptual": 2 ** (deepest - 1), "lpips": LPIPS_SMALLEST_SIDE}
+        of_layers = 2 ** (deepest - 1)
+        sides = {
+            "perceptual": of_layers,
+            "feature_texture": max(of_layers, FEATURE_WINDOW),
+            "lpips": LPIPS_SMALLEST_SIDE,
+        }
         return {key: sides[key] for key in self._networks}
 
     def __call__(self, output: Tensor, target: Tensor, iteration: int) -> dict[str, Tensor]:
         """RGB frames (N, 3, H, W) in [0, 1] to the losses whose networks are loaded, by name."""
         losses = {}
-        if "perceptual" in self._networks:
+        of_vgg = [key for key in _VGG_LOSSES if key in self._networks]
+        if of_vgg:
+            network = self._networks[of_vgg[0]]
             random = np.random.default_rng((self._seed, iteration, _FRAMES))
             chosen = share_of_frames(len(output), self._config.perceptual_share, random)
             with self._precision(output.device):
-                losses["perceptual"] = perceptual(
-                    self._networks["perceptual"],
-                    output[chosen],
-                    target[chosen],
-                    self._config.perceptual_kind,
-                )
+                ours = network(output[chosen])
+                with torch.no_grad():
+                    theirs = network(target[chosen])
+                if "perceptual" in of_vgg:
+                    losses["perceptual"] = perceptual(ours, theirs, self._config.perceptual_kind)
+                if "feature_texture" in of_vgg:
+                    losses["feature_texture"] = feature_texture_distance(
+                        ours, theirs, height=output.shape[-2], random=random
+                    )
         if "lpips" in self._networks:
             losses["lpips"] = self._networks["lpips"](output, target).mean()
         return losses
