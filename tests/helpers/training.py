@@ -50,11 +50,14 @@ def run_until(trainer: Trainer, iterations: int) -> TrainingResult:
     return trainer.run(watch=watch, stop=stop)
 
 
-def batch(frames: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def batch(
+    frames: int = 4, side: int = 12
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Low, target and clean clips, all fresh."""
     torch.manual_seed(1)
-    low, target = torch.rand(2, frames, 3, 12, 12), torch.rand(2, frames, 3, 48, 48)
-    return low, target, torch.rand(2, frames, 3, 12, 12), torch.tensor([True, True])
+    small, large = (2, frames, 3, side, side), (2, frames, 3, 4 * side, 4 * side)
+    low, target = torch.rand(small), torch.rand(large)
+    return low, target, torch.rand(small), torch.tensor([True, True])
 
 
 def objective(**settings: object) -> GanObjective:

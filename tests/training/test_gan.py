@@ -56,7 +56,7 @@ def test_losses_are_weighted_and_those_of_the_discriminator_fade_in() -> None:
 
 def test_texture_is_compared_in_other_frames_by_other_filters_in_each_iteration() -> None:
     weights = GanWeights(texture=0.5, adversarial=0, features=0, perceptual=0, frequency=0)
-    clips = batch()
+    clips = batch(side=24)
     config = {"weights": weights, "texture_filters": 2, "texture_share": 0.25}
     found = [
         float(objective(**config)(*clips, [], iteration).parts["texture"])
@@ -217,7 +217,7 @@ def test_clips_too_short_for_three_frames_are_refused(dataset: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        (("gan.weights.texture=1",), "a crop of 6 pixels; gan.weights.texture needs 12"),
+        (("gan.weights.texture=1",), "a crop of 6 pixels; gan.weights.texture needs 24"),
         (("gan.weights.imbalance=1",), "a crop of 6 pixels; gan.weights.imbalance needs 8"),
         (
             ("gan.weights.phases=1", "training.stages=[{until=0.5,frames=3,crop=8},{crop=4}]"),

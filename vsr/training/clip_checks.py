@@ -37,9 +37,7 @@ def _check_stage(
     needs = {
         "gan.weights.phases": PHASE_WINDOW if weights.phases else 0,
         "gan.weights.imbalance": IMBALANCE_WINDOW if weights.imbalance else 0,
-        "gan.weights.texture": (
-            TEXTURE_WINDOW + _cells(FILTER_SIDE - 1, scale) if weights.texture else 0
-        ),
+        "gan.weights.texture": TEXTURE_WINDOW + FILTER_SIDE - 1 if weights.texture else 0,
         "gan.frequency_window": _cells(gan.frequency_window, scale) if weights.frequency else 0,
     }
     if perceptual is not None:

@@ -250,7 +250,7 @@ class GanObjective(nn.Module):
             parts["imbalance"] = phase_imbalance(output, target, self.generator.scale)
         if weights.texture:
             random = np.random.default_rng((self._seed, iteration, _TEXTURE))
-            filters = random_filters(config.texture_filters, self.generator.scale, random)
+            filters = random_filters(config.texture_filters, random)
             chosen = share_of_frames(len(output), config.texture_share, random)
             parts["texture"] = texture_distance(
                 output[chosen],

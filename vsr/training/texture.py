@@ -13,10 +13,12 @@ TEXTURE_WINDOW = 8
 """Side in cells of the windows whose distributions are compared."""
 FILTER_SIDE = 17
 """Of the filters, in pixels."""
-_ENVELOPES = (1.5, 4.0)
-"""Smallest and largest standard deviation of a filter's envelope, in pixels."""
-_LOWEST_FREQUENCY = 0.8
-"""Of the filters, relative to the Nyquist frequency of the low-resolution picture."""
+_FREQUENCIES = (0.125, 0.5)
+"""Lowest and highest frequency of the filters, in cycles per pixel."""
+_ENVELOPES = (0.35, 0.8)
+"""Smallest and largest standard deviation of a filter's envelope, in wavelengths."""
+_WIDEST_ENVELOPE = 4.0
+"""Its standard deviation in pixels."""
 _RESPONSE_FLOOR = 2.5 / 255
 """Responses below it hardly count: noise in flat areas."""
 FEATURE_WINDOW = 32
@@ -30,18 +32,17 @@ _SMOOTHNESS = 0.3
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def random_filters(count: int, scale: int, random: np.random.Generator) -> Tensor:
+def random_filters(count: int, random: np.random.Generator) -> Tensor:
     """Gabor filters of random frequency, orientation, phase and width, (count, 1, 17, 17).
 
-    Their frequencies are evenly distributed over the annulus between 0.8 of the Nyquist frequency
-    of the low-resolution picture and the Nyquist frequency: detail that the picture lacks. Each
-    filter has unit L2 norm and no response to a constant.
+    The logarithms of their frequencies are evenly distributed over the two octaves below the
+    Nyquist frequency. Each filter has unit L2 norm and no response to a constant.
     """
-    lowest, highest = _LOWEST_FREQUENCY * 0.5 / scale, 0.5
     shape = (count, 1, 1)
-    frequency = np.sqrt(random.uniform(lowest**2, highest**2, shape))
+    lowest, highest = (math.log(frequency) for frequency in _FREQUENCIES)
+    frequency = np.exp(random.uniform(lowest, highest, shape))
     angle, phase = random.uniform(0, math.pi, shape), random.uniform(0, 2 * math.pi, shape)
-    width = random.uniform(*_ENVELOPES, shape)
+    width = np.minimum(random.uniform(*_ENVELOPES, shape) / frequency, _WIDEST_ENVELOPE)
     y, x = np.mgrid[:FILTER_SIDE, :FILTER_SIDE] - FILTER_SIDE // 2
     envelope = np.exp(-(x**2 + y**2) / (2 * width**2))
     along = x * np.cos(angle) + y * np.sin(angle)
@@ -63,7 +64,8 @@ def texture_distance(
     in one dimension, this is the Wasserstein distance. Differences are relative to the target's
     mean absolute response in the window plus 2.5 code values, and their distance is smooth at zero.
     The border that a filter overlaps and incomplete windows at the right and lower border are
-    left out.
+    left out. The result is the mean over the pictures and their averages over squares, whose sides
+    are the divisors of s: detail of low frequency is missing where the input was blurred.
 
     The positions of detail are free inside a window, so that detail of unknown position is learnt,
     which a pixel loss averages away. A loss of spectra is met by a pattern that repeats in each
@@ -71,13 +73,19 @@ def texture_distance(
     analysis/synthesis", 1995, who match histograms of filter responses, and Heitz et al., "A sliced
     Wasserstein loss for neural texture synthesis", 2021, who sort.
     """
+    luma = output.new_tensor(_LUMA).view(3, 1, 1)
+    ours, theirs = ((frames * luma).sum(1, keepdim=True) for frames in (output, target.detach()))
+    levels = []
     with torch.autocast(output.device.type, enabled=False):
-        found = _responses(output.float(), scale, filters, window)
-        with torch.no_grad():
-            wanted = _responses(target.float(), scale, filters, window)
+        for side in (side for side in range(1, scale + 1) if scale % side == 0):
+            found, wanted = (
+                _responses(F.avg_pool2d(pictures.float(), side), scale // side, filters, window)
+                for pictures in (ours, theirs)
+            )
             strength = wanted.abs().mean(dim=(2, 5), keepdim=True) + _RESPONSE_FLOOR
-            wanted = wanted.sort(dim=-1).values
-        return _smooth_distance((found.sort(dim=-1).values - wanted) / strength)
+            difference = found.sort(dim=-1).values - wanted.sort(dim=-1).values
+            levels.append(_smooth_distance(difference / strength))
+    return torch.stack(levels).mean()
 
 
 def feature_texture_distance(
@@ -118,12 +126,11 @@ def _windows(channels: Tensor, side: int) -> Tensor:
     return windows.reshape(*windows.shape[:4], side**2)
 
 
-def _responses(pictures: Tensor, scale: int, filters: Tensor, window: int) -> Tensor:
-    """Responses by filter, phase and window: (N, K, s^2, rows, columns, window^2)."""
-    luma = (pictures * pictures.new_tensor(_LUMA).view(3, 1, 1)).sum(dim=1, keepdim=True)
+def _responses(luma: Tensor, scale: int, filters: Tensor, window: int) -> Tensor:
+    """Responses by filter, phase and window: (N, K, scale^2, rows, columns, window^2)."""
     responses = F.conv2d(luma, filters)
     side = scale * window
     height, width = (length // side * side for length in responses.shape[-2:])
     phases = F.pixel_unshuffle(responses[..., :height, :width], scale)
     windows = _windows(phases, window)
-    return windows.view(len(pictures), -1, scale**2, *windows.shape[2:])
+    return windows.view(len(luma), -1, scale**2, *windows.shape[2:])
