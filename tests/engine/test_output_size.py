@@ -378,7 +378,7 @@ def test_the_model_is_that_of_the_scale_or_that_of_four() -> None:
     ]
     assert {choose_model("best", scale, 0) for scale in (1, 3, 4, 9)} == {"base-x4"}
     assert choose_model("best", 2, 0) == "base-x2"
-    assert choose_model("best", 2, 0, detail=0.5) == "base-x4"  # base-x2 has no twin
+    assert choose_model("best", 2, 0, detail=0.5) == "base-x2"
     assert default_detail("base-x4") > 0 == default_detail("base-x4", 2)
 
 
