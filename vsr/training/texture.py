@@ -12,13 +12,13 @@ from torch.nn import functional as F
 TEXTURE_WINDOW = 8
 """Side in cells of the windows whose distributions are compared."""
 FILTER_SIDE = 17
-"""Of the filters, in pixels."""
+"""Side of the filters in pixels."""
 _FREQUENCIES = (0.125, 0.5)
 """Lowest and highest frequency of the filters, in cycles per pixel."""
 _ENVELOPES = (0.35, 0.8)
-"""Smallest and largest standard deviation of a filter's envelope, in wavelengths."""
+"""Range of the standard deviation of a filter's envelope, in wavelengths."""
 _WIDEST_ENVELOPE = 4.0
-"""Its standard deviation in pixels."""
+"""Upper limit of the standard deviation of a filter's envelope, in pixels."""
 _RESPONSE_FLOOR = 2.5 / 255
 """Responses below it hardly count: noise in flat areas."""
 FEATURE_WINDOW = 32
@@ -30,6 +30,7 @@ _SPREAD_FLOOR = 0.01
 _SMOOTHNESS = 0.3
 """Relative differences below it count by their square."""
 _LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the luma of BT.601."""
 
 
 def random_filters(count: int, random: np.random.Generator) -> Tensor:
@@ -65,7 +66,8 @@ def texture_distance(
     mean absolute response in the window plus 2.5 code values, and their distance is smooth at zero.
     The border that a filter overlaps and incomplete windows at the right and lower border are
     left out. The result is the mean over the pictures and their averages over squares, whose sides
-    are the divisors of s: detail of low frequency is missing where the input was blurred.
+    are the divisors of s: detail of low frequency is missing where the input was blurred. H and W
+    are at least `window` plus the side of the filters less one.
 
     The positions of detail are free inside a window, so that detail of unknown position is learnt,
     which a pixel loss averages away. A loss of spectra is met by a pattern that repeats in each
@@ -73,14 +75,17 @@ def texture_distance(
     analysis/synthesis", 1995, who match histograms of filter responses, and Heitz et al., "A sliced
     Wasserstein loss for neural texture synthesis", 2021, who sort.
     """
-    luma = output.new_tensor(_LUMA).view(3, 1, 1)
-    ours, theirs = ((frames * luma).sum(1, keepdim=True) for frames in (output, target.detach()))
+    weights = torch.tensor(_LUMA, device=output.device).view(3, 1, 1)
     levels = []
     with torch.autocast(output.device.type, enabled=False):
+        ours, theirs = (
+            (frames.float() * weights).sum(dim=1, keepdim=True)
+            for frames in (output, target.detach())
+        )
         for side in (side for side in range(1, scale + 1) if scale % side == 0):
             found, wanted = (
-                _responses(F.avg_pool2d(pictures.float(), side), scale // side, filters, window)
-                for pictures in (ours, theirs)
+                _responses(F.avg_pool2d(luma, side), scale // side, filters, window)
+                for luma in (ours, theirs)
             )
             strength = wanted.abs().mean(dim=(2, 5), keepdim=True) + _RESPONSE_FLOOR
             difference = found.sort(dim=-1).values - wanted.sort(dim=-1).values
@@ -93,16 +98,16 @@ def feature_texture_distance(
 ) -> Tensor:
     """Distance between the local distributions of a network's features, mean over its layers.
 
-    Each layer is (N, C, h, w), of pictures of `height` pixels. Feature vectors are divided by
-    their L2 norm and projected onto eight random directions. The projections are sorted in windows
-    of 32 x 32 pixels and compared one by one, relative to the target's standard deviation in the
-    window plus 0.01. No gradient flows into `target`. As in `texture_distance`, positions in a
-    window are free. After Delbracio et al., "Projected distribution loss for image enhancement",
-    2021, who compare whole pictures.
+    Each layer is (N, C, h, w), of pictures of `height` pixels, after poolings by 2. Feature vectors
+    are divided by their L2 norm and projected onto eight random directions. The projections are
+    sorted in windows of 32 x 32 pixels and compared one by one, relative to the target's standard
+    deviation in the window plus 0.01. No gradient flows into `target`. As in `texture_distance`,
+    positions in a window are free. After Delbracio et al., "Projected distribution loss for image
+    enhancement", 2021, who compare whole pictures.
     """
     layers = []
     for ours, theirs in zip(output, target, strict=True):
-        side = max(FEATURE_WINDOW // round(height / ours.shape[-2]), 1)
+        side = max(FEATURE_WINDOW // _downsampling(height, ours.shape[-2]), 1)
         directions = torch.from_numpy(random.standard_normal((_DIRECTIONS, ours.shape[1], 1, 1)))
         directions = F.normalize(directions, dim=1).to(ours.device, torch.float32)
         with torch.autocast(ours.device.type, enabled=False):
@@ -114,6 +119,15 @@ def feature_texture_distance(
             difference = found.sort(dim=-1).values - wanted.sort(dim=-1).values
             layers.append(_smooth_distance(difference / strength))
     return torch.stack(layers).mean()
+
+
+def _downsampling(height: int, rows: int) -> int:
+    """Downsampling of `height` pixels to `rows` by poolings by 2, which ignore an odd last row."""
+    factor = 1
+    while height > rows:
+        height //= 2
+        factor *= 2
+    return factor
 
 
 def _smooth_distance(difference: Tensor) -> Tensor:
