@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vsr.imaging.colour import Matrix
+
 TEXTURE_WINDOW = 8
 """Side in cells of the windows whose distributions are compared."""
 FILTER_SIDE = 17
@@ -29,8 +31,6 @@ _SPREAD_FLOOR = 0.01
 """Standard deviations of projections below it hardly count."""
 _SMOOTHNESS = 0.3
 """Relative differences below it count by their square."""
-_LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in the luma of BT.601."""
 
 
 def random_filters(count: int, random: np.random.Generator) -> Tensor:
@@ -59,15 +59,15 @@ def texture_distance(
 ) -> Tensor:
     """Distance between the local distributions of detail of pictures (N, 3, sH, sW), s = `scale`.
 
-    Detail is the responses of the luma to `filters` (K, 1, h, w). The responses of each filter are
-    sorted separately in each window of `window` x `window` cells of s x s pixels, and for each
-    phase, which is the position of a pixel in its cell. Sorted responses are compared one by one:
-    in one dimension, this is the Wasserstein distance. Differences are relative to the target's
-    mean absolute response in the window plus 2.5 code values, and their distance is smooth at zero.
-    The border that a filter overlaps and incomplete windows at the right and lower border are
-    left out. The result is the mean over the pictures and their averages over squares, whose sides
-    are the divisors of s: detail of low frequency is missing where the input was blurred. H and W
-    are at least `window` plus the side of the filters less one.
+    Detail is the responses of the luma of BT.601 to `filters` (K, 1, h, w). The responses of each
+    filter are sorted separately in each window of `window` x `window` cells of s x s pixels, and
+    for each phase, which is the position of a pixel in its cell. Sorted responses are compared one
+    by one: in one dimension, this is the Wasserstein distance. Differences are relative to the
+    target's mean absolute response in the window plus 2.5 code values, and their distance is smooth
+    at zero. The border that a filter overlaps and incomplete windows at the right and lower border
+    are left out. The result is the mean over the pictures and their averages over squares, whose
+    sides are the divisors of s: detail of low frequency is missing where the input was blurred. H
+    and W are at least `window` plus the side of the filters less one.
 
     The positions of detail are free inside a window, so that detail of unknown position is learnt,
     which a pixel loss averages away. A loss of spectra is met by a pattern that repeats in each
@@ -75,7 +75,7 @@ def texture_distance(
     analysis/synthesis", 1995, who match histograms of filter responses, and Heitz et al., "A sliced
     Wasserstein loss for neural texture synthesis", 2021, who sort.
     """
-    weights = torch.tensor(_LUMA, device=output.device).view(3, 1, 1)
+    weights = torch.tensor(Matrix.BT601.luma_weights, device=output.device).view(3, 1, 1)
     levels = []
     with torch.autocast(output.device.type, enabled=False):
         ours, theirs = (
