@@ -272,7 +272,7 @@ class RayPool:
         except RayTaskError:
             raise
         except RayError as error:
-            self._bury(worker, error)
+            self._record_death(worker, error)
             return
         self._starting.pop(worker, None)
         self._poll(worker)
@@ -287,7 +287,7 @@ class RayPool:
         try:
             self._films.advance(ref, _get(ref))
         except RayActorError as error:
-            self._bury(self._films.receiver(ref), error)
+            self._record_death(self._films.receiver(ref), error)
         except RayTaskError:
             raise
         except (OutputError, RayError) as error:
@@ -317,8 +317,8 @@ class RayPool:
                     self._busy.discard(message.worker)
                 self._events.append(message)
 
-    def _bury(self, worker: int, error: RayError) -> None:
-        """Note the death of a worker; another one starts with its next chain, if there is one."""
+    def _record_death(self, worker: int, error: RayError) -> None:
+        """Record the death of a worker; another one starts with its next chain, if there is one."""
         self._kill(worker)
         was_busy = worker in self._busy
         self._busy.discard(worker)
