@@ -424,9 +424,10 @@ def test_shipped_recipes_are_complete() -> None:
     names = sorted(path.stem for path in CONFIGS.glob("*.toml"))
     for name in names:
         config = load_toml(CONFIGS / f"{name}.toml", TrainConfig)
-        teacher = config.training.teacher or ""
-        # Twins learn from losses of detail, or from another twin.
-        assert (config.gan is not None or teacher.endswith("-gan")) == name.endswith("gan"), name
+        teacher = Path(config.training.teacher or "").stem
+        # Twins, and the weights they start from, learn from losses of detail or from another twin.
+        twins = [one.removesuffix("-start").endswith("gan") for one in (name, teacher)]
+        assert twins[0] == (config.gan is not None or twins[1]), name
     for name in ("tiny-x4", "base-x4", "large-x4", "tiny-x2", "base-x2"):
         one, twin = (load_toml(CONFIGS / f"{n}.toml", TrainConfig) for n in (name, f"{name}-gan"))
         # --detail interpolates weights of one shape.

@@ -129,7 +129,9 @@ def test_micro_motion_does_no_harm_however_long(long_films: tuple[LongFilm, Long
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tiny-x4", "tiny-x4-gan", "tiny-x2", "tiny-x2-gan"])
+@pytest.mark.parametrize(
+    "name", ["tiny-x4", "tiny-x4-gan", "base-x4-gan", "tiny-x2", "tiny-x2-gan"]
+)
 @torch.inference_mode()
 def test_a_noisy_frame_that_stands_still_flickers_no_more_than_bicubic(name: str) -> None:
     """Noise of 6 code values, anew in each of 60 frames; the first ten are for settling."""

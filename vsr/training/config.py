@@ -132,8 +132,8 @@ class TrainConfig(Config):
     data: DataConfig
     training: TrainingConfig = TrainingConfig()
     gan: GanConfig | None = None
-    """GAN training instead of training for fidelity, usually from a model that was trained for
-    fidelity (`training.start_from`)."""
+    """Training for detail instead of training for fidelity, usually from a trained model
+    (`training.start_from`)."""
     schedule: ScheduleConfig = ScheduleConfig()
     card: CardConfig = CardConfig()
 
