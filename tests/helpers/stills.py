@@ -23,10 +23,10 @@ class _ConstantMotion(nn.Module):
 
 
 def first_frame(
-    model: Path | str, pixels: NDArray[Any], scale: int | None = None
+    model: Path | str, pixels: NDArray[Any], scale: int | None = None, detail: float = 0.0
 ) -> NDArray[np.float32]:
     """Upscale RGB (H, W, 3) in [0, 1] as a film of one frame with the motion of a still."""
-    generator = load(str(model), scale)
+    generator = load(str(model), scale, detail)
     assert isinstance(generator, Recurrent)
     generator.steady = None
     generator.flow = _ConstantMotion(*rest_motion(generator))  # type: ignore[assignment]
