@@ -1,6 +1,8 @@
 """Fixtures of several test folders."""
 
+import multiprocessing
 import os
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 
 from tests.helpers.films import scenes, write_film
 from tests.helpers.pretrained import write_vgg16
+from tests.helpers.processes import Processes
 from vsr.models import Recurrent, RecurrentConfig, vgg16
 from vsr.zoo.model_file import save_generator
 
@@ -24,6 +27,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _fixed_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def new_processes() -> Processes:
+    """List the running child processes that the test has started.
+
+    Fixtures of other tests, such as the server's, may have processes of their own.
+    """
+    earlier = {process.pid for process in multiprocessing.active_children()}
+
+    def running() -> list[BaseProcess]:
+        children = multiprocessing.active_children()
+        return [process for process in children if process.pid not in earlier]
+
+    return running
 
 
 @pytest.fixture(scope="session")

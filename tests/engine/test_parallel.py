@@ -1,6 +1,5 @@
 """Films that several workers upscale: the bytes of one process, whatever happens to the workers."""
 
-import multiprocessing
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.helpers.processes import Processes
 from tests.helpers.shots import write_shots
 from tests.helpers.thread_pool import ThreadPool
 from vsr.engine import session
@@ -211,14 +211,16 @@ def test_a_film_that_was_replaced_before_a_worker_opened_it_is_an_error(
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_replaced(model: Path, tmp_path: Path) -> None:
+def test_a_killed_process_is_replaced(
+    model: Path, tmp_path: Path, new_processes: Processes
+) -> None:
     film = write_shots(tmp_path / "a.mp4", (48, 48))
     make(film, tmp_path / "one.mp4", model)
     killed: list[int] = []
 
     def kill(progress: UpscaleProgress) -> None:
         if progress.frames == 8 and not killed:
-            (worker,) = multiprocessing.active_children()
+            (worker,) = new_processes()
             assert worker.pid
             killed.append(worker.pid)
             worker.kill()
@@ -227,7 +229,7 @@ def test_a_killed_process_is_replaced(model: Path, tmp_path: Path) -> None:
     make(film, tmp_path / "b.mp4", model, workers=1, watch=kill, tell=reported.append)
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "one.mp4").read_bytes()
     assert len(killed) == sum("killed by SIGKILL" in line for line in reported) == 1
-    assert multiprocessing.active_children() == []
+    assert new_processes() == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4", "one.mp4"]
 
 

@@ -1,10 +1,10 @@
-import multiprocessing
 import os
 from dataclasses import dataclass
 
 import pytest
 import torch
 
+from tests.helpers.processes import Processes
 from vsr.errors import DataError, TrainingError
 from vsr.training.prefetch import by_processes
 
@@ -50,10 +50,12 @@ class Frames:
 
 
 @pytest.mark.slow
-def test_stopping_ends_a_worker_that_is_sending_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+def test_stopping_ends_a_worker_that_is_sending_quietly(
+    capfd: pytest.CaptureFixture[str], new_processes: Processes
+) -> None:
     batches = by_processes(Frames(), range(1000), 1)
     next(batches)
-    (worker,) = multiprocessing.active_children()
+    (worker,) = new_processes()
     batches.close()
     assert worker.exitcode == 0
     assert capfd.readouterr().err == ""

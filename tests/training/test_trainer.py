@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.helpers.films import scenes, write_film
+from tests.helpers.processes import Processes
 from tests.helpers.training import CPU, SMOKE, assert_same, recipe_of, run_until, weights
 from vsr.config import load_toml, parse
 from vsr.data.prepare import prepare
@@ -209,12 +209,12 @@ def test_workers_change_no_bit(recipe: TrainConfig, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_during_a_step_is_reported(
-    recipe: TrainConfig, tmp_path: Path
+    recipe: TrainConfig, tmp_path: Path, new_processes: Processes
 ) -> None:
     trainer = Trainer(changed(recipe, workers=1, iterations=10_000), tmp_path, CPU)
 
     def kill(progress: TrainingProgress) -> None:
-        for worker in multiprocessing.active_children():
+        for worker in new_processes():
             worker.kill()
 
     with pytest.raises(TrainingError, match="a worker process ended unexpectedly"):
@@ -223,11 +223,14 @@ def test_a_worker_that_is_killed_during_a_step_is_reported(
 
 @pytest.mark.slow
 def test_a_run_with_workers_stops_without_a_traceback(
-    recipe: TrainConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    recipe: TrainConfig,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    new_processes: Processes,
 ) -> None:
     endless = changed(recipe, workers=1, iterations=10_000)
     assert run_until(Trainer(endless, tmp_path, CPU), 1).interrupted
-    assert multiprocessing.active_children() == []
+    assert new_processes() == []
     assert capfd.readouterr().err == ""
 
 
