@@ -101,3 +101,14 @@ def test_sharpness_looks_at_the_upper_half_of_the_spectrum_alone() -> None:
 
     # Twice the amplitude is four times the energy; what is below a quarter doesn't count.
     assert float(sharpness(grating(3, 2), grating(1, 1))) == pytest.approx(4, abs=0.01)
+
+
+def test_the_sharpness_of_flat_targets_is_unknown() -> None:
+    """Rounding errors are no detail: a ratio to them would be arbitrary."""
+    noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    flat = torch.full((1, 3, 64, 64), 0.4)
+    for output in (flat, noise):
+        assert sharpness(output, flat).isnan().all()
+    rounded = 0.4 + (noise[:, :1] - 0.5).expand(1, 3, 64, 64) / 255
+    assert sharpness(rounded, rounded) == pytest.approx(1)
+    assert sharpness(flat, noise) == pytest.approx(0, abs=1e-6)

@@ -1,5 +1,7 @@
 """Full-reference image metrics: PSNR, SSIM, MS-SSIM and sharpness."""
 
+import math
+
 import cv2
 import numpy as np
 import torch
@@ -11,6 +13,8 @@ from vsr.imaging.colour import luma_of
 _WINDOW = 11
 _SIGMA = 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+_LEAST_DETAIL = 0.01
+"""Energy of a target whose sharpness is measured, over that of rounding errors."""
 _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 SSIM_SMALLEST_SIDE = _WINDOW
@@ -78,11 +82,17 @@ def sharpness(output: Tensor, target: Tensor) -> Tensor:
 
     RGB pictures in [0, 1], (N, 3, H, W) to (N): 1 is as sharp as the target, less is blurred, more
     is grain or ringing. The energy is that of frequencies above a quarter of a cycle a pixel, in
-    any direction, under a Hann window, which suppresses the borders of the picture.
+    any direction, under a Hann window, which suppresses the borders of the picture. NaN where the
+    target has less than a hundredth of the energy of rounding luma to code values, as flat pictures
+    have: its detail can't be measured.
     """
     energy, target_energy = (upper_power(picture).sum(dim=(-2, -1)) for picture in (output, target))
-    ratio: Tensor = energy / target_energy.clamp_min(1e-6)
-    return ratio
+    height, width = target.shape[-2:]
+    window = _hann(height, width, target.device)
+    bins = _is_upper(height, width, target.device).sum()
+    rounding = window.square().sum() * bins / 12  # white noise with a variance of 1/12
+    ratio = energy / target_energy
+    return torch.where(target_energy < _LEAST_DETAIL * rounding, math.nan, ratio)
 
 
 def upper_power(pictures: Tensor) -> Tensor:
@@ -92,16 +102,27 @@ def upper_power(pictures: Tensor) -> Tensor:
     below that limit. Luma is in code values less its mean.
     """
     *_, height, width = pictures.shape
-    rows, columns = (
-        torch.hann_window(side, periodic=False, device=pictures.device) for side in (height, width)
-    )
-    down = torch.fft.fftfreq(height, device=pictures.device)[:, None]
-    across = torch.fft.rfftfreq(width, device=pictures.device)
-    upper = (down**2 + across**2).sqrt() > 0.25
     luma = luma_of(pictures)
     luma = luma - luma.mean(dim=(-2, -1), keepdim=True)
-    power: Tensor = torch.fft.rfft2(luma * (rows[:, None] * columns)).abs().square() * upper
+    spectrum = torch.fft.rfft2(luma * _hann(height, width, pictures.device))
+    power: Tensor = spectrum.abs().square() * _is_upper(height, width, pictures.device)
     return power
+
+
+def _hann(height: int, width: int, device: torch.device) -> Tensor:
+    """Return the Hann window (H, W) of a picture."""
+    rows, columns = (
+        torch.hann_window(side, periodic=False, device=device) for side in (height, width)
+    )
+    return rows[:, None] * columns
+
+
+def _is_upper(height: int, width: int, device: torch.device) -> Tensor:
+    """Return which frequencies of `rfft2` (H, W // 2 + 1) exceed a quarter of a cycle a pixel."""
+    down = torch.fft.fftfreq(height, device=device)[:, None]
+    across = torch.fft.rfftfreq(width, device=device)
+    is_upper: Tensor = (down**2 + across**2).sqrt() > 0.25
+    return is_upper
 
 
 def _check_sides(pictures: Tensor, least: int, metric: str) -> None:
