@@ -169,7 +169,7 @@ def test_an_odd_number_of_files_is_reported(folders: tuple[Path, Path]) -> None:
 def test_sizes_that_do_not_match_are_reported(folders: tuple[Path, Path]) -> None:
     low, high = folders
     write(low / "0001x4.png", [brighter_and_smaller(soft(data.rocket()), 3)])
-    with pytest.raises(DataError, match="sides of one must be 2 or 4 times"):
+    with pytest.raises(DataError, match="sides of HIGH must be 2 or 4 times those of LOW"):
         find_pairs(low, high)
 
 
@@ -181,14 +181,23 @@ def test_a_film_and_a_picture_are_no_pair(folders: tuple[Path, Path]) -> None:
         find_pairs(low, high)
 
 
-def test_films_of_different_lengths_are_reported(
+def test_nothing_is_stored_of_films_of_different_lengths(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
+    """The low version lacks the first frame, so that all others are misaligned."""
     low, high = folders
-    write(low / "film.mp4", [brighter_and_smaller(f) for f in moving(data.astronaut(), 9)])
+    film = moving(data.astronaut(), 12) + moving(data.coffee(), 9)
+    write(low / "film.mp4", [brighter_and_smaller(frame) for frame in film[1:]])
     store = prepare_pairs(find_pairs(low, high), tmp_path / "set", HEADER)
     (error,) = (line.error for line in store.finished.values() if line.error)
-    assert "film.mp4: differs in its number of frames from" in error
+    assert error.endswith("high/film.mp4 21")
+    assert "low/film.mp4: has 20 frames, " in error
+    assert [clip.frames for clip in store.clips()] == [1]
+
+
+def test_folders_in_the_wrong_order_are_reported(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(DataError, match="LOW is named first"):
+        find_pairs(*reversed(folders))
 
 
 def test_the_command_takes_pairs(folders: tuple[Path, Path], tmp_path: Path) -> None:

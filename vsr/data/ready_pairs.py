@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -128,6 +127,7 @@ class _Intake:
 
     def run(self) -> Iterator[_Piece]:
         """Store the pieces, yielding each when it is done."""
+        _check_counts(self._pair)
         low_info, low_frames = open_source(self._pair.low)
         info, frames = open_source(self._pair.high)
         start = self._store.sources.get(self._identity) or self._start(info, low_info)
@@ -164,11 +164,7 @@ class _Intake:
         spec, size = stored_spec(info), start.stored
         low_size = (size[0] // self._pair.scale, size[1] // self._pair.scale)
         piece = _Piece(shot=0, part=0, high=[], low=[])
-        for high_frame, low_frame in zip_longest(mark_cuts(frames), low_frames):
-            if high_frame is None or low_frame is None:
-                files = (self._pair.low.files[0], self._pair.high.files[0])
-                raise MediaError(f"{files[0]}: differs in its number of frames from {files[1]}")
-            frame, starts_shot = high_frame
+        for (frame, starts_shot), low_frame in zip(mark_cuts(frames), low_frames, strict=True):
             assert isinstance(frame, Frame)
             if piece.high and (starts_shot or len(piece.high) == LONGEST_PIECE):
                 yield piece
@@ -228,7 +224,7 @@ def _checked(low: Source, high: Source) -> SourcePair:
     if low.type is not high.type:
         raise DataError(f"{where}: one is {low.type.value}, the other {high.type.value}")
     counts = (len(low.files), len(high.files))
-    if counts[0] != counts[1]:  # those of films are checked while reading
+    if counts[0] != counts[1]:  # those of films are checked by `_check_counts`
         raise DataError(f"{where}: have {counts[0]} and {counts[1]} frames")
     small, large = source_info(low), source_info(high)
     scale = large.height // small.height
@@ -237,10 +233,23 @@ def _checked(low: Source, high: Source) -> SourcePair:
         scale * small.width,
     ):
         raise DataError(
-            f"{where}: {small.width}x{small.height} and {large.width}x{large.height}; "
-            "the sides of one must be 2 or 4 times those of the other"
+            f"{where}: {small.width}x{small.height} and {large.width}x{large.height}; the sides of "
+            "HIGH must be 2 or 4 times those of LOW, and LOW is named first"
         )
     return SourcePair(low, high, scale)
+
+
+def _check_counts(pair: SourcePair) -> None:
+    """Decode two films and compare their frame counts; raises `MediaError` where they differ.
+
+    A frame that one of them lacks would misalign all frames after it.
+    """
+    if pair.high.type is not SourceType.FILM:
+        return
+    low, high = (sum(1 for _ in open_source(source)[1]) for source in (pair.low, pair.high))
+    if low != high:
+        files = (pair.low.files[0], pair.high.files[0])
+        raise MediaError(f"{files[0]}: has {low} frames, {files[1]} {high}")
 
 
 def _planes(
