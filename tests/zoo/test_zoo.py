@@ -87,16 +87,19 @@ class LongFilm(NamedTuple):
 def long_films(request: pytest.FixtureRequest) -> tuple[LongFilm, LongFilm]:
     """Upscale a film that stands still, and one whose camera trembles by hundredths of a pixel.
 
-    Both in one batch: on frames this small, calls cost about as much as arithmetic.
+    Both in one batch: on frames this small, calls cost about as much as arithmetic. The input is of
+    24x24 pixels at any scale.
     """
-    generator, still = load(request.param), astronaut(96)
-    trembling = glide(data.astronaut(), 96, 0, 2000, np.random.default_rng(7), micro=True)
+    generator = load(request.param)
+    side = 24 * generator.scale
+    still = astronaut(side)
+    trembling = glide(data.astronaut(), side, 0, 2000, np.random.default_rng(7), micro=True)
     found, state = [], None
     for picture in trembling:
         high = torch.cat((still, as_tensor(picture)[None]))
         low = degrade(high, generator.scale, Degradation.BI)
         output, state = generator.step(low, state or generator.start(low))
-        gain = psnr_y(output, high) - psnr_y(resize_bicubic(low, (96, 96)), high)
+        gain = psnr_y(output, high) - psnr_y(resize_bicubic(low, (side, side)), high)
         found.append((output.amin((1, 2, 3)), output.amax((1, 2, 3)), gain))
     least, largest, gain = (torch.stack(values, dim=1) for values in zip(*found, strict=True))
     still_film, trembling_film = (
