@@ -215,7 +215,7 @@ def test_a_folder_that_is_no_data_set_and_a_damaged_one_are_refused(
         Store(tmp_path)
     store = prepare([footage / "b.mp4"], tmp_path / "set", HEADER)
     (tmp_path / "set" / "train-000.clips").write_bytes(b"\0" * 100)
-    with pytest.raises(DataError, match=r"train-000.clips: can't be read at 0"):
+    with pytest.raises(DataError, match=r"train-000.clips: damaged at byte 0"):
         store.read(store.clips()[0])
     (tmp_path / "set" / INDEX_FILE).write_text("{}\n")
     with pytest.raises(DataError, match=r"line 1 can't be read"):

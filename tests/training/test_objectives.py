@@ -86,6 +86,12 @@ def test_without_a_temporal_filter_there_is_no_clean_input_loss() -> None:
         TrainConfig.model_validate(tomllib.loads(text))
 
 
+def test_a_teacher_that_gan_training_would_ignore_is_refused() -> None:
+    text = "[model]\nkind = 'recurrent'\n[data]\ndataset = 'x'\n[training]\nteacher = 'a'\n[gan]\n"
+    with pytest.raises(ValidationError, match=r"training\.teacher can't be used with \[gan\]"):
+        TrainConfig.model_validate(tomllib.loads(text))
+
+
 def test_no_gradient_flows_through_a_frozen_flow() -> None:
     generator = Recurrent(CONFIG)
     assert generator.flow is not None

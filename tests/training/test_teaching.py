@@ -263,6 +263,55 @@ def test_what_a_crash_left_is_discarded(dataset: Path, teacher: Path, tmp_path: 
     assert files_of(dataset) == files_of(undisturbed)
 
 
+@pytest.mark.parametrize("kept", [3000, 0, None])
+def test_outputs_that_a_shard_lacks_are_computed_again(
+    dataset: Path, teacher: Path, tmp_path: Path, kept: int | None
+) -> None:
+    """The shard is truncated, empty or deleted."""
+    undisturbed = Path(shutil.copytree(dataset, tmp_path / "undisturbed"))
+    for folder in (dataset, undisturbed):
+        teach(folder, str(teacher), TeachingOptions())
+    shard = dataset / "taught-000.clips"
+    if kept is None:
+        shard.unlink()
+    else:
+        os.truncate(shard, kept)
+    (run,) = Store(dataset).teacher_runs.values()
+    with pytest.raises(
+        DataError, match=rf"damaged at byte {kept or 0}; repeat vsr data teach by Teacher"
+    ):
+        Store(dataset).check_teacher_outputs(run)
+    assert teach(dataset, str(teacher), TeachingOptions()).finished
+    one, other = Store(dataset), Store(undisturbed)
+    one.check_teacher_outputs(run)
+    assert len(one.teacher_outputs()) == len(other.teacher_outputs())
+    whole = {(o.clip_key, o.first): o for o in other.teacher_outputs()}
+    for output in one.teacher_outputs():
+        same = whole[output.clip_key, output.first]
+        found = zip(one.read_teacher_output(output), other.read_teacher_output(same), strict=True)
+        assert all(np.array_equal(*planes) for planes in found)
+
+
+def test_damaged_outputs_are_reported_with_the_remedy(dataset: Path, teacher: Path) -> None:
+    teach(dataset, str(teacher), TeachingOptions(frames=1))
+    shard = dataset / "taught-000.clips"
+    shard.write_bytes(bytes(shard.stat().st_size))
+    store = Store(dataset)
+    with pytest.raises(DataError, match=r"at byte 0; delete it, and repeat vsr data teach$"):
+        store.read_teacher_output(store.teacher_outputs()[0])
+
+
+def test_another_licence_for_the_same_outputs_is_refused(dataset: Path, teacher: Path) -> None:
+    options = TeachingOptions(frames=1)
+    teach(dataset, str(teacher), options)
+    with pytest.raises(DataError, match="holds these outputs under the licence MIT, not GPL"):
+        teach(dataset, str(teacher), options, licence="GPL")
+    assert teach(dataset, str(teacher), options, licence="MIT").teaching.licence == "MIT"
+    index = dataset / "index.jsonl"
+    index.write_text(index.read_text().replace('"MIT"', '"ISC"'))
+    assert teach(dataset, str(teacher), options).teaching.licence == "ISC"
+
+
 @pytest.mark.slow
 def test_the_command_survives_being_killed(dataset: Path, teacher: Path, tmp_path: Path) -> None:
     undisturbed = Path(shutil.copytree(dataset, tmp_path / "undisturbed"))

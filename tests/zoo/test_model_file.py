@@ -1,4 +1,6 @@
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,15 @@ def test_a_saved_generator_comes_back_with_its_weights_and_its_shape(tmp_path: P
         assert torch.equal(loaded(clip), generator(clip))
     assert not loaded.training
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_other_users_can_read_it_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        save_generator(tmp_path / "a.safetensors", Recurrent(SMALL).state_dict(), SMALL)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == 0o640
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -112,7 +112,11 @@ def prepare_command(
 
 @data_group.command("teach")
 @click.argument("dataset", type=FILE)
-@click.option("--model", required=True, help="The teacher: a name from `vsr models`, or a file.")
+@click.option(
+    "--model",
+    required=True,
+    help="The teacher: the file of a network for single pictures, or a name from `vsr models add`.",
+)
 @click.option(
     "--back-project",
     "back_projections",
@@ -172,7 +176,7 @@ def teach_command(
 
     The teacher upscales the clean frames of the training clips, downscaled by its scale. Recipes
     select its outputs with data.targets. After Ctrl-C, --minutes or a crash, the same command
-    resumes. The first eight frames of all clips are done before the next eight of any.
+    resumes. Eight frames in the middle of each clip are done first, then the next eight of each.
 
     \b
     vsr data teach dataset/ --model x4plus.safetensors --frames 16 --minutes 60

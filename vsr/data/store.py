@@ -20,7 +20,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from vsr.config import Config
 from vsr.data.clip_codec import Planes420, encode_clip, encode_lossless
-from vsr.data.shards import append, read_planes, shard_path, teacher_output_path
+from vsr.data.shards import (
+    append,
+    damaged,
+    read_planes,
+    shard_bytes,
+    shard_path,
+    teacher_output_path,
+)
 from vsr.errors import DataError
 from vsr.imaging.colour import ColourSpec, Matrix
 from vsr.system.files import make_folder, output_errors
@@ -29,6 +36,7 @@ Split = Literal["train", "val"]
 
 INDEX_FILE = "index.jsonl"
 _SHARD_BYTES = 2 << 30
+_PREPARE = "prepare the data set again"
 
 
 class Header(Config):
@@ -234,24 +242,54 @@ class Store:
         return {line.teaching: line for line in self.lines if isinstance(line, TeacherRun)}
 
     def teacher_outputs(self, teaching: str | None = None) -> list[TeacherOutput]:
-        """Outputs of a teacher run, or all, in order."""
-        outputs = [line for line in self.lines if isinstance(line, TeacherOutput)]
-        return [line for line in outputs if teaching in (None, line.teaching)]
+        """Outputs of a teacher run, or all, in order; the last of those computed several times."""
+        found: dict[tuple[str, ClipKey, int], TeacherOutput] = {}
+        for line in self.lines:
+            if isinstance(line, TeacherOutput) and teaching in (None, line.teaching):
+                key = line.teaching, line.clip_key, line.first
+                found.pop(key, None)
+                found[key] = line
+        return list(found.values())
+
+    def check_clips(self) -> None:
+        """Raise `DataError` where a shard is shorter than its clips."""
+        ends: dict[Path, int] = {}
+        for clip in self.clips():
+            tail = clip.low or clip
+            path = shard_path(self.folder, clip.split, clip.shard)
+            ends[path] = max(ends.get(path, 0), tail.offset + tail.size)
+        for path, end in ends.items():
+            if (found := shard_bytes(path)) < end:
+                raise damaged(path, found, _PREPARE)
+
+    def missing_outputs(self, teaching: str) -> list[TeacherOutput]:
+        """Outputs of a teacher run that a shard is too short for."""
+        outputs = self.teacher_outputs(teaching)
+        sizes = {o.shard: shard_bytes(teacher_output_path(self.folder, o.shard)) for o in outputs}
+        return [output for output in outputs if sizes[output.shard] < output.offset + output.size]
+
+    def check_teacher_outputs(self, run: TeacherRun) -> None:
+        """Raise `DataError` where a shard is shorter than the outputs of a teacher run."""
+        for output in self.missing_outputs(run.teaching):
+            path = teacher_output_path(self.folder, output.shard)
+            raise damaged(path, shard_bytes(path), f"repeat vsr data teach by {run.teacher}")
 
     def read(self, clip: StoredClip) -> Planes420:
         """Decode a clip; raises `DataError` where it is damaged."""
         path = shard_path(self.folder, clip.split, clip.shard)
-        return _read_planes(path, clip, clip.frames)
+        return _read_planes(path, clip, clip.frames, _PREPARE)
 
     def read_low(self, clip: StoredClip) -> Planes420:
         """Decode a clip's low version; raises `DataError` where it is damaged."""
         assert clip.low is not None
         path = shard_path(self.folder, clip.split, clip.shard)
-        return _read_planes(path, clip.low, clip.frames)
+        return _read_planes(path, clip.low, clip.frames, _PREPARE)
 
     def read_teacher_output(self, taught: TeacherOutput) -> Planes420:
         """Decode a teacher's outputs; raises `DataError` where they are damaged."""
-        return _read_planes(teacher_output_path(self.folder, taught.shard), taught, taught.frames)
+        path = teacher_output_path(self.folder, taught.shard)
+        remedy = "delete it, and repeat vsr data teach"
+        return _read_planes(path, taught, taught.frames, remedy)
 
 
 class StoreWriter(Store):
@@ -371,9 +409,9 @@ class StoreWriter(Store):
 
 
 def _read_planes(
-    path: Path, clip: StoredClip | LowVersion | TeacherOutput, frames: int
+    path: Path, clip: StoredClip | LowVersion | TeacherOutput, frames: int, remedy: str
 ) -> Planes420:
-    return read_planes(path, clip.offset, clip.size, (frames, clip.height, clip.width))
+    return read_planes(path, clip.offset, clip.size, (frames, clip.height, clip.width), remedy)
 
 
 def _next_position(last: StoredClip | TeacherOutput | None) -> tuple[int, int]:

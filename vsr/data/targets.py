@@ -207,6 +207,7 @@ class Targets:
 
     def _taught_ranges(self, native: bool) -> list[FrameRange]:
         run = _find_run(self._pool.store, self._config.taught_by, self._scale, native)
+        self._pool.store.check_teacher_outputs(run)
         clips = {clip.key: clip for clip in (*self._pool.films, *self._pool.pictures)}
         blocks: dict[ClipKey, list[TeacherOutput]] = {}
         for output in self._pool.store.teacher_outputs(run.teaching):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from vsr.errors import ModelError
@@ -155,7 +155,7 @@ def _keep(weights: dict[str, Tensor], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        save_file(weights, partial)
+        partial.write_bytes(save(weights))  # save_file's files are private to the user
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -75,7 +75,7 @@ class TrainingConfig(Config):
     network of a larger scale is folded to the smaller scale."""
     teacher: str | None = None
     """Model, by name or file, whose outputs are a second target: of the same input, or of the clean
-    one for clips without motion."""
+    one for clips without motion. Not with [gan]."""
     teacher_share: Share = 0.3
     """Share of the teacher's outputs in the loss, where there is a teacher."""
     precision: Literal["f32", "bf16"] = "f32"
@@ -142,4 +142,12 @@ class TrainConfig(Config):
         asks = self.training.clean_weight or (self.gan is not None and self.gan.weights.clean)
         if asks and not (isinstance(self.model, RecurrentConfig) and self.model.steadies):
             raise ValueError("the clean-input loss needs model.steadies = true")
+        return self
+
+    @model_validator(mode="after")
+    def _a_gan_has_no_teacher(self) -> Self:
+        if self.gan is not None and self.training.teacher is not None:
+            raise ValueError(
+                "training.teacher can't be used with [gan]; data.targets can hold its outputs"
+            )
         return self

@@ -102,7 +102,8 @@ def teach(
     """Add a teacher's outputs for the training clips to a data set, for at most `minutes`.
 
     The order of blocks is fixed. After an interruption at any time the same call resumes, and the
-    files are those of an uninterrupted run. Raises `DataError` and `ModelError`.
+    files are those of an uninterrupted run. Outputs whose shard was deleted or truncated are
+    computed again. Raises `DataError` and `ModelError`.
     """
     started = time.monotonic()
     store = Store(dataset)
@@ -116,9 +117,23 @@ def teach(
     count = sum(block.frames for block in blocks)
     with _locked(dataset):
         writer = StoreWriter(dataset, store.header)
-        if teaching.teaching not in writer.teacher_runs:
+        if (recorded := writer.teacher_runs.get(teaching.teaching)) is None:
             writer.add(teaching)
-        done = {(line.clip_key, line.first) for line in writer.teacher_outputs(teaching.teaching)}
+        elif licence not in (None, recorded.licence):
+            raise DataError(
+                f"{dataset}: holds these outputs under the licence {recorded.licence}, "
+                f"not {licence}"
+            )
+        else:
+            teaching = recorded
+        outputs, missing = (
+            {(output.clip_key, output.first) for output in found}
+            for found in (
+                writer.teacher_outputs(teaching.teaching),
+                writer.missing_outputs(teaching.teaching),
+            )
+        )
+        done = outputs - missing
         taught = sum(b.frames for b in blocks if (b.clip.key, b.first) in done)
         placed = _Teacher(teacher, options, device)
         for block in blocks:

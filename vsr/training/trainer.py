@@ -121,6 +121,7 @@ class Trainer:
             self.state.load_dict(saved, output)
         self.validation: FilmScore | None = None
         self.store = Store(config.data.dataset)
+        self.store.check_clips()
         self._held_out = Validation(self.store, self.device)
         self.batches = Batches(
             ClipPool(self.store, "train", config.data, features=agreement_features(config.data)),

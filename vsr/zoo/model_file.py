@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from vsr.config import Config
-from vsr.errors import ModelError, OutputError
+from vsr.errors import ModelError
 from vsr.models import Generator, GeneratorConfig, build_generator
 from vsr.system.files import atomic_path
 
@@ -107,10 +107,7 @@ def load_generator(path: Path) -> Generator[Any]:
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     with atomic_path(path) as partial:
-        try:
-            save_file(tensors, partial, metadata=metadata)
-        except SafetensorError as error:  # an error of the operating system
-            raise OutputError(f"{path}: can't be written: {error}") from error
+        partial.write_bytes(save(tensors, metadata))  # save_file's files are private to the user
 
 
 def _first_line(error: Exception) -> str:
