@@ -18,7 +18,7 @@ def feature_distance(features: Features, one: Tensor, other: Tensor) -> Tensor:
     """Compute the distance of pictures (N, 3, H, W) in cells of 32 pixels: (N, 1, h, w).
 
     The squared distance of unit-normalised features at half the size, where texture counts
-    less than structure; from 0 to 4, mean over each cell and over layers.
+    less than structure; from 0 to 2 after ReLU, mean over each cell and over layers.
     """
     count, (height, width) = len(one), one.shape[-2:]
     cells = (-(-height // _CELL), -(-width // _CELL))

@@ -177,10 +177,11 @@ class GanObjective(nn.Module):
         """(B, T, 3, H, W) and (B, T, 3, sH, sW) to the generator's loss.
 
         `clean` has the shape of `low`. `footage` has the shape of `target`; where it is given, it
-        takes the target's place in the losses of features, consistency and the discriminator, since
-        a teacher's outputs flicker. Clips whose `fresh` (B) is false continue from `carried`.
-        `iteration` counts from the start of GAN training. In the first `adversary.alone`
-        iterations, the discriminator's warm-up, only the sample and the pixel losses are computed.
+        takes the target's place in the losses of consistency, texture, features and the
+        discriminator, since a teacher's outputs flicker. Clips whose `fresh` (B) is false continue
+        from `carried`. `iteration` counts from the start of GAN training. In the first
+        `adversary.alone` iterations, the discriminator's warm-up, only the sample and the pixel
+        losses are computed.
         """
         config, weights = self._config, self._config.weights
         footage = target if footage is None else footage
