@@ -288,11 +288,17 @@ def test_what_cannot_be_evaluated_is_reported_in_one_line(tmp_path: Path, small_
         ((sound, small_film), "notes.txt"),
         ((single, single), "one frame has no motion"),
         ((tmp_path / "none.mp4", small_film), "no such file"),
-        ((small_film, small_film, "--metrics", "pnsr"), "unknown metric"),
+        ((small_film, small_film, "--metrics", "pnsr"), "unknown metric 'pnsr'"),
+        ((small_film, small_film, "--metrics", ""), "unknown metric ''"),
         ((small_film,), "nothing to evaluate against"),
     ):
         assert said in complaint("evaluate", *arguments, "--device", "cpu")
-    for wrong in ((), (small_film, "--model", "tiny-x4"), ("--model", "tiny-x4")):
+    for wrong in (
+        (),
+        (small_film, "--model", "tiny-x4"),
+        ("--model", "tiny-x4"),
+        (small_film, small_film, "--frames", 3),
+    ):
         assert vsr("evaluate", *wrong).returncode == 2
 
 

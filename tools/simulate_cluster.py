@@ -19,6 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from tool_main import run
+
 from vsr.engine.parallel.schedule import schedule
 from vsr.engine.resume.segments import LONGEST_FRAMES, SHORTEST_FRAMES
 
@@ -168,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -8,10 +8,12 @@ import compare_models
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 import vsr.zoo
+from vsr.errors import DataError
 from vsr.metrics.meter import Row
 from vsr.zoo.card import read_card
 
@@ -65,3 +67,18 @@ def test_the_unsharp_mask_adds_what_a_gaussian_takes_away(monkeypatch: pytest.Mo
     blurred = gaussian_filter(picture.numpy(), (0, 1.5, 1.5), mode="mirror", truncate=4)
     expected = np.clip(picture.numpy() + 0.5 * (picture.numpy() - blurred), 0, 1)
     assert np.allclose(sharpened.numpy(), expected, atol=2e-3)
+
+
+def test_nothing_is_recorded_of_a_folder_without_films(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (places / "cards" / "tiny-x4.toml").read_bytes()
+    Image.new("RGB", (64, 64)).save(places / "a.png")
+    monkeypatch.setattr("sys.argv", ["compare_models", str(places), "tiny-x4"])
+    with pytest.raises(DataError, match="holds no film"):
+        compare_models.main()
+    assert (places / "cards" / "tiny-x4.toml").read_bytes() == before
+    for reference in ("x4plus", "=a.safetensors", "x4plus="):
+        monkeypatch.setattr("sys.argv", ["compare_models", ".", "--reference", reference])
+        with pytest.raises(SystemExit):
+            compare_models.main()

@@ -53,7 +53,7 @@ def test_the_page_of_models_says_which_frames_were_scored_and_the_default_detail
     assert "| default of `--detail` | 0.5 |" in sections["base-x4"]
     assert "| `bi` | 16 | 29.07 |" in sections["base-x4"]
     assert "| default of `--detail` | 0 |" in sections["tiny-x2"]
-    assert "| `bi` | all | 28.82 |" in sections["tiny-x4"]
+    assert "| `bi` | 16 | 29.03 |" in sections["tiny-x4"]
 
 
 def test_requests_are_replaced_and_other_text_is_kept() -> None:

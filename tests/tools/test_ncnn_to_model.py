@@ -8,10 +8,11 @@ from pathlib import Path
 import ncnn_to_model
 import numpy as np
 import pytest
+import tool_main
 import torch
 from numpy.typing import NDArray
 
-from vsr.errors import ModelError
+from vsr.errors import ModelError, OutputError
 from vsr.models import build_generator
 from vsr.zoo.model_file import load_generator, read_origin
 
@@ -115,6 +116,27 @@ def picture() -> Maps:
 @pytest.fixture
 def param(tmp_path: Path, picture: Maps) -> Path:
     return rrdb_network(picture, 2)[0].write(tmp_path / "network.param")
+
+
+def test_an_existing_model_file_is_kept(
+    param: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(b"another")
+    monkeypatch.setattr("sys.argv", ["ncnn_to_model", str(param), str(model)])
+    with pytest.raises(OutputError, match="exists; use --overwrite"):
+        ncnn_to_model.main()
+    assert model.read_bytes() == b"another"
+    monkeypatch.setattr("sys.argv", ["ncnn_to_model", str(param), str(model), "--overwrite"])
+    ncnn_to_model.main()
+    assert load_generator(model).scale == 4
+
+
+def test_errors_of_tools_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["ncnn_to_model.py", str(tmp_path / "none.param"), str(tmp_path / "no" / "a.st")]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit, match=r"^ncnn_to_model: .*no: no such folder$"):
+        tool_main.run(ncnn_to_model.main)
 
 
 @pytest.mark.parametrize("doublings", [1, 2])

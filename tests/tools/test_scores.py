@@ -50,6 +50,20 @@ def test_the_table_alone_leaves_cards_as_they_are(
     assert "small-x4" in readme.read_text()
 
 
+def test_films_and_models_that_do_not_exist_are_reported_before_any_work(
+    zoo: Path, films: Path, readme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (zoo / "cards" / "small-x4.toml").read_bytes()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(VsrError, match=r"holds no film|no film|no such"):
+        run(monkeypatch, tmp_path / "empty")
+    with pytest.raises(VsrError, match="nosuch: not an included model; there are: small-x4"):
+        run(monkeypatch, films, "--only", "small-x4", "nosuch")
+    with pytest.raises(SystemExit):
+        run(monkeypatch, films, "--frames", "-1")
+    assert (zoo / "cards" / "small-x4.toml").read_bytes() == before
+
+
 def test_a_readme_without_markers_is_reported() -> None:
     with pytest.raises(VsrError, match="lacks <!-- scores -->"):
         scores.with_table("no table", vsr.zoo.list_models())

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 TOOLS = sorted(path.stem for path in (Path(__file__).parents[2] / "tools").glob("*.py"))
-WITHOUT_ARGUMENTS = ("demo", "docs_pages")
+WITHOUT_ARGUMENTS = ("demo", "docs_pages", "tool_main")
 
 
 @pytest.mark.parametrize("tool", [tool for tool in TOOLS if tool not in WITHOUT_ARGUMENTS])

@@ -231,7 +231,7 @@ def test_the_package_offers_it_by_name() -> None:
 def test_unknown_names_list_those_there_are() -> None:
     with pytest.raises(
         ModelError,
-        match=r"unknown model 'tiny-x3'; there are: base-x2, .*tiny-x4, .*or give a file",
+        match=r"unknown model 'tiny-x3'; there are: fast, best, base-x2, .*tiny-x4, .*or give",
     ):
         load("tiny-x3")
     with pytest.raises(ModelError, match="no such model file"):

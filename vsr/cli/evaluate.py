@@ -35,6 +35,12 @@ from vsr.cli.streams import print_message, print_result
     help="With --model: how films are downscaled. bi: bicubic. bd: Gaussian blur and subsampling. "
     "web: as uploads, DVDs and camcorders are. real: random blur, noise and compression.",
 )
+@click.option(
+    "--frames",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With --model: measure only the first N frames of each film.",
+)
 @detail_option
 @steady_option
 @click.option(
@@ -66,6 +72,7 @@ def evaluate_command(
     model: str | None,
     data: Path | None,
     degradation: Any,
+    frames: int | None,
     detail: float,
     steady: float,
     source: Path | None,
@@ -89,12 +96,14 @@ def evaluate_command(
     vsr evaluate upscaled.mp4 original.mp4 --html report.html
     vsr evaluate upscaled.mp4 original.mp4 --metrics vmaf,vmaf_neg,cvvdp,niqe
     vsr evaluate upscaled.mp4 --source holiday.mp4
-    vsr evaluate --model tiny-x4 --data footage/val --degradation bi
+    vsr evaluate --model tiny-x4 --data footage/val --degradation bi --frames 16
     """
     if (output is None) == (model is None):
         raise click.UsageError("give OUT and REF, or --model and --data")
     if model is not None and data is None:
         raise click.UsageError("--model needs --data: held-out films to evaluate on")
+    if model is None and frames is not None:
+        raise click.UsageError("--frames is for --model")
     if model is not None and source is not None:
         raise click.UsageError("--source can't be combined with --model, which makes its own input")
     from vsr.evaluation import evaluate, evaluate_model
@@ -108,7 +117,7 @@ def evaluate_command(
     check_distinct(reports, (output, reference, source, data, Path(model) if model else None))
     shared: dict[str, Any] = {
         "protocol": protocol,
-        "metrics": metrics.split(",") if metrics else None,
+        "metrics": metrics.split(",") if metrics is not None else None,
         "device": device,
         "gallery": html_file is not None,
         "command": shlex.join(["vsr", *sys.argv[1:]]),
@@ -117,7 +126,14 @@ def evaluate_command(
         if model is not None:
             assert data is not None
             report = evaluate_model(
-                model, data, degradation, detail=detail, steady=steady, **shared, watch=update
+                model,
+                data,
+                degradation,
+                detail=detail,
+                steady=steady,
+                frames=frames,
+                **shared,
+                watch=update,
             )
         else:
             assert output is not None

@@ -146,7 +146,7 @@ class Measurement:
         if count == 1 and temporal:
             rest = [metric for metric in self._plan.metrics if not metric.is_temporal]
             raise DataError(
-                f"{name}: one frame has no motion, which {', '.join(temporal)} measure; "
+                f"{name}: one frame has no motion to measure {', '.join(temporal)} by; "
                 f"ask for other metrics: --metrics {','.join(rest or [Metric.PSNR_Y])}"
             )
         if count <= 2 * self._protocol.dropped:

@@ -1,6 +1,7 @@
 """Evaluate a model on films that are degraded first."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from vsr.data.sources import (
@@ -42,6 +43,7 @@ def evaluate_model(
     *,
     detail: float = 0.0,
     steady: float = 0.0,
+    frames: int | None = None,
     protocol: str = "plain",
     metrics: Sequence[str] | None = None,
     device: str = "auto",
@@ -52,8 +54,8 @@ def evaluate_model(
     """Degrade films, upscale them, and measure the result beside bicubic interpolation.
 
     `data` is a film, a folder of numbered images, or a folder of either; photographs are skipped.
-    `degradation` is explained at `degrade_film`. `gallery` collects pictures for the HTML page.
-    Raises `VsrError`.
+    `degradation` is explained at `degrade_film`. With `frames`, only the first frames of each film
+    are measured. `gallery` collects pictures for the HTML page. Raises `VsrError`.
     """
     rules, torch_device = find_protocol(protocol), pick_torch_device(device)
     generator = load(model, detail=detail, steady=steady).to(torch_device)
@@ -76,12 +78,12 @@ def evaluate_model(
         device=torch_device,
         gallery=gallery,
         watch=watch,
-        counts=[info.frame_count for info in infos],
+        counts=[_least(info.frame_count, frames) for info in infos],
     )
     films = []
     for source, info in zip(sources, infos, strict=True):
-        frames = source_frames(source, torch_device)
-        pairs = degrade_film(frames, generator.scale, degradation, source.name)
+        shown = islice(source_frames(source, torch_device), frames)
+        pairs = degrade_film(shown, generator.scale, degradation, source.name)
         upscaled = (
             _measured(pictures, starts_shot)
             for pictures, starts_shot in upscale_pairs(generator, pairs)
@@ -91,7 +93,13 @@ def evaluate_model(
     choices = {"detail": detail, "steady": steady}
     named = [f"{choice} {value:g}" for choice, value in choices.items() if value]
     name = f"{model} at {' and '.join(named)}" if named else model
-    return measurement.report(films, f"{name} on {data}, degraded by {degradation}", command)
+    part = f"the first {frames} frames of each film of {data}" if frames else f"{data}"
+    return measurement.report(films, f"{name} on {part}, degraded by {degradation}", command)
+
+
+def _least(*counts: int | None) -> int | None:
+    """The least of the counts that are known."""
+    return min((count for count in counts if count is not None), default=None)
 
 
 def _hdr(source: Source, info: StreamInfo) -> str:

@@ -146,7 +146,7 @@ def model_path(text: str) -> Path:
     if (card := read_shelf_card(text)) is not None:
         return shelf_path(card)
     names = [card.name for card in list_models()] + [card.name for card in list_shelf()]
-    known = ", ".join(names) or "none"
+    known = ", ".join([*QUALITIES, *names])
     raise ModelError(f"unknown model {text!r}; there are: {known}; or give a file")
 
 

@@ -91,10 +91,11 @@ class Card(Config):
     machine: str
     """The machine of the training."""
     minutes: float
-    """Training time."""
+    """Training time, including that of the weights from which the training started."""
     iterations: int
+    """Training iterations, including those of the weights from which the training started."""
     recipe: str
-    """The command that reproduces it."""
+    """The command of the training, and what was different from it."""
     data: tuple[str, ...]
     """Training data, each with its terms of use."""
     validation: tuple[str, ...]

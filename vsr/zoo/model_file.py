@@ -60,6 +60,16 @@ def read_origin(path: Path) -> Origin | None:
         raise ModelError(f"{path}: its origin can't be read: {reason}") from error
 
 
+def read_config(path: Path) -> GeneratorConfig:
+    """Read the configuration of the generator in a file. Raises `ModelError`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _config(file.metadata() or {}, path)
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = _first_line(error)
+        raise ModelError(f"{path}: its configuration can't be read: {reason}") from error
+
+
 def add_ranges(path: Path, ranges: Mapping[str, tuple[float, float]]) -> None:
     """Store `Generator.int8_ranges` in a model file and keep all else."""
     with safe_open(path, framework="pt") as file:
