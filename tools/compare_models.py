@@ -114,9 +114,10 @@ def measure(
     methods: dict[str, Upscale], data: Path, scale: int, degradation: FilmDegradation, frames: int
 ) -> dict[str, list[Row]]:
     """Means over the frames of each film, by method."""
+    films = films_in(data)
     networks: dict[Metric, nn.Module] = {Metric.FEATURES: FeatureDistance().to(DEVICE)}
     means: dict[str, list[Row]] = {name: [] for name in methods}
-    for film in films_in(data):
+    for film in films:
         meter = FilmMeter(METRICS, PROTOCOLS["plain"], networks)
         found: list[list[Row]] = []
         shown = degraded(source_frames(film, DEVICE), scale, degradation, film.name)

@@ -7,6 +7,9 @@ import pytest
 
 from vsr.engine.pipeline import StageQueue, Stopped, run_stages
 
+PAUSE = 0.02
+"""Seconds for an item in the slow stage: in all, more than a loaded machine delays another one."""
+
 
 def test_items_pass_through_in_order() -> None:
     written: list[int] = []
@@ -19,7 +22,7 @@ def test_items_pass_through_in_order() -> None:
 def test_times_tell_which_stage_the_others_wait_for(slow: str) -> None:
     def rest(where: str) -> None:
         if where == slow:
-            time.sleep(0.005)
+            time.sleep(PAUSE)
 
     def source() -> Iterator[int]:
         for number in range(40):
@@ -36,7 +39,7 @@ def test_times_tell_which_stage_the_others_wait_for(slow: str) -> None:
         return wait
 
     times = run_stages(source(), work, lambda item: rest("encode"), queue_size=2)
-    slept = 40 * 0.005
+    slept = 40 * PAUSE
     # A device's work is waited for before a frame can be encoded.
     busy = times.encode.starved if slow == "device" else getattr(times, slow).busy
     assert busy >= slept
