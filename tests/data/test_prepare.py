@@ -208,6 +208,17 @@ def test_footage_of_which_nothing_can_be_taken_is_an_error(tmp_path: Path) -> No
         prepare([tmp_path / "a.mp4"], tmp_path / "set", HEADER)
 
 
+def test_a_set_with_a_truncated_shard_is_not_added_to(footage: Path, tmp_path: Path) -> None:
+    """Appending would fill the gap with zeros, and hide it."""
+    prepare([footage / "b.mp4"], tmp_path / "set", HEADER)
+    shard = tmp_path / "set" / "train-000.clips"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    before = shard.read_bytes()
+    with pytest.raises(DataError, match="prepare the data set again, in a new folder"):
+        prepare([footage], tmp_path / "set", HEADER)
+    assert shard.read_bytes() == before
+
+
 def test_a_folder_that_is_no_data_set_and_a_damaged_one_are_refused(
     footage: Path, tmp_path: Path
 ) -> None:

@@ -292,6 +292,29 @@ def test_outputs_that_a_shard_lacks_are_computed_again(
         assert all(np.array_equal(*planes) for planes in found)
 
 
+def test_computing_outputs_again_can_be_interrupted(dataset: Path, teacher: Path) -> None:
+    teach(dataset, str(teacher), EXACT)
+    os.truncate(dataset / "taught-000.clips", 3000)
+    (run,) = Store(dataset).teacher_runs.values()
+    missing = len(Store(dataset).missing_outputs(run.teaching))
+    steps = 0
+
+    def watch(now: TeachingProgress) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        teach(dataset, str(teacher), EXACT, watch=watch)
+    assert len(Store(dataset).missing_outputs(run.teaching)) == missing - 2
+    assert teach(dataset, str(teacher), EXACT).finished
+    store = Store(dataset)
+    store.check_teacher_outputs(run)
+    for output in store.teacher_outputs():
+        store.read_teacher_output(output)
+
+
 def test_damaged_outputs_are_reported_with_the_remedy(dataset: Path, teacher: Path) -> None:
     teach(dataset, str(teacher), TeachingOptions(frames=1))
     shard = dataset / "taught-000.clips"

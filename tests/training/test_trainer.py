@@ -45,6 +45,19 @@ def test_targets_that_a_data_set_lacks_are_reported_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_truncated_shard_is_reported_before_any_work(recipe: TrainConfig, tmp_path: Path) -> None:
+    dataset = Path(shutil.copytree(recipe.data.dataset, tmp_path / "set"))
+    shard = dataset / "train-000.clips"
+    os.truncate(shard, shard.stat().st_size - 1)
+    tree = recipe.model_dump()
+    tree["data"]["dataset"] = str(dataset)
+    with pytest.raises(
+        DataError, match=r"train-000\.clips: damaged at byte .*; prepare the data set"
+    ):
+        Trainer(parse(tree, TrainConfig, "test"), tmp_path / "run", CPU)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_ends_with_a_model_a_log_curves_strips_and_a_card(
     recipe: TrainConfig, tmp_path: Path
 ) -> None:

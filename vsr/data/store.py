@@ -36,7 +36,7 @@ Split = Literal["train", "val"]
 
 INDEX_FILE = "index.jsonl"
 _SHARD_BYTES = 2 << 30
-_PREPARE = "prepare the data set again"
+_PREPARE = "prepare the data set again, in a new folder"
 
 
 class Header(Config):
@@ -189,6 +189,11 @@ class TeacherOutput(Config):
         """Key of the clip that it belongs to."""
         return self.source, self.shot, self.piece
 
+    @property
+    def key(self) -> "tuple[ClipKey, int]":
+        """The clip and the index of the first frame: unique in a teacher run."""
+        return self.clip_key, self.first
+
 
 ClipKey = tuple[str, int, int]
 """Source, shot and piece of a clip."""
@@ -243,10 +248,10 @@ class Store:
 
     def teacher_outputs(self, teaching: str | None = None) -> list[TeacherOutput]:
         """Outputs of a teacher run, or all, in order; the last of those computed several times."""
-        found: dict[tuple[str, ClipKey, int], TeacherOutput] = {}
+        found: dict[tuple[str, tuple[ClipKey, int]], TeacherOutput] = {}
         for line in self.lines:
             if isinstance(line, TeacherOutput) and teaching in (None, line.teaching):
-                key = line.teaching, line.clip_key, line.first
+                key = line.teaching, line.key
                 found.pop(key, None)
                 found[key] = line
         return list(found.values())
@@ -296,7 +301,10 @@ class StoreWriter(Store):
     """A data set opened for appending."""
 
     def __init__(self, folder: Path, header: Header) -> None:
-        """Create a data set, or resume one with the same settings; raises `DataError` otherwise."""
+        """Create a data set, or resume one with the same settings.
+
+        Raises `DataError` for other settings, and where a shard is shorter than its clips.
+        """
         make_folder(folder)
         self._index = folder / INDEX_FILE
         if not self._index.exists():
@@ -314,6 +322,7 @@ class StoreWriter(Store):
                 f"{folder}: was made with {settings}; use the same settings, or name a new folder"
             )
         self._truncate_partial_line()
+        self.check_clips()
 
     def add(self, line: Line) -> None:
         """Append a line to the index and sync it to disk."""
@@ -380,6 +389,8 @@ class StoreWriter(Store):
         """
         coded = encode_lossless(planes)
         shard, offset = _next_position(next(reversed(self.teacher_outputs()), None))
+        if shard_bytes(teacher_output_path(self.folder, shard)) < offset:
+            shard, offset = shard + 1, 0  # a truncated shard stays too short for what it lacks
         append(teacher_output_path(self.folder, shard), offset, coded)
         frames, height, width = planes[0].shape
         taught = TeacherOutput(

@@ -126,14 +126,8 @@ def teach(
             )
         else:
             teaching = recorded
-        outputs, missing = (
-            {(output.clip_key, output.first) for output in found}
-            for found in (
-                writer.teacher_outputs(teaching.teaching),
-                writer.missing_outputs(teaching.teaching),
-            )
-        )
-        done = outputs - missing
+        missing = {output.key for output in writer.missing_outputs(teaching.teaching)}
+        done = {output.key for output in writer.teacher_outputs(teaching.teaching)} - missing
         taught = sum(b.frames for b in blocks if (b.clip.key, b.first) in done)
         placed = _Teacher(teacher, options, device)
         for block in blocks:
