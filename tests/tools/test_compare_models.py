@@ -82,3 +82,21 @@ def test_nothing_is_recorded_of_a_folder_without_films(
         monkeypatch.setattr("sys.argv", ["compare_models", ".", "--reference", reference])
         with pytest.raises(SystemExit):
             compare_models.main()
+
+
+def test_models_with_a_twin_are_compared_at_a_detail_too(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+
+    def measure(methods: dict[str, object], *rest: object) -> dict[str, list[Row]]:
+        seen.append(list(methods))
+        return {name: rows(25.0) for name in methods}
+
+    monkeypatch.setattr(compare_models, "measure", measure)
+    arguments = [".", "tiny-x4", "tiny-x4-bd", "--detail", "0.5"]
+    monkeypatch.setattr("sys.argv", ["compare_models", *arguments])
+    compare_models.main()
+    for methods in seen:
+        assert [name for name in methods if "detail" in name] == ["tiny-x4, detail 0.5"]
+    assert any(line.startswith("| tiny-x4, detail 0.5 |") for line in compare_models.table())

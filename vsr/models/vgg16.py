@@ -120,7 +120,7 @@ def _weights(path: Path, what_for: str) -> dict[str, Tensor]:
     weights = _converted(path, what_for)
     if {key: weight.shape for key, weight in weights.items()} != shapes:
         raise _foreign(path)
-    with suppress(OSError, SafetensorError):  # a read-only cache costs time only
+    with suppress(OSError):  # a read-only cache costs time only
         _keep(weights, kept)
     return weights
 

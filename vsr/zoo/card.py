@@ -49,7 +49,7 @@ class PictureScores(Config):
     model_config = ConfigDict(allow_inf_nan=True)  # NaN if a score wasn't measured
 
     frames: int
-    """Frames of each film, from its start."""
+    """Frames of each film, from its start; 0 means all."""
     psnr_y: float
     """Luma PSNR in dB."""
     bicubic_psnr_y: float
